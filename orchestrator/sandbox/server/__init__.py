@@ -1,0 +1,1 @@
+"""The server itself: what WhatsApp's side of a connection does."""

@@ -1,0 +1,468 @@
+"""The control interface: HTTP and JSON on loopback, for tests, for people, and for the CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import io
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import zxingcpp
+from PIL import Image
+
+from orchestrator.sandbox.crypto.linking import LinkingError, QRText, normalise_code
+from orchestrator.sandbox.server import groups
+from orchestrator.sandbox.server.channel import Channel, Closed
+from orchestrator.sandbox.server.faults import Fault, FaultError
+from orchestrator.sandbox.server.groups import GroupError
+from orchestrator.sandbox.server.http import Request, Response, json_response, serve
+from orchestrator.sandbox.server.hub import MAX_LINKED, Hub, NotPossible, parse_number
+from orchestrator.sandbox.server.listener import Listener
+from orchestrator.sandbox.server.pairing import LinkingRefused, Pairing
+from orchestrator.sandbox.server.phone import kind_of
+from orchestrator.sandbox.server.session import Session
+from orchestrator.sandbox.server.store import Device, Group
+from orchestrator.sandbox.wire.jid import GROUP, JID
+from orchestrator.sandbox.wire.node import Node, NodeError
+
+log = logging.getLogger(__name__)
+
+MAX_WAIT = 60.0
+"""Seconds for which a request for events may be held open."""
+MAX_PIXELS = 25_000_000
+"""Pixels a picture of a code may have; a screen's has fewer."""
+
+Json: TypeAlias = dict[str, Any]
+
+
+class Bad(Exception):  # noqa: N818 - it is an answer
+    """A request that makes no sense as it stands; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Reads one value of a request's JSON object."""
+
+    body: Mapping[str, Any]
+
+    def text(self, name: str) -> str:
+        """Return a text that must be there."""
+        value = self.body.get(name)
+        if not isinstance(value, str) or not value:
+            raise Bad(f"{name!r} must be given, as text")
+        return value
+
+    def optional(self, name: str) -> str | None:
+        """Return a text that may be left out."""
+        return self.text(name) if self.body.get(name) is not None else None
+
+    def number(self, name: str) -> str:
+        """Return the digits of a phone number that must be there."""
+        return parse_number(self.text(name))
+
+    def whole(self, name: str) -> int | None:
+        """Return a whole number that may be left out."""
+        value = self.body.get(name)
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise Bad(f"{name!r} must be a whole number")
+        return value
+
+    def data(self, name: str) -> bytes:
+        """Return bytes, which are given in base64."""
+        try:
+            return base64.b64decode(self.text(name), validate=True)
+        except binascii.Error:
+            raise Bad(f"{name!r} must be base64") from None
+
+    def texts(self, name: str) -> list[str]:
+        """Return a list of texts."""
+        value = self.body.get(name)
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise Bad(f"{name!r} must be a list of texts")
+        return value
+
+
+class Control:
+    """Carries out what the control interface is asked for.
+
+    Args:
+        hub: The server's common ground.
+        listener: Its port.
+        about: What ``GET /`` says besides.
+    """
+
+    def __init__(self, hub: Hub, listener: Listener, about: Mapping[str, Any]) -> None:
+        self._hub = hub
+        self._listener = listener
+        self._about = about
+        self._server: asyncio.Server | None = None
+        self._open: set[Channel] = set()
+        self.port = 0
+        self._routes: dict[tuple[str, str], Callable[[Field], Awaitable[Any] | Any]] = {
+            ("GET", "/"): lambda _: {**self._about, "control_port": self.port},
+            ("GET", "/state"): self._state,
+            ("GET", "/phones"): lambda _: self._phones(),
+            ("POST", "/phones"): self._add_phone,
+            ("POST", "/scan"): self._scan,
+            ("POST", "/code"): self._enter_code,
+            ("POST", "/unlink"): self._unlink,
+            ("POST", "/send"): self._send,
+            ("POST", "/read"): self._read,
+            ("GET", "/inbox"): self._inbox,
+            ("GET", "/attachment"): self._attachment,
+            ("POST", "/forget-sessions"): self._forget_sessions,
+            ("GET", "/groups"): lambda _: [_group_json(group) for group in hub.store.groups()],
+            ("POST", "/groups"): self._make_group,
+            ("POST", "/groups/change"): self._change_group,
+            ("GET", "/events"): self._events,
+            ("GET", "/faults"): lambda _: self._faults(hub.faults.active()),
+            ("POST", "/faults"): self._add_fault,
+            ("DELETE", "/faults"): self._clear_faults,
+        }
+
+    # The port
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on loopback.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection."""
+        if self._server:
+            self._server.close()
+        for channel in list(self._open):
+            channel.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel = Channel(reader, writer, 0)
+        self._open.add(channel)
+        try:
+            await serve(channel, self.handle)
+        except Closed:
+            pass
+        finally:
+            self._open.discard(channel)
+            await channel.close()
+
+    async def handle(self, request: Request) -> Response:
+        """Carry out a request; whatever is wrong with it is said in the answer."""
+        try:
+            route = self._routes.get((request.method, request.path.rstrip("/") or "/"))
+            if route is None:
+                known = ", ".join(f"{method} {path}" for method, path in self._routes)
+                raise NotPossible(f"there is no {request.method} {request.path}; there is {known}")
+            result = route(Field(_body(request)))
+            return json_response(await result if asyncio.iscoroutine(result) else result)
+        except (Bad, FaultError, LinkingError, NodeError) as error:
+            return json_response({"error": str(error)}, 400)
+        except (NotPossible, LinkingRefused, GroupError) as error:
+            return json_response({"error": str(error)}, 409)
+        except Closed as error:
+            return json_response({"error": f"the client has gone: {error}"}, 409)
+        except Exception:
+            log.exception("the control request %s %s failed", request.method, request.path)
+            return json_response({"error": "an error of the sandbox itself; its log has the traceback"}, 500)
+
+    # What there is
+
+    def _state(self, _: Field) -> Json:
+        return {
+            "phones": self._phones(),
+            "groups": [_group_json(group) for group in self._hub.store.groups()],
+            "connections": [_connection_json(session) for session in self._listener.sessions()],
+            "faults": self._faults(self._hub.faults.active()),
+            "last_event": self._hub.events.last,
+        }
+
+    def _phones(self) -> list[Json]:
+        store = self._hub.store
+        waiting = store.queue_lengths()
+        devices: dict[str, list[Json]] = {}
+        for device in store.devices():
+            session = self._hub.online.get(device.key)
+            devices.setdefault(device.number, []).append(
+                {
+                    "device": device.device,
+                    "os": device.os,
+                    "online": session is not None and session.active,
+                    "connection": session.number if session else None,
+                    "queued": waiting.get(device.key, 0),
+                    "prekeys": store.prekey_count(device.key),
+                    "linked_at": device.linked_at,
+                }
+            )
+        return [
+            {
+                "phone": f"+{person.number}",
+                "name": person.name,
+                "lid": str(person.lid_jid),
+                "devices": devices.get(person.number, []),
+            }
+            for person in store.people()
+        ]
+
+    # Phones
+
+    def _add_phone(self, given: Field) -> Json:
+        number = given.number("phone")
+        if self._hub.store.person(number):
+            raise NotPossible(f"+{number} is there already")
+        person = self._hub.phone_made_if_needed(number, given.optional("name")).person
+        return {"phone": f"+{person.number}", "name": person.name, "lid": str(person.lid_jid)}
+
+    async def _scan(self, given: Field) -> Json:
+        number = given.number("phone")
+        text = given.optional("text")
+        if text is None:
+            text = await asyncio.to_thread(read_code, given.data("png"))
+        code = QRText.parse(text)
+        pairing = self._pairing_of(code)
+        phone = self._hub.phone_made_if_needed(number)
+        self._may_link(number)
+        return _linked(await pairing.scanned(phone, code))
+
+    def _pairing_of(self, code: QRText) -> Pairing:
+        session = self._hub.waiting.get(code.ref)
+        if session is None or session.pairing is None:
+            raise NotPossible("no client shows this code now: it is used, out of date, or of another server")
+        return session.pairing
+
+    async def _enter_code(self, given: Field) -> Json:
+        number = given.number("phone")
+        code = normalise_code(given.text("code"))
+        for session in dict.fromkeys(self._hub.waiting.values()):
+            if session.pairing and session.pairing.code_number == number:
+                phone = self._hub.phone_made_if_needed(number)
+                self._may_link(number)
+                return _linked(await session.pairing.enter_code(phone, code))
+        raise NotPossible(f"no client waits for a code of +{number}")
+
+    def _may_link(self, number: str) -> None:
+        if len(self._hub.store.devices(number)) >= MAX_LINKED:
+            raise NotPossible(f"+{number} has {MAX_LINKED} linked devices already: unlink one first")
+
+    def _unlink(self, given: Field) -> Json:
+        number, device = given.number("phone"), given.whole("device")
+        self._hub.person(number)
+        keys = [d.key for d in self._hub.store.devices(number) if device in (None, d.device)]
+        if not keys:
+            raise NotPossible(f"+{number} has no linked device{'' if device is None else f' {device}'}")
+        return {"unlinked": [device for number, device in keys if self._hub.unlink((number, device))]}
+
+    def _forget_sessions(self, given: Field) -> Json:
+        self._hub.phone(given.number("phone")).forget_sessions()
+        return {}
+
+    # Messages
+
+    def _send(self, given: Field) -> Json:
+        phone = self._hub.phone(given.number("from"))
+        to = self._address(given.text("to"))
+        if to.server == GROUP and (code := groups.error_for_sender(self._hub, to, phone.person.number)):
+            raise NotPossible("no such group" if code == 404 else "not a member of the group")
+        media = given.body.get("media")
+        if media is None:
+            return {"id": phone.send_text(to, given.text("text"))}
+        if not isinstance(media, dict):
+            raise Bad("'media' must be an object with kind, data and mime")
+        part = Field(media)
+        message_id = phone.send_media(
+            to,
+            kind_of(part.text("kind")),
+            part.data("data"),
+            mime=part.optional("mime") or "application/octet-stream",
+            caption=part.optional("caption") or "",
+            file_name=part.optional("file_name") or "",
+        )
+        return {"id": message_id}
+
+    def _address(self, text: str) -> JID:
+        if text.endswith(f"@{GROUP}") or re.fullmatch(r"120363[0-9]+", text):
+            return groups.address_of(text)
+        return self._hub.person(parse_number(text)).lid_jid
+
+    def _read(self, given: Field) -> Json:
+        if not self._hub.phone(given.number("phone")).read(given.text("id")):
+            raise NotPossible("the phone has received no message with this id")
+        return {}
+
+    def _inbox(self, given: Field) -> list[Json]:
+        number = given.number("phone")
+        self._hub.person(number)
+        hidden = ("media_key", "media_id", "address")
+        messages = self._hub.store.inbox(number, _query_number(given, "after"))
+        return [{key: value for key, value in item.items() if key not in hidden} for item in messages]
+
+    def _attachment(self, given: Field) -> Json:
+        data = self._hub.phone(given.number("phone")).attachment(_query_number(given, "seq"))
+        if data is None:
+            raise NotPossible("no attachment has this number in the phone's inbox")
+        return {"data": base64.b64encode(data).decode()}
+
+    # Groups
+
+    def _make_group(self, given: Field) -> Json:
+        creator = self._hub.person(given.number("phone"))
+        members = [self._hub.person(parse_number(text)) for text in given.texts("members")]
+        return _group_json(groups.create(self._hub, creator, given.text("subject"), members))
+
+    def _change_group(self, given: Field) -> Json:
+        actor = self._hub.person(given.number("phone"))
+        group = self._hub.store.group(groups.address_of(given.text("group")).user)
+        if group is None:
+            raise NotPossible("no such group")
+        change = given.text("change")
+        if change == "subject":
+            return _group_json(groups.set_subject(self._hub, actor, group, given.text("subject")))
+        if change not in groups.MEMBER_CHANGES:
+            raise Bad(f"'change' must be one of subject, {', '.join(groups.MEMBER_CHANGES)}")
+        people = [self._hub.person(parse_number(text)) for text in given.texts("members")]
+        return _group_json(groups.change_members(self._hub, actor, group, change, people))
+
+    # Events
+
+    async def _events(self, given: Field) -> Json:
+        since, wait = _query_number(given, "since"), _query_number(given, "wait")
+        events = await self._hub.events.wait(since, min(wait, MAX_WAIT))
+        return {"events": events, "last": self._hub.events.last}
+
+    # Faults
+
+    def _faults(self, faults: list[Fault]) -> list[Json]:
+        now = asyncio.get_running_loop().time()
+        return [fault.public(now) for fault in faults]
+
+    def _add_fault(self, given: Field) -> Json:
+        fault = self._hub.faults.make(given.body)
+        strike = _NOW.get(fault.kind)
+        if strike is not None:
+            self._strike_now(fault, strike)
+        else:
+            self._hub.faults.add(fault)
+            if fault.kind == "refuse":
+                seconds = given.body.get("seconds")
+                fault.struck = self._listener.refuse(fault, None if seconds is None else float(seconds))
+        self._hub.events.add("fault-set", kind=fault.kind, fault=fault.id, target=str(fault.target))
+        return self._faults([fault])[0]
+
+    def _strike_now(self, fault: Fault, strike: Callable[[Hub, Session, Fault], None]) -> None:
+        sessions = [session for _, session in self._listener.matching(fault) if session]
+        if fault.kind == "logged-out":
+            sessions = [session for session in sessions if session.key]
+        if not sessions:
+            raise NotPossible(f"{fault.kind}: no open connection is {fault.target}")
+        for session in sessions:
+            strike(self._hub, session, fault)
+            fault.struck += 1
+
+    async def _clear_faults(self, given: Field) -> list[Json]:
+        wanted = _query_number(given, "id") if "id" in given.body else None
+        gone = self._hub.faults.clear(wanted)
+        if wanted is not None and not gone:
+            raise NotPossible(f"there is no fault {wanted}; it may have struck often enough")
+        left = self._hub.faults.active()
+        if not any(fault.kind == "refuse" and fault.target.kind == "all" for fault in left):
+            await self._listener.reopen()
+        return self._faults(gone)
+
+
+def _log_out(hub: Hub, session: Session, _: Fault) -> None:
+    if session.key:
+        hub.unlink(session.key)
+
+
+def _replace(_: Hub, session: Session, __: Fault) -> None:
+    session.end_soon(Node("stream:error", {}, [Node("conflict", {"type": "replaced"})]))
+
+
+def _stream_error(_: Hub, session: Session, fault: Fault) -> None:
+    session.end_soon(Node("stream:error", {"code": str(fault.params["code"])}))
+
+
+def _reset(_: Hub, session: Session, __: Fault) -> None:
+    session.reset()
+
+
+def _close(_: Hub, session: Session, __: Fault) -> None:
+    session.end_soon()
+
+
+_NOW: dict[str, Callable[[Hub, Session, Fault], None]] = {
+    "logged-out": _log_out,
+    "replaced": _replace,
+    "stream-error": _stream_error,
+    "reset": _reset,
+    "close": _close,
+}
+"""How the kinds of fault that strike at once do it."""
+
+
+def read_code(png: bytes) -> str:
+    """Return the text of the one QR code in a picture, as a phone's camera would find it.
+
+    Raises:
+        Bad: It is no picture, or not exactly one QR code is in it.
+    """
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Bad(f"a picture of {image.width} x {image.height} pixels is too large")
+            found = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Bad(f"not a picture that can be read: {error}") from None
+    if len(found) != 1:
+        raise Bad(f"{len(found) or 'no'} QR codes are in the picture, instead of one")
+    return str(found[0].text)
+
+
+def _body(request: Request) -> Mapping[str, Any]:
+    if request.method != "POST":
+        return request.query
+    try:
+        body = json.loads(request.body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise Bad("the body must be a JSON object")
+    return body
+
+
+def _query_number(given: Field, name: str) -> int:
+    text = given.body.get(name, "0")
+    if not re.fullmatch(r"[0-9]{1,15}", text):
+        raise Bad(f"{name!r} must be a whole number")
+    return int(text)
+
+
+def _linked(device: Device) -> Json:
+    return {"phone": f"+{device.number}", "device": device.device}
+
+
+def _group_json(group: Group) -> Json:
+    members = {f"+{number}": role or "member" for number, role in group.members.items()}
+    return {"group": str(group.jid), "subject": group.subject, "members": members}
+
+
+def _connection_json(session: Session) -> Json:
+    who = session.who
+    state = "online" if session.active else "logged-in" if session.device else "linking"
+    return {
+        "connection": who.connection,
+        "phone": f"+{who.number}" if who.number else None,
+        "device": who.device,
+        "state": state if who.identified else "handshake",
+        "proxy_user": who.proxy_user,
+        "since": round(session.opened_at, 3),
+        **session.client,
+    }

@@ -1,0 +1,359 @@
+"""Faults on demand: what goes wrong, for whom, how often, how long. Pure: the clock is handed in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+When = Literal["now", "connect", "identified", "pairing"]
+
+HANG_PHASES = ("connect", "tls", "upgrade", "noise", "success")
+"""Where a connection can get stuck, in the order in which it passes these places."""
+
+
+class FaultError(ValueError):
+    """A fault that cannot be: the message says which part is wrong and what would do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of a kind: its type, its default (None: may be left out), and its bounds or choices."""
+
+    type: type
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    required: bool = False
+
+    def check(self, name: str, value: object) -> object:
+        """Return the value as the kind uses it.
+
+        Raises:
+            FaultError: It is of another type or out of bounds.
+        """
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if self.type is float and number:
+            value = float(value)  # type: ignore[arg-type]
+        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+            raise FaultError(f"{name} must be {_TYPE_NAMES[self.type]}, not {value!r}")
+        if self.choices and value not in self.choices:
+            raise FaultError(f"{name} must be one of {', '.join(self.choices)}, not {value!r}")
+        if isinstance(value, int | float):
+            if self.low is not None and value < self.low:
+                raise FaultError(f"{name} must be at least {self.low:g}, not {value!r}")
+            if self.high is not None and value > self.high:
+                raise FaultError(f"{name} must be at most {self.high:g}, not {value!r}")
+        return value
+
+
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault: when it strikes, what it can be told, and what it does.
+
+    Attributes:
+        when: ``now`` strikes the open connections that match, once; the others lie in wait for the
+            next one that matches: ``connect`` before the client has said who it is, ``identified``
+            once its number is known (or known to be absent), ``pairing`` while it is being linked.
+        params: What can be told besides target, times and seconds.
+        about: One line for people.
+        lasting: True if it holds until cleared or over, instead of being used up.
+    """
+
+    when: When
+    about: str
+    params: Mapping[str, Param] = field(default_factory=dict)
+    lasting: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "logged-out": Kind("now", "the phone unlinks the device while it is online"),
+    "replaced": Kind("now", "another client has taken the session over"),
+    "stream-error": Kind("now", "a stream error of any code", {"code": Param(int, 516, 100, 999)}),
+    "reset": Kind("now", "TCP reset"),
+    "close": Kind("now", "the WebSocket is closed in good order"),
+    "blackhole": Kind(
+        "identified", "takes everything in, answers nothing, open connections included", lasting=True
+    ),
+    "refuse": Kind(
+        "connect",
+        "connections are refused; with target all the port itself is closed",
+        {"drop": Param(bool, True)},
+        lasting=True,
+    ),
+    "hang": Kind(
+        "connect", "goes silent in one phase", {"phase": Param(str, "success", choices=HANG_PHASES)}
+    ),
+    "http": Kind("connect", "an HTTP status in place of the upgrade", {"status": Param(int, 503, 400, 599)}),
+    "slow": Kind(
+        "identified",
+        "every answer comes late by so many seconds",
+        {"delay": Param(float, 2.0, 0, 600)},
+        lasting=True,
+    ),
+    "slow-connect": Kind(
+        "connect", "the proxy answers late by so many seconds", {"delay": Param(float, 2.0, 0, 600)}
+    ),
+    "failure": Kind(
+        "identified",
+        "log-in is refused with a reason",
+        {
+            "reason": Param(int, low=400, high=599, required=True),
+            "code": Param(int, low=0, high=9999),
+            "expire": Param(int, low=0, high=10**9),
+            "message": Param(str),
+        },
+    ),
+    "short-qr": Kind(
+        "pairing",
+        "the round of QR codes ends early: after so many seconds, or with fewer codes",
+        {"after": Param(float, None, 0, 160), "codes": Param(int, None, 1, 6)},
+    ),
+    "tamper": Kind(
+        "pairing",
+        "what the phone signs is wrong",
+        {"part": Param(str, "hmac", choices=("hmac", "signature"))},
+    ),
+    "passkey": Kind("pairing", "the server demands a passkey, which this client cannot give"),
+    "send-error": Kind(
+        "identified", "messages are acknowledged with an error", {"code": Param(int, 463, 400, 999)}
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """What is known of a connection at the moment a fault might strike it.
+
+    Attributes:
+        connection: Its number, counted from 1 since the server started.
+        proxy_user: The user name it gave to the proxy, or None.
+        identified: Whether the client has said who it is.
+        number: Digits of its phone number; None as long as it is unpaired.
+        device: Its device number, None as long as it is unpaired.
+    """
+
+    connection: int
+    proxy_user: str | None = None
+    identified: bool = False
+    number: str | None = None
+    device: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whom a fault is meant for.
+
+    Written as ``all``, ``pairing`` (clients that are not linked), ``+NUMBER``, ``+NUMBER:DEVICE``,
+    ``connection:N`` or ``proxy:USER``.
+    """
+
+    kind: Literal["all", "pairing", "number", "device", "connection", "proxy"]
+    value: str = ""
+    device: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read the written form.
+
+        Raises:
+            FaultError: It is none of them.
+        """
+        head, _, rest = text.partition(":")
+        match head, rest:
+            case (("all" | "pairing"), ""):
+                return cls("all" if head == "all" else "pairing")
+            case "connection", rest if rest.isdecimal():
+                return cls("connection", rest)
+            case "proxy", rest if rest:
+                return cls("proxy", rest)
+            case number, rest if number.startswith("+") and number[1:].isdecimal():
+                if not rest:
+                    return cls("number", number[1:])
+                if rest.isdecimal():
+                    return cls("device", number[1:], int(rest))
+        raise FaultError(
+            f"target {text!r} is none of: all, pairing, +NUMBER, +NUMBER:DEVICE, connection:N, proxy:USER"
+        )
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "all" | "pairing":
+                return self.kind
+            case "number":
+                return f"+{self.value}"
+            case "device":
+                return f"+{self.value}:{self.device}"
+            case _:
+                return f"{self.kind}:{self.value}"
+
+    def matches(self, who: Who) -> bool:
+        """Tell whether a connection is meant."""
+        match self.kind:
+            case "all":
+                return True
+            case "pairing":
+                return who.identified and who.number is None
+            case "number":
+                return who.number == self.value
+            case "device":
+                return who.number == self.value and who.device == self.device
+            case "connection":
+                return str(who.connection) == self.value
+            case "proxy":
+                return who.proxy_user == self.value
+
+
+@dataclass(slots=True)
+class Fault:
+    """One fault in the book.
+
+    Attributes:
+        id: Its number, for clearing it.
+        kind: A key of `KINDS`.
+        target: Whom it is meant for.
+        params: The kind's parameters, complete.
+        times: How many connections it still strikes; None: any number.
+        until: Monotonic time at which it is over; None: when cleared.
+        struck: How many it has struck.
+    """
+
+    id: int
+    kind: str
+    target: Target
+    params: dict[str, Any]
+    times: int | None
+    until: float | None
+    struck: int = 0
+
+    def public(self, now: float) -> dict[str, Any]:
+        """Return it as the control interface shows it."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "target": str(self.target),
+            **self.params,
+            "times": self.times,
+            "seconds_left": None if self.until is None else round(max(0.0, self.until - now), 3),
+            "struck": self.struck,
+        }
+
+
+class FaultBook:
+    """The faults that lie in wait.
+
+    Args:
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._ids = itertools.count(1)
+        self._faults: dict[int, Fault] = {}
+
+    def make(self, spec: Mapping[str, Any]) -> Fault:
+        """Read a fault from ``{"kind", "target", "times", "seconds", …}`` without entering it.
+
+        Left out, the target is ``all``, and a fault strikes once (a lasting one until cleared).
+
+        Raises:
+            FaultError: Something is unknown, missing, of the wrong type or makes no sense together.
+        """
+        given = dict(spec)
+        name = given.pop("kind", None)
+        kind = KINDS.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or kind is None:
+            raise FaultError(f"kind must be one of {', '.join(KINDS)}, not {name!r}")
+        target_text = given.pop("target", "all")
+        if not isinstance(target_text, str):
+            raise FaultError(f"target must be text, not {target_text!r}")
+        target = Target.parse(target_text)
+        default_times = None if kind.lasting else 1
+        times = given.pop("times", default_times)
+        seconds = given.pop("seconds", None)
+        if kind.lasting and times is not None:
+            raise FaultError(f"{name} holds until it is cleared or for so many seconds: it takes no times")
+        if kind.when == "now" and (times != default_times or seconds is not None):
+            raise FaultError(f"{name} strikes at once and once: it takes neither times nor seconds")
+        if times is not None:
+            times = Param(int, low=1, high=10**6).check("times", times)
+        if seconds is not None:
+            seconds = Param(float, low=0, high=10**7).check("seconds", seconds)
+        params: dict[str, Any] = {}
+        for key, param in kind.params.items():
+            value = given.pop(key, None)
+            if value is None:
+                if param.required:
+                    raise FaultError(f"{name} needs {key}")
+                value = param.default
+            params[key] = value if value is None else param.check(key, value)
+        if given:
+            known = ", ".join(["kind", "target", "times", "seconds", *kind.params])
+            raise FaultError(f"{name} does not take {', '.join(map(str, given))}; it takes {known}")
+        self._check_target(name, kind, target, params)
+        until = None if seconds is None else self._clock() + float(seconds)
+        return Fault(next(self._ids), name, target, params, times, until)
+
+    @staticmethod
+    def _check_target(name: str, kind: Kind, target: Target, params: Mapping[str, Any]) -> None:
+        early = kind.when == "connect" and params.get("phase") != "success"
+        if early and target.kind not in ("all", "connection", "proxy"):
+            raise FaultError(
+                f"{name} strikes before the client has said who it is: "
+                f"target {target} cannot be known there; use all or proxy:USER"
+            )
+        if kind.when == "pairing" and target.kind in ("number", "device") and name != "tamper":
+            raise FaultError(
+                f"{name} strikes clients that have no number yet; use pairing, all or proxy:USER"
+            )
+
+    def add(self, fault: Fault) -> None:
+        """Enter a fault: it lies in wait from now on."""
+        self._faults[fault.id] = fault
+
+    def clear(self, fault_id: int | None = None) -> list[Fault]:
+        """Take one fault out, or all; return those that were there."""
+        self._expire()
+        if fault_id is None:
+            gone, self._faults = list(self._faults.values()), {}
+            return gone
+        fault = self._faults.pop(fault_id, None)
+        return [fault] if fault else []
+
+    def active(self) -> list[Fault]:
+        """Return the faults in wait, oldest first."""
+        self._expire()
+        return list(self._faults.values())
+
+    def find(self, kind: str, who: Who, **params: object) -> Fault | None:
+        """Return the oldest fault of that kind (and of these parameters) that means a connection."""
+        self._expire()
+        for fault in self._faults.values():
+            if (
+                fault.kind == kind
+                and fault.target.matches(who)
+                and all(fault.params[key] == value for key, value in params.items())
+            ):
+                return fault
+        return None
+
+    def take(self, kind: str, who: Who, **params: object) -> Fault | None:
+        """Find a fault and count that it struck; one that has struck often enough leaves the book."""
+        fault = self.find(kind, who, **params)
+        if fault is not None:
+            fault.struck += 1
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    del self._faults[fault.id]
+        return fault
+
+    def _expire(self) -> None:
+        now = self._clock()
+        for fault in [f for f in self._faults.values() if f.until is not None and f.until <= now]:
+            del self._faults[fault.id]

@@ -1,0 +1,262 @@
+"""Linking an unpaired client to a phone, by QR code or by eight-character code."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import secrets
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.sandbox.crypto import linking
+from orchestrator.sandbox.crypto.keys import CryptoError
+from orchestrator.sandbox.server.channel import Closed
+from orchestrator.sandbox.server.store import Device
+from orchestrator.sandbox.wire import proto
+from orchestrator.sandbox.wire.jid import JID, SERVER
+from orchestrator.sandbox.wire.node import Node, NodeError
+
+if TYPE_CHECKING:
+    from orchestrator.sandbox.server.phone import Phone
+    from orchestrator.sandbox.server.session import Session
+
+CODES_A_ROUND = 6
+"""QR codes that the server lets a client show before it must connect anew."""
+ROUND_SECONDS = 160.0
+"""What six codes last: 60 s for the first and 20 s for each other."""
+
+
+class LinkingRefused(Exception):  # noqa: N818 - it is an answer
+    """A phone's attempt to link a client did not work; the message says why."""
+
+
+class Pairing:
+    """An unpaired client on its way to being linked.
+
+    Args:
+        session: Its connection.
+        noise_key: The Noise public key it connected with, by which it will log in.
+        data: The keys it wants to be known by (protobuf DevicePairingData).
+
+    Raises:
+        NodeError: The keys are of a wrong size.
+    """
+
+    def __init__(self, session: Session, noise_key: bytes, data: Any) -> None:  # noqa: ANN401 - protobuf
+        sizes = {"registration_id": 4, "identity": 32, "signed_prekey_id": 3, "signed_prekey": 32}
+        for name, size in {**sizes, "signed_prekey_signature": 64}.items():
+            if len(getattr(data, name)) != size:
+                raise NodeError(f"the client's {name} is not {size} bytes long")
+        self._session = session
+        self._hub = session.hub
+        self._noise_key = noise_key
+        self._data = data
+        self._refs: list[str] = []
+        self._wrapped_companion = b""
+        self._code_ref = secrets.token_bytes(16)
+        self._hello: linking.PrimaryHello | None = None
+        self._code_number = ""
+        self._finished: asyncio.Future[bytes] | None = None
+        self._busy = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # The round of codes
+
+    def begin(self) -> None:
+        """Give the client its QR codes; the round ends the connection when it is over."""
+        codes, seconds = CODES_A_ROUND, ROUND_SECONDS
+        if fault := self._hub.strikes("short-qr", self._session.who):
+            codes = fault.params["codes"] or codes
+            seconds = seconds if fault.params["after"] is None else fault.params["after"]
+        self._refs = ["2@" + base64.b64encode(secrets.token_bytes(60)).decode() for _ in range(codes)]
+        for ref in self._refs:
+            self._hub.waiting[ref] = self._session
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._session.end_soon)
+        self._hub.background(self._offer())
+
+    async def _offer(self) -> None:
+        self._hub.events.add("pairing", connection=self._session.number, codes=len(self._refs))
+        refs = [Node("ref", {}, ref.encode()) for ref in self._refs]
+        with contextlib.suppress(Closed):
+            await self._session.ask("set", "md", Node("pair-device", {}, refs))
+        if self._hub.strikes("passkey", self._session.who):
+            self._demand_passkey()
+
+    def _demand_passkey(self) -> None:
+        options = b'{"challenge": "AAAA", "rpId": "whatsapp.com"}'
+        self._notify("passkey_prologue_request", Node("passkey_request_options", {}, options))
+
+    def _notify(self, kind: str, child: Node) -> None:
+        now = str(int(time.time()))
+        attrs: dict[str, str | JID] = {"from": SERVER, "type": kind, "id": secrets.token_hex(8), "t": now}
+        self._session.send(Node("notification", attrs, [child]))
+
+    def leave(self) -> None:
+        """Forget the codes of a client that has gone."""
+        if self._timer:
+            self._timer.cancel()
+        for ref in self._refs:
+            self._hub.waiting.pop(ref, None)
+        if self._finished and not self._finished.done():
+            self._finished.cancel()
+
+    @property
+    def code_number(self) -> str:
+        """The number for which the client waits for an eight-character code; empty if it does not."""
+        return self._code_number
+
+    # By QR code
+
+    async def scanned(self, phone: Phone, text: linking.QRText) -> Device:
+        """Link the client to the phone that has scanned its code.
+
+        Raises:
+            LinkingRefused: The code does not belong to this client, or the client refused.
+        """
+        if text.noise != self._noise_key or text.identity != self._data.identity:
+            raise LinkingRefused("the code's keys are not those of the client that shows it")
+        return await self._link(phone, text.adv_secret)
+
+    # By eight-character code
+
+    def hello(self, iq: Node) -> None:
+        """Take a client's wish to be linked by code: from now on its phone may enter it.
+
+        Raises:
+            NodeError: Something is missing or of a wrong size.
+        """
+        request = iq.need("link_code_companion_reg")
+        wrapped = request.need_data("link_code_pairing_wrapped_companion_ephemeral_pub", size=80)
+        number = request.jid("jid").user
+        if not number.isdecimal():
+            raise NodeError("the number to be linked is none")
+        self._wrapped_companion = wrapped
+        self._code_number = number
+        self._hub.events.add("code-requested", connection=self._session.number, phone=number)
+        reply = Node("link_code_pairing_ref", {}, self._code_ref)
+        self._session.answer(iq, Node("link_code_companion_reg", {"stage": "companion_hello"}, [reply]))
+
+    async def enter_code(self, phone: Phone, code: str) -> Device:
+        """Link the client with the code that the phone's owner typed.
+
+        Raises:
+            LinkingRefused: The code is wrong, or the client refused.
+        """
+        if self._code_number != phone.person.number:
+            raise LinkingRefused("the client does not wait for a code of this number")
+        # 131,072 rounds of PBKDF2: some hundredth of a second that other clients need not wait for
+        self._hello = await asyncio.to_thread(linking.primary_hello, self._wrapped_companion, code)
+        self._finished = asyncio.get_running_loop().create_future()
+        children = [
+            Node("link_code_pairing_wrapped_primary_ephemeral_pub", {}, self._hello.wrapped),
+            Node("primary_identity_pub", {}, phone.identity.public),
+            Node("link_code_pairing_ref", {}, self._code_ref),
+        ]
+        self._notify(
+            "link_code_companion_reg", Node("link_code_companion_reg", {"stage": "primary_hello"}, children)
+        )
+        try:
+            async with asyncio.timeout(30):
+                secret = await self._finished
+        except CryptoError:
+            raise LinkingRefused("the code is wrong") from None
+        except TimeoutError:
+            raise LinkingRefused("the client did not answer to the code") from None
+        return await self._link(phone, secret)
+
+    def finish(self, iq: Node) -> None:
+        """Take the client's half of the secret, sealed with the code.
+
+        Raises:
+            NodeError: Something is missing or of a wrong size.
+        """
+        request = iq.need("link_code_companion_reg")
+        bundle = request.need_data("link_code_pairing_wrapped_key_bundle")
+        identity = request.need_data("companion_identity_public", size=32)
+        if self._hello is None or self._finished is None or self._finished.done():
+            self._session.refuse(iq, 400, "bad-request")
+            return
+        phone = self._hub.phone(self._code_number)
+        try:
+            secret = linking.open_bundle(self._hello, phone.identity, identity, bundle)
+        except CryptoError as error:
+            self._session.refuse(iq, 400, "bad-request")
+            self._finished.set_exception(error)
+        else:
+            self._session.answer(iq)
+            self._finished.set_result(secret)
+
+    # Both ways
+
+    async def _link(self, phone: Phone, adv_secret: bytes) -> Device:
+        if self._busy:
+            raise LinkingRefused("another phone is linking this client just now")
+        self._busy = True
+        try:
+            return await self._exchange_identities(phone, adv_secret)
+        finally:
+            self._busy = False
+
+    async def _exchange_identities(self, phone: Phone, adv_secret: bytes) -> Device:
+        person, session = phone.person, self._session
+        number = self._hub.store.next_device(person.number)
+        client_identity = self._data.identity
+        identity = linking.sign_identity(
+            phone.identity,
+            client_identity,
+            raw_id=person.raw_id,
+            timestamp=int(time.time()),
+            key_index=number,
+        )
+        signed = identity.sealed(adv_secret)
+        if fault := self._hub.strikes("tamper", replace(session.who, number=person.number, device=number)):
+            signed = _tampered(identity, adv_secret, fault.params["part"])
+        success = Node(
+            "pair-success",
+            {},
+            [
+                Node("device-identity", {}, signed),
+                Node("biz"),
+                Node(
+                    "device",
+                    {
+                        "jid": person.pn_jid.with_device(number),
+                        "lid": person.lid_jid.with_device(number),
+                    },
+                ),
+                Node("platform", {"name": "android"}),
+            ],
+        )
+        answer = await session.ask("set", "md", success)
+        if answer.text("type") == "error":
+            reason = answer.find("error")
+            raise LinkingRefused(
+                f"the client refused: {reason.text('text') if reason else 'no reason given'}"
+            )
+        signature = answer.need_data("pair-device-sign", "device-identity")
+        try:
+            linking.check_device_signature(identity, client_identity, signature)
+        except CryptoError as error:
+            raise LinkingRefused(f"the client's answer does not fit: {error}") from None
+        device = self._device(person.number, number)
+        self._hub.link_device(device)
+        session.send(Node("stream:error", {"code": "515"}))
+        session.end_if_it_stays()
+        return device
+
+    def _device(self, number: str, device: int) -> Device:
+        data = self._data
+        props = proto.DeviceProps.decode(data.device_props)
+        return Device(
+            number, device, self._noise_key, data.identity, data.registration_id, data.signed_prekey_id,
+            data.signed_prekey, data.signed_prekey_signature, props.os, int(time.time()), False,
+        )  # fmt: skip
+
+
+def _tampered(identity: linking.SignedIdentity, adv_secret: bytes, part: str) -> bytes:
+    """Return what a phone sends whose seal or whose signature is not genuine."""
+    if part == "hmac":
+        return identity.sealed(secrets.token_bytes(32))
+    return replace(identity, signature=secrets.token_bytes(64)).sealed(adv_secret)

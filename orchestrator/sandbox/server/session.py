@@ -1,0 +1,353 @@
+"""One client's life on the server: handshake, linking or log-in, then stanzas until it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.sandbox.server import messaging, pairing, queries
+from orchestrator.sandbox.server.channel import GREETING_TIMEOUT, Channel, Closed, Refused, WebSocket
+from orchestrator.sandbox.server.faults import Who
+from orchestrator.sandbox.server.store import Device, DeviceKey
+from orchestrator.sandbox.wire import proto
+from orchestrator.sandbox.wire.binxml import BinaryXMLError
+from orchestrator.sandbox.wire.frames import FrameError, FrameReader, encode_frame
+from orchestrator.sandbox.wire.jid import JID, SERVER
+from orchestrator.sandbox.wire.node import Node, NodeError
+from orchestrator.sandbox.wire.noise import NoiseError, Responder, Transport
+from orchestrator.sandbox.wire.proto import ProtoError
+
+if TYPE_CHECKING:
+    from orchestrator.sandbox.server.hub import Hub
+
+log = logging.getLogger(__name__)
+
+HANDSHAKE_FRAME_LIMIT = 64 * 1024
+"""Bytes of a frame before a client is known; a real ClientFinish has about 600."""
+LAST_WORDS = 0.1
+"""Seconds between the stanza that ends a connection and the close, so that the client reads it first."""
+CLOSE_WAIT = 5.0
+"""Seconds a client gets to close by itself after it was told to."""
+
+
+def iq_error(code: int, text: str) -> Node:
+    """Return the child that says what is wrong with a request."""
+    return Node("error", {"code": str(code), "text": text})
+
+
+class Session:
+    """A client behind an accepted WebSocket.
+
+    Attributes:
+        who: What is known of it; grows during the handshake.
+        device: Its stored device once it has logged in.
+        active: Whether it has asked for what waits for it.
+    """
+
+    def __init__(self, hub: Hub, channel: Channel, websocket: WebSocket) -> None:
+        self.hub = hub
+        self.who = Who(channel.origin.number, channel.origin.user)
+        self.device: Device | None = None
+        self.active = False
+        self.pairing: pairing.Pairing | None = None
+        self.client: dict[str, Any] = {}
+        self.opened_at = time.time()
+        self._channel = channel
+        self._websocket = websocket
+        self._frames = FrameReader()
+        self._frames.limit = HANDSHAKE_FRAME_LIMIT
+        self._noise: Transport | None = None
+        self._ids = itertools.count(1)
+        self._asked: dict[str, asyncio.Future[Node]] = {}
+        self._ending = False
+
+    @property
+    def number(self) -> int:
+        """The connection's number."""
+        return self.who.connection
+
+    @property
+    def key(self) -> DeviceKey | None:
+        """Number and device once logged in."""
+        return self.device.key if self.device else None
+
+    # Life
+
+    async def run(self) -> None:
+        """Serve the client until it goes or does something that ends its connection."""
+        try:
+            payload, noise_key = await self._handshake()
+            if payload.HasField("pairing_data"):
+                await self._serve_unpaired(payload, noise_key)
+            else:
+                await self._serve_login(payload, noise_key)
+        except (FrameError, NoiseError, BinaryXMLError, ProtoError) as error:
+            self.hub.events.add("garbage", connection=self.number, error=str(error))
+            self._websocket.close(1002)
+        except (Closed, Refused) as error:
+            log.debug("connection %d: %s", self.number, error)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        key = self.key
+        if key and self.hub.online.get(key) is self:
+            del self.hub.online[key]
+        if self.pairing:
+            self.pairing.leave()
+        for future in self._asked.values():
+            future.cancel()
+
+    async def _handshake(self) -> tuple[Any, bytes]:
+        responder = Responder(self.hub.noise_static, self.hub.noise_chain)
+        async with asyncio.timeout(GREETING_TIMEOUT):
+            hello = await self._frame()
+            if self.hub.strikes("hang", self.who, phase="noise"):
+                await self._channel.until_gone()
+                raise Closed("hung in the Noise handshake")
+            self._websocket.send(encode_frame(responder.read_hello(hello)))
+            responder.read_finish(await self._frame())
+        self._noise = responder.transport
+        return proto.ClientPayload.decode(responder.client_payload), responder.client_static
+
+    async def _serve_unpaired(self, payload: Any, noise_key: bytes) -> None:  # noqa: ANN401 - protobuf
+        self.who = replace(self.who, identified=True)
+        self._note_client(payload)
+        await self._struck_before_success()
+        self.pairing = pairing.Pairing(self, noise_key, payload.pairing_data)
+        self.pairing.begin()
+        await self._serve()
+
+    async def _serve_login(self, payload: Any, noise_key: bytes) -> None:  # noqa: ANN401 - protobuf
+        number, device_number = str(payload.username), int(payload.device)
+        self.who = replace(self.who, identified=True, number=number, device=device_number)
+        self._note_client(payload)
+        device = self.hub.store.device((number, device_number))
+        await self._struck_before_success()
+        if device is None or device.removed or device.noise != noise_key:
+            await self.fail(401, location="cln")
+        assert device is not None
+        await self._succeed(device)
+        await self._serve()
+
+    def _note_client(self, payload: Any) -> None:  # noqa: ANN401 - protobuf
+        version = payload.user_agent.app_version
+        self.client = {
+            "version": f"{version.primary}.{version.secondary}.{version.tertiary}",
+            "platform": int(payload.user_agent.platform),
+        }
+
+    async def _struck_before_success(self) -> None:
+        if self.hub.strikes("hang", self.who, phase="success"):
+            await self._serve_nothing()
+        if fault := self.hub.strikes("failure", self.who):
+            params = {key: value for key, value in fault.params.items() if value is not None}
+            await self.fail(**params)
+
+    async def _serve_nothing(self) -> None:
+        """Take everything in and answer nothing until the client goes."""
+        await self._channel.until_gone()
+        raise Closed("hung before success")
+
+    async def fail(self, reason: int, **facts: int | str) -> None:
+        """Refuse the log-in and end the connection.
+
+        A client that is told 401, 403 or 406 forgets its session, so its device is unlinked here too.
+
+        Raises:
+            Closed: Always, once the connection has ended.
+        """
+        who = self.who
+        self.hub.events.add(
+            "login-refused", connection=self.number, phone=who.number, device=who.device, reason=reason
+        )
+        if reason in (401, 403, 406) and who.number and who.device:
+            self.hub.forget_device((who.number, who.device))
+        attrs = {"reason": str(reason), **{key: str(value) for key, value in facts.items()}}
+        await self.end_with(Node("failure", attrs))
+        raise Closed(f"log-in refused with {reason}")
+
+    async def _succeed(self, device: Device) -> None:
+        self.device = device
+        older = self.hub.online.get(device.key)
+        self.hub.online[device.key] = self
+        if older is not None:
+            older.end_soon(Node("stream:error", {}, [Node("conflict", {"type": "replaced"})]))
+        person = self.hub.person(device.number)
+        self.hub.events.add(
+            "login", connection=self.number, phone=device.number, device=device.device, **self.client
+        )
+        self._frames.limit = 2**24
+        self.send(
+            Node(
+                "success",
+                {
+                    "t": str(int(time.time())),
+                    "props": "27",
+                    "abprops": "1",
+                    "location": "cln",
+                    "lid": person.lid_jid.with_device(device.device),
+                    "display_name": person.name,
+                },
+            )
+        )
+
+    async def _serve(self) -> None:
+        while True:
+            node = self._open(await self._frame())
+            if self._ending or self._deaf:
+                continue
+            try:
+                await self._handle(node)
+            except NodeError as error:
+                self.hub.events.add("bad-stanza", connection=self.number, tag=node.tag, error=str(error))
+                if node.tag == "iq":
+                    self.refuse(node, 400, "bad-request")
+            await self._channel.drain()
+
+    async def _handle(self, node: Node) -> None:
+        match node.tag:
+            case "iq" if node.text("type") in ("result", "error"):
+                future = self._asked.pop(node.text("id"), None)
+                if future is not None and not future.done():
+                    future.set_result(node)
+            case "iq":
+                await queries.answer(self, node)
+            case "xmlstreamend":
+                raise Closed("the client has ended the stream")
+            case _ if self.device is None:
+                if node.tag not in ("ack", "ib", "presence"):
+                    self.hub.events.add("unknown-stanza", connection=self.number, tag=node.tag)
+            case "message":
+                await messaging.from_client(self, node)
+            case "receipt":
+                await messaging.receipt_from_client(self, node)
+            case "ack":
+                messaging.ack_from_client(self, node)
+            case "ib" | "presence" | "chatstate":
+                pass
+            case _:
+                self.hub.events.add("unknown-stanza", connection=self.number, tag=node.tag)
+                await messaging.acknowledge(self, node)
+
+    # Frames and stanzas
+
+    async def _frame(self) -> bytes:
+        while True:
+            for frame in self._frames.frames():
+                return frame
+            self._frames.feed(await self._websocket.receive())
+
+    def _open(self, frame: bytes) -> Node:
+        assert self._noise is not None
+        return self.hub.codec.decode(self._noise.open(frame))
+
+    @property
+    def _deaf(self) -> bool:
+        return self.hub.faults.find("blackhole", self.who) is not None
+
+    def send(self, node: Node) -> None:
+        """Send a stanza; nothing leaves while a blackhole holds this client."""
+        if self._noise is None or self._deaf:
+            return
+        self._websocket.send(encode_frame(self._noise.seal(self.hub.codec.encode(node))))
+
+    def answer(self, iq: Node, *children: Node) -> None:
+        """Answer a request with a result."""
+        self._reply(iq, "result", children)
+
+    def refuse(self, iq: Node, code: int, text: str) -> None:
+        """Answer a request with an error."""
+        self._reply(iq, "error", [iq_error(code, text)])
+
+    def _reply(self, iq: Node, kind: str, children: Sequence[Node]) -> None:
+        to = iq.attrs.get("to")
+        sender = to if isinstance(to, JID) else SERVER
+        reply = Node("iq", {"from": sender, "type": kind, "id": iq.text("id")}, list(children) or None)
+        slow = self.hub.faults.find("slow", self.who)
+        if slow is None:
+            self.send(reply)
+        else:
+            asyncio.get_running_loop().call_later(slow.params["delay"], self.send, reply)
+
+    async def ask(self, iq_type: str, namespace: str, *children: Node, timeout: float = 30) -> Node:
+        """Send a request to the client and return its answer, a result or an error.
+
+        Raises:
+            Closed: The client went, or did not answer in so many seconds.
+        """
+        request_id = f"sandbox-{next(self._ids)}"
+        future: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
+        self._asked[request_id] = future
+        attrs: dict[str, str | JID] = {"from": SERVER, "type": iq_type, "id": request_id, "xmlns": namespace}
+        self.send(Node("iq", {**attrs, "t": str(int(time.time()))}, list(children)))
+        try:
+            async with asyncio.timeout(timeout):
+                return await future
+        except asyncio.CancelledError:
+            if future.cancelled():
+                raise Closed("the client went before it answered") from None
+            raise
+        except TimeoutError:
+            raise Closed("the client did not answer") from None
+        finally:
+            self._asked.pop(request_id, None)
+
+    def deliver_queue(self) -> None:
+        """Send what has waited for the client, and say how much it was."""
+        assert self.device is not None
+        waiting = self.hub.store.queued(self.device.key)
+        if waiting:
+            kinds = Counter(item.kind for item in waiting)
+            counts = {kind: str(kinds[kind]) for kind in ("message", "receipt", "notification")}
+            preview = Node("offline_preview", {"count": str(len(waiting)), **counts, "appdata": "0"})
+            self.send(Node("ib", {"from": SERVER}, [preview]))
+        for place, item in enumerate(waiting):
+            stanza = self.hub.storage_codec.decode(item.stanza)
+            self.send(replace(stanza, attrs={**stanza.attrs, "offline": str(place)}))
+        self.send(Node("ib", {"from": SERVER}, [Node("offline", {"count": str(len(waiting))})]))
+        self.hub.events.add(
+            "online",
+            connection=self.number,
+            phone=self.device.number,
+            device=self.device.device,
+            queued=len(waiting),
+        )
+
+    # Ends
+
+    async def end_with(self, last: Node) -> None:
+        """Say a last word, close in good order, and wait a little for the client to do the same."""
+        self.send(last)
+        await asyncio.sleep(LAST_WORDS)
+        self._websocket.close()
+        with contextlib.suppress(Closed, TimeoutError):
+            async with asyncio.timeout(CLOSE_WAIT):
+                while True:
+                    await self._websocket.receive()
+
+    def end_soon(self, last: Node | None = None) -> None:
+        """End the connection from outside: a last word, then a close; from now on the client is not heard."""
+        if self._ending:
+            return
+        self._ending = True
+        if last is not None:
+            self.send(last)
+        loop = asyncio.get_running_loop()
+        loop.call_later(LAST_WORDS if last else 0, self._websocket.close)
+        loop.call_later(CLOSE_WAIT, self._channel.abort)
+
+    def end_if_it_stays(self) -> None:
+        """Let the client close by itself, as it does after 515; end the connection if it does not."""
+        asyncio.get_running_loop().call_later(CLOSE_WAIT, self.end_soon)
+
+    def reset(self) -> None:
+        """Cut the connection with a TCP reset."""
+        self._channel.reset()
