@@ -1,0 +1,60 @@
+"""The environment that sends a client process to the sandbox instead of WhatsApp."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+ROOT_KEY_VARIABLE = "ORCHESTRATOR_SANDBOX_ROOT_KEY"
+"""Where the hook looks for the key; the hook, which cannot import this, has the name too."""
+HOOK = Path(__file__).resolve().parent / "hook"
+"""The folder whose sitecustomize puts that key into neonize."""
+
+
+def client_environment(
+    *, port: int, ca_file: Path, root_key: bytes, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment in which neonize connects to the sandbox and not to WhatsApp.
+
+    It has to be there when the process starts: Go reads it once, and Python looks for the hook at the start.
+
+    Args:
+        port: The sandbox's proxy on 127.0.0.1.
+        ca_file: The certificate authority's certificate, PEM.
+        root_key: The 32-byte public key that signs the sandbox's Noise certificates.
+        base: What the environment holds otherwise. With `os.environ` the result is all that a process needs
+            to be started with; with nothing but PYTHONPATH, it is what a shell has to add to its own.
+
+    Raises:
+        ValueError: The key is not 32 bytes.
+    """
+    if len(root_key) != 32:
+        raise ValueError(f"the root key must be 32 bytes, not {len(root_key)}")
+    base = base or {}
+    proxy = f"http://127.0.0.1:{port}"
+    # The program's own loopback traffic stays direct. A list that was there before is not kept: it could
+    # name WhatsApp.
+    direct = "127.0.0.1,localhost"
+    return {
+        **base,
+        "HTTPS_PROXY": proxy,
+        "https_proxy": proxy,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "SSL_CERT_FILE": str(ca_file.absolute()),
+        "PYTHONPATH": _with_hook(base.get("PYTHONPATH", "")),
+        ROOT_KEY_VARIABLE: root_key.hex(),
+    }
+
+
+def as_shell(environment: Mapping[str, str]) -> str:
+    """Return ``export`` lines that a POSIX shell can evaluate, whatever the values hold."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+
+
+def _with_hook(path: str) -> str:
+    hook = str(HOOK)
+    rest = [entry for entry in path.split(os.pathsep) if entry != hook] if path else []
+    return os.pathsep.join([hook, *rest])
