@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, padding
@@ -26,7 +26,7 @@ class CryptoError(ValueError):
 class KeyPair:
     """An X25519 key pair, both halves as 32 raw bytes."""
 
-    private: bytes
+    private: bytes = field(repr=False)
     public: bytes
 
     @classmethod
