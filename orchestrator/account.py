@@ -1,0 +1,577 @@
+"""The machine of one account: what happens → what to do. Pure: no I/O, no clock, no randomness of its own.
+
+An account has a wish (run, or stopped by an operator) and an actual state. Events come in with the
+moment they happened; actions come out, and whoever carries them out (`supervisor`) reports back by
+further events. Nothing else decides anything about an account.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from orchestrator import messages
+from orchestrator.actions import (
+    Action,
+    Forget,
+    HideCode,
+    Kill,
+    Quarantine,
+    Queue,
+    Record,
+    ShowCode,
+    Spawn,
+    TellStop,
+    Unqueue,
+)
+from orchestrator.events import (
+    Begin,
+    Configured,
+    Event,
+    Exited,
+    Held,
+    Moment,
+    Order,
+    Ordered,
+    Released,
+    Removed,
+    Said,
+    ShuttingDown,
+    Spawned,
+    SpawnFailed,
+    Ticked,
+    TurnCame,
+)
+from orchestrator.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
+from orchestrator.messages import FromChild, Pairing
+from orchestrator.policy import judge
+from orchestrator.settings import AccountSettings
+from orchestrator.states import State
+
+STARTING_DEADLINE = 30.0
+"""Seconds from the start of a process to its first word; loading neonize takes about one."""
+CONNECTING_DEADLINE = 60.0
+"""Seconds a process may dial; the child gives up by itself after 50."""
+PAIRING_DEADLINE = 180.0
+"""Seconds of a round of codes: WhatsApp's 160 and a grace for the child to say that it is over."""
+RECONNECTING_DEADLINE = 120.0
+"""Seconds without a link before the process is replaced; the child gives up by itself after 90."""
+HEARTBEAT_DEADLINE = 30.0
+"""Seconds without a heartbeat; the child sends one every 5."""
+STOP_DEADLINE = 10.0
+"""Seconds from being asked to stop to being killed; neonize's own stop takes up to 5."""
+EXIT_DEADLINE = 10.0
+"""Seconds from the last word to the exit."""
+
+Purpose = Literal["stop", "disable", "restart", "repair", "remove", "remove keeping", "shutdown"]
+"""Why a process was asked to stop, which says what follows its end."""
+
+
+@dataclass(slots=True)
+class Child:
+    """The process of an account as the machine sees it.
+
+    Attributes:
+        started_at: Monotonic time of its start.
+        deadline: Monotonic time by which its present state must be over, or None.
+        heard_at: Monotonic time of its last word, None before the first.
+        pid: Its process id once it is there.
+        outcome: Its last word.
+        purpose: Why it was asked to stop, None if it was not.
+        killed_because: Why it was killed, None if it was not.
+    """
+
+    started_at: float
+    deadline: float | None
+    heard_at: float | None = None
+    pid: int | None = None
+    outcome: Outcome | None = None
+    purpose: Purpose | None = None
+    killed_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LastExit:
+    """How the last process ended, for people."""
+
+    at: float
+    kind: Kind
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What outlives the service: an account that must not be tried just because the service restarts.
+
+    Attributes:
+        state: ``banned`` or ``replaced``.
+        reason: Why, for people.
+        until: Unix time of the next try, None for until an operator acts.
+    """
+
+    state: State
+    reason: str | None
+    until: float | None
+
+
+class Account:
+    """One account.
+
+    Args:
+        settings: What the configuration says of it.
+        now: The present moment.
+        random: Returns numbers from 0 up to 1, for the jitter.
+        stopped: An operator has stopped it earlier.
+        parked: The state it was in when the service last ended, if it must stay in it.
+
+    Attributes:
+        state: What it is doing.
+        reason: Why it is not connected, for people; None if there is nothing to say.
+        since: Unix time of the last change of state.
+        kind: The kind of end that led to the state, None if no end did.
+        next_retry_at: Monotonic time of the next try, None if none is planned.
+        phone: Digits of its number once they are known.
+        stopped: The operator's wish.
+        restarts: How many processes came after the first.
+        queued: Whether it waits for its turn to start.
+        child: Its process.
+    """
+
+    def __init__(
+        self,
+        settings: AccountSettings,
+        now: Moment,
+        *,
+        random: Callable[[], float],
+        stopped: bool = False,
+        parked: Parked | None = None,
+    ) -> None:
+        self.settings = settings
+        self.stopped = stopped
+        self.state = State.STOPPED
+        self.reason: str | None = None
+        self.kind: Kind | None = None
+        self.since = now.wall
+        self.next_retry_at: float | None = None
+        self.phone = settings.phone
+        self.restarts = 0
+        self.queued = False
+        self.child: Child | None = None
+        self.connected_at: float | None = None
+        self.last_seen_at: float | None = None
+        self.memory_bytes: int | None = None
+        self.last_exit: LastExit | None = None
+        self._parked = parked
+        self._random = random
+        self._attempts: Counter[Kind] = Counter()
+        self._stable_at: float | None = None
+        self._pairing: Pairing = "qr"
+        self._begun = False
+        self._closing = False
+        self._actions: list[Action] = []
+        self._now = now
+
+    # What others may ask
+
+    @property
+    def attempt(self) -> int:
+        """How often in a row it has ended for the present reason."""
+        return self._attempts[self.kind] if self.kind else 0
+
+    @property
+    def attempts(self) -> Mapping[Kind, int]:
+        """How often in a row it has ended by each kind, without a stable connection between."""
+        return self._attempts
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was removed from the configuration and only its process is still there."""
+        return self.child is not None and self.child.purpose in ("remove", "remove keeping")
+
+    @property
+    def dials(self) -> bool:
+        """Whether it is starting or connecting, of which only a few accounts may at once."""
+        return self.child is not None and self.state in (State.STARTING, State.CONNECTING)
+
+    @property
+    def parked(self) -> Parked | None:
+        """What must outlive the service, None if nothing must."""
+        if self.state is State.BANNED or (self.state is State.REPLACED and not self.child):
+            until = None if self.next_retry_at is None else self._now.wall_at(self.next_retry_at)
+            return Parked(self.state, self.reason, until)
+        return None
+
+    def wakes_at(self) -> float | None:
+        """Return the monotonic time at which `Ticked` is due, None if nothing is waited for."""
+        times = [self.next_retry_at, self._stable_at]
+        if self.child is not None:
+            times.append(self.child.deadline)
+            if self.child.heard_at is not None and self.child.killed_because is None:
+                times.append(self.child.heard_at + HEARTBEAT_DEADLINE)
+        return min((time for time in times if time is not None), default=None)
+
+    # The machine
+
+    def handle(self, event: Event, now: Moment) -> list[Action]:
+        """Take an event in and return what is to be done about it, in this order."""
+        self._now = now
+        self._actions = []
+        match event:
+            case Begin():
+                self._begin()
+            case Ordered(order, pairing):
+                self._obey(order, pairing)
+            case Configured(settings):
+                self._configure(settings)
+            case Removed(keep_session):
+                self._remove(keep_session)
+            case TurnCame():
+                self._take_turn()
+            case Spawned(pid):
+                if self.child is not None:
+                    self.child.pid = pid
+            case SpawnFailed(why):
+                if self.child is not None:
+                    self._over(Outcome(Kind.CRASH, why), None)
+            case Said(message):
+                if self.child is not None:
+                    self._hear(self.child, message)
+            case Exited(status):
+                if self.child is not None:
+                    self._reaped(self.child, status)
+            case Ticked():
+                self._tick()
+            case Held():
+                if self.child is None and self.state in (State.STARTING, State.BACKOFF):
+                    self._unqueue()
+                    self._rest(State.OUTDATED, "WhatsApp refuses this version of the client", Kind.OUTDATED)
+            case Released():
+                if self.state is State.OUTDATED and self.child is None:
+                    self._start()
+            case ShuttingDown(deadline):
+                self._shut_down(deadline)
+        return self._actions
+
+    # Wishes
+
+    def _begin(self) -> None:
+        self._begun = True
+        parked, self._parked = self._parked, None
+        if not self.settings.enabled:
+            self._change(State.DISABLED)
+        elif self.stopped:
+            self._change(State.STOPPED, "stopped by an operator")
+        elif parked is not None and (parked.until is None or parked.until > self._now.wall):
+            wait = None if parked.until is None else parked.until - self._now.wall
+            self._rest(parked.state, parked.reason, None, wait)
+        else:
+            self._start()
+
+    def _obey(self, order: Order, pairing: Pairing) -> None:
+        if order is Order.STOP:
+            self.stopped = True
+            if not self._ask_to_stop("stop"):
+                self._settle(State.STOPPED, "stopped by an operator")
+            return
+        self.stopped = False
+        if not self.settings.enabled or self._closing:
+            return
+        match order:
+            case Order.REPAIR:
+                self._repair(pairing)
+            case Order.RESTART if self.child is not None:
+                self._attempts.clear()
+                self._ask_to_stop("restart")
+            case _:
+                self._resume()
+
+    def _resume(self) -> None:
+        """Start now whatever does not run, except where WhatsApp has named a time or a version."""
+        if self.child is not None:
+            if self.child.purpose is not None:
+                self.child.purpose = "restart"
+            return
+        waits = self.state is State.BANNED and self.next_retry_at is not None
+        if not self.queued and not waits and self.state is not State.OUTDATED:
+            self._attempts.clear()
+            self._start()
+
+    def _repair(self, pairing: Pairing) -> None:
+        pairs_already = self.state is State.PAIRING and self._pairing == pairing
+        self._pairing = pairing
+        if self.child is not None and pairs_already and self.child.purpose is None:
+            return
+        self._attempts.clear()
+        if not self._ask_to_stop("repair"):
+            self._unqueue()
+            self._actions.append(Quarantine("repair"))
+            self._start()
+
+    def _configure(self, settings: AccountSettings) -> None:
+        before, self.settings = self.settings, settings
+        if before == settings or self._closing:
+            return
+        self.phone = settings.phone or self.phone
+        if not settings.enabled:
+            if not self._ask_to_stop("disable"):
+                self._settle(State.DISABLED, None)
+            return
+        if self.stopped:
+            if self.child is None:
+                self._settle(State.STOPPED, "stopped by an operator")
+            return
+        matters = _identity(before) != _identity(settings)
+        if self.child is not None:
+            if self.child.purpose == "disable":
+                self.child.purpose = "restart"
+            elif matters:
+                self._ask_to_stop("restart")
+        elif self.state in (State.DISABLED, State.STOPPED) or (self.state is State.FAILED and matters):
+            self._attempts.clear()
+            self._start()
+
+    def _remove(self, keep_session: bool) -> None:
+        self._closing = True
+        if not self._ask_to_stop("remove keeping" if keep_session else "remove"):
+            self._unqueue()
+            self._leave(keep_session)
+
+    def _leave(self, keep_session: bool) -> None:
+        if not keep_session:
+            self._actions.append(Quarantine("removed"))
+        self._settle(State.STOPPED, "removed")
+        self._actions.append(Forget())
+
+    def _shut_down(self, deadline: float) -> None:
+        self._closing = True
+        self._unqueue()
+        self.next_retry_at = self.next_retry_at if self.state in (State.BANNED, State.REPLACED) else None
+        if self.child is not None:
+            self._ask_to_stop(self.child.purpose or "shutdown")
+            if self.child.killed_because is None:
+                self.child.deadline = min(self.child.deadline or deadline, deadline)
+
+    # A process's life
+
+    def _start(self) -> None:
+        """Ask for a turn; nothing happens unless the account is meant to run and has no process."""
+        if self.child is not None or self.stopped or self._closing or not self.settings.enabled:
+            return
+        self.next_retry_at = None
+        self._change(State.STARTING, "waiting for its turn to start", self.kind)
+        if not self.queued:
+            self.queued = True
+            self._actions.append(Queue())
+
+    def _unqueue(self) -> None:
+        if self.queued:
+            self.queued = False
+            self._actions.append(Unqueue())
+
+    def _take_turn(self) -> None:
+        if not self.queued:
+            return
+        self.queued = False
+        now = self._now.monotonic
+        self.restarts += self.last_exit is not None
+        self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE)
+        self.reason = None
+        self._actions.append(Spawn(self._pairing))
+
+    def _hear(self, child: Child, message: FromChild) -> None:
+        child.heard_at = self._now.monotonic
+        if isinstance(message, messages.Ended):
+            child.outcome = message.outcome
+            child.deadline = self._now.monotonic + EXIT_DEADLINE
+            self._hide_code()
+            return
+        if isinstance(message, messages.Heartbeat):
+            self.last_seen_at = message.last_seen_at or self.last_seen_at
+            self.memory_bytes = message.memory_bytes
+            return
+        if child.purpose is not None or child.killed_because is not None or child.outcome is not None:
+            return  # it is on its way out: what it says of its link does not matter any more
+        match message:
+            case messages.Connecting(paired):
+                child.deadline = self._now.monotonic + CONNECTING_DEADLINE
+                if paired:
+                    self._change(State.CONNECTING)
+            case messages.Code() | messages.LinkCode():
+                if self.state is not State.PAIRING:
+                    child.deadline = self._now.monotonic + PAIRING_DEADLINE
+                    self._change(State.PAIRING, "waiting for its code to be used")
+                self._actions.append(ShowCode(message))
+            case messages.Paired(phone):
+                self.phone = phone
+                self._pairing = "qr"
+                child.deadline = self._now.monotonic + CONNECTING_DEADLINE
+                self._change(State.CONNECTING)
+            case messages.Connected(phone):
+                self._connected(child, phone)
+            case messages.LinkLost(why):
+                if self.state is State.CONNECTED:
+                    child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
+                    self._change(State.RECONNECTING, why, Kind.NETWORK)
+
+    def _connected(self, child: Child, phone: str) -> None:
+        now = self._now
+        self.phone = phone or self.phone
+        self._pairing = "qr"
+        self.last_seen_at = now.wall
+        child.deadline = None
+        if self.state is not State.CONNECTED:
+            self.connected_at = now.monotonic
+            self._stable_at = now.monotonic + self.settings.backoff.reset_after
+            self._change(State.CONNECTED)
+
+    def _ask_to_stop(self, purpose: Purpose) -> bool:
+        """Ask the process to stop; return False if there is none. The newest purpose counts."""
+        child = self.child
+        if child is None:
+            return False
+        first = child.purpose is None and child.killed_because is None
+        child.purpose = purpose
+        self._hide_code()
+        if first:
+            child.deadline = self._now.monotonic + STOP_DEADLINE
+            self._actions.append(TellStop())
+        return True
+
+    def _tick(self) -> None:
+        now = self._now.monotonic
+        if self._stable_at is not None and now >= self._stable_at:
+            self._stable_at = None
+            self._attempts.clear()
+        if self.child is not None:
+            self._check_deadlines(self.child, now)
+        elif self.next_retry_at is not None and now >= self.next_retry_at and not self._closing:
+            self._start()
+
+    def _check_deadlines(self, child: Child, now: float) -> None:
+        if child.killed_because is not None:
+            return  # SIGKILL cannot be refused: the exit will come
+        why = None
+        if child.deadline is not None and now >= child.deadline:
+            why = self._overdue(child)
+        elif child.heard_at is not None and now >= child.heard_at + HEARTBEAT_DEADLINE:
+            why = f"no sign of life for {HEARTBEAT_DEADLINE:.0f} s"
+        if why is not None:
+            child.killed_because = why
+            child.deadline = None
+            self._hide_code()
+            self._actions.append(Kill(why))
+
+    def _overdue(self, child: Child) -> str:
+        if child.purpose is not None:
+            return "it did not stop in time"
+        if child.outcome is not None:
+            return "it did not exit after its last word"
+        waited = self._now.monotonic - child.started_at
+        return f"still {self.state} after {waited:.0f} s"
+
+    # A process's end
+
+    def _reaped(self, child: Child, status: int | None) -> None:
+        killed_because = child.killed_because if child.outcome is None else None
+        outcome = from_exit(status, child.outcome, killed_because=killed_because)
+        if outcome.kind is Kind.STOPPED and child.purpose is None:
+            outcome = Outcome(Kind.CRASH, "somebody else stopped the process")
+        if child.purpose is not None and outcome.kind is Kind.CRASH:
+            outcome = Outcome(Kind.STOPPED, outcome.text)
+        self._over(outcome, status)
+
+    def _over(self, outcome: Outcome, status: int | None) -> None:
+        child, self.child = self.child, None
+        assert child is not None
+        self._hide_code()
+        self._stable_at = self.connected_at = self.memory_bytes = None
+        self.last_exit = LastExit(self._now.wall, outcome.kind, status)
+        purpose = child.purpose
+        if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
+            self._actions.append(Quarantine(outcome.kind.value))
+        match purpose:
+            case None:
+                self._follow(outcome)
+            case "stop" | "shutdown":
+                why = "stopped by an operator" if purpose == "stop" else "the service stops"
+                self._settle(State.STOPPED, why)
+            case "disable":
+                self._settle(State.DISABLED, None)
+            case "restart":
+                self.kind = None
+                self._start()
+            case "repair":
+                self._actions.append(Quarantine("repair"))
+                self.kind = None
+                self._start()
+            case "remove" | "remove keeping":
+                self._leave(purpose == "remove keeping")
+
+    def _follow(self, outcome: Outcome) -> None:
+        """Do what the policy says of an end that nobody asked for."""
+        self._attempts[outcome.kind] += 1
+        verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
+        self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
+
+    # States
+
+    def _settle(self, state: State, reason: str | None) -> None:
+        """Come to rest without a next try."""
+        self._unqueue()
+        self.kind = None
+        self.next_retry_at = None
+        self._change(state, reason)
+
+    def _rest(
+        self,
+        state: State,
+        reason: str | None,
+        kind: Kind | None,
+        wait: float | None = None,
+        code: int | None = None,
+    ) -> None:
+        """Come to rest until the next try in so many seconds, or until something else happens."""
+        if self._closing:
+            wait = wait if state in (State.BANNED, State.REPLACED) else None
+        self.next_retry_at = None if wait is None else self._now.monotonic + wait
+        self._change(state, reason, kind, code=code, delay=wait)
+
+    def _change(
+        self,
+        state: State,
+        reason: str | None = None,
+        kind: Kind | None = None,
+        *,
+        code: int | None = None,
+        delay: float | None = None,
+    ) -> None:
+        before, self.state = self.state, state
+        self.reason = reason
+        if kind is not None or state in (State.CONNECTED, State.STOPPED, State.DISABLED):
+            self.kind = kind
+        if state is not State.CONNECTED:
+            self._stable_at = None
+        if before is State.PAIRING and state is not State.PAIRING:
+            self._actions.append(HideCode())
+        if before is not state:
+            self.since = self._now.wall
+        if before is not state or delay is not None:
+            self._actions.append(Record(before, state, kind, reason, code, self.attempt, delay))
+
+    def _hide_code(self) -> None:
+        if self.state is State.PAIRING:
+            self._actions.append(HideCode())
+
+
+def _identity(settings: AccountSettings) -> AccountSettings:
+    """Return the settings with everything made equal that a running process does not depend on."""
+    plain = AccountSettings(settings.name)
+    return replace(
+        settings,
+        enabled=True,
+        backoff=plain.backoff,
+        max_retries=plain.max_retries,
+        pairing_rounds=plain.pairing_rounds,
+    )

@@ -1,0 +1,82 @@
+"""What is to be done about an account: the output of its machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from orchestrator import messages
+from orchestrator.failure import Kind
+from orchestrator.messages import Pairing
+from orchestrator.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Put the account in the queue of those that want to start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unqueue:
+    """Take it out of the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start its process."""
+
+    pairing: Pairing
+
+
+@dataclass(frozen=True, slots=True)
+class TellStop:
+    """Ask the process to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End the process with SIGKILL; the text says why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Put the session away. Only ever asked for while there is no process."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowCode:
+    """Show a code to be scanned, or one to be typed in."""
+
+    code: messages.Code | messages.LinkCode
+
+
+@dataclass(frozen=True, slots=True)
+class HideCode:
+    """Take the code away: it is used, out of date, or its process is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Note a change of state."""
+
+    before: State
+    after: State
+    kind: Kind | None
+    reason: str | None
+    code: int | None
+    attempt: int
+    delay: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The account is gone."""
+
+
+Action: TypeAlias = (
+    Queue | Unqueue | Spawn | TellStop | Kill | Quarantine | ShowCode | HideCode | Record | Forget
+)

@@ -1,0 +1,130 @@
+"""What can happen to an account: the input of its machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+from orchestrator.messages import FromChild, Pairing
+from orchestrator.settings import AccountSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time: monotonic seconds to reckon with, Unix seconds to show."""
+
+    monotonic: float
+    wall: float
+
+    def wall_at(self, monotonic: float) -> float:
+        """Return the Unix time of a monotonic one."""
+        return self.wall + monotonic - self.monotonic
+
+
+class Order(StrEnum):
+    """What an operator can wish of an account."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    REPAIR = "repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """The service has started, or the account was added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """An operator wants something; ``pairing`` is how to pair on a repair."""
+
+    order: Order
+    pairing: Pairing = "qr"
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The configuration says something new about the account."""
+
+    settings: AccountSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """The configuration does not name the account any more."""
+
+    keep_session: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCame:
+    """The account may start now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """The process is there."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """There is no process; the text says why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The child said something."""
+
+    message: FromChild
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process has ended and is reaped: exit code, minus a signal's number, or None if unknown."""
+
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """Time has passed; see `Account.wakes_at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """WhatsApp refuses this version of the client: nobody starts any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """An account held back may try again: all of them, or one as a probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShuttingDown:
+    """The service stops; processes that are still there at that monotonic time are killed."""
+
+    deadline: float
+
+
+Event: TypeAlias = (
+    Begin
+    | Ordered
+    | Configured
+    | Removed
+    | TurnCame
+    | Spawned
+    | SpawnFailed
+    | Said
+    | Exited
+    | Ticked
+    | Held
+    | Released
+    | ShuttingDown
+)

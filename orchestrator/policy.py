@@ -1,0 +1,81 @@
+"""What follows the end of a process, by its kind: the failure policy as one table. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.failure import Kind, Outcome
+from orchestrator.settings import AccountSettings
+from orchestrator.states import State
+
+REPLACED_WAITS = (60.0, 300.0, 1800.0)
+"""Seconds before each of the careful tries to take a session back from another client."""
+BAN_MARGIN = 5.0
+"""Seconds added to a ban's end, at least: WhatsApp counts in whole seconds, and clocks differ."""
+BAN_SPREAD = 40.0
+"""Seconds, the most that is added on top at random, so that accounts banned together return apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of an account.
+
+    Attributes:
+        state: What it is in from now on.
+        reason: Why, for people, and what to do where somebody has to do something.
+        wait: Seconds until the next try, None for none.
+    """
+
+    state: State
+    reason: str
+    wait: float | None = None
+
+
+def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float) -> Verdict:
+    """Decide what follows an end that nobody asked for.
+
+    Args:
+        outcome: How the run ended.
+        count: How many runs in a row have ended by this kind, this one included, without a stable
+            connection between.
+        settings: The account's.
+        random: A number from 0 up to 1, for the jitter.
+    """
+    delay = settings.backoff.delay(count, random)
+    again = count <= settings.max_retries
+    match outcome.kind:
+        case Kind.NETWORK:
+            return Verdict(State.BACKOFF, outcome.text, delay)
+        case Kind.CRASH | Kind.REFUSED | Kind.LOGGED_OUT | Kind.DAMAGED | Kind.STOPPED if again:
+            return Verdict(State.BACKOFF, outcome.text, delay)
+        case Kind.PAIRING_EXPIRED if count < settings.pairing_rounds:
+            return Verdict(State.BACKOFF, outcome.text, delay)
+        case Kind.REPLACED:
+            wait = REPLACED_WAITS[count - 1] if count <= len(REPLACED_WAITS) else None
+            text = outcome.text if wait else f"{outcome.text}; run `orchestrator start {settings.name}`"
+            return Verdict(State.REPLACED, text, wait)
+        case Kind.TEMPORARY_BAN:
+            # A ban without a length, or one that is over at once, must not become a tight loop.
+            wait = max(outcome.expire or 0.0, delay) + BAN_MARGIN + BAN_SPREAD * random
+            return Verdict(State.BANNED, outcome.text, wait)
+        case Kind.LOCKED:
+            text = f"{outcome.text}; once the phone works again run `orchestrator repair {settings.name}`"
+            return Verdict(State.BANNED, text)
+        case Kind.OUTDATED:
+            return Verdict(State.OUTDATED, outcome.text)
+    return Verdict(State.FAILED, _what_to_do(outcome, count, settings.name))
+
+
+def _what_to_do(outcome: Outcome, count: int, name: str) -> str:
+    match outcome.kind:
+        case Kind.PAIRING_EXPIRED:
+            rounds = f"nobody used a code in {count} rounds"
+            return f"{rounds}; run `orchestrator repair {name}` when somebody can"
+        case Kind.WRONG_PHONE:
+            return f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
+        case Kind.CONFIG:
+            return f"{outcome.text}; mend the configuration, then run `orchestrator reload`"
+        case Kind.PASSKEY:
+            return f"{outcome.text}; this account cannot be linked with this version of neonize"
+        case _:
+            return f"{outcome.text} ({count} times in a row); run `orchestrator start {name}` to try again"

@@ -1,0 +1,610 @@
+"""The machine of an account under everything that can happen, in any order: what must never be."""
+
+from __future__ import annotations
+
+import random as randomness
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from orchestrator import messages
+from orchestrator.account import Account, Parked
+from orchestrator.actions import (
+    Action,
+    Forget,
+    HideCode,
+    Kill,
+    Quarantine,
+    Queue,
+    Record,
+    ShowCode,
+    Spawn,
+    TellStop,
+    Unqueue,
+)
+from orchestrator.events import (
+    Begin,
+    Configured,
+    Event,
+    Exited,
+    Held,
+    Moment,
+    Order,
+    Ordered,
+    Released,
+    Removed,
+    Said,
+    ShuttingDown,
+    Spawned,
+    SpawnFailed,
+    Ticked,
+    TurnCame,
+)
+from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
+from orchestrator.settings import AccountSettings, Backoff
+from orchestrator.states import RUNNING, State
+
+NUMBER = "4915100001"
+KINDS = st.sampled_from(list(Kind))
+RESTING = [state for state in State if state not in RUNNING]
+
+
+class World(RuleBasedStateMachine):
+    """Whoever carries out the machine's actions, in a world without time or processes of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.random = randomness.Random(1)
+        self.alive = False
+        self.killed = False
+        self.queued = False
+        self.code_shown = False
+        self.forgotten = False
+        self.closing = False
+        self.logged_in = False
+        self.may_quarantine = False
+        self.may_forget_attempts = False
+        self.attempts: dict[Kind, int] = {}
+
+    @initialize(
+        stopped=st.booleans(),
+        enabled=st.booleans(),
+        parked=st.sampled_from(
+            [
+                None,
+                Parked(State.BANNED, "banned", None),
+                Parked(State.BANNED, "banned", 5000.0),
+                Parked(State.REPLACED, "replaced", 500.0),
+            ]
+        ),
+        retries=st.integers(0, 3),
+    )
+    def set_up(self, stopped: bool, enabled: bool, parked: Parked | None, retries: int) -> None:
+        self.settings = AccountSettings(
+            "support", enabled=enabled, max_retries=retries, pairing_rounds=2, backoff=Backoff(max=60.0)
+        )
+        self.account = Account(
+            self.settings, self.moment, random=self.random.random, stopped=stopped, parked=parked
+        )
+        self.happens(Begin())
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.now)
+
+    def happens(self, event: Event) -> None:
+        stopped_before = self.account.stopped
+        for action in self.account.handle(event, self.moment):
+            self.carry_out(action)
+        self.may_quarantine = False
+        if isinstance(event, Ordered | Configured | Removed):
+            self.may_forget_attempts = True
+        if isinstance(event, Ordered) and event.order is Order.STOP:
+            assert self.account.stopped
+        elif not isinstance(event, Ordered):
+            assert self.account.stopped == stopped_before, "only an operator changes the wish"
+
+    def carry_out(self, action: Action) -> None:
+        assert not self.forgotten, f"{action} for an account that is gone"
+        match action:
+            case Queue():
+                assert not self.queued
+                assert not self.alive
+                assert not self.account.stopped, "a stopped account wants to start"
+                assert not self.closing
+                self.queued = True
+            case Unqueue():
+                assert self.queued
+                self.queued = False
+            case Spawn():
+                assert not self.alive, "two processes on one session"
+                assert not self.account.stopped, "a stopped account starts"
+                assert not self.closing, "a start while the service stops"
+                assert self.account.settings.enabled
+                self.alive, self.killed, self.logged_in = True, False, False
+            case TellStop() | Kill():
+                assert self.alive
+                assert not (self.killed and isinstance(action, Kill)), "killed twice"
+                self.killed = self.killed or isinstance(action, Kill)
+            case Quarantine():
+                assert not self.alive, "a session taken from a running process"
+                assert self.may_quarantine, "a session put away without a log-out or an operator's word"
+            case ShowCode():
+                assert self.alive
+                self.code_shown = True
+            case HideCode():
+                self.code_shown = False
+            case Record(delay=delay, after=after):
+                assert after is self.account.state or action.before is not after
+                if after is State.BACKOFF and delay is not None:
+                    assert 0 <= delay <= self.account.settings.backoff.max
+            case Forget():
+                assert not self.alive
+                self.forgotten = True
+
+    # What operators do
+
+    @precondition(lambda self: not self.forgotten)
+    @rule(order=st.sampled_from(list(Order)), pairing=st.sampled_from(["qr", "code"]))
+    def order(self, order: Order, pairing: messages.Pairing) -> None:
+        self.may_quarantine = order is Order.REPAIR
+        self.repair_ordered = order is Order.REPAIR
+        self.happens(Ordered(order, pairing))
+
+    @precondition(lambda self: not self.forgotten)
+    @rule(enabled=st.booleans(), proxy=st.sampled_from([None, "http://127.0.0.1:1"]))
+    def configure(self, enabled: bool, proxy: str | None) -> None:
+        self.settings = AccountSettings(
+            "support",
+            enabled=enabled,
+            proxy=proxy,
+            max_retries=2,
+            pairing_rounds=2,
+            backoff=Backoff(max=60.0),
+        )
+        self.happens(Configured(self.settings))
+
+    @precondition(lambda self: not self.forgotten and not self.closing)
+    @rule(keep=st.booleans())
+    def remove(self, keep: bool) -> None:
+        self.may_quarantine = not keep
+        self.happens(Removed(keep))
+        self.closing = True
+
+    @precondition(lambda self: not self.forgotten)
+    @rule()
+    def shut_down(self) -> None:
+        self.happens(ShuttingDown(self.now + 15))
+        self.closing = True
+
+    # What processes do
+
+    @precondition(lambda self: self.queued)
+    @rule()
+    def turn_comes(self) -> None:
+        self.queued = False
+        self.happens(TurnCame())
+
+    @precondition(lambda self: self.alive and self.account.child is not None)
+    @rule(works=st.booleans())
+    def spawned(self, works: bool) -> None:
+        child = self.account.child
+        assert child is not None
+        if works:
+            self.happens(Spawned(4711))
+        elif child.pid is None and child.heard_at is None:
+            self.alive = False
+            self.expect_quarantine()
+            self.happens(SpawnFailed("no memory"))
+
+    @precondition(lambda self: self.alive)
+    @rule(
+        message=st.sampled_from(
+            [
+                messages.Connecting(True),
+                messages.Connecting(False),
+                messages.Code("2@secret", b"png", 1000.0, 1060.0),
+                messages.LinkCode("ABCDEFGH", 1060.0),
+                messages.Paired(NUMBER),
+                messages.Connected(NUMBER),
+                messages.LinkLost("reset"),
+                messages.Heartbeat(True, 1000.0, 20_000_000),
+            ]
+        )
+    )
+    def says(self, message: messages.FromChild) -> None:
+        self.logged_in = self.logged_in or isinstance(message, messages.Connected)
+        self.happens(Said(message))
+
+    @precondition(lambda self: self.alive)
+    @rule(kind=KINDS, expire=st.sampled_from([None, 0.0, 100.0]))
+    def ends(self, kind: Kind, expire: float | None) -> None:
+        self.happens(Said(messages.Ended(kind, f"ended by {kind}", 401, expire)))
+
+    @precondition(lambda self: self.alive)
+    @rule(status=st.sampled_from([None, 0, 1, 2, -6, -9, -11, 255, *EXIT_CODES.values()]))
+    def exits(self, status: int | None) -> None:
+        self.alive = False
+        self.expect_quarantine()
+        self.happens(Exited(status))
+
+    def expect_quarantine(self) -> None:
+        """Say whether an exit may lead to a quarantine: after a confirmed log-out or an operator's word."""
+        child = self.account.child
+        assert child is not None
+        said = child.outcome.kind if child.outcome else None
+        self.may_quarantine = child.purpose in ("repair", "remove") or said in HAS_ENDED_SESSION
+
+    # What time and the fleet do
+
+    @precondition(lambda self: not self.forgotten)
+    @rule(seconds=st.sampled_from([0.1, 5.0, 31.0, 61.0, 200.0, 4000.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        if self.account.state is State.CONNECTED:
+            self.may_forget_attempts = True
+        self.happens(Ticked())
+
+    @precondition(lambda self: not self.forgotten)
+    @rule(event=st.sampled_from([Held(), Released()]))
+    def fleet(self, event: Event) -> None:
+        self.happens(event)
+
+    @precondition(lambda self: self.forgotten)
+    @rule(
+        event=st.sampled_from([Ticked(), Exited(-9), Spawned(1), TurnCame(), Said(messages.Connecting(True))])
+    )
+    def late_word(self, event: Event) -> None:
+        self.happens(event)
+
+    # What must always be
+
+    @invariant()
+    def nobody_is_stuck(self) -> None:
+        if hasattr(self, "account") and self.account.child is not None and not self.killed:
+            waits_for_nothing = self.account.wakes_at() is None
+            assert not waits_for_nothing, f"{self.account.state} has no deadline"
+
+    @invariant()
+    def the_states_are_true(self) -> None:
+        if not hasattr(self, "account") or self.forgotten:
+            return
+        account = self.account
+        assert (account.child is not None) == self.alive
+        assert account.queued == self.queued
+        if account.state is State.CONNECTED:
+            assert self.alive, "connected without a process"
+            assert self.logged_in, "connected without WhatsApp's word"
+        if account.state in RESTING:
+            assert not self.alive, f"{account.state} with a process"
+        if self.code_shown:
+            assert account.state is State.PAIRING, f"a code is shown while {account.state}"
+        if account.state is State.BACKOFF and not self.closing:
+            assert account.next_retry_at is not None
+        if account.state is State.FAILED:
+            assert account.reason
+
+    @invariant()
+    def attempts_fall_only_after_a_stable_connection(self) -> None:
+        if not hasattr(self, "account"):
+            return
+        now: dict[Kind, int] = dict(self.account.attempts)
+        fell = [kind for kind, count in self.attempts.items() if now.get(kind, 0) < count]
+        assert not fell or self.may_forget_attempts
+        self.attempts = now
+        self.may_forget_attempts = False
+
+
+World.TestCase.settings = settings(
+    max_examples=400,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestWorld: Any = World.TestCase
+
+
+class Driver:
+    """An account with a clock, for telling stories."""
+
+    def __init__(self, *, parked: Parked | None = None, stopped: bool = False, **settings: Any) -> None:  # noqa: ANN401
+        self.now = 1000.0
+        self.account = Account(
+            AccountSettings("support", **settings),
+            Moment(self.now, self.now),
+            random=lambda: 0.5,
+            parked=parked,
+            stopped=stopped,
+        )
+
+    def __call__(self, event: Event, after: float = 0.0) -> list[Action]:
+        self.now += after
+        return self.account.handle(event, Moment(self.now, self.now))
+
+    def state(self) -> State:
+        return self.account.state
+
+    def begin(self) -> None:
+        self(Begin())
+        self.spawn()
+
+    def spawn(self) -> None:
+        self(TurnCame())
+        self(Spawned(4711))
+        self(Said(messages.Connecting(True)))
+
+    def connect(self) -> None:
+        self.begin()
+        self(Said(messages.Connected(NUMBER)))
+
+    def end(self, kind: Kind, *, code: int | None = None, expire: float | None = None) -> list[Action]:
+        self(Said(messages.Ended(kind, f"ended by {kind}", code, expire)))
+        return self(Exited(EXIT_CODES[kind]))
+
+    def wait_out(self) -> None:
+        """Let the time pass until the next try and start it."""
+        due = self.account.next_retry_at
+        assert due is not None
+        self(Ticked(), due - self.now)
+        self.spawn()
+
+
+def quarantined(actions: list[Action]) -> list[str]:
+    return [action.reason for action in actions if isinstance(action, Quarantine)]
+
+
+def test_a_paired_account_connects() -> None:
+    driver = Driver()
+    driver.connect()
+    assert driver.state() is State.CONNECTED
+    assert driver.account.phone == NUMBER
+
+
+def test_a_new_account_shows_its_codes_and_hides_them_once_paired() -> None:
+    driver = Driver()
+    driver(Begin())
+    driver(TurnCame())
+    driver(Said(messages.Connecting(False)))
+    assert driver.state() is State.STARTING
+    code = messages.Code("2@secret", b"png", 1.0, 2.0)
+    assert ShowCode(code) in driver(Said(code))
+    assert driver.state() is State.PAIRING
+    assert HideCode() in driver(Said(messages.Paired(NUMBER)))
+    assert driver.state() is State.CONNECTING
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH, Kind.REFUSED, Kind.LOGGED_OUT, Kind.DAMAGED])
+def test_what_goes_wrong_too_often_fails(kind: Kind) -> None:
+    driver = Driver(max_retries=3)
+    driver.begin()
+    for _ in range(3):
+        driver.end(kind)
+        assert driver.state() is State.BACKOFF
+        driver.wait_out()
+    driver.end(kind)
+    assert driver.state() is State.FAILED
+    assert "orchestrator start support" in (driver.account.reason or "")
+
+
+def test_the_network_is_tried_for_ever_and_never_less_often_than_the_maximum() -> None:
+    driver = Driver(max_retries=2)
+    driver.begin()
+    waits = []
+    for _ in range(50):
+        driver.end(Kind.NETWORK)
+        assert driver.state() is State.BACKOFF
+        waits.append((driver.account.next_retry_at or 0) - driver.now)
+        driver.wait_out()
+    assert waits[0] == pytest.approx(3 * 0.9)
+    assert waits[-1] == pytest.approx(300 * 0.9)
+    assert [round(wait, 6) for wait in waits] == sorted(round(wait, 6) for wait in waits)
+
+
+def test_kinds_do_not_share_a_count() -> None:
+    driver = Driver(max_retries=2)
+    driver.begin()
+    for kind in (Kind.CRASH, Kind.REFUSED, Kind.LOGGED_OUT) * 2:
+        driver.end(kind)
+        assert driver.state() is State.BACKOFF
+        driver.wait_out()
+
+
+def test_only_a_stable_connection_resets_the_count() -> None:
+    driver = Driver()
+    driver.begin()
+    for expected in (1, 2, 3):
+        driver.end(Kind.CRASH)
+        assert driver.account.attempt == expected
+        driver.wait_out()
+        driver(Said(messages.Connected(NUMBER)))
+        driver(Ticked(), 29.0)
+    driver(Ticked(), 1.0)
+    driver.end(Kind.CRASH)
+    assert driver.account.attempt == 1
+
+
+def test_a_log_out_puts_the_session_away_and_pairs_again() -> None:
+    driver = Driver()
+    driver.connect()
+    assert quarantined(driver.end(Kind.LOGGED_OUT, code=401)) == ["logged_out"]
+    assert driver.state() is State.BACKOFF
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in Kind if kind not in HAS_ENDED_SESSION and kind is not Kind.STOPPED]
+)
+def test_every_other_end_keeps_the_session(kind: Kind) -> None:
+    driver = Driver()
+    driver.connect()
+    assert quarantined(driver.end(kind)) == []
+
+
+def test_an_exit_code_alone_does_not_put_a_session_away() -> None:
+    driver = Driver()
+    driver.connect()
+    assert quarantined(driver(Exited(EXIT_CODES[Kind.LOGGED_OUT]))) == []
+    assert driver.account.kind is Kind.CRASH
+
+
+def test_a_lock_waits_for_an_operator() -> None:
+    driver = Driver()
+    driver.connect()
+    assert quarantined(driver.end(Kind.LOCKED, code=403)) == ["locked"]
+    assert driver.state() is State.BANNED
+    assert driver.account.next_retry_at is None
+    driver(Ordered(Order.REPAIR))
+    assert driver.state() is State.STARTING
+
+
+def test_a_ban_is_tried_once_just_after_its_end_even_by_order_of_an_operator() -> None:
+    driver = Driver()
+    driver.connect()
+    driver.end(Kind.TEMPORARY_BAN, code=101, expire=3600)
+    due = (driver.account.next_retry_at or 0) - driver.now
+    assert 3600 < due <= 3660
+    driver(Ordered(Order.START))
+    assert driver.state() is State.BANNED
+    assert not driver.account.queued
+    driver(Ticked(), 3600)
+    assert driver.state() is State.BANNED
+    driver.wait_out()
+    assert driver.state() is State.CONNECTING
+
+
+def test_a_ban_outlives_the_service() -> None:
+    driver = Driver()
+    driver.connect()
+    driver.end(Kind.TEMPORARY_BAN, expire=3600)
+    parked = driver.account.parked
+    assert parked is not None
+    again = Driver(parked=parked)
+    again(Begin())
+    assert again.state() is State.BANNED
+    assert 3600 < (again.account.next_retry_at or 0) - again.now <= 3660
+    late = Driver(parked=parked)
+    late.now = 9999.0
+    late(Begin())
+    assert late.state() is State.STARTING
+
+
+def test_a_replaced_session_is_taken_back_three_times_with_care() -> None:
+    driver = Driver()
+    driver.connect()
+    for wait in (60, 300, 1800):
+        driver.end(Kind.REPLACED)
+        assert driver.state() is State.REPLACED
+        assert (driver.account.next_retry_at or 0) - driver.now == wait
+        driver.wait_out()
+    driver.end(Kind.REPLACED)
+    assert driver.account.next_retry_at is None
+    driver(Ordered(Order.START))
+    assert driver.state() is State.STARTING
+
+
+def test_rounds_of_codes_end() -> None:
+    driver = Driver(pairing_rounds=2)
+    driver.begin()
+    driver.end(Kind.PAIRING_EXPIRED)
+    driver.wait_out()
+    driver.end(Kind.PAIRING_EXPIRED)
+    assert driver.state() is State.FAILED
+    assert "orchestrator repair support" in (driver.account.reason or "")
+
+
+def test_a_configuration_fault_waits_for_the_configuration() -> None:
+    driver = Driver(proxy="http://nowhere:1")
+    driver.begin()
+    driver.end(Kind.CONFIG)
+    assert driver.state() is State.FAILED
+    driver(Configured(AccountSettings("support", proxy="http://127.0.0.1:1")))
+    assert driver.state() is State.STARTING
+
+
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        (Spawned(1), State.STARTING),
+        (Said(messages.Connecting(True)), State.CONNECTING),
+        (Said(messages.Code("2@x", b"", 1, 2)), State.PAIRING),
+    ],
+)
+def test_every_state_on_the_way_has_a_deadline(event: Event, state: State) -> None:
+    driver = Driver()
+    driver(Begin())
+    driver(TurnCame())
+    driver(event)
+    assert driver.state() is state
+    due = driver.account.wakes_at()
+    assert due is not None
+    while driver.account.child and driver.account.child.killed_because is None:
+        driver(Said(messages.Heartbeat(False, None, 1)))
+        driver(Ticked(), 10)
+        assert driver.now < 1300, "it was never killed"
+    driver(Exited(-9))
+    assert driver.account.kind is Kind.CRASH
+
+
+def test_a_silent_process_is_killed_and_a_slow_one_is_not() -> None:
+    driver = Driver()
+    driver.connect()
+    for _ in range(10):
+        assert not driver(Ticked(), 29)
+        driver(Said(messages.Heartbeat(True, None, 1)))
+    assert [type(action) for action in driver(Ticked(), 30)] == [Kill]
+    driver(Exited(-9))
+    assert driver.account.kind is Kind.CRASH
+    assert "no sign of life" in (driver.account.reason or "")
+
+
+def test_a_stop_is_never_a_crash_and_cancels_a_planned_start() -> None:
+    driver = Driver()
+    driver.connect()
+    assert TellStop() in driver(Ordered(Order.STOP))
+    driver(Ticked(), 10)
+    driver(Exited(-9))
+    assert driver.state() is State.STOPPED
+    driver(Ordered(Order.START))
+    driver.spawn()
+    driver.end(Kind.NETWORK)
+    driver(Ordered(Order.STOP))
+    assert driver.account.wakes_at() is None
+
+
+def test_repair_puts_the_session_away_after_the_process_and_is_idempotent() -> None:
+    driver = Driver()
+    driver.connect()
+    assert quarantined(driver(Ordered(Order.REPAIR))) == []
+    assert quarantined(driver(Exited(EXIT_CODES[Kind.STOPPED]))) == ["repair"]
+    assert driver.account.queued
+    driver(TurnCame())
+    driver(Said(messages.Code("2@x", b"", 1, 2)))
+    assert driver(Ordered(Order.REPAIR)) == []
+    assert driver.state() is State.PAIRING
+
+
+def test_the_fleet_waits_while_the_client_is_outdated() -> None:
+    driver = Driver()
+    driver(Begin())
+    assert Unqueue() in driver(Held())
+    assert driver.state() is State.OUTDATED
+    driver(Ordered(Order.START))
+    assert not driver.account.queued
+    assert Queue() in driver(Released())
+    connected = Driver()
+    connected.connect()
+    connected(Held())
+    assert connected.state() is State.CONNECTED
+
+
+def test_a_removed_account_puts_its_session_away_unless_it_is_to_be_kept() -> None:
+    for keep, expected in ((False, ["removed"]), (True, [])):
+        driver = Driver()
+        driver.connect()
+        driver(Removed(keep))
+        done = driver(Exited(EXIT_CODES[Kind.STOPPED]))
+        assert quarantined(done) == expected
+        assert Forget() in done
