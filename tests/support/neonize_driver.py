@@ -232,8 +232,10 @@ class Bot:
             self._client.send_document(self._jid(to), path, caption, filename=Path(path).name, mimetype=mime)
         )
 
-    def command_send_audio(self, to: str, path: str, mime: str = "audio/ogg; codecs=opus") -> Fields:
-        return self._send_uploaded(to, "audio", path, mime)
+    def command_send_audio(
+        self, to: str, path: str, mime: str = "audio/ogg; codecs=opus", *, wrong_key: bool = False
+    ) -> Fields:
+        return self._send_uploaded(to, "audio", path, mime, wrong_key=wrong_key)
 
     def command_send_video(
         self, to: str, path: str, mime: str = "video/mp4", caption: str | None = None
@@ -360,9 +362,17 @@ class Bot:
         return {"id": response.ID, "timestamp": response.Timestamp}
 
     def _send_uploaded(
-        self, to: str, kind: str, path: str, mime: str, *, upload_as: str | None = None, **more: object
+        self,
+        to: str,
+        kind: str,
+        path: str,
+        mime: str,
+        *,
+        upload_as: str | None = None,
+        wrong_key: bool = False,
+        **more: object,
     ) -> Fields:
-        """Send what neonize's own methods would ask ffmpeg about, or convert, as it is."""
+        """Send a file as it is, which neonize's own methods would ask ffmpeg about, or convert."""
         data = Path(path).read_bytes()
         upload = self._client.upload(data, self._utils.MediaType[f"Media{(upload_as or kind).title()}"])
         part = getattr(self._proto, f"{kind.title()}Message")(
@@ -371,7 +381,7 @@ class Bot:
             fileEncSHA256=upload.FileEncSHA256,
             fileLength=upload.FileLength,
             fileSHA256=upload.FileSHA256,
-            mediaKey=upload.MediaKey,
+            mediaKey=bytes(32) if wrong_key else upload.MediaKey,
             mimetype=mime,
             **more,
         )

@@ -180,6 +180,12 @@ class NeonizeProcess:
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
 
+    def wait_for_end(self, timeout: float = 30.0) -> int:
+        """Return the exit code, once the process has ended by itself; a signal's number is negative."""
+        code = self._running.wait(timeout)
+        self._reap()
+        return code
+
     def kill(self) -> None:
         """End the process by SIGKILL."""
         self._running.kill()

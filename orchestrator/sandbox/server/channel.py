@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import contextlib
+import re
 import socket
 import ssl
 import struct
@@ -25,6 +26,10 @@ MAX_UNSENT = 32 * 1024 * 1024
 """Bytes that may wait for a client that does not read, before its connection is cut."""
 GREETING_TIMEOUT = 60.0
 """Seconds for each step before the Noise handshake is through; Go itself gives up after 60 or less."""
+CLOSE_WAIT = 1.0
+"""Seconds a peer gets to take what is left and to say goodbye."""
+STOP_WAIT = 2.0
+"""Seconds a connection gets to end by itself when the server stops."""
 WHATSAPP_HOSTS = (".whatsapp.com", ".whatsapp.net")
 
 
@@ -70,6 +75,7 @@ class Channel:
         self._writer = writer
         self._tcp = writer.transport
         self._socket: socket.socket = writer.get_extra_info("socket")
+        self._refusal = b""
         self.origin = Origin(number)
 
     # Plain bytes
@@ -139,9 +145,11 @@ class Channel:
 
     async def close(self) -> None:
         """End in good order, without waiting long for the peer."""
+        if self._tcp.is_closing():
+            return
         self._writer.close()
         with contextlib.suppress(OSError, ssl.SSLError, TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(CLOSE_WAIT):
                 await self._writer.wait_closed()
         self.abort()
 
@@ -166,12 +174,16 @@ class Channel:
         """
         first = await self._exactly(1)
         if first == b"\x05":
+            self.origin.proxy = "socks5"
             await self._read_socks()
-        else:
+        elif first.isalpha():
+            self.origin.proxy = "http"
+            self._refusal = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             self._read_connect(first + await self.read_head())
+        else:
+            raise Refused("neither a SOCKS5 nor an HTTP request")
 
     def _read_connect(self, head: bytes) -> None:
-        self.origin.proxy = "http"
         lines = head.decode("latin-1").split("\r\n")
         words = lines[0].split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -185,7 +197,7 @@ class Channel:
             self.origin.host = headers.get("host", "")
             raise Refused(f"{words[0][:16]} instead of CONNECT")
         host, _, port = words[1].rpartition(":")
-        if not host or not port.isdecimal():
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port):
             raise Refused("CONNECT without host:port")
         self.origin.host, self.origin.port = host.strip("[]"), int(port)
 
@@ -200,26 +212,29 @@ class Channel:
         self.origin.user, self.origin.password = user, password
 
     async def _read_socks(self) -> None:
-        self.origin.proxy = "socks5"
         (count,) = await self._exactly(1)
         methods = await self._exactly(count)
         if 2 in methods:
             self.write(b"\x05\x02")
+            self._refusal = b"\x01\x01"
             version, length = await self._exactly(2)
+            if version != 1:
+                raise Refused("SOCKS5: unknown form of user and password")
             user = await self._exactly(length)
             (length,) = await self._exactly(1)
             password = await self._exactly(length)
-            if version != 1:
-                raise Refused("SOCKS5: unknown form of user and password")
             self.origin.user = user.decode(errors="replace")
             self.origin.password = password.decode(errors="replace")
             self.write(b"\x01\x00")
         elif 0 in methods:
             self.write(b"\x05\x00")
         else:
-            self.write(b"\x05\xff")
+            self._refusal = b"\x05\xff"
             raise Refused("SOCKS5: no method of authentication in common")
-        _, command, _, kind = await self._exactly(4)
+        self._refusal = b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00"
+        version, command, _, kind = await self._exactly(4)
+        if version != 5:
+            raise Refused("SOCKS5: a request of another version")
         match kind:
             case 1:
                 self.origin.host = socket.inet_ntop(socket.AF_INET, await self._exactly(4))
@@ -235,14 +250,13 @@ class Channel:
             raise Refused("SOCKS5: only CONNECT is served")
 
     def refuse_proxying(self) -> None:
-        """Answer the proxy request with a no."""
-        if self.origin.proxy == "socks5":
-            self.write(b"\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00")
-        elif self.origin.proxy == "http":
-            self.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        """Answer the proxy request with a no, in its own terms, if it waits for an answer."""
+        self.write(self._refusal)
+        self._refusal = b""
 
     def accept_proxying(self) -> None:
         """Answer the proxy request with a yes."""
+        self._refusal = b""
         if self.origin.proxy == "socks5":
             self.write(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
         else:
@@ -261,6 +275,40 @@ class Channel:
             raise Refused(f"TLS: {error.reason or error}") from None
         except (OSError, EOFError) as error:
             raise Closed(f"during the TLS handshake: {error}") from None
+        except AttributeError:
+            # Cut off during the handshake, asyncio (3.11) leaves the writer with a transport that is None.
+            self._writer._transport = self._tcp  # type: ignore[attr-defined]  # noqa: SLF001
+            raise Closed("during the TLS handshake") from None
+
+
+class OpenChannels:
+    """The connections a port has open, so that they can be ended together."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Channel, asyncio.Task[None]] = {}
+
+    def add(self, channel: Channel) -> None:
+        """Note that the running task serves a connection."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[channel] = task
+
+    def discard(self, channel: Channel) -> None:
+        """Forget a connection that is served no more."""
+        self._tasks.pop(channel, None)
+
+    async def end(self) -> None:
+        """End every connection, and wait until nobody serves one any more."""
+        await asyncio.sleep(0)  # let those begin that were accepted just now
+        for channel in list(self._tasks):
+            channel.abort()
+        for task in await self._left(STOP_WAIT):
+            task.cancel()  # it waits for something else than its client, as a fault can make it do
+        await self._left(STOP_WAIT)
+
+    async def _left(self, seconds: float) -> set[asyncio.Task[None]]:
+        tasks = set(self._tasks.values())
+        return (await asyncio.wait(tasks, timeout=seconds))[1] if tasks else tasks
 
 
 class WebSocket:

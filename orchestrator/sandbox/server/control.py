@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import io
 import json
 import logging
@@ -14,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import zxingcpp
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from orchestrator.sandbox.crypto.linking import LinkingError, QRText, normalise_code
 from orchestrator.sandbox.server import groups
-from orchestrator.sandbox.server.channel import Channel, Closed
-from orchestrator.sandbox.server.faults import Fault, FaultError
+from orchestrator.sandbox.server.channel import Channel, Closed, OpenChannels
+from orchestrator.sandbox.server.faults import KINDS, Fault, FaultError
 from orchestrator.sandbox.server.groups import GroupError
 from orchestrator.sandbox.server.http import Request, Response, json_response, serve
-from orchestrator.sandbox.server.hub import MAX_LINKED, Hub, NotPossible, parse_number
+from orchestrator.sandbox.server.hub import Hub, NotPossible, parse_number
 from orchestrator.sandbox.server.listener import Listener
 from orchestrator.sandbox.server.pairing import LinkingRefused, Pairing
 from orchestrator.sandbox.server.phone import kind_of
@@ -56,7 +55,7 @@ class Field:
         value = self.body.get(name)
         if not isinstance(value, str) or not value:
             raise Bad(f"{name!r} must be given, as text")
-        return value
+        return _text(name, value)
 
     def optional(self, name: str) -> str | None:
         """Return a text that may be left out."""
@@ -64,7 +63,10 @@ class Field:
 
     def number(self, name: str) -> str:
         """Return the digits of a phone number that must be there."""
-        return parse_number(self.text(name))
+        try:
+            return parse_number(self.text(name))
+        except NotPossible as error:
+            raise Bad(str(error)) from None
 
     def whole(self, name: str) -> int | None:
         """Return a whole number that may be left out."""
@@ -77,7 +79,7 @@ class Field:
         """Return bytes, which are given in base64."""
         try:
             return base64.b64decode(self.text(name), validate=True)
-        except binascii.Error:
+        except ValueError:
             raise Bad(f"{name!r} must be base64") from None
 
     def texts(self, name: str) -> list[str]:
@@ -85,7 +87,7 @@ class Field:
         value = self.body.get(name)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise Bad(f"{name!r} must be a list of texts")
-        return value
+        return [_text(name, item) for item in value]
 
 
 class Control:
@@ -102,7 +104,7 @@ class Control:
         self._listener = listener
         self._about = about
         self._server: asyncio.Server | None = None
-        self._open: set[Channel] = set()
+        self._channels = OpenChannels()
         self.port = 0
         self._routes: dict[tuple[str, str], Callable[[Field], Awaitable[Any] | Any]] = {
             ("GET", "/"): lambda _: {**self._about, "control_port": self.port},
@@ -141,19 +143,20 @@ class Control:
         """Stop listening and end every connection."""
         if self._server:
             self._server.close()
-        for channel in list(self._open):
-            channel.abort()
+        await self._channels.end()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel = Channel(reader, writer, 0)
-        self._open.add(channel)
+        self._channels.add(channel)
         try:
             await serve(channel, self.handle)
         except Closed:
             pass
+        except asyncio.CancelledError:
+            channel.abort()  # the server stops; raised further, Python 3.11 would log a traceback
         finally:
-            self._open.discard(channel)
             await channel.close()
+            self._channels.discard(channel)
 
     async def handle(self, request: Request) -> Response:
         """Carry out a request; whatever is wrong with it is said in the answer."""
@@ -161,7 +164,8 @@ class Control:
             route = self._routes.get((request.method, request.path.rstrip("/") or "/"))
             if route is None:
                 known = ", ".join(f"{method} {path}" for method, path in self._routes)
-                raise NotPossible(f"there is no {request.method} {request.path}; there is {known}")
+                why = f"there is no {request.method} {request.path}; there is {known}"
+                return json_response({"error": why}, 404)
             result = route(Field(_body(request)))
             return json_response(await result if asyncio.iscoroutine(result) else result)
         except (Bad, FaultError, LinkingError, NodeError) as error:
@@ -228,9 +232,7 @@ class Control:
             text = await asyncio.to_thread(read_code, given.data("png"))
         code = QRText.parse(text)
         pairing = self._pairing_of(code)
-        phone = self._hub.phone_made_if_needed(number)
-        self._may_link(number)
-        return _linked(await pairing.scanned(phone, code))
+        return _linked(await pairing.scanned(self._hub.phone_made_if_needed(number), code))
 
     def _pairing_of(self, code: QRText) -> Pairing:
         session = self._hub.waiting.get(code.ref)
@@ -244,13 +246,8 @@ class Control:
         for session in dict.fromkeys(self._hub.waiting.values()):
             if session.pairing and session.pairing.code_number == number:
                 phone = self._hub.phone_made_if_needed(number)
-                self._may_link(number)
                 return _linked(await session.pairing.enter_code(phone, code))
         raise NotPossible(f"no client waits for a code of +{number}")
-
-    def _may_link(self, number: str) -> None:
-        if len(self._hub.store.devices(number)) >= MAX_LINKED:
-            raise NotPossible(f"+{number} has {MAX_LINKED} linked devices already: unlink one first")
 
     def _unlink(self, given: Field) -> Json:
         number, device = given.number("phone"), given.whole("device")
@@ -351,10 +348,16 @@ class Control:
         else:
             self._hub.faults.add(fault)
             if fault.kind == "refuse":
-                seconds = given.body.get("seconds")
-                fault.struck = self._listener.refuse(fault, None if seconds is None else float(seconds))
+                fault.struck = self._listener.refuse(fault)
+            elif KINDS[fault.kind].lasting:
+                self._hold_open_connections(fault)
         self._hub.events.add("fault-set", kind=fault.kind, fault=fault.id, target=str(fault.target))
         return self._faults([fault])[0]
+
+    def _hold_open_connections(self, fault: Fault) -> None:
+        for session in self._listener.sessions():
+            if fault.target.matches(session.who):
+                self._hub.faults.hold(fault.kind, session.who)
 
     def _strike_now(self, fault: Fault, strike: Callable[[Hub, Session, Fault], None]) -> None:
         sessions = [session for _, session in self._listener.matching(fault) if session]
@@ -365,15 +368,17 @@ class Control:
         for session in sessions:
             strike(self._hub, session, fault)
             fault.struck += 1
+            who = session.who
+            self._hub.events.add(
+                "fault", kind=fault.kind, fault=fault.id, connection=who.connection, phone=who.number
+            )
 
     async def _clear_faults(self, given: Field) -> list[Json]:
         wanted = _query_number(given, "id") if "id" in given.body else None
         gone = self._hub.faults.clear(wanted)
         if wanted is not None and not gone:
             raise NotPossible(f"there is no fault {wanted}; it may have struck often enough")
-        left = self._hub.faults.active()
-        if not any(fault.kind == "refuse" and fault.target.kind == "all" for fault in left):
-            await self._listener.reopen()
+        await self._listener.reopen()
         return self._faults(gone)
 
 
@@ -419,6 +424,8 @@ def read_code(png: bytes) -> str:
             if image.width * image.height > MAX_PIXELS:
                 raise Bad(f"a picture of {image.width} x {image.height} pixels is too large")
             found = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)
+    except UnidentifiedImageError:
+        raise Bad("not a picture of a known format") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Bad(f"not a picture that can be read: {error}") from None
     if len(found) != 1:
@@ -436,6 +443,14 @@ def _body(request: Request) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise Bad("the body must be a JSON object")
     return body
+
+
+def _text(name: str, value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Bad(f"{name!r} is no text: JSON's escapes in it make half a character") from None
+    return value
 
 
 def _query_number(given: Field, name: str) -> int:

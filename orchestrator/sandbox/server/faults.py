@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -34,19 +35,18 @@ class Param:
         Raises:
             FaultError: It is of another type or out of bounds.
         """
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if self.type is float and number:
-            value = float(value)  # type: ignore[arg-type]
-        if not isinstance(value, self.type) or (self.type is int and isinstance(value, bool)):
+        types = (int, float) if self.type is float else (self.type,)
+        if not isinstance(value, types) or (self.type is not bool and isinstance(value, bool)):
             raise FaultError(f"{name} must be {_TYPE_NAMES[self.type]}, not {value!r}")
         if self.choices and value not in self.choices:
             raise FaultError(f"{name} must be one of {', '.join(self.choices)}, not {value!r}")
         if isinstance(value, int | float):
-            if self.low is not None and value < self.low:
+            # Written so that NaN, which JSON in Python knows, is out of every bounds.
+            if self.low is not None and not value >= self.low:
                 raise FaultError(f"{name} must be at least {self.low:g}, not {value!r}")
-            if self.high is not None and value > self.high:
+            if self.high is not None and not value <= self.high:
                 raise FaultError(f"{name} must be at most {self.high:g}, not {value!r}")
-        return value
+        return float(value) if self.type is float and isinstance(value, int) else value
 
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -164,19 +164,15 @@ class Target:
         Raises:
             FaultError: It is none of them.
         """
-        head, _, rest = text.partition(":")
-        match head, rest:
-            case (("all" | "pairing"), ""):
-                return cls("all" if head == "all" else "pairing")
-            case "connection", rest if rest.isdecimal():
-                return cls("connection", rest)
-            case "proxy", rest if rest:
-                return cls("proxy", rest)
-            case number, rest if number.startswith("+") and number[1:].isdecimal():
-                if not rest:
-                    return cls("number", number[1:])
-                if rest.isdecimal():
-                    return cls("device", number[1:], int(rest))
+        if text in ("all", "pairing"):
+            return cls("all" if text == "all" else "pairing")
+        if match := re.fullmatch(r"connection:0*([1-9][0-9]{0,17})", text):
+            return cls("connection", match[1])
+        if match := re.fullmatch(r"proxy:(.+)", text, re.DOTALL):
+            return cls("proxy", match[1])
+        if match := re.fullmatch(r"\+([0-9]+)(?::([0-9]{1,3}))?", text):
+            number, device = match.groups()
+            return cls("number", number) if device is None else cls("device", number, int(device))
         raise FaultError(
             f"target {text!r} is none of: all, pairing, +NUMBER, +NUMBER:DEVICE, connection:N, proxy:USER"
         )
@@ -221,6 +217,7 @@ class Fault:
         times: How many connections it still strikes; None: any number.
         until: Monotonic time at which it is over; None: when cleared.
         struck: How many it has struck.
+        held: The numbers of those it has struck, if it lasts.
     """
 
     id: int
@@ -230,6 +227,7 @@ class Fault:
     times: int | None
     until: float | None
     struck: int = 0
+    held: set[int] = field(default_factory=set)
 
     def public(self, now: float) -> dict[str, Any]:
         """Return it as the control interface shows it."""
@@ -259,7 +257,8 @@ class FaultBook:
     def make(self, spec: Mapping[str, Any]) -> Fault:
         """Read a fault from ``{"kind", "target", "times", "seconds", …}`` without entering it.
 
-        Left out, the target is ``all``, and a fault strikes once (a lasting one until cleared).
+        Left out, the target is ``all``, and a fault strikes once; one that lasts, or has ``seconds``, strikes
+        any number of times.
 
         Raises:
             FaultError: Something is unknown, missing, of the wrong type or makes no sense together.
@@ -273,9 +272,9 @@ class FaultBook:
         if not isinstance(target_text, str):
             raise FaultError(f"target must be text, not {target_text!r}")
         target = Target.parse(target_text)
-        default_times = None if kind.lasting else 1
-        times = given.pop("times", default_times)
         seconds = given.pop("seconds", None)
+        default_times = None if kind.lasting or seconds is not None else 1
+        times = given.pop("times", default_times)
         if kind.lasting and times is not None:
             raise FaultError(f"{name} holds until it is cleared or for so many seconds: it takes no times")
         if kind.when == "now" and (times != default_times or seconds is not None):
@@ -351,6 +350,14 @@ class FaultBook:
                 fault.times -= 1
                 if fault.times <= 0:
                     del self._faults[fault.id]
+        return fault
+
+    def hold(self, kind: str, who: Who) -> Fault | None:
+        """Find a fault that lasts, and count each connection that it holds once."""
+        fault = self.find(kind, who)
+        if fault is not None and who.connection not in fault.held:
+            fault.held.add(who.connection)
+            fault.struck += 1
         return fault
 
     def _expire(self) -> None:

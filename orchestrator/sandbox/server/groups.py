@@ -59,8 +59,7 @@ def _answer(hub: Hub, asker: Person, to: JID, request: Node) -> list[Node]:
             return [Node("groups", {}, groups)]
         case "leave":
             for part in request.all("group"):
-                address = part.attrs.get("id", "")
-                change_members(hub, asker, _get(hub, JID.parse(str(address)).user), "remove", [asker])
+                change_members(hub, asker, _get(hub, part.jid("id").user), "remove", [asker])
             return [Node("leave", {}, list(request.all("group")))]
         case "query":
             group = _get(hub, to.user)

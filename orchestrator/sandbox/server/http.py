@@ -104,7 +104,10 @@ async def _read(stream: Stream, connection: h11.Connection) -> Request:
 
 
 def _request(head: h11.Request, body: bytes) -> Request:
-    target = urlsplit(head.target.decode("latin-1"))
+    try:
+        target = urlsplit(head.target.decode("latin-1"))
+    except ValueError as error:
+        raise h11.RemoteProtocolError(str(error)) from None
     return Request(
         head.method.decode("latin-1"),
         unquote(target.path),

@@ -18,15 +18,16 @@ from orchestrator.sandbox.server.phone import Phone
 from orchestrator.sandbox.server.session import Session
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person, Store
 from orchestrator.sandbox.wire.binxml import Codec
+from orchestrator.sandbox.wire.frames import MAX_FRAME
 from orchestrator.sandbox.wire.jid import JID, SERVER
-from orchestrator.sandbox.wire.node import Node
+from orchestrator.sandbox.wire.node import Node, NodeError
 from orchestrator.sandbox.wire.noise import certificate_chain
 from orchestrator.sandbox.wire.tokens import Tokens
 
 log = logging.getLogger(__name__)
 
-MAX_LINKED = 4
-"""Linked devices a number may have, as with WhatsApp."""
+MAX_STANZA = MAX_FRAME - 1024
+"""Bytes of a stanza on its way to a client: what fits into a frame with the little that is still added."""
 PREKEYS_LOW = 5
 """A client with fewer one-time prekeys than that is told to upload more."""
 
@@ -197,8 +198,15 @@ class Hub:
         self.deliver(key, Node("notification", notification, list(children)))
 
     def deliver(self, key: DeviceKey, stanza: Node) -> None:
-        """Bring a message, receipt or notification to a linked device: kept until it is confirmed."""
-        self.store.queue(key, stanza.tag, stanza.text("id"), self.storage_codec.encode(stanza))
+        """Bring a message, receipt or notification to a linked device: kept until it is confirmed.
+
+        Raises:
+            NodeError: No frame could hold it, as can happen with what came in compressed.
+        """
+        encoded = self.storage_codec.encode(stanza)
+        if len(encoded) > MAX_STANZA:
+            raise NodeError(f"{len(encoded)} bytes are more than can be delivered")
+        self.store.queue(key, stanza.tag, stanza.text("id"), encoded)
         session = self.online.get(key)
         if session is not None and session.active:
             session.send(stanza)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import socket
 import ssl
 from functools import partial
 
@@ -13,6 +14,7 @@ from orchestrator.sandbox.server.channel import (
     GREETING_TIMEOUT,
     Channel,
     Closed,
+    OpenChannels,
     Refused,
     WebSocket,
     is_whatsapp,
@@ -24,6 +26,8 @@ from orchestrator.sandbox.server.session import Session
 log = logging.getLogger(__name__)
 
 CHAT_HOST = "web.whatsapp.com"
+REOPEN_MARGIN = 0.01
+"""Seconds by which the port opens later than the fault that closed it ends, as timers may run early."""
 
 
 class Listener:
@@ -40,8 +44,9 @@ class Listener:
         self._host = host
         self._numbers = itertools.count(1)
         self._server: asyncio.Server | None = None
+        self._reserved: socket.socket | None = None
+        self._channels = OpenChannels()
         self._open: dict[int, tuple[Channel, Session | None]] = {}
-        self._reopening: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
         """Listen.
@@ -54,38 +59,44 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop listening and end every connection."""
-        self._close_port()
-        if self._reopening:
-            self._reopening.cancel()
-        for channel, _ in list(self._open.values()):
-            channel.abort()
+        if self._server is not None:
+            self._server.close()
+        if self._reserved is not None:
+            self._reserved.close()
+        await self._channels.end()
 
     # What faults do to the port and to open connections
 
-    def refuse(self, fault: Fault, seconds: float | None) -> int:
-        """Close the port, for so many seconds or until `reopen`; return how many connections were cut."""
+    def refuse(self, fault: Fault) -> int:
+        """Close the port if everybody is refused, until `reopen`; return how many connections were cut."""
         if fault.target.kind == "all":
             self._close_port()
-            if seconds is not None:
+            if fault.until is not None:
                 loop = asyncio.get_running_loop()
-                self._reopening = loop.call_later(seconds, lambda: self._hub.background(self.reopen()))
+                end = fault.until + REOPEN_MARGIN
+                loop.call_at(end, lambda: self._hub.background(self.reopen()))
         cut = self.matching(fault) if fault.params["drop"] else []
         for channel, _ in cut:
             channel.reset()
         return len(cut)
 
     async def reopen(self) -> None:
-        """Listen again on the same port, if it is closed."""
-        if self._reopening:
-            self._reopening.cancel()
-            self._reopening = None
-        if self._server is None:
+        """Listen again on the same port, if it is closed and no fault keeps it closed."""
+        refused = any(f.kind == "refuse" and f.target.kind == "all" for f in self._hub.faults.active())
+        if self._reserved is not None and not refused:
+            reserved, self._reserved = self._reserved, None
             await self.start()
+            reserved.close()
 
     def _close_port(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Stop listening; the port stays bound, so that nobody else can get it meanwhile."""
+        if self._server is None:
+            return
+        self._server.close()
+        self._server = None
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind((self._host, self.port))
 
     def matching(self, fault: Fault) -> list[tuple[Channel, Session | None]]:
         """Return the open connections a fault means, with their sessions if they have got that far."""
@@ -105,6 +116,7 @@ class Listener:
         channel = Channel(reader, writer, next(self._numbers))
         number = channel.origin.number
         self._open[number] = (channel, None)
+        self._channels.add(channel)
         try:
             await self._greet(channel)
         except Refused as error:
@@ -115,8 +127,7 @@ class Listener:
         except TimeoutError:
             self._record_refusal(channel, "nothing came for too long")
         except asyncio.CancelledError:
-            channel.abort()
-            raise
+            channel.abort()  # the server stops; raised further, Python 3.11 would log a traceback
         except Exception:
             log.exception("connection %d ended by an error of the sandbox", number)
             self._hub.events.add("error", connection=number)
@@ -124,6 +135,7 @@ class Listener:
             session = self._open.pop(number)[1]
             self._hub.events.add("closed", connection=number, phone=session.who.number if session else None)
             await channel.close()
+            self._channels.discard(channel)
 
     def _record_refusal(self, channel: Channel, why: str) -> None:
         origin = channel.origin
@@ -159,7 +171,7 @@ class Listener:
             await http.serve(channel, partial(media.handle, self._hub), head)
 
     async def _struck_at_connect(self, channel: Channel) -> None:
-        if self._hub.faults.find("refuse", _stranger(channel)):
+        if self._strikes(channel, "refuse"):
             raise Refused("a fault refuses connections")
         if slow := self._strikes(channel, "slow-connect"):
             await asyncio.sleep(slow.params["delay"])

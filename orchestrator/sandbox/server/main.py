@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from orchestrator.sandbox.server.control import Control
 from orchestrator.sandbox.server.hub import Hub
 from orchestrator.sandbox.server.listener import Listener
 from orchestrator.sandbox.server.store import Store, StoreError
-from orchestrator.sandbox.wire.tokens import load_tokens
+from orchestrator.sandbox.wire.tokens import Tokens, load_tokens
 
 
 class StartError(Exception):
@@ -56,7 +57,7 @@ async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None
     authority = Authority.load_or_make(options.state_dir)
     store = Store(options.state_dir / "sandbox.sqlite3")
     try:
-        hub = Hub(store, tokens)
+        hub = _hub(store, tokens)
         listener = Listener(hub, authority.server_context(), port=options.port)
         await _listen(listener.start(), options.port)
         environment = client_environment(
@@ -87,6 +88,13 @@ async def _listen(starting: Any, port: int) -> None:  # noqa: ANN401 - a corouti
         raise StartError(f"port {port} on 127.0.0.1 cannot be used: {error.strerror}; name another") from None
 
 
+def _hub(store: Store, tokens: Tokens) -> Hub:
+    try:
+        return Hub(store, tokens)
+    except sqlite3.Error as error:
+        raise StoreError(f"the sandbox's state cannot be written ({error}): is the disk full?") from None
+
+
 def _lock(folder: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
@@ -97,9 +105,16 @@ def _lock(folder: Path) -> int:
         raise StoreError(f"{folder}: cannot be used as the sandbox's state folder: {why}") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
+        holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         os.close(descriptor)
         raise StartError(
-            f"{folder}: another sandbox uses this state folder; stop it or name another"
+            f"{folder}: another sandbox (process {holder or 'unknown'}) uses this state folder; "
+            "stop it or name another"
         ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise StoreError(f"{folder}: cannot be locked: {error.strerror}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PASSED_ON = ("device-identity", "meta", "biz", "bot")
 """Children of a message that every receiving device gets as they are."""
+READ = ("read", "played")
+"""Receipts that say what a person did, where all others say what a device did."""
 
 
 async def from_client(session: Session, message: Node) -> None:
@@ -133,9 +135,7 @@ async def receipt_from_client(session: Session, receipt: Node) -> None:
     """
     device = _logged_in(session)
     to, kind = receipt.jid("to"), receipt.text("type")
-    listed = receipt.find("list")
-    ids = [receipt.text("id"), *(item.text("id") for item in (listed.all("item") if listed else ()))]
-    session.hub.store.confirm(device.key, "message", ids)
+    session.hub.store.confirm(device.key, "message", receipt_ids(receipt))
     ack: dict[str, str | JID] = {"class": "receipt", "id": receipt.text("id"), "from": to}
     for name in ("type", "participant"):
         if name in receipt.attrs:
@@ -145,7 +145,7 @@ async def receipt_from_client(session: Session, receipt: Node) -> None:
 
 
 def pass_receipt(hub: Hub, sender: Person, device: int, receipt: Node, to: JID, kind: str) -> None:
-    """Bring a receipt to the device whose message it is about."""
+    """Bring a receipt to the device whose message it is about; one that says read, to all of its person's."""
     own = sender.lid_jid.with_device(device)
     attrs: dict[str, str | JID] = {"id": receipt.text("id"), "t": str(int(time.time()))}
     if kind:
@@ -164,13 +164,24 @@ def pass_receipt(hub: Hub, sender: Person, device: int, receipt: Node, to: JID, 
     if receiver is None or target == SERVER:
         return
     stanza = Node("receipt", attrs, receipt.content)
-    if target.device == 0 and kind != "sender":
-        hub.phone(receiver.number).take_receipt(stanza)
-    targets = [target.device] if target.device else []
-    for number in targets:
-        known = hub.store.device((receiver.number, number))
-        if known is not None and not known.removed:
+    for number in _receipt_devices(hub, receiver, target.device, kind):
+        if number == 0:
+            hub.phone(receiver.number).take_receipt(stanza)
+        elif (known := hub.store.device((receiver.number, number))) and not known.removed:
             hub.deliver(known.key, stanza)
+
+
+def receipt_ids(receipt: Node) -> list[str]:
+    """Return the messages that a receipt is about: one, and any number of others in a list."""
+    listed = receipt.find("list")
+    return [receipt.text("id"), *(item.text("id") for item in (listed.all("item") if listed else ()))]
+
+
+def _receipt_devices(hub: Hub, receiver: Person, addressed: int, kind: str) -> list[int]:
+    """Return which devices of a message's sender get a receipt for it."""
+    if kind in READ:
+        return hub.device_numbers(receiver)  # clients address the person, and every device shows it as read
+    return [] if addressed == 0 and kind == "sender" else [addressed]
 
 
 def ack_from_client(session: Session, ack: Node) -> None:

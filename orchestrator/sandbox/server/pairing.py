@@ -7,7 +7,8 @@ import base64
 import contextlib
 import secrets
 import time
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.sandbox.crypto import linking
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from orchestrator.sandbox.server.phone import Phone
     from orchestrator.sandbox.server.session import Session
 
+MAX_LINKED = 4
+"""Linked devices a number may have, as with WhatsApp."""
 CODES_A_ROUND = 6
 """QR codes that the server lets a client show before it must connect anew."""
 ROUND_SECONDS = 160.0
@@ -30,6 +33,15 @@ ROUND_SECONDS = 160.0
 
 class LinkingRefused(Exception):  # noqa: N818 - it is an answer
     """A phone's attempt to link a client did not work; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """A code that was typed into a phone, until the client has answered to it."""
+
+    phone: Phone
+    hello: linking.PrimaryHello
+    secret: asyncio.Future[bytes]
 
 
 class Pairing:
@@ -42,6 +54,7 @@ class Pairing:
 
     Raises:
         NodeError: The keys are of a wrong size.
+        ProtoError: What it wants to be called cannot be read.
     """
 
     def __init__(self, session: Session, noise_key: bytes, data: Any) -> None:  # noqa: ANN401 - protobuf
@@ -53,12 +66,12 @@ class Pairing:
         self._hub = session.hub
         self._noise_key = noise_key
         self._data = data
+        self._os = proto.DeviceProps.decode(data.device_props).os
         self._refs: list[str] = []
         self._wrapped_companion = b""
         self._code_ref = secrets.token_bytes(16)
-        self._hello: linking.PrimaryHello | None = None
         self._code_number = ""
-        self._finished: asyncio.Future[bytes] | None = None
+        self._attempt: _Attempt | None = None
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -95,12 +108,16 @@ class Pairing:
 
     def leave(self) -> None:
         """Forget the codes of a client that has gone."""
+        self._forget_codes()
+        if self._attempt and not self._attempt.secret.done():
+            self._attempt.secret.set_exception(Closed("it did not answer to the code"))
+
+    def _forget_codes(self) -> None:
         if self._timer:
             self._timer.cancel()
         for ref in self._refs:
             self._hub.waiting.pop(ref, None)
-        if self._finished and not self._finished.done():
-            self._finished.cancel()
+        self._code_number = ""
 
     @property
     def code_number(self) -> str:
@@ -117,7 +134,8 @@ class Pairing:
         """
         if text.noise != self._noise_key or text.identity != self._data.identity:
             raise LinkingRefused("the code's keys are not those of the client that shows it")
-        return await self._link(phone, text.adv_secret)
+        async with self._alone(phone):
+            return await self._link(phone, text.adv_secret)
 
     # By eight-character code
 
@@ -143,14 +161,21 @@ class Pairing:
 
         Raises:
             LinkingRefused: The code is wrong, or the client refused.
+            Closed: The client went.
         """
         if self._code_number != phone.person.number:
             raise LinkingRefused("the client does not wait for a code of this number")
+        async with self._alone(phone):
+            return await self._link(phone, await self._agree(phone, code))
+
+    async def _agree(self, phone: Phone, code: str) -> bytes:
+        """Let the client prove that it shows this code, and return the secret that follows from it."""
         # 131,072 rounds of PBKDF2: some hundredth of a second that other clients need not wait for
-        self._hello = await asyncio.to_thread(linking.primary_hello, self._wrapped_companion, code)
-        self._finished = asyncio.get_running_loop().create_future()
+        hello = await asyncio.to_thread(linking.primary_hello, self._wrapped_companion, code)
+        secret: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._attempt = _Attempt(phone, hello, secret)
         children = [
-            Node("link_code_pairing_wrapped_primary_ephemeral_pub", {}, self._hello.wrapped),
+            Node("link_code_pairing_wrapped_primary_ephemeral_pub", {}, hello.wrapped),
             Node("primary_identity_pub", {}, phone.identity.public),
             Node("link_code_pairing_ref", {}, self._code_ref),
         ]
@@ -159,12 +184,13 @@ class Pairing:
         )
         try:
             async with asyncio.timeout(30):
-                secret = await self._finished
+                return await secret
         except CryptoError:
             raise LinkingRefused("the code is wrong") from None
         except TimeoutError:
             raise LinkingRefused("the client did not answer to the code") from None
-        return await self._link(phone, secret)
+        finally:
+            self._attempt = None
 
     def finish(self, iq: Node) -> None:
         """Take the client's half of the secret, sealed with the code.
@@ -175,31 +201,38 @@ class Pairing:
         request = iq.need("link_code_companion_reg")
         bundle = request.need_data("link_code_pairing_wrapped_key_bundle")
         identity = request.need_data("companion_identity_public", size=32)
-        if self._hello is None or self._finished is None or self._finished.done():
+        attempt = self._attempt
+        if attempt is None or attempt.secret.done():
             self._session.refuse(iq, 400, "bad-request")
             return
-        phone = self._hub.phone(self._code_number)
         try:
-            secret = linking.open_bundle(self._hello, phone.identity, identity, bundle)
+            secret = linking.open_bundle(attempt.hello, attempt.phone.identity, identity, bundle)
         except CryptoError as error:
             self._session.refuse(iq, 400, "bad-request")
-            self._finished.set_exception(error)
+            attempt.secret.set_exception(error)
         else:
             self._session.answer(iq)
-            self._finished.set_result(secret)
+            attempt.secret.set_result(secret)
 
     # Both ways
 
-    async def _link(self, phone: Phone, adv_secret: bytes) -> Device:
+    @contextlib.asynccontextmanager
+    async def _alone(self, phone: Phone) -> AsyncIterator[None]:
+        """Let one phone at a time link this client, and this phone link one client at a time."""
         if self._busy:
             raise LinkingRefused("another phone is linking this client just now")
         self._busy = True
         try:
-            return await self._exchange_identities(phone, adv_secret)
+            async with phone.linking:  # else two clients could become the fourth one at once
+                if len(self._hub.store.devices(phone.person.number)) >= MAX_LINKED:
+                    raise LinkingRefused(
+                        f"+{phone.person.number} has {MAX_LINKED} linked devices already: unlink one first"
+                    )
+                yield
         finally:
             self._busy = False
 
-    async def _exchange_identities(self, phone: Phone, adv_secret: bytes) -> Device:
+    async def _link(self, phone: Phone, adv_secret: bytes) -> Device:
         person, session = phone.person, self._session
         number = self._hub.store.next_device(person.number)
         client_identity = self._data.identity
@@ -211,7 +244,8 @@ class Pairing:
             key_index=number,
         )
         signed = identity.sealed(adv_secret)
-        if fault := self._hub.strikes("tamper", replace(session.who, number=person.number, device=number)):
+        linked = replace(session.who, number=person.number, device=number)
+        if fault := self._hub.strikes("tamper", session.who) or self._hub.strikes("tamper", linked):
             signed = _tampered(identity, adv_secret, fault.params["part"])
         success = Node(
             "pair-success",
@@ -241,6 +275,7 @@ class Pairing:
         except CryptoError as error:
             raise LinkingRefused(f"the client's answer does not fit: {error}") from None
         device = self._device(person.number, number)
+        self._forget_codes()
         self._hub.link_device(device)
         session.send(Node("stream:error", {"code": "515"}))
         session.end_if_it_stays()
@@ -248,10 +283,9 @@ class Pairing:
 
     def _device(self, number: str, device: int) -> Device:
         data = self._data
-        props = proto.DeviceProps.decode(data.device_props)
         return Device(
             number, device, self._noise_key, data.identity, data.registration_id, data.signed_prekey_id,
-            data.signed_prekey, data.signed_prekey_signature, props.os, int(time.time()), False,
+            data.signed_prekey, data.signed_prekey_signature, self._os, int(time.time()), False,
         )  # fmt: skip
 
 

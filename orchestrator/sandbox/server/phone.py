@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.sandbox.server.hub import Hub
 
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
-_TEXT_FIELDS = ("conversation", "extended_text")
 
 
 class Phone:
@@ -32,10 +32,12 @@ class Phone:
 
     Attributes:
         person: Whose it is.
+        linking: Held while it links a client.
     """
 
     def __init__(self, hub: Hub, person: Person) -> None:
         self.person = person
+        self.linking = asyncio.Lock()
         self._hub = hub
         self._signal = SignalPhone.from_state(hub.store.signal_state(person.number))
         keys = hub.store.sender_keys(person.number)
@@ -163,12 +165,20 @@ class Phone:
     # Receiving
 
     def receive(self, stanza: Node) -> None:
-        """Take a message in: decrypt it, keep it in clear text, and confirm it to its sender."""
+        """Take a message in: decrypt it, keep it in clear text, and confirm it to its sender.
+
+        One that came before is only confirmed: clients send again what was cut off before its ack.
+        """
         sender = stanza.jid("participant" if "participant" in stanza.attrs else "from")
         group = str(stanza.jid("from")) if "participant" in stanza.attrs else ""
+        kind = "sender" if self._hub.store.person_by_jid(sender) == self.person else ""
         try:
             plains = [self._open(sender, group, enc) for enc in stanza.all("enc")]
         except (CryptoError, ProtoError) as error:
+            # A second time nothing decrypts: each key is used once.
+            if self._has(sender, stanza.text("id")):
+                self._send_receipt(sender, stanza, kind, group)
+                return
             self._hub.events.add(
                 "phone-undecryptable", phone=self.person.number, id=stanza.text("id"), error=str(error)
             )
@@ -177,8 +187,11 @@ class Phone:
         self.save()
         for plain in plains:
             self._keep(sender, stanza, group, plain)
-        own = self._hub.store.person_by_jid(sender) == self.person
-        self._send_receipt(sender, stanza, "sender" if own else "", group)
+        self._send_receipt(sender, stanza, kind, group)
+
+    def _has(self, sender: JID, message_id: str) -> bool:
+        messages = self._hub.store.inbox(self.person.number)
+        return any((one["id"], one["address"]) == (message_id, str(sender)) for one in messages)
 
     def _open(self, sender: JID, group: str, enc: Node) -> Any:  # noqa: ANN401 - protobuf
         if enc.text("type") == "skmsg":
@@ -193,10 +206,11 @@ class Phone:
         return plain
 
     def _keep(self, sender: JID, stanza: Node, group: str, plain: Any) -> None:  # noqa: ANN401 - protobuf
-        direction, chat, inner = "in", group, plain
+        chat, inner = group, plain
         person = self._hub.store.person_by_jid(sender)
+        direction = "copy" if person == self.person else "in"
         if plain.HasField("device_sent"):
-            direction, inner = "copy", plain.device_sent.message
+            inner = plain.device_sent.message
             chat = self._number_of(JID.parse(plain.device_sent.destination))
         elif not group:
             chat = f"+{person.number}" if person else str(sender)
@@ -300,13 +314,9 @@ class Phone:
         sender = receipt.jid("participant" if "participant" in receipt.attrs else "from")
         kind = receipt.text("type") or "delivered"
         person = self._hub.store.person_by_jid(sender)
-        self._hub.events.add(
-            "receipt",
-            phone=self.person.number,
-            id=receipt.text("id"),
-            type=kind,
-            by=person.number if person else str(sender),
-        )
+        by = person.number if person else str(sender)
+        for message_id in messaging.receipt_ids(receipt):
+            self._hub.events.add("receipt", phone=self.person.number, id=message_id, type=kind, by=by)
         if kind == "retry":
             self._send_again(sender, receipt.text("id"))
 

@@ -33,6 +33,8 @@ HANDSHAKE_FRAME_LIMIT = 64 * 1024
 """Bytes of a frame before a client is known; a real ClientFinish has about 600."""
 LAST_WORDS = 0.1
 """Seconds between the stanza that ends a connection and the close, so that the client reads it first."""
+HOLE_CHECK = 0.2
+"""Seconds between two looks whether a blackhole is over."""
 CLOSE_WAIT = 5.0
 """Seconds a client gets to close by itself after it was told to."""
 
@@ -67,6 +69,8 @@ class Session:
         self._ids = itertools.count(1)
         self._asked: dict[str, asyncio.Future[Node]] = {}
         self._ending = False
+        self._gone = False
+        self._proven: DeviceKey | None = None
 
     @property
     def number(self) -> int:
@@ -88,7 +92,7 @@ class Session:
                 await self._serve_unpaired(payload, noise_key)
             else:
                 await self._serve_login(payload, noise_key)
-        except (FrameError, NoiseError, BinaryXMLError, ProtoError) as error:
+        except (FrameError, NoiseError, BinaryXMLError, ProtoError, NodeError) as error:
             self.hub.events.add("garbage", connection=self.number, error=str(error))
             self._websocket.close(1002)
         except (Closed, Refused) as error:
@@ -97,6 +101,7 @@ class Session:
             self._leave()
 
     def _leave(self) -> None:
+        self._gone = True
         key = self.key
         if key and self.hub.online.get(key) is self:
             del self.hub.online[key]
@@ -120,6 +125,7 @@ class Session:
     async def _serve_unpaired(self, payload: Any, noise_key: bytes) -> None:  # noqa: ANN401 - protobuf
         self.who = replace(self.who, identified=True)
         self._note_client(payload)
+        await self._out_of_the_hole()
         await self._struck_before_success()
         self.pairing = pairing.Pairing(self, noise_key, payload.pairing_data)
         self.pairing.begin()
@@ -127,11 +133,16 @@ class Session:
 
     async def _serve_login(self, payload: Any, noise_key: bytes) -> None:  # noqa: ANN401 - protobuf
         number, device_number = str(payload.username), int(payload.device)
+        if device_number > 0xFF:
+            raise NodeError(f"device {device_number} does not fit into one byte")
         self.who = replace(self.who, identified=True, number=number, device=device_number)
         self._note_client(payload)
+        await self._out_of_the_hole()
         device = self.hub.store.device((number, device_number))
+        if device is not None and not device.removed and device.noise == noise_key:
+            self._proven = device.key
         await self._struck_before_success()
-        if device is None or device.removed or device.noise != noise_key:
+        if device is None or self._proven is None:
             await self.fail(401, location="cln")
         assert device is not None
         await self._succeed(device)
@@ -143,6 +154,13 @@ class Session:
             "version": f"{version.primary}.{version.secondary}.{version.tertiary}",
             "platform": int(payload.user_agent.platform),
         }
+
+    async def _out_of_the_hole(self) -> None:
+        """Take everything in and answer nothing as long as a blackhole holds the client."""
+        while self._deaf:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HOLE_CHECK):
+                    self._open(await self._frame())
 
     async def _struck_before_success(self) -> None:
         if self.hub.strikes("hang", self.who, phase="success"):
@@ -159,7 +177,8 @@ class Session:
     async def fail(self, reason: int, **facts: int | str) -> None:
         """Refuse the log-in and end the connection.
 
-        A client that is told 401, 403 or 406 forgets its session, so its device is unlinked here too.
+        A client that is told 401, 403 or 406 forgets its session, so its device is unlinked here too, unless
+        somebody else used its name.
 
         Raises:
             Closed: Always, once the connection has ended.
@@ -168,8 +187,8 @@ class Session:
         self.hub.events.add(
             "login-refused", connection=self.number, phone=who.number, device=who.device, reason=reason
         )
-        if reason in (401, 403, 406) and who.number and who.device:
-            self.hub.forget_device((who.number, who.device))
+        if reason in (401, 403, 406) and self._proven:
+            self.hub.forget_device(self._proven)
         attrs = {"reason": str(reason), **{key: str(value) for key, value in facts.items()}}
         await self.end_with(Node("failure", attrs))
         raise Closed(f"log-in refused with {reason}")
@@ -251,7 +270,7 @@ class Session:
 
     @property
     def _deaf(self) -> bool:
-        return self.hub.faults.find("blackhole", self.who) is not None
+        return self.hub.faults.hold("blackhole", self.who) is not None
 
     def send(self, node: Node) -> None:
         """Send a stanza; nothing leaves while a blackhole holds this client."""
@@ -271,7 +290,7 @@ class Session:
         to = iq.attrs.get("to")
         sender = to if isinstance(to, JID) else SERVER
         reply = Node("iq", {"from": sender, "type": kind, "id": iq.text("id")}, list(children) or None)
-        slow = self.hub.faults.find("slow", self.who)
+        slow = self.hub.faults.hold("slow", self.who)
         if slow is None:
             self.send(reply)
         else:
@@ -325,6 +344,7 @@ class Session:
 
     async def end_with(self, last: Node) -> None:
         """Say a last word, close in good order, and wait a little for the client to do the same."""
+        await self._out_of_the_hole()
         self.send(last)
         await asyncio.sleep(LAST_WORDS)
         self._websocket.close()
@@ -335,12 +355,17 @@ class Session:
 
     def end_soon(self, last: Node | None = None) -> None:
         """End the connection from outside: a last word, then a close; from now on the client is not heard."""
-        if self._ending:
+        if not self._ending:
+            self._ending = True
+            self._end(last)
+
+    def _end(self, last: Node | None) -> None:
+        loop = asyncio.get_running_loop()
+        if self._deaf and not self._gone:
+            loop.call_later(HOLE_CHECK, self._end, last)  # nothing gets out of a blackhole, no end either
             return
-        self._ending = True
         if last is not None:
             self.send(last)
-        loop = asyncio.get_running_loop()
         loop.call_later(LAST_WORDS if last else 0, self._websocket.close)
         loop.call_later(CLOSE_WAIT, self._channel.abort)
 

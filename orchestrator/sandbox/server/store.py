@@ -163,13 +163,17 @@ class Store:
         self._path = path
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            os.close(descriptor)
+            try:
+                os.fchmod(descriptor, 0o600)  # SQLite gives its other files the same mode
+            finally:
+                os.close(descriptor)
             self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA cache_size = -4000")
-            self._open()
-        except (sqlite3.DatabaseError, OSError) as error:
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+        except (sqlite3.DatabaseError, OSError, UnicodeDecodeError) as error:  # SQLite quotes damaged text
             raise StoreError(
                 f"{path}: cannot be used as the sandbox's state ({error}); "
                 "check the folder's owner and free space, or move the file away to start afresh"
@@ -177,13 +181,22 @@ class Store:
 
     def _open(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
-        elif version != _SCHEMA_VERSION:
+        (tables,) = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        (health,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if health != "ok":
+            raise sqlite3.DatabaseError(f"it is damaged: {health}")
+        new = version == 0 and tables == 0
+        if not new and version != _SCHEMA_VERSION:
             raise StoreError(
                 f"{self._path}: written by another version (schema {version}, this one reads "
                 f"{_SCHEMA_VERSION}); use another state folder or move the file away"
             )
+        # Not before here, as it changes the file.
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.execute("PRAGMA cache_size = -4000")
+        if new:
+            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         """Close the file."""
@@ -368,11 +381,17 @@ class Store:
         return int(cursor.lastrowid or 0)
 
     def confirm(self, key: DeviceKey, kind: str, stanza_ids: Sequence[str]) -> int:
-        """Forget stanzas that have arrived; return how many there were."""
+        """Forget stanzas that have arrived; return how many there were.
+
+        All receipts for a message bear its id, and each of them is confirmed by itself, in their order: one
+        confirmation is for the oldest. A message is for one device the same however often it was sent.
+        """
+        limit = -1 if kind == "message" else 1
         with self.transaction():
             return self._db.executemany(
-                "DELETE FROM queued WHERE number = ? AND device = ? AND class = ? AND stanza_id = ?",
-                [(*key, kind, stanza_id) for stanza_id in stanza_ids],
+                "DELETE FROM queued WHERE seq IN (SELECT seq FROM queued WHERE number = ? AND device = ? "
+                "AND class = ? AND stanza_id = ? ORDER BY seq LIMIT ?)",
+                [(*key, kind, stanza_id, limit) for stanza_id in stanza_ids],
             ).rowcount
 
     def queued(self, key: DeviceKey) -> list[Queued]:
@@ -454,11 +473,15 @@ class Store:
     def remember_sent(self, number: str, stanza_id: str, chat: str, kind: str, plain: bytes) -> None:
         """Keep what a phone sent, for a receiver that asks for it again."""
         with self.transaction():
-            cursor = self._db.execute(
+            self._db.execute(
                 "INSERT INTO sent (number, stanza_id, chat, kind, plain) VALUES (?, ?, ?, ?, ?)",
                 (number, stanza_id, chat, kind, plain),
             )
-            self._db.execute("DELETE FROM sent WHERE seq < ?", (int(cursor.lastrowid or 0) - SENT_KEPT,))
+            self._db.execute(
+                "DELETE FROM sent WHERE number = ? AND seq <= ("
+                "SELECT seq FROM sent WHERE number = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+                (number, number, SENT_KEPT),
+            )
 
     def sent(self, number: str, stanza_id: str) -> tuple[str, str, bytes] | None:
         """Return chat, kind and plain text of what a phone sent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 PN = "s.whatsapp.net"
@@ -39,9 +40,8 @@ class JID:
         if not at:
             return cls("", server)
         user, _, device = user.partition(":")
-        number = int(device) if device else 0
-        if not 0 <= number <= 255:
-            raise ValueError(f"device {number} of {text!r} does not fit into one byte")
+        if not re.fullmatch(r"[0-9]{0,3}", device) or (number := int(device or 0)) > 255:
+            raise ValueError(f"the device of {text!r} is no number from 0 to 255")
         return cls(user, server, number)
 
     @property

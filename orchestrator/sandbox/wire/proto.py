@@ -35,7 +35,10 @@ class Kind:
 
     def __init__(self, name: str, **fields: tuple[int, FieldType]) -> None:
         self.name: str = name
-        file = descriptor_pb2.FileDescriptorProto(name=f"{name}.proto", package=_PACKAGE, syntax="proto2")
+        # Optional fields know whether they are there, as in proto2, but a text must be UTF-8.
+        file = descriptor_pb2.FileDescriptorProto(
+            name=f"{name}.proto", package=_PACKAGE, syntax="editions", edition=descriptor_pb2.EDITION_2023
+        )
         message = file.message_type.add(name=name)
         for field, (number, kind) in fields.items():
             entry = message.field.add(name=field, number=number, label=_Field.LABEL_OPTIONAL)
@@ -58,7 +61,7 @@ class Kind:
         """Read a message; its fields are attributes, absent ones are empty or 0.
 
         Raises:
-            ProtoError: The bytes are no such message.
+            ProtoError: The bytes are no such message, or a text in it is not UTF-8.
         """
         try:
             return self._class.FromString(data)

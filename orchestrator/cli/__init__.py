@@ -1,0 +1,76 @@
+"""The command ``orchestrator``: a typer app to which every module of this package adds one group.
+
+A command imports what it needs when it runs: ``--help`` and mistyped commands must not wait for
+cryptography or neonize.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from orchestrator import __version__
+from orchestrator.cli import sandbox
+from orchestrator.errors import ExitCode, OrchestratorError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,  # rich would take longer to import than typer itself
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(sandbox.app, name="sandbox")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"orchestrator {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def orchestrator(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Keep many WhatsApp accounts connected on one machine."""
+
+
+def main() -> None:
+    """Run the command line and exit with one of `ExitCode`, or with 130 after Ctrl-C."""
+    code = _run()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not code and not isinstance(error, BrokenPipeError):  # a reader like head may have seen enough
+            code = _fail(f"the output cannot be written: {error.strerror}")
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        app(prog_name="orchestrator")
+    except OrchestratorError as error:
+        return _fail(str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> int:
+    print(f"orchestrator: {message}", file=sys.stderr)
+    return code

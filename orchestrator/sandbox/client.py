@@ -1,0 +1,466 @@
+"""The control interface of a running sandbox, for Python programs: tests, tools, the CLI.
+
+SandboxError              the sandbox says no, or an event did not come in time
+└── SandboxUnreachable    nothing at the address speaks as a sandbox does
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE, client_environment
+
+DEFAULT_PORT: Final = 8443
+"""Where ``orchestrator sandbox serve`` listens for WhatsApp clients unless told otherwise."""
+DEFAULT_CONTROL_PORT: Final = 8444
+"""Where it can be controlled."""
+DEFAULT_CONTROL: Final = f"http://127.0.0.1:{DEFAULT_CONTROL_PORT}"
+CONTROL_VARIABLE: Final = "ORCHESTRATOR_SANDBOX_CONTROL"
+"""The environment variable that names another address than the default one."""
+
+TIMEOUT: Final = 100.0
+"""Seconds for an answer. Entering a code takes longest: it waits for the WhatsApp client twice 30 s."""
+MAX_BODY: Final = 64 * 1024 * 1024
+"""Bytes of a request that the server accepts."""
+_POLL = 20.0  # seconds for which one request for events is held open; the server allows 60
+_SHOWN = 20  # events in the message of a time-out
+
+Json: TypeAlias = dict[str, Any]
+MediaKind: TypeAlias = Literal["image", "sticker", "video", "audio", "document"]
+Change: TypeAlias = Literal["subject", "add", "remove", "promote", "demote"]
+
+
+class SandboxError(OrchestratorError):
+    """Something could not be done; the message says why.
+
+    Attributes:
+        status: The HTTP status of the sandbox's answer: 400 for a request that makes no sense, 409 for one
+            that cannot be carried out now, 500 for an error of the sandbox. None where it gave no answer.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SandboxUnreachable(SandboxError):  # noqa: N818 - one can say more of it than that it is an error
+    """No sandbox answers at the address; the message says how to start one."""
+
+
+class SandboxClient:
+    """Asks a running sandbox to do things, as a person with the phones in hand would.
+
+    Phone numbers are text with the country code, such as ``+4915100001``. Each call makes a connection of its
+    own, so one client may be used by many threads. Every method raises `SandboxError`.
+
+    Args:
+        address: ``http://HOST:PORT`` of the control interface; if not given, what the environment variable
+            ORCHESTRATOR_SANDBOX_CONTROL says, or else port 8444 of this machine.
+
+    Raises:
+        ValueError: The address is none.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self.address = address or os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL
+        self._host, self._port = _host_and_port(self.address)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r})"
+
+    # What there is
+
+    def about(self) -> Json:
+        """Return what the sandbox says of itself.
+
+        Keys: sandbox (its version), pid, port, control_port, state_dir, environment.
+        """
+        answer = self._ask("GET", "/")
+        if not isinstance(answer, dict) or "sandbox" not in answer:
+            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+        return answer
+
+    def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment in which a process takes the sandbox for WhatsApp; see `environment_of`."""
+        return environment_of(self.about(), base)
+
+    def state(self) -> Json:
+        """Return everything at once: phones, groups, connections, faults, last_event."""
+        return self._object("GET", "/state")
+
+    def connections(self) -> list[Json]:
+        """Return the open connections of clients.
+
+        Keys: connection, phone, device, state (handshake, linking, logged-in or online), proxy_user, since;
+        version and platform once the client has told them.
+        """
+        return list(self.state()["connections"])
+
+    # Phones and their linked devices
+
+    def phones(self) -> list[Json]:
+        """Return the phones, by number.
+
+        Keys: phone, name, lid, and devices, each with device, os, online, connection, queued, prekeys,
+        linked_at.
+        """
+        return self._list("GET", "/phones")
+
+    def add_phone(self, phone: str, name: str | None = None) -> Json:
+        """Switch a new phone on; return its phone, name and lid."""
+        return self._object("POST", "/phones", {"phone": phone, "name": name})
+
+    def scan(self, phone: str, *, text: str | None = None, png: Path | bytes | None = None) -> Json:
+        """Hold a phone to a QR code, and link the client that shows it; the phone is made if needed.
+
+        Args:
+            phone: The phone's number.
+            text: What the code says.
+            png: Or else a picture with the code in it, of any format that Pillow reads.
+
+        Returns:
+            The phone and its new device's number, 1 or more.
+
+        Raises:
+            SandboxError: There is no code, no client shows it now, or the client refuses the link.
+            OSError: The picture cannot be read.
+            TypeError: Not one of text and png was given.
+        """
+        if (text is None) == (png is None):
+            raise TypeError("scan() takes either text or png")
+        if isinstance(png, Path):
+            png = png.read_bytes()
+        code = {"text": text} if png is None else {"png": _base64(png)}
+        return self._object("POST", "/scan", {"phone": phone, **code})
+
+    def enter_code(self, phone: str, code: str) -> Json:
+        """Type the eight characters that a client shows into the phone; return its phone and device."""
+        return self._object("POST", "/code", {"phone": phone, "code": code})
+
+    def unlink(self, phone: str, device: int | None = None) -> list[int]:
+        """Log one linked device out, or all of the phone's; return their numbers."""
+        answer = self._object("POST", "/unlink", {"phone": phone, "device": device})
+        return list(answer["unlinked"])
+
+    def forget_sessions(self, phone: str) -> None:
+        """Make the phone forget its encrypted sessions, as if it had been set up anew."""
+        self._ask("POST", "/forget-sessions", {"phone": phone})
+
+    # Messages
+
+    def send_text(self, sender: str, to: str, text: str) -> str:
+        """Send a text from a phone to another number, or to a group by its address; return its id."""
+        return str(self._object("POST", "/send", {"from": sender, "to": to, "text": text})["id"])
+
+    def send_media(
+        self,
+        sender: str,
+        to: str,
+        kind: MediaKind,
+        data: bytes,
+        *,
+        mime: str | None = None,
+        caption: str | None = None,
+        file_name: str | None = None,
+    ) -> str:
+        """Send an attachment from a phone; return the message's id.
+
+        Args:
+            sender: The phone's number.
+            to: A number or a group's address.
+            kind: What the receiver shows it as.
+            data: Its bytes, at most some 48 MB.
+            mime: Its type; application/octet-stream if not given.
+            caption: The text below an image, video or document.
+            file_name: The name of a document.
+        """
+        media = {
+            "kind": kind,
+            "data": _base64(data),
+            "mime": mime,
+            "caption": caption or None,
+            "file_name": file_name or None,
+        }
+        return str(self._object("POST", "/send", {"from": sender, "to": to, "media": media})["id"])
+
+    def read(self, phone: str, message_id: str) -> None:
+        """Open a message that the phone has received, so that its sender gets a read receipt."""
+        self._ask("POST", "/read", {"phone": phone, "id": message_id})
+
+    def inbox(self, phone: str, after: int = 0) -> list[Json]:
+        """Return what a phone has received, decrypted, oldest first.
+
+        Keys: seq, id, at, direction (``in``, or ``copy`` of what a linked device of its own has sent), from,
+        chat, group, kind; text for a text; mime, caption, file_name, sha256, size or error for an attachment.
+
+        Args:
+            phone: The phone's number.
+            after: A seq: only what came later.
+        """
+        return self._list("GET", "/inbox", query={"phone": phone, "after": after})
+
+    def attachment(self, phone: str, seq: int) -> bytes:
+        """Return the decrypted bytes of an attachment, by its seq in the phone's inbox."""
+        answer = self._object("GET", "/attachment", query={"phone": phone, "seq": seq})
+        return base64.b64decode(answer["data"])
+
+    # Groups
+
+    def groups(self) -> list[Json]:
+        """Return the groups: group (the address), subject, and members, number to role."""
+        return self._list("GET", "/groups")
+
+    def make_group(self, phone: str, subject: str, members: Iterable[str]) -> Json:
+        """Make a group as the owner of a phone; return it as `groups` does."""
+        body = {"phone": phone, "subject": subject, "members": list(members)}
+        return self._object("POST", "/groups", body)
+
+    def change_group(
+        self,
+        phone: str,
+        group: str,
+        change: Change,
+        *,
+        subject: str | None = None,
+        members: Iterable[str] | None = None,
+    ) -> Json:
+        """Rename a group, or add, remove, promote or demote members; return it as it is then.
+
+        Args:
+            phone: Who does it. To leave is to remove oneself.
+            group: The group's address.
+            change: What to do.
+            subject: The new name, with ``subject``.
+            members: The numbers of those it is done to, with the other changes.
+        """
+        body = {"phone": phone, "group": group, "change": change, "subject": subject}
+        if members is not None:
+            body["members"] = list(members)  # type: ignore[assignment]
+        return self._object("POST", "/groups/change", body)
+
+    # Faults
+
+    def fault(
+        self,
+        kind: str,
+        target: str = "all",
+        times: int | None = None,
+        seconds: float | None = None,
+        **params: object,
+    ) -> Json:
+        """Make something go wrong: at once, or for the next clients that match.
+
+        Args:
+            kind: One of `orchestrator.sandbox.server.faults.KINDS`.
+            target: ``all``, ``pairing``, ``+NUMBER``, ``+NUMBER:DEVICE``, ``connection:N`` or ``proxy:USER``.
+            times: How many connections it strikes; by default one, or any number if it lasts or has seconds.
+            seconds: For how long it lies in wait or lasts; by default until it is used up or cleared.
+            **params: What the kind can be told.
+
+        Returns:
+            The fault: id, kind, target, its parameters, times, seconds_left, struck.
+        """
+        body = {"kind": kind, "target": target, "times": times, "seconds": seconds, **params}
+        # An explicit null would be something else: with times it means any number of them.
+        return self._object(
+            "POST", "/faults", {key: value for key, value in body.items() if value is not None}
+        )
+
+    def faults(self) -> list[Json]:
+        """Return the faults that lie in wait or last, oldest first."""
+        return self._list("GET", "/faults")
+
+    def clear_faults(self, id: int | None = None) -> list[Json]:  # noqa: A002 - what the server calls it
+        """End one fault, or all; return those that were there."""
+        return self._list("DELETE", "/faults", query={} if id is None else {"id": id})
+
+    # Events
+
+    def last_event(self) -> int:
+        """Return the number of the newest event: what is waited for from here on is yet to come."""
+        return int(self.state()["last_event"])
+
+    def events(self, since: int = 0, wait: float = 0) -> list[Json]:
+        """Return the events after that number, each with seq, at, event and more.
+
+        The server counts from 1 whenever it starts. A number it has not reached yet is therefore one of an
+        earlier life, and all events are returned.
+
+        Args:
+            since: The number of an event, or 0.
+            wait: If there are none, wait for some for so many seconds, at most 60, rounded up to whole ones.
+        """
+        return self._poll(since, wait)
+
+    def follow(self, since: int = 0) -> Iterator[Json]:
+        """Yield the events after that number as they come, without end."""
+        wait = 0.0
+        while True:
+            for event in self._poll(since, wait):
+                since = event["seq"]
+                yield event
+            wait = _POLL
+
+    def wait_for(self, event: str, timeout: float = 30.0, since: int = 0, **facts: object) -> Json:
+        """Return the first event of that name and with these facts, waiting for it if need be.
+
+        Args:
+            event: Its name, such as ``login``.
+            timeout: Seconds to wait at most, to a whole one.
+            since: The number of an event: only later ones count.
+            **facts: What else must be true of it, such as ``phone="+4915100001"``.
+
+        Raises:
+            SandboxError: It did not come in time; the message lists the last events that did.
+        """
+        deadline = time.monotonic() + timeout
+        recent: deque[Json] = deque(maxlen=_SHOWN)
+        wanted = {"event": event, **facts}
+        start = since
+        wait = 0.0
+        while True:
+            for found in self._poll(since, wait):
+                if all(key in found and _same(found[key], value) for key, value in wanted.items()):
+                    return found
+                recent.append(found)
+                since = found["seq"]
+            wait = min(deadline - time.monotonic(), _POLL)
+            if wait <= 0:
+                raise SandboxError(_not_come(wanted, timeout, start, recent))
+
+    def _poll(self, since: int, wait: float) -> list[Json]:
+        answer = self._object(
+            "GET", "/events", query={"since": since, "wait": max(0, math.ceil(wait))}, wait=wait
+        )
+        if answer["last"] < since:
+            return self._poll(0, 0)
+        return list(answer["events"])
+
+    # Requests
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        wait: float = 0,
+    ) -> Json:
+        answer = self._ask(method, path, body, query=query, wait=wait)
+        if not isinstance(answer, dict):
+            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+        return answer
+
+    def _list(self, method: str, path: str, *, query: Mapping[str, str | int] | None = None) -> list[Json]:
+        answer = self._ask(method, path, query=query)
+        if not isinstance(answer, list):
+            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        wait: float = 0,
+    ) -> Any:  # noqa: ANN401 - any JSON value
+        import http.client  # it brings ssl and email along, which --help can do without
+
+        target = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None and len(data) > MAX_BODY:
+            raise SandboxError(f"{len(data):,} bytes are more than the sandbox takes at once ({MAX_BODY:,})")
+        # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
+        try:
+            try:
+                connection.connect()
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}); {_REMEDY}") from None
+            connection.request(method, target, data, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            answer = json.loads(response.read())
+        except TimeoutError:
+            raise SandboxUnreachable(
+                f"the sandbox at {self.address} does not answer; its log may say why, or start it anew"
+            ) from None
+        except OSError:
+            raise SandboxUnreachable(
+                f"the sandbox at {self.address} ended before it answered; its log may say why"
+            ) from None
+        except (http.client.HTTPException, ValueError):
+            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}") from None
+        finally:
+            connection.close()
+        if response.status != 200:
+            text = answer.get("error") if isinstance(answer, dict) else None
+            raise SandboxError(str(text or f"HTTP status {response.status}"), response.status)
+        return answer
+
+
+def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment in which a process takes the sandbox for WhatsApp, and finds its control.
+
+    Args:
+        about: What `SandboxClient.about` has returned.
+        base: What the environment holds otherwise; `os.environ` if not given.
+    """
+    given = about["environment"]
+    environment = client_environment(
+        port=about["port"],
+        ca_file=Path(given["SSL_CERT_FILE"]),
+        root_key=bytes.fromhex(given[ROOT_KEY_VARIABLE]),
+        base=os.environ if base is None else base,
+    )
+    return {**environment, CONTROL_VARIABLE: f"http://127.0.0.1:{about['control_port']}"}
+
+
+_REMEDY = (
+    "start one with 'orchestrator sandbox serve', "
+    f"or name another address with --control or in ${CONTROL_VARIABLE}"
+)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    else:
+        if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.username:
+            host = None
+    if not host or not port:
+        raise ValueError(f"a sandbox's control address looks like {DEFAULT_CONTROL}, unlike {address!r}")
+    return host, port
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _same(found: object, wanted: object) -> bool:
+    """Compare two facts; phone numbers are written with a plus by people, and without in events."""
+    if isinstance(found, str) and isinstance(wanted, str):
+        return found.removeprefix("+") == wanted.removeprefix("+")
+    return found == wanted
+
+
+def _not_come(wanted: Mapping[str, object], timeout: float, since: int, recent: Iterable[Json]) -> str:
+    facts = ", ".join(f"{key} {value!r}" for key, value in wanted.items())
+    lines = [json.dumps(event) for event in recent] or ["(none)"]
+    return "\n".join([f"no {facts} within {timeout:g} s; the last events after number {since}:", *lines])

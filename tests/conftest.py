@@ -1,0 +1,91 @@
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from support.neonize_process import NeonizeProcess
+
+from orchestrator.sandbox.process import SandboxProcess
+
+_numbers = itertools.count(1)
+
+
+class StartNeonize(Protocol):
+    """Starts a bot in a sandbox; the bot is ended with the test.
+
+    Bots of the same name share a database, so a second one takes up the session of the first. The options are
+    those of `NeonizeProcess`.
+    """
+
+    def __call__(
+        self,
+        name: str = "bot",
+        *,
+        sandbox: SandboxProcess | None = None,
+        proxy: str | None = None,
+        device_name: str | None = None,
+        download: bool = False,
+    ) -> NeonizeProcess: ...
+
+
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[SandboxProcess]:
+    """One sandbox for all tests of a worker, which have to do with other numbers each."""
+    with SandboxProcess() as process:
+        yield process
+
+
+@pytest.fixture
+def sandbox(shared_sandbox: SandboxProcess) -> Iterator[SandboxProcess]:
+    """The shared sandbox; faults a test has set end with it."""
+    yield shared_sandbox
+    shared_sandbox.client.clear_faults()
+
+
+@pytest.fixture
+def fresh_sandbox() -> Iterator[SandboxProcess]:
+    """A sandbox for one test, which may stop, kill or restart it."""
+    with SandboxProcess() as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def make_number() -> Callable[[], str]:
+    """Make up phone numbers that no other test has, on this worker or another."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    return lambda: f"+4915{worker:02}{next(_numbers):06}"
+
+
+@pytest.fixture
+def number(make_number: Callable[[], str]) -> str:
+    """A phone number that no other test has."""
+    return make_number()
+
+
+@pytest.fixture
+def neonize(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartNeonize]:
+    """Start bots, in the shared sandbox unless another one is given."""
+    with ExitStack() as running:
+
+        def start(
+            name: str = "bot",
+            *,
+            sandbox: SandboxProcess | None = None,
+            proxy: str | None = None,
+            device_name: str | None = None,
+            download: bool = False,
+        ) -> NeonizeProcess:
+            home: SandboxProcess = sandbox or request.getfixturevalue("sandbox")
+            bot = NeonizeProcess(
+                tmp_path / f"{name}.sqlite3",
+                home.environment(),
+                proxy=proxy,
+                device_name=device_name,
+                download=download,
+            )
+            return running.enter_context(bot)
+
+        yield start
