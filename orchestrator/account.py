@@ -191,6 +191,11 @@ class Account:
         return self.child is not None and self.child.purpose in ("remove", "remove keeping")
 
     @property
+    def stopping(self) -> bool:
+        """Whether its process was asked to stop and is still there; `state` is that from before meanwhile."""
+        return self.child is not None and self.child.purpose is not None
+
+    @property
     def dials(self) -> bool:
         """Whether it is starting or connecting, of which only a few accounts may at once."""
         return self.child is not None and self.state in (State.STARTING, State.CONNECTING)

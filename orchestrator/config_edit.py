@@ -1,0 +1,291 @@
+"""Adding accounts to the configuration file and taking them out: one at a time, whole or not at all.
+
+A result is written only if it reads as exactly the old settings with that one account more or less.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from orchestrator import config, yaml_tree
+from orchestrator.errors import ConfigError, NoSuchAccount, StateError
+from orchestrator.paths import check_name, shorten
+from orchestrator.settings import Settings
+from orchestrator.yaml_edit import AccountsText, CannotEditError, written
+from orchestrator.yaml_tree import Document
+
+LOCK_SECONDS = 10.0
+"""How long to wait for others who edit the file; an edit takes some milliseconds."""
+
+NEW_FILE = """\
+# The accounts that this machine keeps connected. Every key is explained in accounts.example.yaml.
+# `orchestrator add NAME` and `orchestrator remove NAME` edit this file and leave comments and layout alone;
+# after editing it by hand, run `orchestrator reload`.
+
+accounts:
+"""
+"""What a configuration starts as when the first account is added."""
+
+
+def add_account(
+    path: str | Path,
+    name: str,
+    *,
+    phone: str | None = None,
+    proxy: str | None = None,
+    enabled: bool = True,
+    device_name: str | None = None,
+    memory_limit: str | None = None,
+    state_dir: str | Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Add an account at the end of the accounts; the file is made if there is none.
+
+    Args:
+        path: The configuration file; a symbolic link is followed.
+        name: The account's name.
+        phone: Its number with + and country code.
+        proxy: URL of its proxy.
+        enabled: Whether it is to run.
+        device_name: What the phone is to show under linked devices.
+        memory_limit: A size such as ``200M``.
+        state_dir: What ``--state-dir`` says.
+        environ: The environment, for the variables in the file.
+
+    Returns:
+        What the file says now.
+
+    Raises:
+        ConfigError: The file is not valid, the account is there already, a value is not valid, or the file is
+            laid out in a way that only a person can edit.
+        StateError: The file cannot be written; it is as it was.
+    """
+    check_name(name)
+    values = {"phone": phone, "proxy": proxy, "device_name": device_name, "memory_limit": memory_limit}
+    given = {key: value for key, value in values.items() if value is not None}
+    wanted = {key: config.check_value(key, value) for key, value in given.items()}
+    entry = {key: written(value, quoted=key == "phone") for key, value in given.items()}
+    if not enabled:
+        entry["enabled"] = "false"
+    number = wanted.get("phone")
+
+    def edit(text: str, document: Document, before: Settings) -> str:
+        if name in before.accounts:
+            raise ConfigError(f"{path}: there is an account {name} already")
+        other = next((account.name for account in before.accounts.values() if account.phone == number), None)
+        if number and other:
+            raise ConfigError(f"{path}: phone: that is the number of the account {other}")
+        return AccountsText(text, document).with_account(name, entry)
+
+    def is_right(before: Settings, after: Settings) -> bool:
+        account = after.accounts.get(name)
+        others = {other: value for other, value in after.accounts.items() if other != name}
+        return (
+            account is not None
+            and account.phone == number
+            and account.enabled == enabled
+            and all(getattr(account, key) == value for key, value in wanted.items())
+            and _same(replace(after, accounts=others), before)
+        )
+
+    def read(text: str) -> Settings:
+        return config.parse(text, path, state_dir=state_dir, environ=environ)
+
+    return _edit(Path(path), edit, is_right, read, create=True)
+
+
+def remove_account(
+    path: str | Path,
+    name: str,
+    *,
+    state_dir: str | Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Take an account out, with the comments inside it; those above it stay.
+
+    Args:
+        path: The configuration file; a symbolic link is followed.
+        name: The account's name.
+        state_dir: What ``--state-dir`` says.
+        environ: The environment, for the variables in the file.
+
+    Returns:
+        What the file says now.
+
+    Raises:
+        NoSuchAccount: There is no account of that name.
+        ConfigError: The file is not valid, or laid out in a way that only a person can edit.
+        StateError: The file cannot be written; it is as it was.
+    """
+
+    def edit(text: str, document: Document, before: Settings) -> str:
+        if name not in before.accounts:
+            from difflib import get_close_matches  # only when something is wrong
+
+            close = get_close_matches(name, before.accounts, 1)
+            hint = f"; did you mean {close[0]}?" if close else ", see `orchestrator list`"
+            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}{hint}")
+        return AccountsText(text, document).without_account(name)
+
+    def is_right(before: Settings, after: Settings) -> bool:
+        others = {other: value for other, value in before.accounts.items() if other != name}
+        return _same(after, replace(before, accounts=others))
+
+    def read(text: str) -> Settings:
+        return config.parse(text, path, state_dir=state_dir, environ=environ)
+
+    return _edit(Path(path), edit, is_right, read)
+
+
+def _same(one: Settings, other: Settings) -> bool:
+    return one == other and list(one.accounts) == list(other.accounts)
+
+
+def _edit(
+    path: Path,
+    edit: Callable[[str, Document, Settings], str],
+    is_right: Callable[[Settings, Settings], bool],
+    read: Callable[[str], Settings],
+    *,
+    create: bool = False,
+) -> Settings:
+    target = Path(os.path.realpath(path))  # a link stays a link: what it leads to is replaced
+    if not create or os.path.lexists(target):
+        config.read(path)  # says better than the lock could what is wrong with the file
+    try:
+        if create:
+            target.parent.mkdir(0o700, parents=True, exist_ok=True)
+        with _locked(target):
+            seen = target.stat() if target.exists() or not create else None
+            data = config.read(path) if seen else NEW_FILE.encode()
+            text = config.decode(data, path)
+            before = read(text)
+            try:
+                changed = edit(text, yaml_tree.parse(text), before)
+                after = _read_back(changed, path, read)
+                if not is_right(before, after):
+                    raise CannotEditError
+            except CannotEditError:
+                raise ConfigError(
+                    f"{path}: the accounts are written in a way that only a person can edit (aliases, for"
+                    " instance): edit the file by hand, then run `orchestrator reload`"
+                ) from None
+            mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+            _replace(target, mark + changed.encode(), seen)
+    except OSError as error:
+        raise _trouble(path, target, error) from None
+    return after
+
+
+def _read_back(text: str, path: Path, read: Callable[[str], Settings]) -> Settings:
+    if len(text.encode()) > config.MAX_SIZE:
+        raise ConfigError(f"{path}: would have more than {config.MAX_SIZE:,} bytes")
+    try:
+        return read(text)
+    except ConfigError:  # an account was taken out whose anchor others use, for instance
+        raise CannotEditError from None
+
+
+@contextmanager
+def _locked(target: Path) -> Iterator[None]:
+    """Hold the lock on a configuration file.
+
+    It is a file beside it that stays there: the configuration itself is replaced, and a lock on it with it.
+    """
+    path = target.with_name(f".{target.name}.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with suppress(OSError):
+            # After a `sudo orchestrator add`, the owner of the configuration needs to get at the lock, too.
+            owner = (target if target.exists() else target.parent).stat()
+            if os.geteuid() == 0:
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise StateError(
+                        f"{target}: somebody else has been editing it for {LOCK_SECONDS:g} s"
+                        f" (`fuser {path}` tells who): try again later"
+                    ) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(target: Path, data: bytes, seen: os.stat_result | None) -> None:
+    """Put a new file in the place of the old one, at once and with its mode, owner and attributes."""
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if seen:
+                _copy_attributes(target, descriptor, seen)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        now = target.stat() if seen else None
+        if seen and now and (now.st_ino, now.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
+            raise StateError(f"{target}: somebody changed it meanwhile; it was left as it is now, try again")
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    with suppress(OSError):  # it is in place already; only a power cut right now could undo it
+        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _copy_attributes(target: Path, descriptor: int, seen: os.stat_result) -> None:
+    mine = os.fstat(descriptor)
+    if (mine.st_uid, mine.st_gid) != (seen.st_uid, seen.st_gid):
+        try:
+            os.fchown(descriptor, seen.st_uid, seen.st_gid)
+        except PermissionError:
+            raise StateError(
+                f"{target}: if this user changed it, it would no longer belong to user {seen.st_uid} and"
+                f" group {seen.st_gid}: start as that user, or with sudo"
+            ) from None
+    os.fchmod(descriptor, stat.S_IMODE(seen.st_mode))
+    with suppress(OSError):  # access lists, where the file system has them
+        for name in os.listxattr(target):
+            with suppress(OSError):
+                os.setxattr(descriptor, name, os.getxattr(target, name))
+
+
+def _trouble(path: Path, target: Path, error: OSError) -> StateError:
+    """Say why a file could not be changed and what to do about it."""
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            text = (
+                f"this user may not write in {target.parent}: start as the user it belongs to, or with sudo"
+            )
+        case errno.EROFS:
+            text = f"{target.parent} is on a read-only file system: edit the file where it comes from"
+        case errno.EBUSY | errno.EXDEV:
+            text = "the file is mounted by itself and cannot be replaced: mount its folder instead"
+        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
+            text = "the disk is full: make room"
+        case errno.ENOENT | errno.ENOTDIR | errno.EEXIST:
+            text = f"{target.parent} is no folder"
+        case _:
+            text = f"it cannot be written: {os.strerror(error.errno or 0)}"
+    return StateError(f"{path}: {text}; nothing was changed")

@@ -1,0 +1,161 @@
+"""Folders for secrets: made, opened and kept so that nobody else can enter them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Self
+
+from orchestrator.errors import StateError
+
+
+class Folder:
+    """An open folder; everything is done through its descriptor, so nobody can swap it meanwhile.
+
+    Attributes:
+        path: The folder as messages name it.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self.path = path
+        self._fd = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    @classmethod
+    def open(cls, path: Path) -> Folder:
+        """Open a folder, making it if need be.
+
+        It may be a symbolic link if root or this user made it: systemd's DynamicUser= does, and operators do.
+
+        Raises:
+            StateError: It cannot be had.
+        """
+        real = path
+        try:
+            if path.is_symlink():
+                owner = path.lstat().st_uid
+                if owner not in (0, os.geteuid()):
+                    raise StateError(f"{path}: is a symbolic link made by {_user(owner)}: remove it")
+                real = path.resolve()
+            make_folder(real)
+            return cls(path, os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, until Python 3.13
+            raise _trouble(path, error) from None
+
+    def child(self, path: Path) -> Folder:
+        """Open a folder inside this one, making it if need be.
+
+        Raises:
+            StateError: It cannot be had, or is a symbolic link.
+        """
+        name = path.name
+        try:
+            try:
+                os.mkdir(name, 0o700, dir_fd=self._fd)
+            except FileExistsError:
+                if stat.S_ISLNK(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
+                    raise StateError(f"{path}: is a symbolic link, a folder is needed: remove it") from None
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            return Folder(path, os.open(name, flags, dir_fd=self._fd))
+        except OSError as error:
+            raise _trouble(path, error) from None
+
+    def close_to_others(self, *, tolerated: int = 0, known: frozenset[str] | None = None) -> list[str]:
+        """See that the folder is this user's, and that nobody else can enter it.
+
+        Args:
+            tolerated: Permissions that others may have all the same.
+            known: Names of what may be in a folder that is closed here: with other things in it, it is taken
+                for one that others use. None: it is closed whatever is in it.
+
+        Returns:
+            What was repaired, a sentence each.
+
+        Raises:
+            StateError: It belongs to somebody else, others use it, too, or it cannot be closed.
+        """
+        try:
+            status = os.fstat(self._fd)
+            if status.st_uid != os.geteuid():
+                raise StateError(
+                    f"{self.path}: belongs to {_user(status.st_uid)}, this is {_user(os.geteuid())}: start as"
+                    f" {_user(status.st_uid)}, or give it to this user with `chown -R`"
+                )
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & 0o700 == 0o700 and not mode & 0o077 & ~tolerated:
+                return []
+            # As root, a mistaken `state_dir: /tmp` would otherwise lock everybody out of /tmp.
+            names = os.listdir(self._fd)  # noqa: PTH208 - of the descriptor, not of a path
+            if mode & stat.S_ISVTX or (known is not None and not known.issuperset(names)):
+                raise StateError(
+                    f"{self.path}: holds other things, and others can enter it (mode {mode:04o}): choose a"
+                    " folder for the service alone, or close this one with `chmod 700`"
+                )
+            os.fchmod(self._fd, 0o700)
+            if stat.S_IMODE(os.fstat(self._fd).st_mode) & 0o077:
+                raise StateError(
+                    f"{self.path}: stays open to others after `chmod 700`: choose a folder on a file system"
+                    " that has modes"
+                )
+        except OSError as error:
+            raise _trouble(self.path, error) from None
+        return [f"{self.path}: its mode was {mode:04o}, now it is 0700, so nobody else can enter"]
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, for this user alone, as the XDG rules ask for.
+
+    Raises:
+        StateError: It cannot be made.
+    """
+    wanted = path
+    try:
+        missing: list[Path] = []
+        while not path.exists():
+            missing.append(path)
+            path = path.parent
+        for folder in reversed(missing):
+            try:
+                folder.mkdir(0o700)
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise
+    except OSError as error:
+        raise _trouble(wanted, error) from None
+
+
+def _trouble(path: Path, error: Exception) -> StateError:
+    """Say what is wrong with a folder and what to do about it."""
+    number = error.errno if isinstance(error, OSError) else errno.ELOOP
+    user = _user(os.geteuid())
+    match number:
+        case errno.EEXIST | errno.ENOTDIR:
+            text = "a file is where a folder is needed: move it away, or choose another folder"
+        case errno.EACCES | errno.EPERM:
+            text = f"{user} may not use this folder: give it to {user}, or choose another with --state-dir"
+        case errno.EROFS:
+            text = "is on a read-only file system: choose another folder with --state-dir"
+        case errno.ENOSPC | errno.EDQUOT:
+            text = "the disk is full: make room"
+        case errno.ELOOP:
+            text = "its symbolic links lead in a circle: remove them"
+        case errno.ENAMETOOLONG:
+            text = "the name is too long: choose a shorter one"
+        case _:
+            text = f"cannot be used: {os.strerror(number or 0)}"
+    return StateError(f"{path}: {text}")
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,314 @@
+"""Where everything is: the configuration, and the state folder with all that is kept in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import ConfigError, StateError
+from orchestrator.folders import Folder, make_folder
+
+CONFIG_NAME = "accounts.yaml"
+SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
+QR_FOLDER = "qr"
+MAX_SOCKET_PATH = 107
+"""Bytes of a UNIX socket's path: sockaddr_un has 108 on Linux, and the last is a zero."""
+NAME_RULE = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def check_name(name: str) -> str:
+    """Return an account's name if it is one.
+
+    A name becomes part of file names, which is why it can neither be a path nor start with a dot or a dash.
+    Names with two dots in a row are fine: without a slash they lead nowhere.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    if _NAME.fullmatch(name):
+        return name
+    raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}")
+
+
+def shorten(text: str) -> str:
+    """Return text from outside as a message may show it: quoted, on one line, not too long, and printable."""
+    cut = text if len(text) <= 40 else text[:39] + "…"
+    return '"' + "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cut) + '"'
+
+
+def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
+    """Return an absolute path for what an operator wrote.
+
+    ``~``, ``~user``, ``$NAME`` and ``${NAME}`` are replaced once: what comes out of them is taken as it is.
+
+    Args:
+        text: What was written.
+        base: What a relative path starts from; absolute.
+        environ: The environment; ``~`` is its ``$HOME``, else the home of the process's user.
+
+    Raises:
+        ValueError: It is no path, or names a user or a variable that does not exist.
+    """
+    if not text:
+        raise ValueError("an empty path")
+    head, rest = "", text
+    if text.startswith("~"):
+        user, slash, rest = text.partition("/")
+        head, rest = _home(user[1:], environ), slash + rest
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if not environ.get(name):
+            raise ValueError(f"${name or '{}'}, which is not set")
+        return environ[name]
+
+    path = head + _VARIABLE.sub(value, rest)
+    if _CONTROL.search(path):
+        raise ValueError("a path with control characters")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise ValueError("a path with characters that file names cannot have") from None
+    return Path(os.path.normpath(base / path))
+
+
+def find_config(
+    option: str | Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+    create: bool = False,
+) -> Path:
+    """Return where the configuration is, as an absolute path.
+
+    A file that is named, by the option or by ``$ORCHESTRATOR_CONFIG``, counts whether it exists or not.
+    Otherwise it is the first of ``./accounts.yaml``, ``~/.config/orchestrator/accounts.yaml`` and
+    ``/etc/orchestrator/accounts.yaml`` that exists.
+
+    Args:
+        option: What ``--config`` says; an absolute `Path` is taken as it is, all else is expanded.
+        environ: The environment.
+        cwd: The current folder, if it is not the process's.
+        create: If there is none, return where a new one belongs: in ``/etc`` for root, else below the home.
+
+    Raises:
+        ConfigError: There is none; or what names it cannot be expanded.
+    """
+    for source, text in (("--config", option), ("$ORCHESTRATOR_CONFIG", environ.get("ORCHESTRATOR_CONFIG"))):
+        if text:
+            try:
+                return _given(text, cwd, environ)
+            except ValueError as error:
+                raise ConfigError(
+                    f"{source}: expected the path of the configuration, found {error}"
+                ) from None
+    places = []
+    with contextlib.suppress(OSError):  # a folder that was removed under us
+        places.append((cwd or Path.cwd()) / CONFIG_NAME)
+    with contextlib.suppress(ValueError):  # a service's user may have no home
+        places.append(Path(_home("", environ)) / ".config/orchestrator" / CONFIG_NAME)
+    places.append(SYSTEM_CONFIG)
+    for place in places:
+        if os.path.lexists(place):  # a link that leads nowhere is found, and then complained about
+            return place
+    if create:
+        return SYSTEM_CONFIG if os.geteuid() == 0 or len(places) == 1 else places[-2]
+    looked = ", ".join(str(place) for place in places)
+    raise ConfigError(
+        f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"
+        " or name it with --config"
+    )
+
+
+def find_state_dir(
+    option: str | Path | None = None,
+    configured: Path | None = None,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    cwd: Path | None = None,
+) -> Path:
+    """Return where the state folder is, as an absolute path; it need not exist.
+
+    Args:
+        option: What ``--state-dir`` says; an absolute `Path` is taken as it is, all else is expanded.
+        configured: What ``state_dir:`` says, expanded.
+        environ: The environment; of several folders in ``$STATE_DIRECTORY`` the first is taken.
+        cwd: The current folder, if it is not the process's.
+
+    Raises:
+        ConfigError: What names it cannot be expanded, or there is no home to put it into.
+    """
+    source = "the state folder"
+    try:
+        if option:
+            source = "--state-dir"
+            path = _given(option, cwd, environ)
+        elif configured is not None:
+            source = "state_dir"
+            path = configured
+        elif given := _first(environ.get("STATE_DIRECTORY")):
+            source = "$STATE_DIRECTORY"
+            path = _given(Path(given), cwd, environ)
+        else:
+            path = Path(_home("", environ)) / ".local/state/orchestrator"
+        check_state_path(path)
+    except ValueError as error:
+        raise ConfigError(f"{source}: expected a folder, found {error}; name one with --state-dir") from None
+    return path
+
+
+def check_state_path(path: Path) -> None:
+    """See that session files can be kept under a path.
+
+    The WhatsApp library opens ``file:PATH?_foreign_keys=on``, in which some characters end or change the
+    path: the session would silently go elsewhere.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if found := re.search(r"[?#%]", str(path)):
+        raise ValueError(f"a path with {found[0]}, which session files cannot have in theirs")
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    """The state folder and everything in it.
+
+    Attributes:
+        root: The folder itself, absolute.
+        control_socket: Where the service listens for commands.
+    """
+
+    root: Path
+    control_socket: Path
+
+    @classmethod
+    def of(cls, root: Path, *, environ: Mapping[str, str] = os.environ) -> StatePaths:
+        """Make the paths for a state folder.
+
+        Args:
+            root: The state folder.
+            environ: The environment; of several folders in ``$RUNTIME_DIRECTORY`` the first is taken.
+
+        Raises:
+            StateError: The control socket's path would be longer than the system allows.
+        """
+        runtime = _first(environ.get("RUNTIME_DIRECTORY"))
+        socket = (Path(runtime).absolute() if runtime else root) / "control.sock"
+        length = len(os.fsencode(socket))
+        if length > MAX_SOCKET_PATH:
+            raise StateError(
+                f"{socket}: a socket's path may have {MAX_SOCKET_PATH} bytes, this one has {length}: choose"
+                " a shorter state folder, or name a short one for the socket in $RUNTIME_DIRECTORY"
+                " (under systemd: RuntimeDirectory=orchestrator)"
+            )
+        return cls(root, socket)
+
+    @property
+    def sessions(self) -> Path:
+        """The folder of the sessions and their locks."""
+        return self.root / "sessions"
+
+    @property
+    def quarantine(self) -> Path:
+        """The folder of sessions put aside."""
+        return self.root / "quarantine"
+
+    @property
+    def timeline(self) -> Path:
+        """The folder of the accounts' histories."""
+        return self.root / "timeline"
+
+    @property
+    def qr(self) -> Path:
+        """The folder of the QR codes, unless the configuration names another."""
+        return self.root / QR_FOLDER
+
+    @property
+    def lock(self) -> Path:
+        """The file whose lock says that a service runs on this folder."""
+        return self.root / "orchestrator.lock"
+
+    @property
+    def status(self) -> Path:
+        """The file with the operators' wishes and what was last known of the accounts."""
+        return self.root / "status.json"
+
+    def session(self, name: str) -> Path:
+        """Return an account's session file; SQLite's others lie beside it."""
+        return self.sessions / f"{check_name(name)}.sqlite3"
+
+    def session_lock(self, name: str) -> Path:
+        """Return the file whose lock says that a process uses the session."""
+        return self.sessions / f"{check_name(name)}.lock"
+
+    def timeline_file(self, name: str) -> Path:
+        """Return an account's history."""
+        return self.timeline / f"{check_name(name)}.jsonl"
+
+    def qr_code(self, name: str) -> Path:
+        """Return an account's QR code, unless the configuration names another folder."""
+        return self.qr / f"{check_name(name)}.png"
+
+    def prepare(self) -> list[str]:
+        """Make the folders that are missing, and close those that are open to others.
+
+        The QR folder may stay open to a group (0750); a folder that the configuration names for the codes is
+        not looked at here.
+
+        Returns:
+            What was repaired, a sentence each, for the log.
+
+        Raises:
+            StateError: A folder cannot be made or is not fit for secrets: it belongs to somebody else, is a
+                symbolic link, or is a folder that others use, too.
+        """
+        with Folder.open(self.root) as root:
+            names = {path.name for path in (self.sessions, self.quarantine, self.timeline, self.qr)}
+            files = {self.lock.name, self.status.name, "control.sock"}
+            # A volume of its own has lost+found from the start.
+            repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
+            for path in (self.sessions, self.quarantine, self.timeline):
+                with root.child(path) as folder:
+                    repaired += folder.close_to_others()
+            with root.child(self.qr) as folder:
+                repaired += folder.close_to_others(tolerated=0o050)
+        if self.control_socket.parent != self.root:
+            make_folder(self.control_socket.parent)
+        return repaired
+
+
+def _given(option: str | Path, cwd: Path | None, environ: Mapping[str, str]) -> Path:
+    if isinstance(option, Path) and option.is_absolute():
+        return option
+    try:
+        base = cwd or Path.cwd()
+    except OSError:
+        raise ValueError("a relative path, and the current folder is gone") from None
+    return expand(str(option), base=base, environ=environ)
+
+
+def _home(user: str, environ: Mapping[str, str]) -> str:
+    if not user and environ.get("HOME", "").startswith("/"):
+        return environ["HOME"]
+    try:
+        return (pwd.getpwnam(user) if user else pwd.getpwuid(os.getuid())).pw_dir
+    except (KeyError, ValueError):
+        raise ValueError(
+            f"a path of the user {shorten(user)}, who does not exist"
+            if user
+            else "none, and $HOME is not set"
+        ) from None
+
+
+def _first(folders: str | None) -> str:
+    return (folders or "").partition(":")[0]

@@ -1,0 +1,502 @@
+"""Where things are, and how the state folder is kept closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator import paths
+from orchestrator.errors import ConfigError, StateError
+from orchestrator.paths import StatePaths, check_name, expand, find_config, find_state_dir
+
+HOME = {"HOME": "/home/ada"}
+NOBODY = 65534
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can reach, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        path.chmod(0o755)
+        yield path
+
+
+@pytest.fixture
+def as_nobody(open_folder: Path) -> Iterator[Path]:
+    """The test runs as nobody; it gets a folder of root's."""
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield open_folder
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "0", "support", "sales-br", "a..b", "a.", "a-", "a_b.c-d", "4915100001", "x" * 63, "a.lock"]
+)
+def test_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        ".a",
+        "-a",
+        "_a",
+        "A",
+        "aB",
+        "a/b",
+        "a b",
+        "a\n",
+        "ä",
+        "a\0",
+        "x" * 64,
+        "../a",
+        "a/../b",
+        "٣",
+    ],
+)
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="is no account name: 1 to 63 of a-z, 0-9"):
+        check_name(name)
+
+
+def test_a_message_about_a_name_is_one_short_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_name("a\n\x1b[31m" + "b" * 500)
+    assert str(caught.value).startswith(r'"a\x0a\x1b[31mbbb')
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 160
+
+
+@given(st.text(max_size=70))
+def test_no_name_leads_out_of_its_folder(name: str) -> None:
+    state = StatePaths.of(Path("/srv/state"), environ={})
+    try:
+        files = [
+            state.session(name),
+            state.session_lock(name),
+            state.timeline_file(name),
+            state.qr_code(name),
+        ]
+    except ConfigError:
+        return
+    assert [Path(os.path.normpath(file)) for file in files] == files
+    assert [file.parent for file in files] == [state.sessions, state.sessions, state.timeline, state.qr]
+
+
+@given(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"), st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"))
+def test_no_two_accounts_share_a_file(one: str, other: str) -> None:
+    def files(name: str) -> set[str]:
+        state = StatePaths.of(Path("/s"), environ={})
+        session = str(state.session(name))
+        return {
+            session,
+            f"{session}-wal",
+            f"{session}-shm",
+            f"{session}-journal",
+            str(state.session_lock(name)),
+        }
+
+    assert len(files(one)) == 5
+    assert one == other or not files(one) & files(other)
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/a/b", "/a/b"),
+        ("b", "/base/b"),
+        ("./b/../c", "/base/c"),
+        ("~", "/home/ada"),
+        ("~/x", "/home/ada/x"),
+        ("~root/x", "/root/x"),
+        ("a~/b", "/base/a~/b"),
+        ("$ONE/x", "/one/x"),
+        ("${ONE}x", "/onex"),
+        ("x/$NAME.d", "/base/x/plain.d"),
+        ("$TILDE/x", "/base/~/x"),
+        ("$NESTED/x", "/base/$ONE/x"),
+        ("a$", "/base/a$"),
+        ("a$/b", "/base/a$/b"),
+        ("with space/ü", "/base/with space/ü"),
+    ],
+)
+def test_expansion_happens_once(text: str, expected: str) -> None:
+    environ = {**HOME, "ONE": "/one", "NAME": "plain", "TILDE": "~", "NESTED": "$ONE"}
+    assert expand(text, base=Path("/base"), environ=environ) == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "an empty path"),
+        ("$NOPE/x", r"\$NOPE, which is not set"),
+        ("${NOPE}", r"\$NOPE, which is not set"),
+        ("$EMPTY/x", r"\$EMPTY, which is not set"),
+        ("${}", r"\$\{\}, which is not set"),
+        ("~no-such-user/x", 'the user "no-such-user", who does not exist'),
+        ("a\0b", "control characters"),
+        ("a\nb", "control characters"),
+        ("$BREAK", "control characters"),
+        ("a\ud800b", "characters that file names cannot have"),
+    ],
+)
+def test_what_cannot_be_expanded(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        expand(text, base=Path("/base"), environ={**HOME, "EMPTY": "", "BREAK": "a\nb"})
+
+
+def test_the_home_of_a_user_without_a_variable_is_the_systems() -> None:
+    assert expand("~", base=Path("/base"), environ={}).is_absolute()
+
+
+# The configuration
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """The places a configuration may be in; none has one yet."""
+    found = {
+        "option": tmp_path / "option.yaml",
+        "variable": tmp_path / "variable.yaml",
+        "here": tmp_path / "here" / "accounts.yaml",
+        "home": tmp_path / "home" / ".config/orchestrator/accounts.yaml",
+        "system": tmp_path / "etc" / "accounts.yaml",
+    }
+    for path in found.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(paths, "SYSTEM_CONFIG", found["system"])
+    monkeypatch.chdir(tmp_path / "here")
+    return found
+
+
+def test_the_first_configuration_that_exists_is_taken(places: dict[str, Path], tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path / "home")}
+    for place in ("system", "home", "here"):
+        places[place].touch()
+        assert find_config(environ=environ) == places[place]
+    # What is named counts even if it does not exist.
+    environ["ORCHESTRATOR_CONFIG"] = "~/../variable.yaml"
+    assert find_config(environ=environ) == places["variable"]
+    assert find_config("../option.yaml", environ=environ) == places["option"]
+    assert find_config(Path("/a/$b"), environ=environ) == Path("/a/$b")
+    assert find_config("", environ={**environ, "ORCHESTRATOR_CONFIG": ""}) == places["here"]
+
+
+def test_a_link_that_leads_nowhere_is_not_passed_over(places: dict[str, Path], tmp_path: Path) -> None:
+    places["system"].touch()
+    places["here"].symlink_to(tmp_path / "gone")
+    assert find_config(environ={"HOME": str(tmp_path)}) == places["here"]
+
+
+def test_no_configuration_at_all(places: dict[str, Path], tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path / "home")}
+    with pytest.raises(ConfigError) as caught:
+        find_config(environ=environ)
+    looked = ", ".join(str(places[place]) for place in ("here", "home", "system"))
+    assert str(caught.value) == (
+        f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"
+        " or name it with --config"
+    )
+
+
+@pytest.mark.parametrize(("uid", "place"), [(0, "system"), (1000, "home")])
+def test_where_a_new_configuration_belongs(
+    places: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, place: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert find_config(environ={"HOME": str(tmp_path / "home")}, create=True) == places[place]
+
+
+def test_a_configuration_named_by_what_is_not_set() -> None:
+    with pytest.raises(
+        ConfigError, match=r"^--config: expected the path .*, found \$NOPE, which is not set$"
+    ):
+        find_config("$NOPE/a.yaml", environ=HOME)
+    with pytest.raises(ConfigError, match=r"^\$ORCHESTRATOR_CONFIG: expected"):
+        find_config(environ={**HOME, "ORCHESTRATOR_CONFIG": "${NOPE}"})
+
+
+def test_a_current_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    (tmp_path / "x").rmdir()
+    monkeypatch.setattr(paths, "SYSTEM_CONFIG", tmp_path / "etc.yaml")
+    with pytest.raises(ConfigError, match="no configuration found"):
+        find_config(environ={"HOME": str(tmp_path)})
+    with pytest.raises(ConfigError, match="the current folder is gone"):
+        find_config("a.yaml", environ=HOME)
+
+
+# The state folder
+
+
+def test_which_state_folder_is_taken(tmp_path: Path) -> None:
+    environ = dict(HOME)
+    assert find_state_dir(environ=environ) == Path("/home/ada/.local/state/orchestrator")
+    environ["STATE_DIRECTORY"] = "/var/lib/orchestrator:/var/lib/other"
+    assert find_state_dir(environ=environ) == Path("/var/lib/orchestrator")
+    assert find_state_dir(None, Path("/configured"), environ=environ) == Path("/configured")
+    assert find_state_dir("~/x", Path("/configured"), environ=environ) == Path("/home/ada/x")
+    assert find_state_dir("x", Path("/configured"), environ=environ, cwd=tmp_path) == tmp_path / "x"
+    assert find_state_dir(Path("/a/$b"), environ=environ) == Path("/a/$b")
+
+
+@pytest.mark.parametrize("character", ["?", "#", "%"])
+def test_a_state_folder_that_would_lead_sqlite_astray(character: str) -> None:
+    with pytest.raises(ConfigError, match=f"^--state-dir: .* a path with [{character}], which session files"):
+        find_state_dir(f"/srv/a{character}b", environ=HOME)
+
+
+def test_a_state_folder_named_by_what_is_not_set() -> None:
+    with pytest.raises(ConfigError, match=r"^--state-dir: expected a folder, found \$NOPE, which is not set"):
+        find_state_dir("$NOPE/x", environ=HOME)
+
+
+def test_everything_is_inside_the_state_folder() -> None:
+    state = StatePaths.of(Path("/srv/state"), environ={})
+    assert {
+        str(path.relative_to("/srv/state"))
+        for path in (
+            state.sessions, state.quarantine, state.timeline, state.qr, state.lock, state.status,
+            state.control_socket, state.session("a.b"), state.session_lock("a.b"), state.timeline_file("a.b"),
+            state.qr_code("a.b"),
+        )
+    } == {
+        "sessions", "quarantine", "timeline", "qr", "orchestrator.lock", "status.json", "control.sock",
+        "sessions/a.b.sqlite3", "sessions/a.b.lock", "timeline/a.b.jsonl", "qr/a.b.png",
+    }  # fmt: skip
+
+
+def test_the_socket_is_in_the_runtime_folder_if_there_is_one() -> None:
+    state = StatePaths.of(Path("/srv/state"), environ={"RUNTIME_DIRECTORY": "/run/orchestrator:/run/b"})
+    assert state.control_socket == Path("/run/orchestrator/control.sock")
+    assert state.lock == Path("/srv/state/orchestrator.lock")
+
+
+def test_a_socket_path_may_have_107_bytes() -> None:
+    root = "/" + "ü" * 46 + "x"  # 94 bytes
+    assert len(os.fsencode(StatePaths.of(Path(root), environ={}).control_socket)) == paths.MAX_SOCKET_PATH
+    with pytest.raises(StateError) as caught:
+        StatePaths.of(Path(root + "x"), environ={})
+    assert str(caught.value) == (
+        f"{root}x/control.sock: a socket's path may have 107 bytes, this one has 108: choose a shorter state"
+        " folder, or name a short one for the socket in $RUNTIME_DIRECTORY (under systemd:"
+        " RuntimeDirectory=orchestrator)"
+    )
+    assert StatePaths.of(Path(root + "x"), environ={"RUNTIME_DIRECTORY": "/run/o"})
+
+
+# Making the folders
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StatePaths:
+    return StatePaths.of(tmp_path / "some" / "state", environ={"RUNTIME_DIRECTORY": str(tmp_path / "run")})
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o777])
+def test_new_folders_are_closed(state: StatePaths, umask: int) -> None:
+    if umask == 0o777:
+        state.root.mkdir(0o700, parents=True)  # such a umask leaves no way into what lies above
+        state.control_socket.parent.mkdir()
+    before = os.umask(umask)
+    try:
+        state.prepare()
+    finally:
+        os.umask(before)
+    for folder in (state.root, state.sessions, state.quarantine, state.timeline, state.qr):
+        assert mode(folder) == 0o700
+    assert state.control_socket.parent.is_dir()
+    assert state.prepare() == []
+
+
+def test_the_folders_above_are_closed_too(state: StatePaths) -> None:
+    state.prepare()
+    assert mode(state.root.parent) == 0o700
+
+
+def test_open_folders_are_closed_and_it_is_said(state: StatePaths) -> None:
+    state.prepare()
+    state.root.chmod(0o755)
+    state.sessions.chmod(0o777)
+    state.timeline.chmod(0o500)
+    assert state.prepare() == [
+        f"{state.root}: its mode was 0755, now it is 0700, so nobody else can enter",
+        f"{state.sessions}: its mode was 0777, now it is 0700, so nobody else can enter",
+        f"{state.timeline}: its mode was 0500, now it is 0700, so nobody else can enter",
+    ]
+    assert {mode(state.root), mode(state.sessions), mode(state.timeline)} == {0o700}
+
+
+def test_a_group_may_enter_the_folder_of_codes(state: StatePaths) -> None:
+    state.prepare()
+    state.qr.chmod(0o750)
+    assert state.prepare() == []
+    assert mode(state.qr) == 0o750
+    state.qr.chmod(0o770)
+    assert len(state.prepare()) == 1
+    assert mode(state.qr) == 0o700
+
+
+def test_a_folder_that_others_use_is_not_locked_up(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(StateError, match=r"holds other things, and others can enter it \(mode 0755\)"):
+        StatePaths.of(tmp_path, environ={}).prepare()
+    assert mode(tmp_path) == 0o755
+    assert list(tmp_path.iterdir()) == [tmp_path / "photos"]
+    tmp_path.chmod(0o700)  # the operator says so
+    assert StatePaths.of(tmp_path, environ={}).prepare() == []
+
+
+def test_a_folder_for_everybody_is_never_ours(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(StateError, match="mode 1777"):
+        StatePaths.of(tmp_path, environ={}).prepare()
+
+
+def test_an_empty_volume_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    tmp_path.chmod(0o755)
+    assert len(StatePaths.of(tmp_path, environ={}).prepare()) == 1
+
+
+def test_an_operator_may_link_the_state_folder(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "state")
+    StatePaths.of(tmp_path / "link", environ={}).prepare()
+    assert (tmp_path / "disk" / "state" / "sessions").is_dir()
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["sessions", "quarantine", "timeline", "qr"])
+def test_links_inside_are_refused(state: StatePaths, tmp_path: Path, name: str) -> None:
+    state.root.mkdir(0o700, parents=True)
+    (state.root / name).symlink_to(tmp_path)
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    assert str(caught.value) == f"{state.root / name}: is a symbolic link, a folder is needed: remove it"
+
+
+@pytest.mark.parametrize("name", ["", "sessions"])
+def test_a_file_in_the_way(state: StatePaths, name: str) -> None:
+    path = state.root / name
+    path.parent.mkdir(0o700, parents=True)
+    path.touch()
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    assert str(caught.value).startswith(f"{path}: a file is where a folder is needed: move it away")
+
+
+def test_a_file_above(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StateError, match="a file is where a folder is needed"):
+        StatePaths.of(tmp_path / "file" / "state", environ={}).prepare()
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(StateError, match=r"links lead in a circle|cannot be used|file is where"):
+        StatePaths.of(tmp_path / "a", environ={}).prepare()
+
+
+def test_a_name_that_is_too_long() -> None:
+    with pytest.raises(StateError, match="the name is too long: choose a shorter one"):
+        StatePaths(Path("/tmp") / ("x" * 300), Path("/run/s")).prepare()
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "the disk is full: make room"),
+        (errno.EROFS, "is on a read-only file system: choose another folder with --state-dir"),
+        (errno.EACCES, "may not use this folder: give it to .*, or choose another with --state-dir"),
+        (errno.EIO, "cannot be used: Input/output error"),
+    ],
+)
+def test_troubles_of_the_disk(
+    state: StatePaths, monkeypatch: pytest.MonkeyPatch, number: int, message: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    state.root.mkdir(0o700, parents=True)
+    monkeypatch.setattr(os, "mkdir", fail)
+    with pytest.raises(StateError, match=f"^{state.sessions}: .*{message}$"):
+        state.prepare()
+
+
+def test_a_file_system_without_modes(state: StatePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    state.prepare()
+    state.sessions.chmod(0o777)
+    monkeypatch.setattr(os, "fchmod", lambda *_: None)
+    with pytest.raises(StateError, match="stays open to others after `chmod 700`"):
+        state.prepare()
+
+
+@as_root
+@pytest.mark.parametrize("name", ["", "sessions"])
+def test_folders_of_others_are_refused(state: StatePaths, name: str) -> None:
+    state.prepare()
+    os.chown(state.root / name, NOBODY, NOBODY)
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    assert str(caught.value) == (
+        f"{state.root / name}: belongs to nobody, this is root: start as nobody, or give it to this user with"
+        " `chown -R`"
+    )
+
+
+@as_root
+def test_a_link_planted_by_others_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir(0o700)
+    (tmp_path / "state").symlink_to(tmp_path / "target")
+    os.chown(tmp_path / "state", NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(StateError, match="is a symbolic link made by nobody: remove it"):
+        StatePaths.of(tmp_path / "state", environ={}).prepare()
+
+
+@as_root
+def test_a_folder_that_may_not_be_made(as_nobody: Path) -> None:
+    with pytest.raises(
+        StateError, match="nobody may not use this folder: give it to nobody, or choose another"
+    ):
+        StatePaths.of(as_nobody / "state", environ={}).prepare()
+
+
+@as_root
+def test_any_user_can_have_a_state_folder(as_nobody: Path) -> None:
+    os.seteuid(0)
+    os.chown(as_nobody, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    StatePaths.of(as_nobody / "state", environ={}).prepare()
+    assert mode(as_nobody / "state") == 0o700
