@@ -65,7 +65,7 @@ STOP_DEADLINE = 10.0
 EXIT_DEADLINE = 10.0
 """Seconds from the last word to the exit."""
 
-Purpose = Literal["stop", "disable", "restart", "repair", "remove", "remove keeping", "shutdown"]
+Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
 """Why a process was asked to stop, which says what follows its end."""
 
 
@@ -360,12 +360,12 @@ class Account:
 
     # A process's life
 
-    def _start(self) -> None:
+    def _start(self, why: str = "waiting for its turn to start") -> None:
         """Ask for a turn; nothing happens unless the account is meant to run and has no process."""
         if self.child is not None or self.stopped or self._closing or not self.settings.enabled:
             return
         self.next_retry_at = None
-        self._change(State.STARTING, "waiting for its turn to start", self.kind)
+        self._change(State.STARTING, why, self.kind)
         if not self.queued:
             self.queued = True
             self._actions.append(Queue())
@@ -395,6 +395,7 @@ class Account:
         if isinstance(message, messages.Heartbeat):
             self.last_seen_at = message.last_seen_at or self.last_seen_at
             self.memory_bytes = message.memory_bytes
+            self._mind_memory(child, message.memory_bytes)
             return
         if child.purpose is not None or child.killed_because is not None or child.outcome is not None:
             return  # it is on its way out: what it says of its link does not matter any more
@@ -419,6 +420,13 @@ class Account:
                 if self.state is State.CONNECTED:
                     child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
                     self._change(State.RECONNECTING, why, Kind.NETWORK)
+
+    def _mind_memory(self, child: Child, used: int) -> None:
+        """Give an account that has outgrown its limit a new process, before its neighbours feel it."""
+        limit = self.settings.memory_limit
+        stable = self.state is State.CONNECTED and self._stable_at is None
+        if limit is not None and used > limit and stable and child.purpose is None:
+            self._ask_to_stop("recycle")
 
     def _connected(self, child: Child, phone: str) -> None:
         now = self._now
@@ -507,6 +515,9 @@ class Account:
             case "restart":
                 self.kind = None
                 self._start()
+            case "recycle":
+                self.kind = None
+                self._start("its process had outgrown `memory_limit`")
             case "repair":
                 self._actions.append(Quarantine("repair"))
                 self.kind = None

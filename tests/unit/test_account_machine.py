@@ -608,3 +608,17 @@ def test_a_removed_account_puts_its_session_away_unless_it_is_to_be_kept() -> No
         done = driver(Exited(EXIT_CODES[Kind.STOPPED]))
         assert quarantined(done) == expected
         assert Forget() in done
+
+
+def test_a_process_that_outgrows_its_limit_is_replaced_once_it_is_stable() -> None:
+    driver = Driver(memory_limit=100)
+    driver.connect()
+    assert driver(Said(messages.Heartbeat(True, None, 101))) == [], "a start may take more for a while"
+    driver(Said(messages.Heartbeat(True, None, 100)), after=29)
+    driver(Ticked(), 1)
+    assert driver(Said(messages.Heartbeat(True, None, 101))) == [TellStop()]
+    assert driver(Said(messages.Heartbeat(True, None, 102))) == []
+    driver(Exited(EXIT_CODES[Kind.STOPPED]))
+    assert driver.state() is State.STARTING
+    assert "memory_limit" in (driver.account.reason or "")
+    assert driver.account.attempt == 0
