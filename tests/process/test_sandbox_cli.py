@@ -185,7 +185,8 @@ def test_serve_ends_with_its_stdin_if_it_is_told_to(tmp_path: Path) -> None:
 
 def test_a_state_folder_serves_one_sandbox(sandbox: SandboxProcess) -> None:
     done = orchestrator("sandbox", "serve", "--state-dir", str(sandbox.state_dir))
-    failed(done, f"^orchestrator: {sandbox.state_dir}: another sandbox .process [0-9]+. uses this state folder; ")
+    refused = r"another sandbox \(process [0-9]+\) uses this state folder; "
+    failed(done, f"^orchestrator: {sandbox.state_dir}: {refused}")
     assert done.stderr.count("\n") == 1
 
 

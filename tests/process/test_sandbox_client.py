@@ -255,7 +255,7 @@ def test_a_time_out_lists_only_the_last_events(client: SandboxClient, make_numbe
     with pytest.raises(SandboxError) as caught:
         client.wait_for("login", 0, start)
     listed = [json.loads(line)["phone"] for line in str(caught.value).splitlines()[1:]]
-    assert listed == [number for number in numbers[-20:]]
+    assert listed == numbers[-20:]
 
 
 def test_a_number_from_before_a_restart_does_not_hide_events(
