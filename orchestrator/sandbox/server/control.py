@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAIT = 60.0
 """Seconds for which a request for events may be held open."""
+PICTURES = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""What a picture of a code may be; Pillow knows more, and starts other programs for some of it."""
 MAX_PIXELS = 25_000_000
 """Pixels a picture of a code may have; a screen's has fewer."""
 
@@ -420,7 +422,7 @@ def read_code(png: bytes) -> str:
         Bad: It is no picture, or not exactly one QR code is in it.
     """
     try:
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(png), formats=PICTURES) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Bad(f"a picture of {image.width} x {image.height} pixels is too large")
             found = zxingcpp.read_barcodes(image.convert("L"), formats=zxingcpp.BarcodeFormat.QRCode)
