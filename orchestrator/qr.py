@@ -1,0 +1,294 @@
+"""QR codes to link an account with: as pictures in a folder that others watch, and as text for a terminal.
+
+The pictures are drawn in the children, which have the libraries for it anyway; the parent, which has the
+folder, gets them ready and imports neither qrcode nor Pillow by this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import io
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from orchestrator.errors import StateError
+
+if TYPE_CHECKING:
+    from qrcode.main import QRCode
+
+EXPIRES: Final = "Expires"
+"""The keyword of the PNG text chunk with the time at which WhatsApp takes another code."""
+_BOX: Final = 8
+"""Pixels of a module's side. A code of WhatsApp's has about 57 modules, so its picture has some 520 pixels
+square: large enough for every phone, small enough for every screen."""
+_QUIET: Final = 4
+"""Modules of white around the code, which ISO/IEC 18004 asks for."""
+_QUIET_IN_TERMINAL: Final = 2
+"""Fewer, because lines are scarce there; phones do with it."""
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+_MARK: Final = b"tEXt" + EXPIRES.encode() + b"\0"
+_HEAD: Final = 512
+"""Bytes of a picture within which the mark is: text comes before the pixels."""
+_TEMPORARY = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.[0-9a-f]{16}\.part")
+_PICTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.png")
+_BLACK_ON_WHITE: Final = "\x1b[38;5;16;48;5;231m"
+_RESET: Final = "\x1b[0m"
+
+
+def render(text: str, expires_at: float) -> bytes:
+    """Draw a code as a PNG, black on white, with the time until which it holds as text in it.
+
+    Args:
+        text: What the code says.
+        expires_at: When it is replaced or void, in Unix seconds. Parts of a second are dropped.
+    """
+    from PIL.PngImagePlugin import PngInfo
+    from qrcode.image.pil import PilImage
+
+    about = PngInfo()
+    until = datetime.fromtimestamp(int(expires_at), UTC)
+    about.add_text(EXPIRES, until.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    picture = io.BytesIO()
+    _code(text, _QUIET).make_image(PilImage).get_image().save(picture, "PNG", pnginfo=about)
+    return picture.getvalue()
+
+
+def terminal(text: str) -> str:
+    """Draw a code for a terminal: lines of half blocks, two modules a character, without a last line feed.
+
+    The colours are set, so that it is black on white whatever the terminal's own are.
+    """
+    rows = _code(text, _QUIET_IN_TERMINAL).get_matrix()
+    rows += [[False] * len(rows[0])] * (len(rows) % 2)
+    blocks = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+    lines = (
+        "".join(blocks[pair] for pair in zip(upper, lower, strict=True))
+        for upper, lower in zip(rows[::2], rows[1::2], strict=True)
+    )
+    return "\n".join(f"{_BLACK_ON_WHITE}{line}{_RESET}" for line in lines)
+
+
+def _code(text: str, quiet: int) -> QRCode[Any]:
+    import qrcode
+
+    # Nothing scratches a screen: the lowest level of correction makes for the fewest and largest modules.
+    code = qrcode.QRCode(error_correction=qrcode.ERROR_CORRECT_L, box_size=_BOX, border=quiet)
+    code.add_data(text, optimize=0)  # in one piece: splitting it into modes saves nothing in base64
+    code.make()
+    return code
+
+
+class QrFolder:
+    """The folder with a picture ``NAME.png`` for each account that waits to be linked.
+
+    Whoever watches it sees complete pictures only: each is written under a hidden name that does not end in
+    ``.png`` and then renamed. Whatever is found in the folder is never followed if it is a symbolic link. The
+    folder itself may be one, if root or this user made it.
+
+    Args:
+        path: Where it is, absolute.
+        group: Name or number of the group that may read the pictures; None for nobody else.
+    """
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self._folder = path
+        self._group = group
+
+    def path(self, name: str) -> Path:
+        """Return where an account's picture is, or would be."""
+        return self._folder / f"{name}.png"
+
+    def prepare(self, names: Iterable[str] = ()) -> None:
+        """Make the folder if it is missing, see that it can be used, and remove what is out of date.
+
+        That is every picture that `render` has drawn, every file that `show` did not get done with, and for
+        the accounts that are named their picture, whoever made it. Other files are let alone: the folder may
+        be one that others use, too.
+
+        Args:
+            names: The accounts there are.
+
+        Raises:
+            StateError: The folder cannot be made or written to, or the group cannot be given access. That the
+                disk is full is no error here.
+        """
+        ours = {f"{name}.png" for name in names}
+        try:
+            with self._open() as folder:
+                self._let_group_in(folder)
+                self._probe(folder)
+                for name in os.listdir(folder):  # noqa: PTH208 - of a descriptor
+                    if name in ours or _TEMPORARY.fullmatch(name) or _is_code(name, folder):
+                        with contextlib.suppress(IsADirectoryError, FileNotFoundError):
+                            os.unlink(name, dir_fd=folder)
+        except OSError as error:
+            raise StateError(f"{self._folder}: {_advice(error)}") from None
+
+    def show(self, name: str, png: bytes, issued_at: float) -> None:
+        """Put an account's picture into the folder, in place of the one before.
+
+        If that fails, the one before is removed all the same, as its code does not hold any more.
+
+        Args:
+            name: The account.
+            png: The picture.
+            issued_at: When the code was issued, in Unix seconds: the file's modification time.
+
+        Raises:
+            OSError: It could not be written; there is nothing left of it.
+            StateError: There is no such group any more.
+        """
+        try:
+            try:
+                self._replace(name, png, issued_at)
+            except FileNotFoundError:
+                self._replace(name, png, issued_at)  # the folder was removed at that moment
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.hide(name)
+            raise
+
+    def hide(self, name: str) -> None:
+        """Remove an account's picture; no harm if there is none.
+
+        Raises:
+            OSError: It could not be removed.
+        """
+        with contextlib.suppress(FileNotFoundError), self._open(make=False) as folder:
+            os.unlink(f"{name}.png", dir_fd=folder)
+
+    def _replace(self, name: str, png: bytes, issued_at: float) -> None:
+        with self._open() as folder:
+            temporary = self._write(folder, name, png, issued_at)
+            try:
+                os.rename(temporary, f"{name}.png", src_dir_fd=folder, dst_dir_fd=folder)
+            except OSError:
+                os.unlink(temporary, dir_fd=folder)
+                raise
+
+    def _write(self, folder: int, name: str, png: bytes, issued_at: float) -> str:
+        """Write a file under a hidden name, complete in every respect, and return the name."""
+        temporary = f".{name}.{secrets.token_hex(8)}.part"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(temporary, flags, 0o600, dir_fd=folder)
+        try:
+            try:
+                rest = memoryview(png)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+                if (group := self._group_id()) is not None:
+                    os.fchown(file, -1, group)
+                os.fchmod(file, 0o600 if group is None else 0o640)
+                moment = round(issued_at * 1e6) * 1000  # nanoseconds; a float is good for microseconds
+                os.utime(file, ns=(moment, moment))
+            finally:
+                os.close(file)
+        except BaseException:
+            os.unlink(temporary, dir_fd=folder)
+            raise
+        return temporary
+
+    def _probe(self, folder: int) -> None:
+        """See that files can be made and given to the group, so that this is told at the start."""
+        try:
+            temporary = self._write(folder, "probe", b"", 0)
+        except OSError as error:
+            # A full disk concerns those who wait for a code, and no account that is linked.
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        else:
+            os.unlink(temporary, dir_fd=folder)
+
+    @contextmanager
+    def _open(self, *, make: bool = True) -> Iterator[int]:
+        """Open the folder, newly each time: it may have been removed and made again."""
+        try:
+            folder = self._descriptor()
+        except FileNotFoundError:
+            if not make:
+                raise
+            self._make()
+            folder = self._descriptor()
+        try:
+            yield folder
+        finally:
+            os.close(folder)
+
+    def _descriptor(self) -> int:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+        try:
+            return os.open(self._folder, flags | os.O_NOFOLLOW)
+        except NotADirectoryError:
+            about = self._folder.lstat()
+            if not stat.S_ISLNK(about.st_mode) or about.st_uid not in (0, os.geteuid()):
+                raise
+            return os.open(self._folder, flags)
+
+    def _make(self) -> None:
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(0o700)
+            with self._open(make=False) as folder:
+                self._let_group_in(folder)
+
+    def _let_group_in(self, folder: int) -> None:
+        """Open the folder to the group if nobody but this user can enter it."""
+        group = self._group_id()
+        about = os.fstat(folder)
+        if group is not None and about.st_uid == os.geteuid() and not about.st_mode & 0o077:
+            os.fchown(folder, -1, group)
+            os.fchmod(folder, 0o750)
+
+    def _group_id(self) -> int | None:
+        if self._group is None:
+            return None
+        try:
+            return grp.getgrnam(self._group).gr_gid
+        except KeyError:
+            if self._group.isdecimal():
+                return int(self._group)
+            raise StateError(
+                f'there is no group "{self._group}" on this machine: make it, or change qr_group'
+            ) from None
+
+
+def _is_code(name: str, folder: int) -> bool:
+    """Tell whether a file is one that `render` has drawn: it has the mark, and is no link."""
+    if not _PICTURE.fullmatch(name):
+        return False
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        head = os.read(file, _HEAD) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return head.startswith(_PNG) and _MARK in head
+
+
+def _advice(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "the disk is full: make room, or choose another folder by qr_dir"
+        case errno.EROFS:
+            return "is on a read-only file system: choose another folder by qr_dir"
+        case errno.EACCES:
+            return "this user may not write there: give it the folder, or choose another by qr_dir"
+        case errno.EPERM:
+            return "this user may not give files to qr_group: make it a member of the group"
+        case errno.ENOTDIR | errno.EEXIST:
+            return "is no folder, or a symbolic link made by somebody else: remove it"
+        case _:
+            return f"cannot be used for QR codes: {error.strerror}"

@@ -1,0 +1,211 @@
+"""What happened to each account, kept on disk: a line of JSON for every change of state."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from orchestrator.redaction import redact
+
+MAX_BYTES: Final = 1024 * 1024
+"""Size at which a file becomes the older one of two; some 4,000 changes, which is weeks of a bad link."""
+_MAX_TEXT: Final = 500
+"""Characters of a reason; longer ones come from libraries and are cut."""
+_BLOCK: Final = 16 * 1024
+"""Bytes read at once from the end: about 60 entries, more than anybody looks at."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """A change of state.
+
+    Attributes:
+        at: When, in Unix seconds.
+        before: The state until then.
+        after: The state since.
+        kind: The kind of end that led to it, if one did.
+        reason: Why, for people.
+        code: WhatsApp's reason code, if it gave one.
+        attempt: How many tries in a row have failed.
+        delay: Seconds until the next try, if there is to be one.
+        version: The library's version.
+        others: How many changes other accounts had within the minute before.
+    """
+
+    at: float
+    before: str
+    after: str
+    kind: str | None = None
+    reason: str | None = None
+    code: int | None = None
+    attempt: int = 0
+    delay: float | None = None
+    version: str = ""
+    others: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what is written, redacted; the time as UTC with milliseconds."""
+        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
+        return {
+            "at": at.replace("+00:00", "Z"),
+            "from": str(self.before),
+            "to": str(self.after),
+            "kind": None if self.kind is None else str(self.kind),
+            "reason": None if self.reason is None else _shorten(redact(self.reason)),
+            "code": self.code,
+            "attempt": self.attempt,
+            "delay": None if self.delay is None else round(self.delay, 3),
+            "version": redact(self.version),
+            "others": self.others,
+        }
+
+
+class Timeline:
+    """The histories of all accounts, two files at most for each: ``NAME.jsonl`` and, older, ``NAME.jsonl.1``.
+
+    A history that cannot be written must not stop anything. `append` says so in the log, once, when it begins
+    to fail and once when it works again, however many accounts are concerned.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._failing: dict[str, int] = {}
+        self._lost = 0
+
+    def append(self, name: str, entry: TimelineEntry) -> bool:
+        """Write an entry to the end of an account's history; never raises OSError.
+
+        Returns:
+            Whether the entry is there.
+        """
+        line = json.dumps(entry.as_json(), ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+        try:
+            try:
+                self._write(name, line)
+            except FileNotFoundError:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._write(name, line)
+        except OSError as error:
+            self._failed(name, error)
+            return False
+        if name in self._failing:
+            self._works_again(name)
+        return True
+
+    def tail(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Return an account's last entries, oldest first, as they were written; at most ``count`` of them.
+
+        Lines that are no entries, such as one that was cut off by a full disk, are left out, and so is a
+        file that cannot be read.
+        """
+        entries: list[dict[str, Any]] = []
+        if count <= 0:
+            return entries
+        for line in self._lines(name):
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(entry, dict) and "at" in entry and "to" in entry:
+                entries.append(entry)
+                if len(entries) == count:
+                    break
+        entries.reverse()
+        return entries
+
+    def _paths(self, name: str) -> tuple[Path, Path]:
+        return self._folder / f"{name}.jsonl", self._folder / f"{name}.jsonl.1"
+
+    def _write(self, name: str, line: bytes) -> None:
+        path, older = self._paths(name)
+        file = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        try:
+            size = os.fstat(file).st_size
+            if size and size + len(line) > MAX_BYTES:
+                path.rename(older)
+                fresh = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                os.close(file)
+                file, size = fresh, 0
+            if size and os.pread(file, 1, size - 1) != b"\n":
+                line = b"\n" + line  # after a line that was cut off, which is lost; this one is not
+            if os.write(file, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        finally:
+            os.close(file)
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        """Yield lines from the last to the first, across both files."""
+        seen = set()
+        for path in self._paths(name):
+            try:
+                file = _open(path, os.O_RDONLY)
+            except OSError:
+                continue
+            try:
+                about = os.fstat(file)
+                # The service may have renamed the file between the two.
+                if about.st_ino not in seen:
+                    seen.add(about.st_ino)
+                    yield from _backwards(file, about.st_size)
+            finally:
+                os.close(file)
+
+    def _failed(self, name: str, error: OSError) -> None:
+        number = error.errno or 0
+        is_new = number not in self._failing.values()
+        self._failing[name] = number
+        self._lost += 1
+        if is_new:
+            log.error("%s: the timeline cannot be written: %s", self._paths(name)[0], error.strerror)
+
+    def _works_again(self, name: str) -> None:
+        del self._failing[name]
+        if not self._failing:
+            log.warning("the timelines can be written again; %d entries were lost", self._lost)
+            self._lost = 0
+
+
+def _open(path: Path, flags: int) -> int:
+    """Open a history; neither a symbolic link nor anything but a file is one."""
+    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return file
+
+
+def _backwards(file: int, size: int) -> Iterator[bytes]:
+    """Yield the lines of a file from the last to the first, reading no more of it than is asked for."""
+    later: list[bytes] = []  # pieces of the line that begins further in front, last first
+    at = size
+    while at > 0:
+        start = max(0, at - _BLOCK)
+        try:
+            block = os.pread(file, at - start, start)
+        except OSError:
+            return
+        first, *whole = block.split(b"\n")
+        if whole:
+            yield b"".join([whole.pop(), *reversed(later)])
+            yield from reversed(whole)
+            later = []
+        later.append(first)
+        at = start
+    yield b"".join(reversed(later))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"

@@ -1,0 +1,796 @@
+import errno
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.full_disk import fill, make_read_only, size_limit, small_disk
+
+from orchestrator import session
+from orchestrator.session import Condition, check, lock, prune, quarantine, repair_modes
+
+NOW = 1795354074.9
+STAMP = "20261122T132754Z"
+DAY = 86_400
+ROOT = Path(session.__file__).parents[1]
+
+
+@pytest.fixture
+def sessions(tmp_path: Path) -> Path:
+    folder = tmp_path / "sessions"
+    folder.mkdir(0o700)
+    return folder
+
+
+@pytest.fixture
+def path(sessions: Path) -> Path:
+    return sessions / "support.sqlite3"
+
+
+@pytest.fixture
+def put_away(tmp_path: Path) -> Path:
+    return tmp_path / "quarantine"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files below a folder, without the locks."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".lock"
+    }
+
+
+def write_session(path: Path, *sides: str) -> dict[str, bytes]:
+    names = [path.name + side for side in ("", *sides)]
+    for name in names:
+        path.with_name(name).write_bytes(f"contents of {name}".encode())
+    return contents(path.parent)
+
+
+def run_in_process(script: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def wait_for_line(process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+# Lock
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from orchestrator.session import lock
+lock(Path(sys.argv[1]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_is_held_as_long_as_its_descriptor(path: Path) -> None:
+    file = path.with_suffix(".lock")
+    held = lock(file)
+    assert file.read_text() == f"{os.getpid()}\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not os.get_inheritable(held)
+    with pytest.raises(BlockingIOError, match=rf"in use by process {os.getpid()}"):
+        lock(file)
+    os.close(held)
+    os.close(lock(file))
+
+
+def test_a_lock_ends_with_the_process_however_it_ends(path: Path) -> None:
+    file = path.with_suffix(".lock")
+    with run_in_process(HOLD, file) as process:
+        assert wait_for_line(process) == b"locked\n"
+        with pytest.raises(BlockingIOError) as caught:
+            lock(file)
+        assert caught.value.strerror == f"in use by process {process.pid}"
+        assert caught.value.filename == str(file)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        os.close(lock(file))
+
+
+@pytest.mark.parametrize("text", [b"", b"no number", b"0", b"99999999", b"\xff" * 100])
+def test_a_holder_that_is_not_known_is_not_named(path: Path, text: bytes) -> None:
+    held = lock(path)
+    path.write_bytes(text)
+    with pytest.raises(BlockingIOError) as caught:
+        lock(path)
+    assert caught.value.strerror == "in use"
+    os.close(held)
+
+
+def test_a_lock_file_is_no_link_and_no_device(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic links"):
+        lock(path)
+    assert not (tmp_path / "target").exists()
+    with pytest.raises(FileNotFoundError):
+        lock(tmp_path / "absent" / "lock")
+
+
+def test_a_lock_file_that_was_replaced_is_locked_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = session.fcntl.flock, 0  # type: ignore[attr-defined]
+
+    def flock(descriptor: int, operation: int) -> None:
+        nonlocal calls
+        calls += 1
+        real(descriptor, operation)
+        if calls == 1:
+            path.unlink()
+        elif calls == 2:
+            path.unlink()
+            path.touch()
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    held = lock(path)
+    assert calls == 3
+    assert os.path.samestat(os.fstat(held), path.stat())
+    os.close(held)
+
+
+def test_on_a_full_disk_the_lock_holds_without_a_name(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        file = disk / "support.lock"
+        file.touch()
+        fill(disk)
+        held = lock(file)
+        with pytest.raises(BlockingIOError, match="in use"):
+            lock(file)
+        os.close(held)
+
+
+# Quarantine
+
+
+@pytest.mark.parametrize(
+    "sides", [(), ("-wal", "-shm"), ("-journal",), ("-wal",), ("-wal", "-shm", "-journal")]
+)
+def test_a_session_is_moved_with_all_its_files(path: Path, put_away: Path, sides: tuple[str, ...]) -> None:
+    before = write_session(path, *sides)
+    other = path.with_name("support2.sqlite3")
+    other.write_bytes(b"of another account")
+    old = os.umask(0)
+    try:
+        place = quarantine(path, put_away, "logged_out", NOW)
+    finally:
+        os.umask(old)
+    assert place == put_away / f"support-{STAMP}-logged_out"
+    assert contents(place) == before
+    assert contents(path.parent) == {"support2.sqlite3": b"of another account"}
+    assert stat.S_IMODE(place.stat().st_mode) == stat.S_IMODE(put_away.stat().st_mode) == 0o700
+
+
+def test_the_files_are_the_same_and_not_copies(path: Path, put_away: Path) -> None:
+    write_session(path, "-wal")
+    before = {file.name: file.stat().st_ino for file in path.parent.glob("*.sqlite3*")}
+    place = quarantine(path, put_away, "repair", NOW)
+    assert place is not None
+    assert {file.name: file.stat().st_ino for file in place.iterdir()} == before
+
+
+def test_where_there_is_no_session_there_is_nothing_to_do(path: Path, put_away: Path) -> None:
+    assert quarantine(path, put_away, "repair", NOW) is None
+    assert not put_away.exists()
+    assert list(path.parent.iterdir()) == []
+    assert quarantine(path.parent / "absent" / "x.sqlite3", put_away, "repair", NOW) is None
+
+
+def test_what_is_left_of_a_session_is_put_away_too(path: Path, put_away: Path) -> None:
+    path.with_name("support.sqlite3-wal").write_bytes(b"wal")
+    place = quarantine(path, put_away, "repair", NOW)
+    assert place is not None
+    assert contents(place) == {"support.sqlite3-wal": b"wal"}
+
+
+def test_each_gets_a_folder_of_its_own(path: Path, put_away: Path) -> None:
+    places = []
+    for number in range(4):
+        path.write_text(str(number))
+        places.append(quarantine(path, put_away, "repair", NOW))
+    assert [place and place.name.removeprefix(f"support-{STAMP}-") for place in places] == [
+        "repair", "repair-2", "repair-3", "repair-4",
+    ]  # fmt: skip
+    assert [place and (place / path.name).read_text() for place in places] == ["0", "1", "2", "3"]
+    assert prune(put_away, 0, NOW + 1) == sorted(place.name for place in places if place)
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"), [("../../etc", "_etc"), ("", "unknown"), ("Wrong phone", "wrong_phone")]
+)
+def test_a_reason_becomes_a_word(path: Path, put_away: Path, reason: str, word: str) -> None:
+    write_session(path)
+    place = quarantine(path, put_away, reason, NOW)
+    assert place == put_away / f"support-{STAMP}-{word}"
+
+
+def test_names_may_have_dots_and_dashes(sessions: Path, put_away: Path) -> None:
+    path = sessions / "sales-br.2.sqlite3"
+    write_session(path, "-wal")
+    place = quarantine(path, put_away, "locked", NOW)
+    assert place == put_away / f"sales-br.2-{STAMP}-locked"
+    assert (sessions / "sales-br.2.lock").exists()
+    assert prune(put_away, 7, NOW + 8 * DAY) == [place.name]
+    assert list(put_away.iterdir()) == []
+
+
+def test_a_session_in_use_stays(path: Path, put_away: Path) -> None:
+    before = write_session(path, "-wal")
+    held = lock(path.with_suffix(".lock"))
+    with pytest.raises(BlockingIOError, match="in use by process"):
+        quarantine(path, put_away, "repair", NOW)
+    assert contents(path.parent) == before
+    assert not put_away.exists()
+    os.close(held)
+    assert quarantine(path, put_away, "repair", NOW) is not None
+    os.close(lock(path.with_suffix(".lock")))
+
+
+def test_a_link_is_moved_and_not_followed(path: Path, put_away: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"precious")
+    path.symlink_to(target)
+    place = quarantine(path, put_away, "repair", NOW)
+    assert place is not None
+    assert (place / path.name).is_symlink()
+    assert target.read_bytes() == b"precious"
+
+
+Failing = Callable[[str, int], None]
+
+
+@pytest.fixture
+def fail_at(monkeypatch: pytest.MonkeyPatch) -> Failing:
+    """Let a function of `os` fail when it is called for the so-many-th time."""
+
+    def patch(name: str, call: int) -> None:
+        real, calls = getattr(os, name), 0
+
+        def failing(*args: object, **more: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == call:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(*args, **more)
+
+        monkeypatch.setattr(os, name, failing)
+
+    return patch
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_an_error_in_the_middle_leaves_everything_where_it_was(
+    path: Path, put_away: Path, fail_at: Failing, call: int
+) -> None:
+    before = write_session(path, "-wal", "-shm")
+    fail_at("rename", call)
+    with pytest.raises(OSError, match="Input/output error"):
+        quarantine(path, put_away, "repair", NOW)
+    assert contents(path.parent) == before
+    assert list(put_away.iterdir()) == []
+
+
+def test_an_error_on_the_way_back_loses_nothing_either(
+    path: Path, put_away: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = write_session(path, "-wal", "-shm")
+    real, calls = os.rename, 0
+
+    def failing(*args: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(*args)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="Input/output error"):
+        quarantine(path, put_away, "repair", NOW)
+    assert {**contents(path.parent), **contents(put_away / f"support-{STAMP}-repair")} == before
+
+
+CRASH = """
+import os, sys
+from pathlib import Path
+from orchestrator.session import quarantine
+name, calls = sys.argv[3], int(sys.argv[4])
+real = getattr(os, name)
+def crash(*args, **more):
+    global calls
+    calls -= 1
+    if calls < 0:
+        os._exit(9)
+    return real(*args, **more)
+setattr(os, name, crash)
+quarantine(Path(sys.argv[1]), Path(sys.argv[2]), "repair", 1795354074)
+"""
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_a_crash_in_the_middle_loses_nothing(path: Path, put_away: Path, calls: int) -> None:
+    before = write_session(path, "-wal", "-shm")
+    with run_in_process(CRASH, path, put_away, "rename", calls) as process:
+        assert process.wait() == 9
+    # What is left is no session: the database is always the first to go.
+    assert path.exists() == (calls == 0)
+    quarantine(path, put_away, "repair", NOW)
+    assert contents(path.parent) == {}
+    found = {Path(name).name: data for name, data in contents(put_away).items()}
+    assert found == before
+    prune(put_away, 0, NOW + 1)
+    assert list(put_away.iterdir()) == []
+
+
+def test_sqlite_takes_nothing_that_a_crash_left_for_a_session(path: Path, tmp_path: Path) -> None:
+    """What `quarantine` relies on: without the database, neither a log nor a journal counts."""
+    make_database(path, wal=True)
+    path.with_name("support.sqlite3-journal").write_bytes(hot_journal(tmp_path)[1])
+    path.unlink()
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        database.execute("CREATE TABLE whatsmeow_device (jid TEXT)")
+        assert database.execute("SELECT count(*) FROM whatsmeow_device").fetchone() == (0,)
+    assert check(path).condition is Condition.UNPAIRED
+
+
+# Another file system
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A quarantine on another file system."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="orchestrator-test-") as folder:
+        if Path(folder).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("the temporary folder is in memory, too")
+        yield Path(folder) / "quarantine"
+
+
+def test_a_quarantine_on_another_file_system_gets_copies(path: Path, elsewhere: Path) -> None:
+    before = write_session(path, "-wal", "-journal")
+    old = os.umask(0)
+    try:
+        place = quarantine(path, elsewhere, "repair", NOW)
+    finally:
+        os.umask(old)
+    assert place is not None
+    assert contents(place) == before
+    assert contents(path.parent) == {}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in place.iterdir()} == {0o600}
+
+
+def test_copies_are_on_the_disk_before_anything_is_removed(
+    path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_session(path, "-wal")
+    steps: list[str] = []
+    fsync, unlink = os.fsync, os.unlink
+
+    def note_fsync(descriptor: int) -> None:
+        steps.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")  # noqa: PTH115
+        fsync(descriptor)
+
+    def note_unlink(file: Path) -> None:
+        steps.append(f"unlink {Path(file).name}")
+        unlink(file)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "unlink", note_unlink)
+    quarantine(path, elsewhere, "repair", NOW)
+    assert steps == [
+        "fsync support.sqlite3",
+        "fsync support.sqlite3-wal",
+        f"fsync support-{STAMP}-repair",
+        "fsync quarantine",
+        "unlink support.sqlite3",
+        "unlink support.sqlite3-wal",
+    ]
+
+
+def test_no_room_there_leaves_everything_where_it_was(path: Path, elsewhere: Path) -> None:
+    write_session(path)
+    path.with_name("support.sqlite3-wal").write_bytes(bytes(3000))
+    before = contents(path.parent)
+    with size_limit(1000), pytest.raises(OSError, match="File too large"):
+        quarantine(path, elsewhere, "repair", NOW)
+    assert contents(path.parent) == before
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_is_not_copied(path: Path, elsewhere: Path, tmp_path: Path) -> None:
+    (tmp_path / "target").write_bytes(b"precious")
+    path.symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="symbolic links"):
+        quarantine(path, elsewhere, "repair", NOW)
+    assert path.is_symlink()
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_crash_between_copying_and_removing_loses_nothing(path: Path, elsewhere: Path, calls: int) -> None:
+    before = write_session(path, "-wal")
+    with run_in_process(CRASH, path, elsewhere, "unlink", calls) as process:
+        assert process.wait() == 9
+    assert contents(elsewhere / f"support-{STAMP}-repair") == before
+    quarantine(path, elsewhere, "repair", NOW)
+    assert contents(path.parent) == {}
+
+
+def test_a_quarantine_that_cannot_be_written_is_told(path: Path, tmp_path: Path) -> None:
+    before = write_session(path, "-wal")
+    with small_disk(tmp_path / "disk") as disk:
+        make_read_only(disk)
+        with pytest.raises(OSError, match="Read-only file system"):
+            quarantine(path, disk / "quarantine", "repair", NOW)
+    assert contents(path.parent) == before
+
+
+# Prune
+
+
+def put(folder: Path, name: str, *files: str) -> Path:
+    place = folder / name
+    place.mkdir(parents=True)
+    for file in files:
+        (place / file).write_bytes(b"x")
+    return place
+
+
+def test_what_is_too_old_is_removed(put_away: Path) -> None:
+    old = put(
+        put_away, f"a-{STAMP}-repair", "a.sqlite3", "a.sqlite3-wal", "a.sqlite3-shm", "a.sqlite3-journal"
+    )
+    empty = put(put_away, f"b-c-{STAMP}-logged_out-12")
+    young = put(put_away, "a-20261125T000000Z-repair", "a.sqlite3")
+    future = put(put_away, "a-20991125T000000Z-repair", "a.sqlite3")
+    assert prune(put_away, 7, NOW + 7 * DAY - 2) == []
+    assert prune(put_away, 7, NOW + 7 * DAY + 2) == [old.name, empty.name]
+    assert sorted(put_away.iterdir()) == [young, future]
+    assert prune(put_away, 0.5, NOW + 100 * DAY) == [young.name]
+    assert prune(put_away / "absent", 7, NOW) == []
+
+
+def test_what_is_not_ours_stays(put_away: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    outside = put(tmp_path, "outside", "a.sqlite3")
+    kept = [
+        put(put_away, name, "a.sqlite3")
+        for name in (
+            "notes",
+            f"a-{STAMP}",
+            f"A-{STAMP}-repair",
+            f"a-{STAMP}-Repair",
+            "a-20261122-repair",
+            f".a-{STAMP}-repair",
+            f"-{STAMP}-repair",
+            "a-20269922T132754Z-repair",
+            "a-\u0662\u06602611221T32754Z-repair",
+            f"a-{STAMP}-repair-x y",
+        )
+    ]
+    (put_away / f"b-{STAMP}-repair").symlink_to(outside)
+    (put_away / f"c-{STAMP}-repair").write_bytes(b"a file")
+    assert prune(put_away, 7, NOW + 100 * DAY) == []
+    assert all((place / "a.sqlite3").exists() for place in kept)
+    assert (outside / "a.sqlite3").exists()
+    # What others have put into a folder of ours stays, and the folder with it; the secrets go.
+    mixed = put(put_away, f"d-{STAMP}-repair", "d.sqlite3", "notes.txt", "e.sqlite3")
+    (mixed / "d.sqlite3-wal").symlink_to(outside / "a.sqlite3")
+    assert prune(put_away, 7, NOW + 100 * DAY) == []
+    assert sorted(file.name for file in mixed.iterdir()) == ["e.sqlite3", "notes.txt"]
+    assert (outside / "a.sqlite3").exists()
+    assert f"{mixed}: could not be removed: Directory not empty" in caplog.text
+
+
+def test_a_quarantine_that_is_a_link_is_not_pruned(put_away: Path, tmp_path: Path) -> None:
+    put(tmp_path / "real", f"a-{STAMP}-repair", "a.sqlite3")
+    put_away.symlink_to("real")
+    assert prune(put_away, 0, NOW + DAY) == []
+    assert (tmp_path / "real" / f"a-{STAMP}-repair" / "a.sqlite3").exists()
+
+
+# Check
+
+
+def make_database(path: Path, *, devices: int = 1, wal: bool = False, rows: int = 200) -> None:
+    """Make a session as the library does, with enough in it that there are pages to damage.
+
+    Args:
+        path: Where.
+        devices: How many devices it has.
+        wal: Leave everything in the write-ahead log, as a kill does.
+        rows: How many keys it has.
+    """
+    saved: dict[Path, bytes] = {}
+    with closing(sqlite3.connect(path)) as database:
+        if wal:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.execute("CREATE TABLE whatsmeow_device (jid TEXT PRIMARY KEY, noise_key bytea NOT NULL)")
+        keys = "CREATE TABLE whatsmeow_pre_keys (jid TEXT, id INTEGER, key bytea, PRIMARY KEY (jid, id))"
+        database.execute(keys)
+        for number in range(devices):
+            values = (f"49151234567{number:02}:3@s.whatsapp.net", bytes(32))
+            database.execute("INSERT INTO whatsmeow_device VALUES (?, ?)", values)
+        rows_of_keys = [("x", number, bytes(32)) for number in range(rows)]
+        database.executemany("INSERT INTO whatsmeow_pre_keys VALUES (?, ?, ?)", rows_of_keys)
+        database.commit()
+        if wal:
+            saved = {file: file.read_bytes() for file in session.files(path) if file.exists()}
+    for file, data in saved.items():
+        file.write_bytes(data)
+
+
+def hot_journal(folder: Path) -> tuple[bytes, bytes]:
+    """Return a database in the middle of a transaction, and the journal that undoes it."""
+    path = folder / "hot.sqlite3"
+    make_database(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("PRAGMA cache_spill = 1")
+        database.execute("BEGIN EXCLUSIVE")
+        database.execute("DELETE FROM whatsmeow_device")
+        database.execute("UPDATE whatsmeow_pre_keys SET key = zeroblob(900)")
+        return path.read_bytes(), path.with_name("hot.sqlite3-journal").read_bytes()
+
+
+@pytest.fixture
+def untouched(path: Path) -> Iterator[None]:
+    """See that a check has left everything as it was: names, contents, times of change, sizes."""
+    yield
+    assert path.parent.stat().st_mtime_ns == 10**18
+    for file in path.parent.iterdir():
+        assert file.lstat().st_mtime_ns == 10**18, file
+
+
+def checked(path: Path) -> session.Finding:
+    for file in (*path.parent.iterdir(), path.parent):
+        os.utime(file, ns=(10**18, 10**18), follow_symlinks=False)
+    return check(path)
+
+
+@pytest.mark.usefixtures("untouched")
+class TestCheck:
+    def test_absent(self, path: Path) -> None:
+        assert checked(path).condition is Condition.ABSENT
+        assert check(path.parent / "absent" / "x.sqlite3").condition is Condition.ABSENT
+
+    def test_empty(self, path: Path) -> None:
+        path.touch()
+        assert checked(path).condition is Condition.EMPTY
+
+    def test_paired(self, path: Path) -> None:
+        make_database(path, devices=2)
+        finding = checked(path)
+        assert finding == session.Finding(Condition.PAIRED, phone="4915123456700")
+        assert "4915" not in repr(finding)
+
+    def test_paired_with_no_number(self, path: Path) -> None:
+        make_database(path)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("UPDATE whatsmeow_device SET jid = CAST(x'ff40' AS TEXT)")
+            database.commit()
+        assert checked(path) == session.Finding(Condition.PAIRED)
+
+    def test_unpaired(self, path: Path) -> None:
+        make_database(path, devices=0)
+        assert checked(path).condition is Condition.UNPAIRED
+
+    def test_a_database_without_tables(self, path: Path) -> None:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 1")
+        assert checked(path).condition is Condition.UNPAIRED
+
+    @pytest.mark.parametrize("name", ["a?b#c%20d.sqlite3", "ä b.sqlite3"])
+    def test_names_that_mean_something_in_addresses(self, path: Path, name: str) -> None:
+        odd = path.with_name(name)
+        make_database(odd)
+        assert checked(odd).condition is Condition.PAIRED
+
+    @pytest.mark.parametrize(
+        "data", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000, bytes(8192)]
+    )
+    def test_what_is_no_database(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)
+        finding = checked(path)
+        assert finding.condition is Condition.DAMAGED
+        assert finding.detail
+
+    def test_a_database_that_was_cut_off(self, path: Path) -> None:
+        make_database(path)
+        os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
+        assert checked(path).condition is Condition.DAMAGED
+
+    def test_a_page_of_garbage(self, path: Path) -> None:
+        make_database(path)
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size - 4096)
+            file.write(b"\xa5" * 4096)
+        finding = checked(path)
+        assert finding.condition is Condition.DAMAGED
+        assert len(finding.detail or "") <= 200
+
+    def test_contents_that_another_version_forbids_are_no_damage(self, path: Path) -> None:
+        make_database(path)
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE t (a INTEGER CHECK (a > 0))")
+            database.execute("PRAGMA ignore_check_constraints = ON")
+            database.execute("INSERT INTO t VALUES (-1)")
+            database.commit()
+        assert checked(path).condition is Condition.PAIRED
+
+    def test_a_device_that_is_only_in_the_log(self, path: Path) -> None:
+        make_database(path, wal=True)
+        assert checked(path) == session.Finding(Condition.PAIRED, phone="4915123456700")
+        path.with_name("support.sqlite3-shm").unlink()
+        assert checked(path).condition is Condition.PAIRED
+        path.with_name("support.sqlite3-wal").write_bytes(b"")
+        assert checked(path).condition is Condition.UNPAIRED
+        path.with_name("support.sqlite3-wal").unlink()
+        assert checked(path).condition is Condition.UNPAIRED
+
+    def test_a_log_that_was_cut_off(self, path: Path) -> None:
+        make_database(path, wal=True)
+        log = path.with_name("support.sqlite3-wal")
+        os.truncate(log, log.stat().st_size - 10)
+        assert checked(path).condition is Condition.UNPAIRED  # as SQLite sees it: the commit is not there
+
+    def test_a_write_that_was_interrupted(self, path: Path, tmp_path: Path) -> None:
+        data, journal = hot_journal(tmp_path)
+        path.write_bytes(data)
+        path.with_name("support.sqlite3-journal").write_bytes(journal)
+        assert checked(path) == session.Finding(Condition.PAIRED, phone="4915123456700")
+
+    def test_garbage_beside_a_sound_database(self, path: Path) -> None:
+        make_database(path)
+        for side in session.SIDES:
+            path.with_name(path.name + side).write_bytes(b"garbage" * 1000)
+        assert checked(path).condition is Condition.PAIRED
+
+    def test_a_link(self, path: Path, tmp_path: Path) -> None:
+        make_database(tmp_path / "real.sqlite3")
+        path.symlink_to(tmp_path / "real.sqlite3")
+        assert checked(path).condition is Condition.UNREADABLE
+
+    def test_a_folder_and_a_pipe(self, path: Path) -> None:
+        path.mkdir()
+        assert checked(path).condition is Condition.UNREADABLE
+        path.rmdir()
+        os.mkfifo(path)
+        assert checked(path).condition is Condition.UNREADABLE
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+    def test_without_permission(self, path: Path) -> None:
+        make_database(path)
+        path.chmod(0)
+        assert checked(path).condition is Condition.UNREADABLE
+
+    def test_no_room_for_a_copy(self, path: Path) -> None:
+        make_database(path, wal=True)
+        for file in (*path.parent.iterdir(), path.parent):
+            os.utime(file, ns=(10**18, 10**18))
+        with size_limit(1000):
+            assert check(path).condition is Condition.UNREADABLE
+
+    def test_a_check_that_takes_too_long_assumes_the_best(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_database(path, rows=20_000)
+        with path.open("r+b") as file:
+            file.seek(path.stat().st_size - 4096)
+            file.write(b"\xa5" * 4096)
+        monkeypatch.setattr(session, "CHECK_SECONDS", -1.0)
+        assert checked(path).condition is Condition.PAIRED
+
+    def test_nothing_is_left_of_the_copy(self, path: Path) -> None:
+        make_database(path, wal=True)
+        before = set(Path("/dev/shm").iterdir())
+        assert checked(path).condition is Condition.PAIRED
+        assert not [
+            file for file in set(Path("/dev/shm").iterdir()) - before if "orchestrator-check" in file.name
+        ]
+
+
+WRITE = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in sys.argv[2:]:
+    database.execute(statement).fetchall()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        (["BEGIN EXCLUSIVE"], Condition.BUSY),
+        (["BEGIN IMMEDIATE", "DELETE FROM whatsmeow_device"], Condition.BUSY),
+        (["BEGIN", "SELECT * FROM whatsmeow_device"], Condition.PAIRED),
+        (["PRAGMA journal_mode = WAL", "SELECT * FROM whatsmeow_device"], Condition.BUSY),
+    ],
+    ids=["writing", "about to write", "reading", "with a log"],
+)
+def test_a_session_that_others_use(path: Path, statements: list[str], expected: Condition) -> None:
+    make_database(path)
+    with run_in_process(WRITE, path, *statements) as process:
+        assert wait_for_line(process) == b"ready\n"
+        assert check(path).condition is expected
+        assert process.poll() is None
+        process.kill()
+    assert check(path).condition is Condition.PAIRED
+
+
+def test_a_session_that_is_written_meanwhile_is_not_called_damaged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_database(path)
+    real = session._examine
+
+    def examine(path: Path) -> session.Finding:
+        with path.open("r+b") as file:
+            file.write(b"garbage" * 1000)
+        return real(path)
+
+    monkeypatch.setattr(session, "_examine", examine)
+    assert check(path).condition is Condition.BUSY
+
+
+# Modes
+
+
+def test_modes_are_repaired(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.touch(0o644)
+    target.chmod(0o644)
+    sessions = path.parent
+    sessions.chmod(0o755)
+    modes = {
+        "support.sqlite3": 0o644,
+        "support.sqlite3-wal": 0o666,
+        "support.sqlite3-journal": 0o000,
+        "support.lock": 0o640,
+        "fine.sqlite3": 0o600,
+        "notes.txt": 0o644,
+        "other.sqlite": 0o644,
+    }
+    for name, mode in modes.items():
+        (sessions / name).touch()
+        (sessions / name).chmod(mode)
+    (sessions / "link.sqlite3").symlink_to(target)
+    (sessions / "folder.sqlite3").mkdir(0o755)
+    repaired = repair_modes(sessions)
+    assert repaired == [
+        f"{sessions}: its mode was 0755, now it is 0700",
+        f"{sessions}/support.lock: its mode was 0640, now it is 0600",
+        f"{sessions}/support.sqlite3: its mode was 0644, now it is 0600",
+        f"{sessions}/support.sqlite3-journal: its mode was 0000, now it is 0600",
+        f"{sessions}/support.sqlite3-wal: its mode was 0666, now it is 0600",
+    ]
+    assert (
+        stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE((sessions / "notes.txt").stat().st_mode) == 0o644
+    )
+    assert repair_modes(sessions) == []
+    assert repair_modes(sessions / "absent") == []
+
+
+def test_modes_of_a_linked_folder_are_let_alone(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir(0o755)
+    (tmp_path / "sessions").symlink_to("real")
+    with pytest.raises(NotADirectoryError):
+        repair_modes(tmp_path / "sessions")
