@@ -104,6 +104,19 @@ class Ended:
         return Outcome(self.kind, self.text, self.code, self.expire)
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a message that was to be sent.
+
+    Attributes:
+        id: The number of its `Send`.
+        error: None if WhatsApp has taken it, or why not, in plain words.
+    """
+
+    id: int
+    error: str | None
+
+
 # From the parent
 
 
@@ -112,14 +125,29 @@ class Stop:
     """Close the link in good order and end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a text; `Sent` says what became of it.
+
+    Attributes:
+        id: A number that no other message to this process has.
+        to: Digits of the number it is for.
+        text: The text.
+    """
+
+    id: int
+    to: str = field(repr=False)
+    text: str = field(repr=False)
+
+
 Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
-    Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Ended
+    Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
 ]
-FromParent: TypeAlias = Stop
+FromParent: TypeAlias = Stop | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
-_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in (*get_args(FromChild), Stop)}
+_TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
 _HINTS = {name: get_type_hints(cls) for name, cls in _TYPES.items()}
 
 

@@ -1,4 +1,8 @@
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from support.conversation import Account, Contact, own_account
@@ -32,3 +36,25 @@ def ada(sandbox: SandboxProcess, make_number: Callable[[], str]) -> Contact:
     contact = Contact(make_number(), sandbox.client)
     sandbox.client.add_phone(contact.number, "Ada")
     return contact
+
+
+@pytest.fixture(scope="session")
+def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
+    """Make folders for services, in memory if there is some.
+
+    Linking stores 812 keys, and the library waits for the disk after each: that takes one second on a disk
+    of one's own, and six on one that others use.
+    """
+    memory = Path("/dev/shm")
+    if not (memory.is_dir() and os.access(memory, os.W_OK)):
+        yield lambda: tmp_path_factory.mktemp("service")
+        return
+    root = Path(tempfile.mkdtemp(prefix="orchestrator-tests-", dir=memory))
+    yield lambda: Path(tempfile.mkdtemp(dir=root))
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def folder(make_folder: Callable[[], Path]) -> Path:
+    """An empty folder for a service."""
+    return make_folder()

@@ -33,7 +33,9 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         code=st.none() | st.integers(0, 999),
         expire=st.none() | FLOATS,
     ),
+    st.builds(messages.Sent, id=st.integers(0, 2**40), error=st.none() | TEXTS),
     st.just(messages.Stop()),
+    st.builds(messages.Send, id=st.integers(0, 2**40), to=TEXTS, text=TEXTS),
 )
 
 
@@ -55,11 +57,14 @@ JSON = st.recursive(
 )
 
 
-FIELDS = ["text", "png", "issued_at", "expires_at", "kind", "code", "logged_in", "paired", "memory_bytes"]
+FIELDS = [
+    "id", "to", "error", "text", "png", "issued_at", "expires_at", "kind", "code", "logged_in", "paired",
+    "memory_bytes",
+]  # fmt: skip
 
 
 @given(
-    st.sampled_from(["Code", "Ended", "Heartbeat", "Connecting", "Stop"]),
+    st.sampled_from(["Code", "Ended", "Heartbeat", "Connecting", "Stop", "Send", "Sent"]),
     st.dictionaries(st.sampled_from(FIELDS), JSON),
 )
 def test_messages_with_other_fields_are_refused(name: str, values: dict[str, object]) -> None:
@@ -79,6 +84,8 @@ def test_messages_with_other_fields_are_refused(name: str, values: dict[str, obj
         b'{"type": "Connecting", "paired": 1}',
         b'{"type": "Connecting", "paired": true, "more": 1}',
         b'{"type": "Ended", "kind": "tired", "text": ""}',
+        b'{"type": "Send", "id": true, "to": "1", "text": ""}',
+        b'{"type": "Sent", "id": 1}',
         b'{"type": "Heartbeat", "logged_in": true, "last_seen_at": "now", "memory_bytes": 1}',
         b'{"type": "Code", "text": "", "png": "%", "issued_at": 1, "expires_at": 2}',
         b"[" * 100_000,
@@ -98,6 +105,7 @@ def test_too_much_is_not_written() -> None:
 def test_secrets_are_not_in_the_repr() -> None:
     code = messages.Code("2@secret", b"png", 1.0, 2.0)
     shown = repr([code, messages.LinkCode("ABCDEFGH", 1.0), messages.Connected("4915100001")])
+    shown += repr(messages.Send(1, "4915100001", "my secret"))
     assert "secret" not in shown
     assert "ABCDEFGH" not in shown
     assert "49151" not in shown

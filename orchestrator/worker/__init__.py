@@ -1,0 +1,1 @@
+"""The child: the reconnect loop of one account, in a process of its own."""

@@ -1,0 +1,405 @@
+"""The course of one run: what is observed → what is said and done, and how it ends. Pure, with no clock.
+
+    loading ─► dialling ─────────────► online ◄─► lost
+                  │   ▲                   │
+                  ▼   │ linked            ▼
+                 codes                unlinking, closing     each ─► ended
+
+Every phase but `online` has a deadline of its own, shorter than the parent's for the same: a run that limps
+ends itself, with a reason. The library gives no event for much of what happens while codes are shown, so what
+it prints and logs counts too; a verdict that such a line may still change waits a moment for it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from orchestrator import messages
+from orchestrator.failure import Kind, Outcome
+from orchestrator.messages import Pairing
+from orchestrator.worker import deadlines, events, outcomes, sending
+from orchestrator.worker.steps import (
+    AskLinkCode,
+    Dial,
+    End,
+    HangUp,
+    Say,
+    SendText,
+    ShowLinkCode,
+    ShowQr,
+    Step,
+    Unlink,
+)
+
+
+class Phase(Enum):
+    """Where a run is."""
+
+    LOADING = auto()
+    DIALLING = auto()
+    CODES = auto()
+    ONLINE = auto()
+    LOST = auto()
+    UNLINKING = auto()
+    CLOSING = auto()
+    ENDED = auto()
+
+
+class Course:
+    """One run.
+
+    Args:
+        phone: Digits of the number that the configuration names, or None.
+        pairing: How to link a device that is not.
+
+    Attributes:
+        phase: Where it is.
+    """
+
+    def __init__(self, *, phone: str | None, pairing: Pairing) -> None:
+        self.phase = Phase.LOADING
+        self._wanted = phone
+        self._pairing = pairing
+        self._linked: str | None = None
+        self._paired = False
+        self._fresh = False
+        self._now = 0.0
+        self._steps: list[Step] = []
+        self._phase_due: float | None = None
+        self._code_due: float | None = None
+        self._verdict_due: float | None = None
+        self._verdict: events.LoginLine | events.ConnectEnded | events.RefusalLogged | None = None
+        self._round_since: float | None = None
+        self._lost_why = ""
+        self._lost_silently = False
+        self._unsure = 0
+        # What the log said last, for verdicts and sentences.
+        self._refusal: events.RefusalLogged | None = None
+        self._socket: events.SocketLost | None = None
+        self._stream_error: str | None = None
+        self._dial_error = ""
+        self._link_error = ""
+
+    @property
+    def due(self) -> float | None:
+        """The monotonic time at which `tick` has to be called, None if nothing is waited for."""
+        times = (self._phase_due, self._code_due, self._verdict_due)
+        return min((time for time in times if time is not None), default=None)
+
+    def feed(self, event: events.Event, now: float) -> list[Step]:
+        """Take in what was observed at that monotonic time; return what is to be done, in this order."""
+        self._now, self._steps = now, []
+        if isinstance(event, events.SendAsked | events.SendEnded):
+            self._take_sending(event)
+        elif self.phase is Phase.CLOSING:
+            self._take_closing(event)
+        elif self.phase is not Phase.ENDED:
+            self._take(event)
+        return self._steps
+
+    def tick(self, now: float) -> list[Step]:
+        """Take in that time has passed; return what is to be done, in this order."""
+        self._now, self._steps = now, []
+        if self._verdict_due is not None and now >= self._verdict_due:
+            self._decide()
+        elif self._phase_due is not None and now >= self._phase_due:
+            self._overdue()
+        elif self._code_due is not None and now >= self._code_due:
+            self._end(outcomes.codes_lost(self._last_error() or "no further code came"))
+        return self._steps
+
+    # What was observed
+
+    def _take(self, event: events.Event) -> None:
+        match event:
+            case events.Loaded(paired, phone) if self.phase is Phase.LOADING:
+                self._paired, self._linked = paired, phone
+                self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
+                self._steps += [Say(messages.Connecting(paired)), Dial()]
+            case events.LoadFailed(outcome):
+                self._end(outcome)
+            case events.StopAsked():
+                self._stop()
+            case events.ConnectEnded():
+                self._connect_ended(event)
+            case events.Unlinked(error):
+                if self.phase is Phase.UNLINKING:
+                    self._end_wrong(unlinked=error is None)
+            case events.Connected(phone):
+                self._connected(phone)
+            case (
+                events.Disconnected()
+                | events.KeepAliveTimeout()
+                | events.KeepAliveRestored()
+                | events.StreamError()
+                | events.Checked()
+            ):
+                self._link(event)
+            case (
+                events.LoggedOut()
+                | events.StreamReplaced()
+                | events.TemporaryBan()
+                | events.ConnectFailure()
+                | events.ClientOutdated()
+            ):
+                self._last_sign(event)
+            case (
+                events.RefusalLogged() | events.SocketLost() | events.RedialFailed() | events.LinkingFailed()
+            ):
+                self._note(event)
+            case events.Activity() | events.HungUp() | events.Loaded():
+                pass
+            case _:
+                self._take_linking(event)
+
+    def _take_linking(self, event: events.Event) -> None:
+        match event:
+            case events.Qr(text):
+                self._qr(text)
+            case events.LinkCodeIssued(code):
+                if self.phase is Phase.CODES and self._round_since is not None:
+                    self._code_due = self._round_since + deadlines.FIRST_CODE_SECONDS + deadlines.CODE_GRACE
+                    left = self._round_since + deadlines.ROUND_SECONDS - self._now
+                    self._steps.append(ShowLinkCode(code, max(0.0, left)))
+            case events.LinkCodeFailed(error):
+                if self.phase is Phase.CODES:
+                    self._end(outcomes.link_code_failed(error))
+            case events.LoginLine():
+                self._login_line(event)
+            case events.PairStatus(phone, error):
+                if self.phase not in (Phase.DIALLING, Phase.CODES):
+                    return
+                if error or not phone:
+                    self._link_error = self._link_error or error
+                    self._expect(events.LoginLine("error"))
+                else:
+                    self._was_linked(phone)
+
+    def _take_closing(self, event: events.Event) -> None:
+        match event:
+            case events.HungUp() | events.ConnectEnded():
+                self._end(outcomes.stopped())
+            case events.LoggedOut(reason):
+                # The library has thrown the session away, and whoever keeps its file must know.
+                self._end(outcomes.logged_out(reason, paired=True))
+
+    def _take_sending(self, event: events.SendAsked | events.SendEnded) -> None:
+        match event:
+            case _ if self.phase is Phase.ENDED:
+                pass  # the parent sees the end, and whoever waits is told of that
+            case events.SendAsked(id, to, text) if self.phase is Phase.ONLINE:
+                self._steps.append(SendText(id, to, text))
+            case events.SendAsked(id):
+                self._steps.append(Say(messages.Sent(id, sending.NOT_CONNECTED)))
+            case events.SendEnded(id, error):
+                why = None if error is None else sending.why_not_sent(error)
+                self._steps.append(Say(messages.Sent(id, why)))
+
+    def _stop(self) -> None:
+        if self.phase is Phase.ONLINE:
+            self._enter(Phase.CLOSING, deadlines.CLOSE_SECONDS)
+            self._steps.append(HangUp())
+        else:
+            # There is no link to close. While the library dials, stop() waits until it gives up or for ever;
+            # during the first log-in it can crash the process.
+            self._end(outcomes.stopped())
+
+    # The codes
+
+    def _qr(self, text: str) -> None:
+        if self.phase not in (Phase.DIALLING, Phase.CODES):
+            return
+        first = self._round_since is None
+        if first:
+            self._paired = False
+            self._round_since = self._now
+            self._enter(Phase.CODES, deadlines.ROUND_SECONDS + deadlines.ROUND_GRACE)
+            self._socket = None
+        seconds = deadlines.FIRST_CODE_SECONDS if first else deadlines.NEXT_CODE_SECONDS
+        self._code_due = self._now + seconds + deadlines.CODE_GRACE
+        if self._pairing == "qr":
+            self._steps.append(ShowQr(text, seconds))
+        elif first and self._wanted:
+            self._code_due = self._now + deadlines.LINK_CODE_SECONDS
+            self._steps.append(AskLinkCode(self._wanted))
+        elif first:
+            self._end(Outcome(Kind.CONFIG, "pairing by code needs the account's phone in the configuration"))
+
+    def _login_line(self, line: events.LoginLine) -> None:
+        match line.word:
+            case "success":
+                if self.phase is Phase.CODES:
+                    self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
+            case "err-client-outdated":
+                self._end(outcomes.outdated())
+            case "passkey-request" | "passkey-confirmation":
+                self._end(outcomes.passkey())
+            case "err-scanned-without-multidevice":
+                pass  # a phone of long ago: the code is still valid, for another phone
+            case _:
+                self._expect(line)
+
+    def _was_linked(self, phone: str) -> None:
+        self._linked, self._paired, self._fresh = phone, True, True
+        self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
+        self._steps.append(Say(messages.Paired(phone)))
+
+    # The link
+
+    def _connected(self, phone: str | None) -> None:
+        if self.phase is Phase.UNLINKING:
+            return
+        self._linked = phone or self._linked
+        self._unsure, self._refusal = 0, None
+        if self._is_wrong():
+            self._enter(Phase.UNLINKING, deadlines.UNLINK_SECONDS)
+            self._steps.append(Unlink())
+        elif self.phase is not Phase.ONLINE:
+            self._paired = True
+            self._enter(Phase.ONLINE, None)
+            self._steps.append(Say(messages.Connected(self._linked or "")))
+
+    def _link(self, event: events.Event) -> None:
+        match event:
+            case events.Disconnected():
+                self._refusal = None  # one after which the library goes on
+                self._lose("the connection was lost")
+                self._lost_silently = False
+                if self.phase is Phase.UNLINKING:
+                    self._end_wrong(unlinked=False)
+            case events.KeepAliveTimeout():
+                if self._lose("WhatsApp does not answer"):
+                    self._lost_silently = True
+            case events.KeepAliveRestored():
+                if self.phase is Phase.LOST and self._lost_silently:
+                    self._connected(None)
+            case events.StreamError(code):
+                self._stream_error = outcomes.quote(code)
+                self._lose(f"WhatsApp ended the stream ({self._stream_error})")
+            case events.Checked(logged_in):
+                self._unsure = 0 if logged_in else self._unsure + 1
+                if self._unsure >= deadlines.MAX_UNSURE:
+                    self._lose("the library is not logged in any more")
+
+    def _lose(self, why: str) -> bool:
+        if self.phase is not Phase.ONLINE:
+            return False
+        self._lost_why, self._lost_silently, self._dial_error = why, False, ""
+        self._enter(Phase.LOST, deadlines.LOST_SECONDS)
+        self._steps.append(Say(messages.LinkLost(why)))
+        return True
+
+    def _note(self, event: events.Event) -> None:
+        match event:
+            case events.RefusalLogged(reason):
+                self._refusal = event
+                if not self._paired and reason not in outcomes.PASSING and self._verdict is None:
+                    self._expect(event)  # a device that is not linked gets no event
+            case events.SocketLost():
+                self._socket = event
+            case events.RedialFailed(error, for_good):
+                self._dial_error = error
+                if for_good:
+                    self._end(outcomes.connect_raised(error))
+            case events.LinkingFailed(error):
+                self._link_error = error
+
+    # The end
+
+    def _last_sign(self, event: events.Event) -> None:
+        match event:
+            case events.LoggedOut(reason):
+                self._end(outcomes.logged_out(reason, paired=self._paired))
+            case events.StreamReplaced():
+                self._end(outcomes.replaced())
+            case events.TemporaryBan(code, expire):
+                self._end(outcomes.banned(code, expire))
+            case events.ConnectFailure(reason, message):
+                if reason not in outcomes.PASSING:
+                    self._end(outcomes.refused(reason, message))
+            case events.ClientOutdated():
+                self._end(outcomes.outdated())
+
+    def _connect_ended(self, event: events.ConnectEnded) -> None:
+        if event.error is None:
+            self._end(outcomes.connect_returned())
+        elif event.known and outcomes.hides_number(event.error):
+            self._expect(event)  # the log has the number
+        else:
+            self._end(outcomes.connect_raised(event.error, known=event.known))
+
+    def _expect(self, verdict: events.LoginLine | events.ConnectEnded | events.RefusalLogged) -> None:
+        """Decide by this in a moment, unless something better comes."""
+        if self.phase in (Phase.DIALLING, Phase.CODES, Phase.ONLINE, Phase.LOST):
+            self._verdict = verdict
+            self._verdict_due = self._now + deadlines.SETTLE_SECONDS
+
+    def _decide(self) -> None:
+        verdict, refusal = self._verdict, self._refusal
+        if isinstance(verdict, events.RefusalLogged):
+            refusal = refusal or verdict
+        match verdict, refusal:
+            case events.LoginLine("error"), _:
+                self._end(outcomes.linking_failed(self._link_error))
+            case events.ConnectEnded(error), None | events.RefusalLogged(500 | 503):
+                self._end(outcomes.connect_raised(error or ""))
+            case _, events.RefusalLogged(reason, code, expire):
+                self._end(outcomes.refusal(reason, code, expire))
+            case events.LoginLine("timeout"), _:
+                self._end(self._codes_ended())
+            case events.LoginLine(word), _:
+                self._end(outcomes.linking_ended(word))
+
+    def _codes_ended(self) -> Outcome:
+        """Tell the end of a round from a connection that broke: the library prints the same for both."""
+        if self._stream_error is not None:
+            return outcomes.codes_lost(f"stream error {self._stream_error}")
+        if self._round_since is None:
+            return outcomes.codes_lost(self._last_error() or "before there was one")
+        if self._socket is not None and not self._socket.orderly:
+            return outcomes.codes_lost(self._socket.error)
+        return outcomes.pairing_expired()
+
+    def _overdue(self) -> None:
+        match self.phase:
+            case Phase.CODES:
+                self._end(outcomes.pairing_expired())
+            case Phase.LOST:
+                self._end(outcomes.link_lost(deadlines.LOST_SECONDS, self._lost_why, self._dial_error))
+            case Phase.UNLINKING:
+                self._end_wrong(unlinked=False)
+            case Phase.CLOSING:
+                self._end(outcomes.stopped())
+            case _:
+                refusal = self._refusal
+                if refusal is not None:
+                    self._end(outcomes.refusal(refusal.reason, refusal.code, refusal.expire))
+                else:
+                    self._end(outcomes.too_slow(deadlines.DIAL_SECONDS, self._last_error()))
+
+    def _end(self, outcome: Outcome) -> None:
+        wrong = self.phase is Phase.UNLINKING or (self._fresh and self._is_wrong())
+        if wrong and outcome.kind not in (Kind.WRONG_PHONE, Kind.STOPPED, Kind.CRASH):
+            # Whatever came in between: this session must not be used, and no account but the other is ill.
+            outcome = self._wrong_phone(unlinked=outcome.kind in (Kind.LOGGED_OUT, Kind.LOCKED))
+        self._enter(Phase.ENDED, None)
+        self._steps.append(End(outcome))
+
+    def _end_wrong(self, *, unlinked: bool) -> None:
+        self._end(self._wrong_phone(unlinked=unlinked))
+
+    def _wrong_phone(self, *, unlinked: bool) -> Outcome:
+        return outcomes.wrong_phone(self._linked or "", self._wanted or "", unlinked=unlinked)
+
+    # Helpers
+
+    def _is_wrong(self) -> bool:
+        return bool(self._wanted and self._linked and not outcomes.same_number(self._wanted, self._linked))
+
+    def _last_error(self) -> str:
+        return self._dial_error or (self._socket.error if self._socket is not None else "")
+
+    def _enter(self, phase: Phase, seconds: float | None) -> None:
+        self.phase = phase
+        self._phase_due = None if seconds is None else self._now + seconds
+        self._code_due = self._verdict_due = self._verdict = None

@@ -1,0 +1,53 @@
+"""What has to be seen to before and after neonize is imported; it is not imported here."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn
+
+_VERSION = re.compile(r'^__GONEONIZE_VERSION__\s*=\s*"([^"]+)"', re.MULTILINE)
+
+
+class LibraryError(Exception):
+    """neonize cannot be used; the message says what to do."""
+
+
+def forbid_download() -> None:
+    """Put something else in the place of the module that neonize downloads with, before neonize is imported.
+
+    Every account's process would do it, at the same time, into the installed package, and past the account's
+    proxy. Where that module does not look as expected, nothing is done.
+
+    Raises:
+        LibraryError: neonize is not installed.
+    """
+    found = importlib.util.find_spec("neonize")
+    if found is None or found.origin is None:
+        raise LibraryError("neonize is not installed")
+    if "neonize" in sys.modules:
+        return
+    try:
+        text = Path(found.origin).with_name("download.py").read_text()
+    except OSError:
+        return
+    if match := _VERSION.search(text):
+        stand_in = ModuleType("neonize.download")
+        stand_in.__dict__.update(__GONEONIZE_VERSION__=match[1], download=_refuse)
+        sys.modules["neonize.download"] = stand_in
+
+
+def reap_helper() -> None:
+    """Reap the shell that neonize starts while it is imported and never waits for."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _refuse() -> NoReturn:
+    raise LibraryError("neonize's library is missing, or of another version: install neonize again")

@@ -1,0 +1,98 @@
+"""The lines a library prints and logs: what they tell, and what of them may be shown. Pure.
+
+All patterns are those of neonize 0.5.2 and the whatsmeow it holds, read off their output; a line that is not
+recognised costs precision (a deadline decides, later), never a wrong verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from orchestrator.redaction import redact
+from orchestrator.worker import events
+
+HIDDEN = "[hidden]"
+"""What stands in the place of a secret."""
+
+_LOGIN = re.compile(r"Login event: ?(\S+)")
+
+_REFUSED = re.compile(r"(?:Unknown|Temporary ban) connect failure: <failure\b([^>]*)")
+_REFUSED_BY_NUMBER = re.compile(r"(?:Got (\d{3})[:/]|Client outdated \((\d{3})\)).*\bconnect failure\b")
+_ATTRIBUTE = re.compile(r'\b(reason|code|expire)="(\d{1,10})"')
+_STREAM_ERROR = re.compile(r'Unknown stream error: <stream:error\b[^>]*\bcode="([^"]{1,20})"')
+_SOCKET = "Error reading from websocket: "
+_GOODBYE = "received close frame"
+_REDIAL = "Error reconnecting after autoreconnect sleep: "
+_LAST_REDIAL = "Failed to reconnect after 515 code: "
+_LINKING = "Failed to pair device: "
+
+_NOISE = re.compile(r"\s*|\d{6,}|Press Ctrl\+C to exit|Login event: ?\S*|Pair ?Code\b.*|.*[▀-▟].*")
+"""Blank lines, a pointer that neonize prints, what `login_line` has told, a code to type in, a code drawn."""
+
+
+def login_line(line: str) -> events.LoginLine | None:
+    """Return the word of the library's only report on linking, if a line of its stdout is one."""
+    match = _LOGIN.fullmatch(line.strip())
+    return events.LoginLine(match[1]) if match else None
+
+
+def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError | None:
+    """Return what a record of the library's log tells that none of its events does.
+
+    Args:
+        logger: The record's logger: ``whatsmeow.Client`` or one below it.
+        message: Its text.
+    """
+    if logger == "whatsmeow.Client.Socket" and message.startswith(_SOCKET):
+        error = message.removeprefix(_SOCKET)
+        return events.SocketLost(_GOODBYE in error, error)
+    if logger != "whatsmeow.Client":
+        return None
+    if message.startswith(_REDIAL):
+        return events.RedialFailed(message.removeprefix(_REDIAL))
+    if message.startswith(_LAST_REDIAL):
+        return events.RedialFailed(message.removeprefix(_LAST_REDIAL), for_good=True)
+    if message.startswith(_LINKING):
+        return events.LinkingFailed(message.removeprefix(_LINKING))
+    if match := _STREAM_ERROR.match(message):
+        return events.StreamError(match[1])
+    if match := _REFUSED.match(message):
+        found = {key: int(value) for key, value in _ATTRIBUTE.findall(match[1])}
+        expire = found.get("expire")
+        if "reason" in found:
+            seconds = None if expire is None else float(expire)
+            return events.RefusalLogged(found["reason"], found.get("code"), seconds)
+    if match := _REFUSED_BY_NUMBER.match(message):
+        return events.RefusalLogged(int(match[1] or match[2]))
+    return None
+
+
+def is_noise(line: str) -> bool:
+    """Tell whether a printed line need not, or must not, be shown at all."""
+    return _NOISE.fullmatch(line.strip()) is not None
+
+
+class Scrubber:
+    """Takes out of texts what is known to be secret, and all that looks like it.
+
+    Args:
+        secrets: Texts that must not be shown wherever they turn up; empty ones do not count.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: list[str] = []
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: str) -> None:
+        """Hide one more text from now on; may be called from any thread."""
+        if secret and secret not in self._secrets:
+            # The longer first, as one may hold another.
+            self._secrets = sorted([*self._secrets, secret], key=len, reverse=True)
+
+    def clean(self, text: str) -> str:
+        """Return a text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return redact(text)

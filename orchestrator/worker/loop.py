@@ -1,0 +1,233 @@
+"""The loop of a child: hears the library and the parent, lets the course decide, and carries it out.
+
+Nothing in it waits for anything but news: what may block (loading, connecting, closing) is done in threads,
+so that it can stop, give up, or notice that the parent is gone at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import selectors
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator import messages
+from orchestrator.failure import Outcome
+from orchestrator.worker import events, steps
+from orchestrator.worker.course import Course, Phase
+from orchestrator.worker.inbox import Inbox
+from orchestrator.worker.link import Link, ParentGone
+from orchestrator.worker.steps import Step
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 5.0
+"""Seconds between two signs of life; the parent takes 30 s of silence for death."""
+MEMORY_SECONDS = 60.0
+"""Seconds for which a reading of the memory is good, unless the phase changes: the kernel walks all pages for
+it, which takes 2.3 ms."""
+PING_SECONDS = 40.0
+"""A ping is sent every 20 to 30 s, and one that is not answered within 10 s is an event: while there is none,
+WhatsApp has answered within this time."""
+
+_FROM_WHATSAPP = (
+    events.Qr,
+    events.PairStatus,
+    events.Connected,
+    events.KeepAliveRestored,
+    events.StreamError,
+    events.Activity,
+    events.LoggedOut,
+    events.StreamReplaced,
+    events.TemporaryBan,
+    events.ConnectFailure,
+    events.ClientOutdated,
+)
+
+
+class Dialler(Protocol):
+    """What the loop needs of the client; see `client.Client`."""
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the library takes the account for logged in."""
+
+    def phone(self) -> str | None:
+        """Return the digits of the number the device is linked to, if it is."""
+
+    def dial(self) -> None:
+        """Connect."""
+
+    def ask_link_code(self, phone: str) -> None:
+        """Have WhatsApp wait for a code from that phone."""
+
+    def send(self, message_id: int, to: str, text: str) -> None:
+        """Send a text to the number of these digits."""
+
+    def unlink(self) -> None:
+        """Have WhatsApp unlink this device."""
+
+    def hang_up(self) -> None:
+        """Close the link in good order."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tools:
+    """What the loop works with.
+
+    Attributes:
+        load: Makes the session ours and loads the library; may take seconds. Returns the client, and what
+            begins the course.
+        render: Draws a QR code that is valid until that Unix time.
+        hide: Keeps a secret out of the log from now on.
+    """
+
+    load: Callable[[], tuple[Dialler | None, events.Loaded | events.LoadFailed]]
+    render: Callable[[str, float], bytes]
+    hide: Callable[[str], None]
+
+
+class Loop:
+    """Runs one course to its end.
+
+    Args:
+        course: What decides.
+        link: The way to the parent.
+        inbox: Where events come in.
+        sentinel: A descriptor that is readable once the parent is gone, or None.
+        tools: What it works with.
+    """
+
+    def __init__(self, course: Course, link: Link, inbox: Inbox, sentinel: int | None, tools: Tools) -> None:
+        self._course = course
+        self._link = link
+        self._inbox = inbox
+        self._sentinel = sentinel
+        self._tools = tools
+        self._client: Dialler | None = None
+        self._outcome: Outcome | None = None
+        self._last_seen: float | None = None
+        self._memory = 0
+        self._memory_at = (float("-inf"), course.phase)
+        self._next_beat = time.monotonic()
+
+    def run(self) -> Outcome:
+        """Return how the run ended.
+
+        Raises:
+            ParentGone: The parent is.
+        """
+        threading.Thread(target=self._load, name="load", daemon=True).start()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._inbox, selectors.EVENT_READ)
+            selector.register(self._link, selectors.EVENT_READ)
+            if self._sentinel is not None:
+                selector.register(self._sentinel, selectors.EVENT_READ)
+            while self._outcome is None:
+                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._link.has_more else 0)
+                selector.modify(self._link, wanted)
+                ready = {key.fileobj for key, _ in selector.select(self._patience())}
+                if self._sentinel in ready:
+                    raise ParentGone
+                self._turn(hears=self._link in ready)
+        return self._outcome
+
+    def _patience(self) -> float:
+        due = self._course.due
+        at = self._next_beat if due is None else min(due, self._next_beat)
+        return max(0.0, at - time.monotonic())
+
+    def _turn(self, *, hears: bool) -> None:
+        self._link.pump()
+        for message in self._link.receive() if hears else ():
+            match message:
+                case messages.Stop():
+                    self._inbox.put(events.StopAsked())
+                case messages.Send(id, to, text):
+                    self._inbox.put(events.SendAsked(id, to, text))
+        for event in self._inbox.take():
+            self._feed(event)
+        now = time.monotonic()
+        if self._course.due is not None and now >= self._course.due:
+            self._do(self._course.tick(now))
+        if now >= self._next_beat and self._outcome is None:
+            self._next_beat = now + HEARTBEAT_SECONDS
+            self._beat(now)
+
+    def _feed(self, event: events.Event) -> None:
+        if isinstance(event, _FROM_WHATSAPP):
+            self._last_seen = time.time()
+        elif isinstance(event, events.KeepAliveTimeout) and event.last_success is not None:
+            self._last_seen = max(self._last_seen or 0.0, event.last_success)
+        if isinstance(event, events.Connected) and self._client is not None:
+            event = dataclasses.replace(event, phone=self._client.phone())
+        self._do(self._course.feed(event, time.monotonic()))
+
+    def _beat(self, now: float) -> None:
+        logged_in = self._client is not None and self._client.logged_in
+        if self._course.phase is Phase.ONLINE:
+            self._do(self._course.feed(events.Checked(logged_in), now))
+        if self._course.phase is Phase.ONLINE and logged_in:
+            self._last_seen = max(self._last_seen or 0.0, time.time() - PING_SECONDS)
+        read_at, phase = self._memory_at
+        if now - read_at >= MEMORY_SECONDS or phase is not self._course.phase:
+            self._memory, self._memory_at = proportional_memory(), (now, self._course.phase)
+        self._link.post(messages.Heartbeat(logged_in, self._last_seen, self._memory))
+
+    def _do(self, wanted: list[Step]) -> None:
+        for step in wanted:
+            match step:
+                case steps.Say(message):
+                    self._link.post(message)
+                case steps.End(outcome):
+                    self._outcome = outcome
+                case steps.ShowQr(text, seconds):
+                    self._show_qr(text, seconds)
+                case steps.ShowLinkCode(code, seconds):
+                    self._tools.hide(code)
+                    self._tools.hide(code.replace("-", ""))
+                    self._link.post(messages.LinkCode(code, time.time() + seconds))
+                case _:
+                    self._instruct(step)
+
+    def _instruct(self, step: Step) -> None:
+        assert self._client is not None, "the course began without a client"
+        match step:
+            case steps.Dial():
+                self._client.dial()
+            case steps.AskLinkCode(phone):
+                self._client.ask_link_code(phone)
+            case steps.SendText(id, to, text):
+                self._client.send(id, to, text)
+            case steps.Unlink():
+                self._client.unlink()
+            case steps.HangUp():
+                self._client.hang_up()
+
+    def _show_qr(self, text: str, seconds: float) -> None:
+        self._tools.hide(text)
+        issued_at = time.time()
+        expires_at = issued_at + seconds
+        png = self._tools.render(text, expires_at)
+        self._link.post(messages.Code(text, png, issued_at, expires_at))
+
+    def _load(self) -> None:
+        # Assigned before the event that makes the loop use it.
+        self._client, begin = self._tools.load()
+        self._inbox.put(begin)
+
+
+def proportional_memory() -> int:
+    """Return the bytes of memory that are this process's own, with its share of what others use too (PSS)."""
+    try:
+        rollup = Path("/proc/self/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    for line in rollup.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,141 @@
+"""What runs in a child's process, from its first moment to its exit. Importing it does not load neonize."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import Any, NoReturn
+
+from orchestrator import messages
+from orchestrator.failure import EXIT_CODES, Kind, Outcome
+from orchestrator.worker import events, library, outcomes, proxy, session
+from orchestrator.worker.course import Course
+from orchestrator.worker.inbox import Inbox
+from orchestrator.worker.lines import Scrubber, login_line
+from orchestrator.worker.link import Connection, Link, ParentGone
+from orchestrator.worker.loop import Dialler, Loop, Tools
+from orchestrator.worker.output import Output, open_log
+from orchestrator.worker.spec import ChildSpec
+
+FLUSH_SECONDS = 2.0
+"""How long the parent may take for the last word; it allows 10 s between that and the exit."""
+OUTPUT_SECONDS = 0.3
+"""How long the last lines may take to be written."""
+
+log = logging.getLogger(__name__)
+
+
+def run(spec: ChildSpec, connection: Connection) -> NoReturn:
+    """Run one account until its connection's life is over, and exit with that end's code.
+
+    The last message is `Ended`, unless the parent is gone or the process dies.
+
+    Args:
+        spec: What to run.
+        connection: The child's end of a duplex pipe.
+    """
+    os.umask(0o077)
+    inbox = Inbox()
+    _set_signals(inbox)
+    scrubber = Scrubber(proxy.secrets(spec.proxy) if spec.proxy else ())
+    level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
+    open_log(spec.name, level, spec.log_format, scrubber)
+    output = Output(lambda line: _hear(line, inbox))
+    output.catch()
+    kind = Kind.CRASH
+    try:
+        link = Link(connection)
+        outcome = _outcome(spec, link, inbox, scrubber, level)
+        kind = outcome.kind
+        ended = messages.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
+        log.info("ended: %s: %s", kind, ended.text)
+        link.post(ended)
+        link.flush(FLUSH_SECONDS)
+    except ParentGone:
+        kind = Kind.STOPPED
+    except BaseException:  # nothing may get past the exit: Go's threads would go on
+        log.critical("an error at the end", exc_info=True)
+    finally:
+        output.flush(OUTPUT_SECONDS)
+        os._exit(EXIT_CODES[kind])
+
+
+def _outcome(spec: ChildSpec, link: Link, inbox: Inbox, scrubber: Scrubber, level: int) -> Outcome:
+    try:
+        tools = Tools(load=lambda: _load(spec, inbox, level), render=_render, hide=scrubber.add)
+        course = Course(phone=spec.phone, pairing=spec.pairing)
+        return Loop(course, link, inbox, _parent_sentinel(), tools).run()
+    except ParentGone:
+        raise
+    except Exception as error:
+        log.exception("an error in the process")
+        return outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
+
+
+def _load(
+    spec: ChildSpec, inbox: Inbox, level: int
+) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
+    """Make the session ours, then load the library: nothing else may touch the session before."""
+    try:
+        if spec.proxy is not None:
+            proxy.check(spec.proxy)
+            proxy.forget_environment()
+        if spec.pairing == "code" and not spec.phone:
+            return None, _config("pairing by code needs the account's phone in the configuration")
+        session.hold(spec.lock)
+        stored = session.prepare(spec.database)
+        library.forbid_download()
+        # Only now, and only here: it starts Go's threads.
+        from orchestrator.worker.client import Client, ClientSettings
+
+        library.reap_helper()
+        settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
+        return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
+    except session.SessionUnusable as error:
+        return None, events.LoadFailed(error.outcome)
+    except (proxy.ProxyError, library.LibraryError) as error:
+        return None, _config(str(error))
+    except (ImportError, OSError) as error:
+        log.error("neonize cannot be loaded", exc_info=True)
+        text = f"neonize cannot be loaded: {outcomes.quote(str(error))}; run `orchestrator doctor`"
+        return None, _config(text)
+    except Exception as error:
+        log.exception("an error while loading")
+        outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
+        return None, events.LoadFailed(outcome)
+
+
+def _config(text: str) -> events.LoadFailed:
+    return events.LoadFailed(Outcome(Kind.CONFIG, text))
+
+
+def _render(text: str, expires_at: float) -> bytes:
+    from orchestrator.qr import render  # it brings PIL along, which a linked account never needs
+
+    return render(text, expires_at)
+
+
+def _hear(line: str, inbox: Inbox) -> None:
+    event = login_line(line)
+    if event is not None:
+        inbox.put(event)
+
+
+def _set_signals(inbox: Inbox) -> None:
+    """Undo what was inherited; SIGTERM means Stop, and the rest of what a terminal sends is the parent's."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: inbox.put(events.StopAsked()))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _parent_sentinel() -> int | None:
+    # Of the real parent also where a fork server stands between.
+    from multiprocess import parent_process
+
+    parent: Any = parent_process()
+    return None if parent is None else int(parent.sentinel)

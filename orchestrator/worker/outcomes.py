@@ -1,0 +1,300 @@
+"""What each of the library's last signs means: the kind of end, its number, and a sentence for people. Pure.
+
+The kinds are those of `failure`; which signs there are was measured with neonize 0.5.2.
+"""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.failure import Kind, Outcome
+from orchestrator.redaction import mask_number, redact
+
+REASONS = {
+    "GENERIC": 400,
+    "LOGGED_OUT": 401,
+    "TEMP_BANNED": 402,
+    "MAIN_DEVICE_GONE": 403,
+    "CLIENT_OUTDATED": 405,
+    "UNKNOWN_LOGOUT": 406,
+    "BAD_USER_AGENT": 409,
+    "INTERNAL_SERVER_ERROR": 500,
+    "EXPERIMENTAL": 501,
+    "SERVICE_UNAVAILABLE": 503,
+}
+"""neonize's names of a refused log-in's reasons, and WhatsApp's numbers for them."""
+BANS = {
+    "SEND_TO_TOO_MANY_PEOPLE": 101,
+    "BLOCKED_BY_USERS": 102,
+    "CREATED_TOO_MANY_GROUPS": 103,
+    "SENT_TOO_MANY_SAME_MESSAGE": 104,
+    "BROADCAST_LIST": 106,
+}
+"""The same for temporary bans."""
+PASSING = frozenset({500, 503})
+"""Reasons after which the library itself tries again."""
+
+_WHY_LOGGED_OUT = {
+    401: "its phone unlinked this device, or WhatsApp did",
+    403: "its phone is logged out, or WhatsApp has locked the account",
+    406: "WhatsApp does not say why, the account may be locked",
+}
+_WHY_BANNED = {
+    101: "it wrote to too many people",
+    102: "too many people blocked it",
+    103: "it made too many groups",
+    104: "it sent the same message too often",
+    106: "it sent too much to a broadcast list",
+}
+_WHY_REFUSED = {
+    401: "this device is not linked",
+    403: "the account, or this machine's address, is locked",
+    406: "the account may be locked",
+    409: "it does not like the client's name",
+}
+
+_UNSET = re.compile(r"required field neonize\.(\w+)\.\w+ not set")
+_SERVER_ERROR = re.compile(r"(?:server returned error|info query returned status) (\d{3})")
+_DIALLING = re.compile(
+    r"(?:failed to dial whatsapp web websocket: |failed to WebSocket dial: "
+    r'|failed to send handshake request: |(?:Get|Post) "[^"]*": )'
+)
+_LONGEST = 300
+"""Characters of somebody else's text that a sentence quotes."""
+
+_CAUSES: tuple[tuple[Kind, str, str], ...] = (
+    (Kind.DAMAGED, "file is not a database", "the session file is no database"),
+    (Kind.DAMAGED, "disk image is malformed", "the session file is damaged"),
+    (
+        Kind.CONFIG,
+        "unable to open database file",
+        "the session file cannot be opened: check the folder's owner",
+    ),
+    (Kind.CONFIG, "readonly database", "the session file cannot be written: check its owner and its mode"),
+    (Kind.CONFIG, "database is locked", "another program holds the session file: end it"),
+    (
+        Kind.CONFIG,
+        "unsupported database schema version",
+        "the session file is of a newer neonize: install that version again",
+    ),
+    (Kind.CONFIG, "unsupported proxy scheme", "the proxy's URL is none that the library takes"),
+    (Kind.CONFIG, "net/url: ", "the proxy's URL is none that the library takes"),
+    (Kind.CRASH, "disk is full", "the disk is full: make room"),
+    (Kind.CRASH, "disk I/O error", "the disk does not work: see the system's log"),
+    # The proxy may know better tomorrow (a quota, a list of addresses, its own trouble), and nobody is harmed
+    # by asking again, so this is the network's trouble and not the configuration's.
+    (
+        Kind.NETWORK,
+        "Proxy Authentication Required",
+        "the proxy refused the user or the password (407): check them",
+    ),
+    (
+        Kind.NETWORK,
+        "username/password authentication failed",
+        "the proxy refused the user or the password: check them",
+    ),
+    (
+        Kind.NETWORK,
+        "certificate",
+        "the other end's certificate is not WhatsApp's: check this machine's clock and what is in between",
+    ),
+)
+"""What neonize's connect() raises: kind, a part of its text, and our sentence. The first that fits counts."""
+
+
+def same_number(one: str, other: str) -> bool:
+    """Tell whether two numbers are the same phone's.
+
+    WhatsApp's own form of a number differs from the one its owner dials in three countries: Brazil (a 9 that
+    was added to mobile numbers), Mexico (a 1 that was dropped) and Argentina (a 9 after the country code).
+    """
+    return _plain(one) == _plain(other)
+
+
+def _plain(number: str) -> str:
+    digits = re.sub(r"\D", "", number)
+    if match := re.fullmatch(r"55(\d\d)9(\d{8})", digits):
+        return f"55{match[1]}{match[2]}"
+    if match := re.fullmatch(r"521(\d{10})", digits):
+        return f"52{match[1]}"
+    if match := re.fullmatch(r"549(\d{10})", digits):
+        return f"54{match[1]}"
+    return digits
+
+
+def quote(text: str) -> str:
+    """Return somebody else's text as a sentence may quote it: one line, short, without numbers and codes."""
+    line = " ".join("".join(one if one.isprintable() else " " for one in redact(text)).split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+# Of a linked device
+
+
+def logged_out(reason: int | None, *, paired: bool) -> Outcome:
+    """WhatsApp ended the session, or refused a device that has none yet."""
+    if not paired:
+        return refused(reason)
+    kind = Kind.LOCKED if reason in (403, 406) else Kind.LOGGED_OUT
+    why = _WHY_LOGGED_OUT.get(reason or 0, "WhatsApp does not say why")
+    return Outcome(kind, f"WhatsApp logged the account out{_number(reason)}: {why}", reason)
+
+
+def replaced() -> Outcome:
+    """Another client uses the same session."""
+    return Outcome(Kind.REPLACED, "another program took this session over")
+
+
+def banned(code: int | None, expire: float | None) -> Outcome:
+    """WhatsApp refuses the account for some time."""
+    seconds = None if expire is None else max(0.0, expire)
+    length = "" if seconds is None else f" for {duration(seconds)}"
+    why = _WHY_BANNED.get(code or 0)
+    reason = f": {why}" if why else ""
+    return Outcome(
+        Kind.TEMPORARY_BAN, f"WhatsApp banned the account{length}{_number(code)}{reason}", code, seconds
+    )
+
+
+def outdated() -> Outcome:
+    """WhatsApp refuses this version of the client."""
+    return Outcome(Kind.OUTDATED, "WhatsApp refuses this version of the client (405): update neonize", 405)
+
+
+def refused(reason: int | None, message: str = "") -> Outcome:
+    """WhatsApp refused the log-in for a reason without a kind of its own."""
+    if reason == 405:
+        return outdated()
+    why = quote(message) or _WHY_REFUSED.get(reason or 0, "")
+    text = f"WhatsApp refused the log-in{_number(reason) or ' for a reason it gave no known number'}"
+    return Outcome(Kind.REFUSED, f"{text}: {why}" if why else text, reason)
+
+
+def refusal(reason: int | None, code: int | None, expire: float | None) -> Outcome:
+    """WhatsApp refused a log-in, and the library's log alone says with which numbers."""
+    if reason == 402:
+        return banned(code, expire)
+    if reason in PASSING:
+        return Outcome(Kind.NETWORK, f"WhatsApp cannot serve now ({reason})", reason)
+    return refused(reason)
+
+
+# Of connect()
+
+
+def hides_number(error: str) -> bool:
+    """Tell whether connect() raised because WhatsApp gave a number that neonize has no name for."""
+    return _UNSET.search(error) is not None
+
+
+def connect_raised(error: str, *, known: bool = True) -> Outcome:
+    """The library's connect() raised an error, or something else did that nobody has thought of."""
+    if not known:
+        return Outcome(Kind.CRASH, f"an error in the process: {quote(error)}")
+    if match := _UNSET.search(error):
+        what = "a ban" if match[1] == "TemporaryBan" else "a reason"
+        return Outcome(Kind.REFUSED, f"WhatsApp refused the log-in with {what} that neonize has no name for")
+    for kind, part, text in _CAUSES:
+        if part.lower() in error.lower():
+            return Outcome(kind, text)
+    return Outcome(Kind.NETWORK, f"WhatsApp cannot be reached: {cause(error)}")
+
+
+def connect_returned() -> Outcome:
+    """The library's connect() returned, which it should not have."""
+    return Outcome(Kind.CRASH, "neonize ended the connection without a word")
+
+
+def cause(error: str) -> str:
+    """Return what a network error says at its core."""
+    return quote(_DIALLING.sub("", error)) or "no reason given"
+
+
+# Of linking
+
+
+def pairing_expired() -> Outcome:
+    """A round of codes is over."""
+    return Outcome(Kind.PAIRING_EXPIRED, "nobody used a code while they were shown")
+
+
+def passkey() -> Outcome:
+    """WhatsApp wants a passkey."""
+    text = "WhatsApp asks for a passkey to link this account, which neonize cannot give"
+    return Outcome(Kind.PASSKEY, text)
+
+
+def linking_failed(error: str) -> Outcome:
+    """A phone used the code, and the link did not come about: the next code may do."""
+    why = f": {quote(error)}" if error else ""
+    return Outcome(Kind.NETWORK, f"a phone used the code, but was not linked{why}; use the next code")
+
+
+def linking_ended(word: str) -> Outcome:
+    """The library gave the linking up, with a word that has no meaning of its own here."""
+    return Outcome(Kind.NETWORK, f"the linking came to an end: {quote(word)}")
+
+
+def codes_lost(error: str) -> Outcome:
+    """The connection was lost while a code was shown."""
+    return Outcome(Kind.NETWORK, f"the connection was lost while a code was shown: {cause(error)}")
+
+
+def link_code_failed(error: str) -> Outcome:
+    """WhatsApp gave no eight-character code."""
+    if match := _SERVER_ERROR.search(error):
+        code = int(match[1])
+        why = "too many were asked for" if code == 429 else quote(error)
+        return Outcome(Kind.REFUSED, f"WhatsApp gave no pairing code ({code}): {why}", code)
+    if "phone number" in error:
+        return Outcome(
+            Kind.CONFIG, f"WhatsApp gave no pairing code: {quote(error)}: check the account's phone"
+        )
+    return Outcome(Kind.NETWORK, f"WhatsApp gave no pairing code: {quote(error)}")
+
+
+def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
+    """The device is linked to another number than the configuration names.
+
+    Args:
+        linked: Digits of that number.
+        wanted: Digits of the number that the configuration names.
+        unlinked: Whether WhatsApp has confirmed that it is not any more.
+    """
+    after = "it was unlinked again" if unlinked else "it could not be unlinked: remove it on that phone"
+    text = f"linked to {mask_number(linked)} instead of {mask_number(wanted)}; {after}"
+    return Outcome(Kind.WRONG_PHONE, text)
+
+
+# Of deadlines, and the rest
+
+
+def too_slow(seconds: float, error: str = "") -> Outcome:
+    """There was no log-in in time."""
+    why = f": {cause(error)}" if error else ""
+    return Outcome(Kind.NETWORK, f"no log-in within {duration(seconds)}{why}")
+
+
+def link_lost(seconds: float, why: str, error: str = "") -> Outcome:
+    """The link was lost and did not come back in time."""
+    last = f"; {cause(error)}" if error else ""
+    return Outcome(Kind.NETWORK, f"{why}, and the link was not back within {duration(seconds)}{last}")
+
+
+def stopped() -> Outcome:
+    """It was asked to."""
+    return Outcome(Kind.STOPPED, "stopped")
+
+
+def duration(seconds: float) -> str:
+    """Write a duration in its two largest units."""
+    rest, parts = round(seconds), []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if rest >= size:
+            parts.append(f"{rest // size} {unit}")
+            rest %= size
+    return " ".join(parts[:2]) or "0 s"
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f" ({value})"

@@ -1,0 +1,212 @@
+"""The session's file as a child finds it: whose it is, who may read it, whether it is sound, whom it is of.
+
+Nothing here writes to the database. What SQLite or the library can mend (an interrupted write, most of all)
+is theirs to mend; only what is certainly no sound database is called damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from orchestrator.failure import Kind, Outcome
+
+LOCK_SECONDS = 10.0
+"""How long the lock may be held by a process that is on its way out: an orphan goes within 2 s, a slow stop
+within 5. The parent allows 30 for the whole start."""
+BUSY_SECONDS = 8.0
+"""How long another program, such as a backup, may hold the database."""
+CHECK_SECONDS = 8.0
+"""How long the check may take: 0.02 s for a usual session, and one of some GB has to go unchecked."""
+_POLL = 0.1
+_PROGRESS_STEPS = 10_000
+
+_COMPANIONS = ("", "-wal", "-shm", "-journal")
+# Findings of quick_check that are about what is written, not about how it is stored.
+_HARMLESS = re.compile(r"(NULL value|\w+ value|non-\w+ value|CHECK constraint failed) in\b")
+_DAMAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_MENDABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+"""What opening a database read-only says if a write to it was interrupted: the rest needs to be undone."""
+
+
+class SessionUnusable(Exception):  # noqa: N818 - it is how a run ends, and named for what it says
+    """The run cannot begin; it ends with this outcome."""
+
+    def __init__(self, kind: Kind, text: str) -> None:
+        super().__init__(text)
+        self.outcome = Outcome(kind, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a session's file holds.
+
+    Attributes:
+        paired: Whether it is of a linked device.
+        phone: Digits of the number, None if it is not linked or the number cannot be told.
+    """
+
+    paired: bool
+    phone: str | None = field(default=None, repr=False)
+
+
+def hold(lock: Path, *, seconds: float = LOCK_SECONDS) -> int:
+    """Make the session ours for as long as this process lives; return the lock's descriptor.
+
+    Args:
+        lock: The file to lock; it is made if need be.
+        seconds: How long to wait for another process to let go of it.
+
+    Raises:
+        SessionUnusable: Another process holds it, or it cannot be made.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        descriptor = _open_lock(lock)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                # Whoever it is may be gone the next time, so this is worth some tries.
+                raise SessionUnusable(
+                    Kind.CRASH, f"another process{holder} uses the session: end it"
+                ) from None
+            time.sleep(_POLL)
+            continue
+        except OSError as error:
+            os.close(descriptor)
+            raise SessionUnusable(
+                Kind.CONFIG, f"{lock} cannot be locked ({error.strerror}): choose another state folder"
+            ) from None
+        if _is_still(lock, descriptor):
+            with contextlib.suppress(OSError):  # only to say who it is, and the disk may be full
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, b"%d\n" % os.getpid())
+            return descriptor
+        os.close(descriptor)  # removed while we waited: another process may hold its successor
+
+
+def prepare(database: Path) -> Stored:
+    """Check the session's file and what lies beside it, and make them private.
+
+    Raises:
+        SessionUnusable: It is damaged, or cannot be used as things are.
+    """
+    folder = database.parent
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise SessionUnusable(
+            Kind.CONFIG, f"the folder {folder} cannot be written: check its owner and its mode"
+        )
+    exists = [_make_private(database.with_name(database.name + end)) for end in _COMPANIONS]
+    return _inspect(database) if exists[0] else Stored(paired=False)
+
+
+def _open_lock(lock: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return os.open(lock, flags, 0o600)
+    except OSError as error:
+        raise SessionUnusable(Kind.CONFIG, f"{lock} cannot be used: {error.strerror}") from None
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        text = os.pread(descriptor, 20, 0).decode().strip()
+    except (OSError, ValueError):
+        return ""
+    return f" ({text})" if text.isdecimal() else ""
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _make_private(path: Path) -> bool:
+    """Take away what others may do with a file; return whether there is one."""
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise SessionUnusable(Kind.CONFIG, f"{path} is not a file: move it away")
+        if mode & 0o777 != 0o600:
+            path.chmod(0o600)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise SessionUnusable(
+            Kind.CONFIG, f"{path} cannot be used ({error.strerror}): check its owner and its mode"
+        ) from None
+    return True
+
+
+def _inspect(database: Path) -> Stored:
+    try:
+        return _read(database)
+    except sqlite3.Error as error:
+        # Only the last eight bits: the others say where it was noticed.
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code in _DAMAGES:
+            raise SessionUnusable(Kind.DAMAGED, f"the session file is damaged: {error}") from None
+        if code in _BUSY:
+            raise SessionUnusable(
+                Kind.CONFIG, f"another program holds the session file {database}: end it"
+            ) from None
+        if code in _MENDABLE and _is_readable(database):
+            return Stored(paired=database.stat().st_size > 0)
+        raise SessionUnusable(Kind.CONFIG, f"the session file {database} cannot be read: {error}") from None
+
+
+def _read(database: Path) -> Stored:
+    deadline = time.monotonic() + CHECK_SECONDS
+    address = f"file:{quote(str(database))}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
+        connection.text_factory = lambda data: data.decode(errors="replace")
+        found = connection.execute(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'whatsmeow_device'"
+        ).fetchone()[0]
+        # The library takes the first row as they lie there.
+        row = found and connection.execute("SELECT jid FROM whatsmeow_device ORDER BY rowid").fetchone()
+        stored = Stored(paired=bool(row), phone=_number_of(row[0]) if row else None)
+        connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
+        try:
+            _check(connection)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+                raise
+        return stored
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    for (finding,) in connection.execute("PRAGMA quick_check(20)"):
+        if finding != "ok" and not _HARMLESS.match(finding):
+            # SQLite's words are about pages and cells, never about what is in them.
+            text = " ".join(str(finding).split())[:200]
+            raise SessionUnusable(Kind.DAMAGED, f"the session file is damaged: {text}")
+
+
+def _is_readable(database: Path) -> bool:
+    try:
+        with database.open("rb") as file:
+            file.read(1)
+    except OSError:
+        return False
+    return True
+
+
+def _number_of(address: object) -> str | None:
+    match = re.match(r"(\d{5,20})(?:[.:]\d+)*@s\.whatsapp\.net$", str(address))
+    return match[1] if match else None

@@ -1,0 +1,35 @@
+"""What a child is started with: plain, small, and pickled on its way to the fork server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.messages import Pairing
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One run of one account.
+
+    Attributes:
+        name: The account's name.
+        database: The session's SQLite file, absolute; it need not exist.
+        lock: The file whose lock says that a process uses the session, absolute.
+        phone: Digits of the number it must be linked to, or None.
+        proxy: URL of its proxy, password and all, or None for what the environment says.
+        device_name: What the phone shows under linked devices.
+        pairing: How to link it if it is not linked yet; "code" needs a phone.
+        log_level: What of the library's log is passed on: DEBUG, INFO, WARNING or ERROR.
+        log_format: How: "text", a line each, or "json", an object each.
+    """
+
+    name: str
+    database: Path
+    lock: Path
+    phone: str | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False)
+    device_name: str = "Orchestrator"
+    pairing: Pairing = "qr"
+    log_level: str = "WARNING"
+    log_format: str = "text"

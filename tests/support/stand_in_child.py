@@ -1,0 +1,275 @@
+"""What runs in a child where the real one would load neonize: it says and does what a test has told it.
+
+The child is `run`, a target for `Spawner`. A test tells it by files, through `Puppets`, in the folder
+``stand-in`` next to the state folder, which both find by the paths they have anyway. Each run of an account
+is a list of steps; without any, a run does what the real one does when all goes well: with a session it
+connects, without one it shows a code until a phone is held to it.
+
+A step is one of these words, some with an argument after a colon:
+
+    connecting          a session is there, WhatsApp is dialled          (connecting: unpaired, for none)
+    code                show a QR code                                   (code: SECONDS it is valid)
+    link_code           show an eight-character code
+    paired, connected   as the real one says it, with the phone's number (connected: NUMBER)
+    lost                the link is gone
+    beat                a heartbeat
+    idle                send heartbeats until told to stop, then stop in good order
+    texts: WHAT         what becomes of texts from now on: refused, kept (nobody ever hears of them) or, as
+                        without this step, sent
+    deaf                send heartbeats, and ignore being told to stop
+    hang                do nothing at all any more
+    await: WORD         go on when the test says so by `Puppets.go`
+    end: KIND           say the last word and exit with its code         (end: temporary_ban 3600)
+    exit: CODE          exit with a code, without a word
+    kill: NUMBER        end by a signal; HUP, INT and TERM are ignored
+    flood               say more at once than any pipe holds
+    garbage             say what is no message
+    huge                announce a message that is far too large
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from orchestrator import messages
+from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.worker.spec import ChildSpec
+
+BEAT_SECONDS = 0.5
+NUMBER = "4915100000001"
+_POLL = 0.01
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
+
+
+PNG = (
+    b"\x89PNG\r\n\x1a\n"
+    + _chunk(b"IHDR", struct.pack("!IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    + _chunk(b"IDAT", zlib.compress(b"\0\xff"))
+    + _chunk(b"IEND", b"")
+)
+"""A picture of one white pixel: nobody here scans it."""
+
+
+class Puppets:
+    """The test's end: tells the children of a state folder what to do.
+
+    Args:
+        state: The state folder.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state.parent / "stand-in"
+        self._folder.mkdir(exist_ok=True)
+
+    def play(self, name: str, *runs: list[str]) -> None:
+        """Say what each of an account's next runs does; the last of them is repeated."""
+        done = len(self.runs(name))
+        _write(self._folder / f"{name}.json", json.dumps({"from": done, "runs": runs}))
+
+    def scan(self, name: str, number: str = NUMBER) -> None:
+        """Hold the phone of a number to the account's code."""
+        _write(self._folder / f"{name}.scanned", number)
+
+    def go(self, name: str, word: str) -> None:
+        """Let an account's child go on that waits for a word."""
+        _write(self._folder / f"{name}.{word}", "")
+
+    def runs(self, name: str) -> list[dict[str, Any]]:
+        """Return what each of an account's runs was started with, and its ``pid``."""
+        return self._lines(f"{name}.runs")
+
+    def texts(self, name: str) -> list[dict[str, Any]]:
+        """Return the texts that an account was asked to send: ``to`` and ``text``."""
+        return self._lines(f"{name}.texts")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        try:
+            lines = (self._folder / name).read_text().splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+
+def run(spec: ChildSpec, connection: Any) -> NoReturn:  # noqa: ANN401 - multiprocess has no types
+    """Be an account's child."""
+    code = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        code = _Child(spec, connection).run()
+    except (EOFError, OSError):
+        code = EXIT_CODES[Kind.STOPPED]  # the parent is gone
+    finally:
+        os._exit(code)
+
+
+class _Stopped(Exception):  # noqa: N818
+    pass
+
+
+class _Child:
+    def __init__(self, spec: ChildSpec, connection: Any) -> None:  # noqa: ANN401
+        self._spec = spec
+        self._connection = connection
+        self._folder = spec.database.parents[2] / "stand-in"
+        self._folder.mkdir(exist_ok=True)
+        self._number = spec.phone or NUMBER
+        self._codes = 0
+        self._texts = "sent"
+
+    def run(self) -> int:
+        steps = self._steps()
+        if steps is None:
+            steps = self._usual_steps()
+        try:
+            for step in steps:
+                word, _, argument = step.partition(":")
+                end = self._step(word.strip(), argument.strip())
+                if end is not None:
+                    return end
+        except _Stopped:
+            return self._end(Kind.STOPPED)
+        return self._end(Kind.NETWORK)
+
+    def _steps(self) -> Iterator[str] | None:
+        runs = self._folder / f"{self._spec.name}.runs"
+        count = len(runs.read_text().splitlines()) if runs.exists() else 0
+        about = {
+            "pid": os.getpid(),
+            "pairing": self._spec.pairing,
+            "phone": self._spec.phone,
+            "proxy": self._spec.proxy,
+            "device_name": self._spec.device_name,
+            "had_session": self._spec.database.exists(),
+            "modules": [name for name in ("neonize", "orchestrator.cli", "typer") if name in sys.modules],
+        }
+        with runs.open("a") as file:
+            file.write(json.dumps(about) + "\n")
+        try:
+            play = json.loads((self._folder / f"{self._spec.name}.json").read_text())
+        except FileNotFoundError:
+            return None
+        mine = play["runs"][min(count - play["from"], len(play["runs"]) - 1)]
+        return iter(mine) if mine else None
+
+    def _usual_steps(self) -> Iterator[str]:
+        if self._spec.database.exists():
+            yield from ("connecting", "connected", "idle")
+            return
+        yield "connecting: unpaired"
+        yield "code" if self._spec.pairing == "qr" else "link_code"
+        yield "await: scanned"
+        yield from ("paired", "connected", "idle")
+
+    def _step(self, word: str, argument: str) -> int | None:
+        match word:
+            case "connecting":
+                self._say(messages.Connecting(argument != "unpaired"))
+            case "code":
+                self._codes += 1
+                now = time.time()
+                text = f"2@{self._spec.name}-{self._codes}-{'A' * 200}"
+                self._say(messages.Code(text, PNG, now, now + float(argument or 60)))
+            case "link_code":
+                self._say(messages.LinkCode("ABCD1234", time.time() + 160))
+            case "paired":
+                self._spec.database.write_bytes(b"a session")
+                self._say(messages.Paired(argument or self._number))
+            case "connected":
+                self._say(messages.Connected(argument or self._number))
+            case "lost":
+                self._say(messages.LinkLost("the link was cut"))
+            case "beat":
+                self._beat()
+            case "idle":
+                self._idle()
+            case "texts":
+                self._texts = argument
+            case "deaf":
+                self._idle(deaf=True)
+            case "hang":
+                while True:
+                    time.sleep(3600)
+            case "await":
+                self._await(argument)
+            case "end":
+                kind, _, expire = argument.partition(" ")
+                return self._end(Kind(kind), float(expire) if expire else None)
+            case "exit":
+                return int(argument)
+            case "kill":
+                os.kill(os.getpid(), int(argument))
+            case "flood":
+                for _ in range(20_000):
+                    self._beat()
+            case "garbage":
+                self._connection.send_bytes(b"\x80\x04no message")
+                self._idle()
+            case "huge":
+                os.write(self._connection.fileno(), struct.pack("!i", 1 << 30))
+                self._idle()
+            case _:
+                raise ValueError(f"no such step: {word}")
+        return None
+
+    def _say(self, message: messages.FromChild) -> None:
+        self._connection.send_bytes(messages.encode(message))
+
+    def _beat(self) -> None:
+        self._say(messages.Heartbeat(True, time.time(), 16_000_000))
+
+    def _idle(self, *, deaf: bool = False) -> None:
+        while True:
+            self._beat()
+            self._listen(BEAT_SECONDS, deaf=deaf)
+
+    def _await(self, word: str) -> None:
+        sign = self._folder / f"{self._spec.name}.{word}"
+        beat_at = time.monotonic()
+        while not sign.exists():
+            if time.monotonic() >= beat_at:
+                self._beat()
+                beat_at = time.monotonic() + BEAT_SECONDS
+            self._listen(_POLL)
+        self._number = sign.read_text() or self._number
+        sign.unlink()
+
+    def _listen(self, seconds: float, *, deaf: bool = False) -> None:
+        """Wait, but hear what the parent says, and notice when it is gone."""
+        if self._connection.poll(seconds):
+            message = messages.decode(self._connection.recv_bytes())
+            if isinstance(message, messages.Send):
+                self._send(message)
+            elif not deaf:
+                assert isinstance(message, messages.Stop)
+                raise _Stopped
+
+    def _send(self, message: messages.Send) -> None:
+        with (self._folder / f"{self._spec.name}.texts").open("a") as file:
+            file.write(json.dumps({"to": message.to, "text": message.text}) + "\n")
+        if self._texts != "kept":
+            error = None if self._texts == "sent" else "WhatsApp would not have it"
+            self._say(messages.Sent(message.id, error))
+
+    def _end(self, kind: Kind, expire: float | None = None) -> int:
+        self._say(messages.Ended(kind, f"a stand-in's end: {kind}", None, expire))
+        return EXIT_CODES[kind]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that nobody reads half of it."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,135 @@
+"""The library's lines: what they tell, and what of them is shown."""
+
+import base64
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.worker import events
+from orchestrator.worker.lines import HIDDEN, Scrubber, is_noise, log_event, login_line
+
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""The machine may be busy with other tests."""
+KEY = base64.b64encode(bytes(range(100, 132))).decode()
+REF = "2@" + base64.b64encode(bytes(range(60))).decode()
+QR = f"https://wa.me/settings/linked_devices#{REF},{KEY},{KEY},{KEY},6"
+
+
+@pytest.mark.parametrize("word", ["timeout", "success", "error", "passkey-request", "err-unexpected-state"])
+def test_the_only_report_on_linking(word: str) -> None:
+    assert login_line(f"Login event: {word}") == events.LoginLine(word)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "x Login event: timeout", "Login event:", "Login event: a b", "139671934066992"]
+)
+def test_lines_that_report_nothing(line: str) -> None:
+    assert login_line(line) is None
+
+
+@pytest.mark.parametrize(
+    ("logger", "message", "event"),
+    [
+        ("Client", 'Unknown connect failure: <failure reason="418"/>', events.RefusalLogged(418)),
+        (
+            "Client",
+            'Temporary ban connect failure: <failure code="999" expire="3600" reason="402"/>',
+            events.RefusalLogged(402, 999, 3600.0),
+        ),
+        (
+            "Client",
+            "Got 403: primary device was logged out connect failure, sending LoggedOut event",
+            events.RefusalLogged(403),
+        ),
+        (
+            "Client",
+            "Got 503/ connect failure, assuming automatic reconnect will handle it",
+            events.RefusalLogged(503),
+        ),
+        (
+            "Client",
+            "Client outdated (405) connect failure (client version: 2.3000.1)",
+            events.RefusalLogged(405),
+        ),
+        ("Client", 'Unknown stream error: <stream:error code="516"/>', events.StreamError("516")),
+        (
+            "Client",
+            "Failed to pair device: invalid device identity HMAC in pair success message",
+            events.LinkingFailed("invalid device identity HMAC in pair success message"),
+        ),
+        (
+            "Client",
+            "Error reconnecting after autoreconnect sleep: Bad Gateway",
+            events.RedialFailed("Bad Gateway"),
+        ),
+        ("Client", "Failed to reconnect after 515 code: no", events.RedialFailed("no", for_good=True)),
+        (
+            "Client.Socket",
+            "Error reading from websocket: failed to get reader: received close frame: status = StatusNormal",
+            events.SocketLost(
+                orderly=True, error="failed to get reader: received close frame: status = StatusNormal"
+            ),
+        ),
+        (
+            "Client.Socket",
+            "Error reading from websocket: read: connection reset by peer",
+            events.SocketLost(orderly=False, error="read: connection reset by peer"),
+        ),
+    ],
+)
+def test_the_log_tells_what_no_event_does(logger: str, message: str, event: events.Event) -> None:
+    assert log_event(f"whatsmeow.{logger}", message) == event
+
+
+@pytest.mark.parametrize("logger", ["whatsmeow.Client.Recv", "Whatsmeow.Database", "root"])
+def test_only_the_clients_own_words_count(logger: str) -> None:
+    assert log_event(logger, 'Unknown connect failure: <failure reason="418"/>') is None
+
+
+@settings(CALM)
+@given(st.text())
+def test_any_text_can_be_looked_at(text: str) -> None:
+    login_line(text)
+    log_event("whatsmeow.Client", text)
+    log_event("whatsmeow.Client.Socket", text)
+    is_noise(text)
+    Scrubber([text[:3]]).clean(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "  \t ",
+        "139671934066992",
+        "Press Ctrl+C to exit",
+        "Login event: success\r",
+        "Pair Code:  ABCD-EFGH",
+        "\x1b[7m█▀▀▀▀▀█ ▄▀ █▀▀▀▀▀█\x1b[0m",
+    ],
+)
+def test_what_need_not_be_shown(line: str) -> None:
+    assert is_noise(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["panic: no", "SendMessage: Error sending message: no", "goroutine 1 [running]:"]
+)
+def test_what_has_to_be_shown(line: str) -> None:
+    assert not is_noise(line)
+
+
+@pytest.mark.parametrize("secret", [QR, REF, KEY, "ABCD-EFGH", "4915100001@s.whatsapp.net"])
+@pytest.mark.parametrize("around", ["{}", "Emitting QR code {}", "x {} y\nand {}", "({})"])
+def test_what_looks_like_a_secret_is_not_shown(secret: str, around: str) -> None:
+    shown = Scrubber().clean(around.format(secret, secret))
+    for part in (REF, KEY, "ABCD-EFGH", "4915100001"):
+        assert part not in shown
+
+
+def test_known_secrets_are_hidden_wherever_they_turn_up() -> None:
+    scrubber = Scrubber(["hunter2", "", "user:hunter2"])
+    assert scrubber.clean("to user:hunter2 at hunter2's") == f"to {HIDDEN} at {HIDDEN}'s"
+    scrubber.add("a word")
+    assert scrubber.clean("it is a word") == f"it is {HIDDEN}"
