@@ -7,6 +7,7 @@ cryptography or neonize.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -14,7 +15,8 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import sandbox
+from orchestrator.cli import accounts, demo, look, pairing, sandbox, send, service
+from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
 
 app = typer.Typer(
@@ -23,6 +25,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+for group in (service, accounts, look, pairing, send, demo):
+    app.add_typer(group.app)
 app.add_typer(sandbox.app, name="sandbox")
 
 
@@ -34,12 +38,30 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def orchestrator(
+    context: typer.Context,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The configuration; by default $ORCHESTRATOR_CONFIG, ./accounts.yaml, "
+            "~/.config/orchestrator/accounts.yaml or /etc/orchestrator/accounts.yaml.",
+        ),
+    ] = None,
+    state_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="The state folder; by default what the configuration says, $STATE_DIRECTORY "
+            "or ~/.local/state/orchestrator.",
+        ),
+    ] = None,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
     """Keep many WhatsApp accounts connected on one machine."""
+    context.obj = Places(config, state_dir)
 
 
 def main() -> None:
@@ -56,6 +78,9 @@ def main() -> None:
 
 
 def _run() -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ? for an arrow, not a bug
     try:
         app(prog_name="orchestrator")
     except OrchestratorError as error:

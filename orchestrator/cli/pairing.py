@@ -1,0 +1,105 @@
+"""The commands that link an account to its phone: ``repair`` and ``qr``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli import complete, places
+from orchestrator.cli.codes import CodeScreen
+from orchestrator.cli.words import examples
+from orchestrator.errors import OrchestratorError
+from orchestrator.states import State
+
+if TYPE_CHECKING:
+    from orchestrator.messages import Pairing
+
+app = typer.Typer(rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)]
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator repair support",
+        "orchestrator repair support --code",
+        "orchestrator repair support --no-wait && orchestrator qr support",
+    )
+)
+def repair(
+    context: typer.Context,
+    name: Name,
+    code: Annotated[
+        bool,
+        typer.Option(
+            "--code", help="Pair by eight characters to type in on the phone, instead of a QR code."
+        ),
+    ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return at once; `orchestrator qr NAME` shows the code.")
+    ] = False,
+) -> None:
+    """Pair an account again.
+
+    It is stopped, its session is put into quarantine, and it shows a new code. On a terminal you see the code
+    here until the account is connected; Ctrl-C leaves the service waiting for the phone. Otherwise this
+    returns at once, and the code appears in the folder of codes. Without a running service, this command runs
+    the account by itself until it is connected.
+    """
+    where = places.of(context)
+    pairing: Pairing = "code" if code else "qr"
+    client = where.running_service()
+    if client is None:
+        _repair_alone(where, name, pairing, no_wait=no_wait)
+        return
+    if no_wait or not sys.stdout.isatty():
+        client.call("repair", name=name, pairing=pairing)
+        print(f"{name} is being paired again; `orchestrator qr {name}` shows the code")
+        return
+    with CodeScreen() as screen, client.stream("repair", name=name, pairing=pairing, wait=True) as events:
+        for event in events:
+            screen.show(event)
+    _report(events.result["account"])
+
+
+def _repair_alone(where: places.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
+    settings = where.settings()
+    if no_wait:
+        from orchestrator.without_service import forget_session
+
+        forget_session(settings, name)
+        print(f"{name} has no session any more; it is paired when the service runs")
+        return
+    from orchestrator import service
+
+    print("the service is not running: this command runs the account itself", file=sys.stderr)
+    with CodeScreen() as screen:
+        account = service.repair(settings, name, pairing, screen.show)
+    if account is None:
+        raise KeyboardInterrupt
+    _report(account)
+    print("it connects again when the service runs: `orchestrator run`")
+
+
+@app.command(epilog=examples("orchestrator qr support"))
+def qr(context: typer.Context, name: Name) -> None:
+    """Show the code that an account waits with.
+
+    The codes that follow replace it, until the account is connected.
+    """
+    client = places.of(context).service()
+    with CodeScreen() as screen, client.stream("qr", name=name) as events:
+        for event in events:
+            screen.show(event)
+    _report(events.result["account"])
+
+
+def _report(account: dict[str, Any]) -> None:
+    name = account["name"]
+    if account["state"] == State.CONNECTED:
+        print(f"{name} is connected" + (f" as {account['phone']}" if account["phone"] else ""))
+        return
+    reason = f": {account['reason']}" if account["reason"] else ""
+    raise OrchestratorError(f"{name} is {account['state']}{reason}")

@@ -1,0 +1,54 @@
+"""The command ``send``: writes a text from an account."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Annotated
+
+import typer
+
+from orchestrator import texts
+from orchestrator.cli import complete, places
+from orchestrator.cli.words import examples
+from orchestrator.errors import OrchestratorError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator send support --to +4915100002 'Hello, is this line up?'",
+        "orchestrator send support --to +4915100002 - < message.txt",
+    )
+)
+def send(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
+    ],
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="What to write; - reads it from stdin.", show_default=False)
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="+NUMBER", help="Whom to write to.", show_default=False)],
+) -> None:
+    """Send a text from a connected account, such as to see that its line works.
+
+    Returns when WhatsApp has taken it, which can take over a minute if WhatsApp is slow. Other users of this
+    machine can see a running command's arguments; a text that is not for them should come from stdin.
+    """
+    number = re.sub(r"[\s().-]", "", to)
+    if text == "-":
+        text = _stdin()
+    texts.check(number, text)
+    places.of(context).service().call("send", name=name, to=number, text=text)
+    print(f"{name}: sent")
+
+
+def _stdin() -> str:
+    # One byte more than can ever be right: whatever is too long need not be read to its end.
+    data = sys.stdin.buffer.read(4 * texts.MAX_TEXT + 1)
+    try:
+        return data.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        raise OrchestratorError("what comes from stdin is no text in UTF-8, or far too long") from None

@@ -1,0 +1,91 @@
+"""The commands about the service itself: ``run``, ``reload`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from orchestrator.cli import places
+from orchestrator.cli.words import examples, printable
+from orchestrator.errors import ExitCode
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator run",
+        "orchestrator --config /etc/orchestrator/accounts.yaml run --log-format json",
+        "orchestrator run --log-level DEBUG",
+    )
+)
+def run(
+    context: typer.Context,
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"],
+        typer.Option(case_sensitive=False, help="What is logged, to stderr."),
+    ] = "INFO",
+    log_format: Annotated[
+        Literal["text", "json", "journal"],
+        typer.Option(help="Lines of text, JSON objects, or lines for the journal."),
+    ] = "text",
+) -> None:
+    """Run the service in the foreground.
+
+    Ctrl-C or SIGTERM stops it in good order; a second one cuts that short. SIGHUP does what
+    `orchestrator reload` does.
+    """
+    settings = places.of(context).settings()
+    from orchestrator import service
+
+    raise typer.Exit(service.run(settings, log_level=log_level, log_format=log_format))
+
+
+@app.command(epilog=examples("orchestrator reload"))
+def reload(context: typer.Context) -> None:
+    """Have the service read its configuration again.
+
+    Only accounts that have changed are touched. If it is not valid, all its errors are shown, and the service
+    goes on with what it has.
+    """
+    changes = places.of(context).service().call("reload")
+    for what in ("added", "changed", "removed"):
+        if changes[what]:
+            print(f"{what}: {', '.join(changes[what])}")
+    if changes["restart"]:
+        print(f"takes effect when the service is restarted: {', '.join(changes['restart'])}")
+    if not any(changes.values()):
+        print("nothing has changed")
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator doctor", "orchestrator doctor --json | jq '.[] | select(.status != \"OK\")'"
+    )
+)
+def doctor(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Check this machine, and its way to WhatsApp.
+
+    Exits with 1 if anything fails.
+    """
+    from orchestrator import doctor as checks
+
+    where = places.of(context)
+    found = []
+    for finding in checks.examine(where.settings, where.state, where.service):
+        found.append(finding)
+        if not as_json:
+            print(printable(f"{finding.status:<5} {finding.check:<14} {finding.text}"), flush=True)
+            if finding.advice:
+                print(printable(f"{'':<20} → {finding.advice}"), flush=True)
+    if as_json:
+        print(json.dumps([finding.as_json() for finding in found], indent=2))
+    if any(finding.status == checks.FAIL for finding in found):
+        raise typer.Exit(ExitCode.FAILED)

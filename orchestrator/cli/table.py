@@ -1,0 +1,83 @@
+"""The list of accounts for people."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.cli.words import ago, ahead, printable
+from orchestrator.states import State
+
+UNBOUNDED = 4096
+"""Columns for what is no terminal: a line an account, uncut, for grep and for mails."""
+
+COLOURS = {
+    State.CONNECTED: "green",
+    State.FAILED: "bold red",
+    State.BANNED: "bold red",
+    State.REPLACED: "red",
+    State.OUTDATED: "red",
+    State.BACKOFF: "yellow",
+    State.RECONNECTING: "yellow",
+    State.PAIRING: "bold cyan",
+    State.CONNECTING: "cyan",
+    State.STARTING: "cyan",
+    State.STOPPED: "dim",
+    State.DISABLED: "dim",
+}
+"""How states are shown where there are colours."""
+
+
+def console() -> Console:
+    """Return where to print: as wide as the terminal, or uncut where there is none; NO_COLOR is heeded."""
+    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUNDED
+    return Console(markup=False, emoji=False, highlight=False, width=wide)
+
+
+def show(accounts: Iterable[Mapping[str, Any]]) -> None:
+    """Print a table of accounts; one that is no terminal gets no blanks at the ends of lines."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(make(accounts))
+        return
+    with screen.capture() as captured:
+        screen.print(make(accounts))
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def make(accounts: Iterable[Mapping[str, Any]], *, now: float | None = None) -> Table:
+    """Make a table of accounts.
+
+    Args:
+        accounts: The accounts as `status.describe` shows them.
+        now: Unix time, if it is not the present.
+    """
+    at = time.time() if now is None else now
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    # What is cut off for want of room are reasons, and then long names: `explain` has them in full. Room is
+    # taken only from columns that may wrap; that their cells are cut instead is said of each cell.
+    table.add_column("NAME", min_width=8)
+    for title in ("STATE", "SINCE", "PHONE", "NEXT"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("REASON")
+    for one in accounts:
+        table.add_row(
+            _cut(one["name"]),
+            Text(one["state"], style=COLOURS.get(one["state"], "")),
+            ago(one["since"], at),
+            printable(one["phone"] or "-"),
+            ahead(one["next_retry_at"], at),
+            _cut(one["reason"] or "-"),
+        )
+    return table
+
+
+def _cut(text: str) -> Text:
+    return Text(printable(text), no_wrap=True, overflow="ellipsis")

@@ -1,0 +1,51 @@
+"""How commands word times and texts for people."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+_STEPS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+
+
+def ago(iso: str | None, now: float) -> str:
+    """Say how long ago a time was, such as ``2h10m``."""
+    return "-" if iso is None else span(now - unix(iso))
+
+
+def ahead(iso: str | None, now: float) -> str:
+    """Say how far ahead a time is, such as ``in 2h10m``; one that has come is ``now``."""
+    if iso is None:
+        return "-"
+    left = unix(iso) - now
+    return f"in {span(left)}" if left > 0 else "now"
+
+
+def span(seconds: float) -> str:
+    """Say a length of time in its two largest units, such as ``2h10m``."""
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for size, unit in _STEPS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+    return "".join(parts[:2]) or "0s"
+
+
+def unix(iso: str) -> float:
+    """Return the Unix seconds of a time in ISO form."""
+    return datetime.fromisoformat(iso).timestamp()
+
+
+def printable(text: str) -> str:
+    """Return a text without what a terminal could take for commands."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def local(iso: str) -> str:
+    """Write a time in ISO form as the clock on the wall shows it."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def examples(*lines: str) -> str:
+    """Return examples as a help text's last part; the backspace keeps the lines as they are."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,0 +1,190 @@
+"""How a command asks the running service: synchronous, standard library only, fast to import."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
+from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
+
+CONNECT_SECONDS = 5
+"""How long the service may take to accept a connection; it does nothing that takes a tenth of it."""
+ANSWER_SECONDS = 45.0
+"""How long an answer may take. Stopping takes 10 s, and 5 more to reap what had to be killed."""
+SEND_SECONDS = 95.0
+"""The same for `send`: WhatsApp may take its time, and the service waits 85 s for it."""
+_CHUNK = 64 * 1024
+
+_ERRORS: dict[int, type[OrchestratorError]] = {
+    ExitCode.NOT_RUNNING: NotRunning,
+    ExitCode.NO_SUCH_ACCOUNT: NoSuchAccount,
+}
+
+
+def to_error(message: str, exit_code: int) -> OrchestratorError:
+    """Return the error that stands for an exit code."""
+    return _ERRORS.get(exit_code, OrchestratorError)(message)
+
+
+class Client:
+    """Asks the service that listens on a socket. Every command makes a connection of its own.
+
+    Args:
+        path: The control socket.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def call(self, command: str, **arguments: object) -> Json:
+        """Give a command and return its result.
+
+        Args:
+            command: Its name.
+            arguments: What it takes.
+
+        Raises:
+            NotRunning: Nobody listens, or the service is about to stop.
+            NoSuchAccount: The command is about an account that there is not.
+            OrchestratorError: The service refuses the command or does not answer in time.
+        """
+        patience = SEND_SECONDS if command == "send" else ANSWER_SECONDS
+        with Stream(self.path, {"command": command, **arguments}, patience) as stream:
+            for _ in stream:
+                pass
+            return stream.result
+
+    def stream(self, command: str, **arguments: object) -> Stream:
+        """Give a command that goes on, and return its events; `call` says which errors it raises.
+
+        There may be hours between two events, so nothing is awaited for a limited time but the connection.
+        """
+        return Stream(self.path, {"command": command, **arguments}, None)
+
+
+class Stream:
+    """The events of a command; as a context manager it takes the connection down at the end.
+
+    Attributes:
+        result: The command's result, once the events are over.
+    """
+
+    def __init__(self, path: Path, request: Json, timeout: float | None) -> None:
+        self.result: Json = {}
+        self._buffer = bytearray()
+        line = encode(request)
+        if len(line) > MAX_REQUEST:
+            raise OrchestratorError("too many names for one command; use --all, or name them in turns")
+        self._socket = _connect(path)
+        self._socket.settimeout(timeout)
+        try:
+            self._socket.sendall(line)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it has refused the connection, and its answer says why
+        except OSError as error:
+            self._socket.close()
+            raise OrchestratorError(f"the service takes no command: {error.strerror or error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Json]:
+        try:
+            while "event" in (answer := self._answer()):
+                yield answer["event"]
+        finally:
+            self.close()  # one connection has one answer
+        if "result" not in answer:
+            raise to_error(str(answer.get("error", "no reason given")), _code(answer))
+        self.result = answer["result"]
+
+    def close(self) -> None:
+        """End the connection; a command that goes on ends with it."""
+        self._socket.close()
+
+    def _answer(self) -> Json:
+        end = self._buffer.find(b"\n")
+        while end < 0:
+            try:
+                data = self._socket.recv(_CHUNK)
+            except TimeoutError:
+                raise OrchestratorError(
+                    "the service does not answer: it is busy or hangs; `orchestrator doctor` may tell more"
+                ) from None
+            except OSError:
+                data = b""
+            if not data:
+                raise NotRunning("the service has ended before it answered; its log says why")
+            searched = len(self._buffer)
+            self._buffer += data
+            end = self._buffer.find(b"\n", searched)
+            if end < 0 and len(self._buffer) > MAX_LINE:
+                raise OrchestratorError("what listens on the control socket does not speak our language")
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            return decode(line)
+        except ProtocolError:
+            raise OrchestratorError(
+                "what listens on the control socket does not speak our language"
+            ) from None
+
+
+def _code(answer: Json) -> int:
+    code = answer.get("exit_code")
+    return code if isinstance(code, int) else ExitCode.FAILED
+
+
+def _connect(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Not settimeout(): where others wait in line, a socket that does not block is refused at once.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", CONNECT_SECONDS, 0))
+        connection.connect(os.fspath(path))
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        connection.close()
+        raise NotRunning(
+            f"the service is not running: nobody listens on {path}; start it with `orchestrator run`,"
+            " or name its state folder with --state-dir"
+        ) from None
+    except PermissionError:
+        connection.close()
+        raise OrchestratorError(f"{path}: you may not talk to the service{_owner_hint(path)}") from None
+    except BlockingIOError:
+        connection.close()
+        raise OrchestratorError(
+            f"{path}: the service accepts no connections: it hangs, or too many commands wait for it"
+        ) from None
+    except OSError as error:
+        connection.close()
+        raise OrchestratorError(f"{path}: the service cannot be reached: {error.strerror or error}") from None
+    return connection
+
+
+def _owner_hint(path: Path) -> str:
+    """Say as whom to try again, if that can be seen from the folders above the socket."""
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+        except OSError:
+            continue
+        if owner == os.geteuid():
+            continue
+        try:
+            user = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            user = str(owner)
+        return f"; run this as its user: `sudo -u {user} orchestrator …`"
+    return ""

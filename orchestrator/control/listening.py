@@ -1,0 +1,101 @@
+"""Opens the control socket: closed to others from its first moment, and never in the place of a live one."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import socket
+import stat
+from pathlib import Path
+
+from orchestrator.errors import AlreadyRunning, StateError
+
+BACKLOG = 64
+"""Connections that may wait to be accepted; more of them wait in connect()."""
+
+
+class ControlSocket:
+    """A listening UNIX socket and its place in the file system.
+
+    Args:
+        path: Where it is; its folder must exist.
+
+    Attributes:
+        path: The same.
+        socket: It.
+
+    Raises:
+        AlreadyRunning: Somebody listens there.
+        StateError: It cannot be made, or something else is in its place.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # Held only while this is done: two services that start at once must not take each other's socket
+            # for a stale one.
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                _check_place(path)
+                self.socket = _listen(path)
+            finally:
+                os.close(folder)
+            self._identity = _identity(path)
+        except OSError as error:
+            raise StateError(
+                f"{path}: the control socket cannot be made: {error.strerror or error}"
+            ) from None
+
+    def close(self) -> None:
+        """Stop listening, and remove the file if it is still ours."""
+        try:
+            if _identity(self.path) == self._identity:
+                self.path.unlink()
+        except OSError:
+            pass  # somebody else has removed it
+        self.socket.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    # No longer than the name it gets in the end, whose length has been checked.
+    temporary = path.with_name(f".{secrets.token_hex(4)}.s")
+    try:
+        # On Linux the file inherits the mode of the unbound socket, so it is never open to others. The umask
+        # would do the same, but for all threads.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(os.fspath(temporary))
+        try:
+            listener.listen(BACKLOG)
+            temporary.rename(path)
+        except BaseException:
+            temporary.unlink()
+            raise
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _check_place(path: Path) -> None:
+    """See that nothing is there but the socket of a service that is gone."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise StateError(f"{path}: something else is in the control socket's place: move it away")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        code = probe.connect_ex(os.fspath(path))
+    if code not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise AlreadyRunning(
+            f"{path}: another service listens there; stop it, or choose another state folder"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino

@@ -1,0 +1,210 @@
+"""The service's end of the control socket: connections, their limits, and what becomes of bad clients.
+
+One connection has one request. Nothing a client does, or fails to do, holds up the service or another client:
+each connection has a task of its own, and everything it may take of time and memory has a limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections.abc import AsyncGenerator
+
+from orchestrator.control.commands import Commands, Events, Result
+from orchestrator.control.listening import ControlSocket
+from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
+from orchestrator.errors import ExitCode, OrchestratorError
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64
+"""Commands at once. Each may hold up to `MAX_LINE` of unsent bytes and twice `MAX_REQUEST` of unread ones."""
+REQUEST_SECONDS = 10.0
+"""How long a client may take to say what it wants; our own says it at once."""
+SEND_SECONDS = 30.0
+"""How long a client may leave an answer unread, such as one whose terminal is stopped by Ctrl-Z."""
+
+_PEER = struct.Struct("3i")  # struct ucred: process, user, group
+
+
+class _Gone(Exception):  # noqa: N818
+    """The client has left, or leaves its answer unread."""
+
+
+class ControlServer:
+    """Answers the commands that come over a socket.
+
+    Args:
+        listener: The socket.
+        commands: What to answer.
+    """
+
+    def __init__(self, listener: ControlSocket, commands: Commands) -> None:
+        self._listener = listener
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        self._full = False
+
+    @property
+    def connections(self) -> int:
+        """How many there are at the moment."""
+        return len(self._connections)
+
+    async def start(self) -> None:
+        """Begin to accept connections."""
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=self._listener.socket, limit=MAX_REQUEST
+        )
+
+    async def close(self) -> None:
+        """End all connections, telling those that wait that the service stops, and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+        self._listener.close()
+        for task in self._connections:
+            task.cancel()
+        # Each ends by itself now; none waits for its client.
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    # A plain function: with a coroutine, asyncio would make the task, and nobody could wait for its end.
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MAX_CONNECTIONS:
+            if not self._full:
+                log.warning("commands are turned away: %d others are connected", MAX_CONNECTIONS)
+            self._full = True
+            writer.write(encode(_error("too many commands at once; try again in a moment")))
+            writer.close()
+            return
+        self._full = False
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A line is sent off whole before the next one is made: no more than one is ever unsent.
+        writer.transport.set_write_buffer_limits(high=0)
+        try:
+            last = await self._last_word(reader, writer)
+            if last is not None:
+                await _send(writer, last)
+        except _Gone:
+            writer.transport.abort()  # what is unsent is of no use to anybody
+        except asyncio.CancelledError:
+            # There is room for a line unless the client does not read, and then it does not matter.
+            writer.write(encode(_error("the service has stopped", ExitCode.NOT_RUNNING)))
+            if writer.transport.get_write_buffer_size():
+                writer.transport.abort()
+            raise
+        finally:
+            writer.close()
+
+    async def _last_word(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Json | None:
+        """Carry out the request; return the line to end with, None if nobody is there to hear it.
+
+        Raises:
+            _Gone: The client does not hear the events.
+        """
+        name: object = None
+        try:
+            request = await _read(reader)
+            if request is None:
+                return None
+            name = request.get("command")
+            command = self._commands.find(name)
+            log.debug("command %s from %s", name, _peer(writer))
+            answer = command(request)
+            if isinstance(answer, AsyncGenerator):
+                return await _with_events(answer, reader, writer)
+            return {"result": await answer}
+        except OrchestratorError as error:
+            return _error(str(error), error.exit_code)
+        except ProtocolError as error:
+            return _error(str(error))
+        except _Gone:
+            raise
+        except Exception as error:
+            log.exception("a bug: the command %.40r failed", name)
+            return _error(f"a bug in the service: {type(error).__name__}; its log has the details")
+
+
+async def _read(reader: asyncio.StreamReader) -> Json | None:
+    """Read the request, None if there is none."""
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            line = await reader.readuntil(b"\n")
+    except TimeoutError:
+        raise ProtocolError(f"no request within {REQUEST_SECONDS:g} s") from None
+    except asyncio.LimitOverrunError:
+        raise ProtocolError(f"a request may have {MAX_REQUEST} bytes") from None
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            # Half a request could be another one than was meant.
+            raise ProtocolError("the request has no end") from None
+        return None
+    except ConnectionError:
+        return None
+    return decode(line)
+
+
+async def _send(writer: asyncio.StreamWriter, line: Json) -> None:
+    """Send a line and wait until it is out.
+
+    Raises:
+        _Gone: The client is no longer there, or does not read.
+    """
+    data = encode(line)
+    if len(data) > MAX_LINE:
+        data = encode(_error("the answer is too long; name fewer accounts"))
+    writer.write(data)
+    try:
+        async with asyncio.timeout(SEND_SECONDS):
+            await writer.drain()
+    except (ConnectionError, TimeoutError):
+        raise _Gone from None
+
+
+async def _with_events(
+    events: Events, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Json | None:
+    """Send events, and return the last word; or None as soon as the client goes, which ends the command."""
+    pump = asyncio.ensure_future(_pump(events, writer))
+    gone = asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait((pump, gone), return_when=asyncio.FIRST_COMPLETED)
+        if pump.done():
+            return pump.result()
+        if gone.exception() is None and gone.result():
+            return _error("one connection has one request")
+        return None
+    finally:
+        pump.cancel()
+        gone.cancel()
+        await asyncio.gather(pump, gone, return_exceptions=True)
+
+
+async def _pump(events: Events, writer: asyncio.StreamWriter) -> Json:
+    async with contextlib.aclosing(events):
+        async for event in events:
+            if isinstance(event, Result):
+                return {"result": event.value}
+            await _send(writer, {"event": event})
+    raise RuntimeError("the command has no last word")
+
+
+def _error(message: str, exit_code: int = ExitCode.FAILED) -> Json:
+    return {"error": message, "exit_code": int(exit_code)}
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    """Say who is on the other end, for the log."""
+    connection: socket.socket = writer.get_extra_info("socket")
+    try:
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    except OSError:
+        return "somebody who has gone"
+    process, user, _ = _PEER.unpack(data)
+    return f"process {process} of user {user}"

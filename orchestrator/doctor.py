@@ -1,0 +1,316 @@
+"""Checks whether this machine has what a service needs. It looks, and changes nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import platform
+import resource
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.control.client import Client
+from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError
+from orchestrator.library import LibraryError, check_library
+from orchestrator.lock import InstanceLock, read_holder
+from orchestrator.paths import StatePaths
+from orchestrator.reach import Proxy, Unreachable, environment_proxy, reach
+from orchestrator.settings import Settings
+
+OK, WARN, FAIL = "OK", "WARN", "FAIL"
+
+SPACE_FAIL, SPACE_WARN = 50_000_000, 500_000_000
+"""Bytes free: a session is about one million, and a database that cannot be written ends its account."""
+INODES_WARN = 1000
+FILES_BASE, FILES_PER_ACCOUNT = 64, 6
+"""Open files of the service: its own, and for each account a pipe, two of its process, and some spare."""
+RELEASED = 1_763_164_800.0
+"""Unix time of 15 November 2025, before neonize 0.5.2 was there: no clock that is right shows less."""
+_TIME_ERROR = 5
+"""What adjtimex(2) returns when nothing sets the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked.
+
+    Attributes:
+        status: OK, WARN or FAIL.
+        check: What was checked.
+        text: What was found.
+        advice: What to do about it, or nothing.
+    """
+
+    status: str
+    check: str
+    text: str
+    advice: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return asdict(self)
+
+
+def examine(
+    load: Callable[[], Settings], find_state: Callable[[], StatePaths], find_service: Callable[[], Client]
+) -> Iterator[Finding]:
+    """Check everything, one after the other.
+
+    Args:
+        load: Reads the configuration.
+        find_state: Tells where the state folder is.
+        find_service: Makes a client for the service.
+    """
+    yield from _versions()
+    yield from _library()
+    settings: Settings | None = None
+    try:
+        settings = load()
+    except ConfigError as error:
+        yield Finding(FAIL, "configuration", str(error), "mend it, or name another with --config")
+    else:
+        yield from _configuration(settings)
+    try:
+        paths = find_state()
+        yield from _folders(paths, settings)
+        yield from _service(paths, find_service)
+        yield from _disk(paths)
+    except OrchestratorError as error:
+        yield Finding(FAIL, "state folder", str(error), "name a folder with --state-dir")
+    except OSError as error:
+        text = f"{error.filename or 'something'} cannot be looked at: {error.strerror}"
+        yield Finding(FAIL, "state folder", text, "run this as the service's user, with `sudo -u`")
+    yield from _clock()
+    yield from _open_files(settings)
+    yield from _network(settings)
+
+
+def _versions() -> Iterator[Finding]:
+    versions = [f"orchestrator {__version__}", f"Python {platform.python_version()}"]
+    for package in ("multiprocess", "neonize", "protobuf"):
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            versions.append(f"no {package}")
+    yield Finding(OK, "versions", ", ".join(versions))
+
+
+def _library() -> Iterator[Finding]:
+    try:
+        library = check_library()
+    except LibraryError as error:
+        yield Finding(FAIL, "libmagic" if error.lacks_libmagic else "neonize", str(error))
+        return
+    yield Finding(OK, "libmagic", "is there")
+    yield Finding(OK, "neonize", f"{library.version} loads, in {library.seconds:.1f} s")
+
+
+def _configuration(settings: Settings) -> Iterator[Finding]:
+    accounts = settings.accounts.values()
+    enabled = sum(account.enabled for account in accounts)
+    yield Finding(
+        OK, "configuration", f"{settings.config_file}: {len(accounts)} accounts, {enabled} of them enabled"
+    )
+    secret = any(account.proxy and "@" in account.proxy for account in accounts)
+    mode = stat.S_IMODE(settings.config_file.stat().st_mode)
+    if secret and mode & 0o007:
+        yield Finding(
+            WARN,
+            "configuration",
+            f"{settings.config_file} has proxy passwords, and everybody can read it (mode {mode:04o})",
+            f"chmod o= {settings.config_file}",
+        )
+    if settings.qr_group is not None and not settings.qr_group.isdecimal():
+        try:
+            grp.getgrnam(settings.qr_group)
+        except KeyError:
+            yield Finding(
+                FAIL,
+                "configuration",
+                f"there is no group {settings.qr_group}",
+                "mend qr_group, or add the group",
+            )
+
+
+def _folders(paths: StatePaths, settings: Settings | None) -> Iterator[Finding]:
+    if not paths.root.exists():
+        parent = next(folder for folder in paths.root.parents if folder.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            yield Finding(OK, "state folder", f"{paths.root} will be made when the service starts")
+        else:
+            yield Finding(
+                FAIL,
+                "state folder",
+                f"{paths.root} is not there, and may not be made in {parent}",
+                "make it and give it to this user, or choose another with --state-dir",
+            )
+        return
+    wrong = list(_wrong_modes(paths))
+    yield from wrong
+    if not wrong:
+        yield Finding(OK, "state folder", f"{paths.root}: owner and modes are right")
+    qr_dir = paths.qr if settings is None else settings.qr_dir
+    if qr_dir.exists() and not os.access(qr_dir, os.W_OK | os.X_OK):
+        yield Finding(
+            FAIL, "QR folder", f"{qr_dir} cannot be written", "give it to this user, or mend qr_dir"
+        )
+    else:
+        yield Finding(OK, "QR folder", str(qr_dir))
+
+
+def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
+    """Find what is somebody else's, or open to others: sessions are as good as passwords."""
+    folders = (paths.root, paths.sessions, paths.quarantine, paths.timeline)
+    for folder in folders:
+        if not folder.exists():
+            continue
+        status = folder.stat()
+        if status.st_uid != os.geteuid():
+            yield Finding(
+                FAIL,
+                "state folder",
+                f"{folder} belongs to user {status.st_uid}, this is {os.geteuid()}",
+                "run this as the service's user, with `sudo -u`",
+            )
+            return
+        if status.st_mode & 0o077:
+            mode = stat.S_IMODE(status.st_mode)
+            yield Finding(
+                WARN, "state folder", f"{folder} is open to others (mode {mode:04o})", f"chmod 700 {folder}"
+            )
+    opened = [path for path in _files(paths.sessions) if path.stat().st_mode & 0o077]
+    if opened:
+        yield Finding(
+            WARN,
+            "sessions",
+            f"{len(opened)} session files can be read by others, such as {opened[0]}",
+            f"chmod 600 {paths.sessions}/*",
+        )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    if folder.exists():
+        yield from (path for path in folder.iterdir() if path.is_file())
+
+
+def _service(paths: StatePaths, find_service: Callable[[], Client]) -> Iterator[Finding]:
+    try:
+        about = find_service().call("ping")
+    except NotRunning:
+        yield from _lock(paths)
+    except OrchestratorError as error:
+        yield Finding(FAIL, "service", str(error))
+    else:
+        yield Finding(
+            OK,
+            "service",
+            f"runs as process {about['pid']} with {about['accounts']} accounts, since {about['started_at']}",
+        )
+        if about["version"] != __version__:
+            yield Finding(
+                WARN,
+                "service",
+                f"it is version {about['version']}, this command is {__version__}",
+                "restart the service",
+            )
+
+
+def _lock(paths: StatePaths) -> Iterator[Finding]:
+    if not paths.lock.exists():
+        yield Finding(OK, "service", "does not run")
+        return
+    holder = read_holder(paths.lock)
+    try:
+        InstanceLock(paths.lock, what="looks whether this is locked").release()
+    except AlreadyRunning as error:
+        advice = f"if it hangs: kill {holder.pid}" if holder else ""
+        yield Finding(WARN, "service", f"nobody answers on the control socket, but {error}", advice)
+    except OrchestratorError as error:
+        yield Finding(FAIL, "service", str(error))
+    else:
+        yield Finding(OK, "service", "does not run, and the state folder is free")
+
+
+def _disk(paths: StatePaths) -> Iterator[Finding]:
+    folder = next(place for place in (paths.root, *paths.root.parents) if place.exists())
+    free = shutil.disk_usage(folder).free
+    inodes = os.statvfs(folder)
+    text = f"{free / 1e9:.1f} GB free for {paths.root}"
+    advice = "make room: sessions that cannot be written are accounts that fail"
+    if free < SPACE_FAIL:
+        yield Finding(FAIL, "disk space", text, advice)
+    elif free < SPACE_WARN:
+        yield Finding(WARN, "disk space", text, advice)
+    elif inodes.f_files and inodes.f_favail < INODES_WARN:
+        yield Finding(WARN, "disk space", f"{text}, but only {inodes.f_favail} more files", advice)
+    else:
+        yield Finding(OK, "disk space", text)
+
+
+def _clock() -> Iterator[Finding]:
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    if time.time() < RELEASED:
+        yield Finding(
+            FAIL, "clock", f"it is not {shown}", "set the clock: nothing with certificates works without it"
+        )
+        return
+    # Room for struct timex on any system; no modes are set in it, so this only reads.
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
+    except (OSError, AttributeError):
+        state = 0
+    if state == _TIME_ERROR:
+        yield Finding(
+            WARN,
+            "clock",
+            f"{shown}; nothing keeps it right, as far as this system knows",
+            "turn on time synchronisation, such as `timedatectl set-ntp true`",
+        )
+    else:
+        yield Finding(OK, "clock", shown)
+
+
+def _open_files(settings: Settings | None) -> Iterator[Finding]:
+    accounts = len(settings.accounts) if settings else 0
+    needed = FILES_BASE + FILES_PER_ACCOUNT * accounts
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = "no limit" if hard == resource.RLIM_INFINITY else f"{hard} allowed"
+    text = f"{limit}, about {needed} needed for {accounts} accounts"
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        yield Finding(
+            FAIL, "open files", text, "raise the limit: LimitNOFILE= under systemd, else `ulimit -Hn`"
+        )
+    else:
+        yield Finding(OK, "open files", text)
+
+
+def _network(settings: Settings | None) -> Iterator[Finding]:
+    """Try every way to WhatsApp that an account takes, each once."""
+    ways: dict[str | None, list[str]] = {}
+    for account in settings.accounts.values() if settings else ():
+        if account.enabled:
+            ways.setdefault(account.proxy or environment_proxy(), []).append(account.name)
+    if not ways:
+        ways[environment_proxy()] = []
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        yield from pool.map(_way, ways.items())
+
+
+def _way(way: tuple[str | None, list[str]]) -> Finding:
+    url, names = way
+    whose = f" for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
+    try:
+        how = "directly" if url is None else f"through {Proxy.parse(url)}"
+        seconds = reach(url)
+    except Unreachable as error:
+        return Finding(FAIL, "WhatsApp", f"cannot be reached{whose}: {error}")
+    return Finding(OK, "WhatsApp", f"can be reached {how}{whose}, in {seconds:.2f} s")

@@ -1,0 +1,120 @@
+"""Tells whether neonize can be loaded, in a throw-away process: this one must stay without it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import OrchestratorError
+
+LOAD_SECONDS = 60.0
+"""How long loading may take; it takes about one second, and many on a machine that is starting everything."""
+
+_SCRIPT = """\
+import json, sys, time
+
+def end(**values):
+    print(flush=True)
+    print(json.dumps(values))
+    sys.exit()
+
+sys.path.append(sys.argv[1])
+from orchestrator.worker.library import LibraryError, forbid_download
+started = time.monotonic()
+try:
+    import magic
+except ImportError as error:
+    end(failed="libmagic" if error.name is None else "packages", text=str(error))
+try:
+    forbid_download()
+    import neonize
+except ModuleNotFoundError as error:
+    end(failed="packages", text=str(error))
+except LibraryError as error:
+    end(failed="fit", text=str(error))
+except BaseException as error:
+    text = f"{type(error).__name__}: {error}"
+    end(failed="fit" if "goneonize" in text else "load", text=text)
+end(version=neonize.__version__, seconds=time.monotonic() - started)
+"""
+_PACKAGES = Path(__file__).resolve().parents[1]
+
+
+class LibraryError(OrchestratorError):
+    """neonize cannot be used on this machine; the message says what to install.
+
+    Attributes:
+        lacks_libmagic: Whether it is the system's libmagic that is missing.
+    """
+
+    def __init__(self, message: str, *, lacks_libmagic: bool = False) -> None:
+        super().__init__(message)
+        self.lacks_libmagic = lacks_libmagic
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """A neonize that works.
+
+    Attributes:
+        version: Its version, which its Go half has confirmed.
+        seconds: How long it took to load.
+    """
+
+    version: str
+    seconds: float
+
+
+def check_library() -> Library:
+    """Load neonize once, without letting it download anything.
+
+    Children that would each find out by themselves would all fail, or download at the same time.
+
+    Raises:
+        LibraryError: It does not load.
+    """
+    try:
+        # -P: a file of that name in the current folder is not meant.
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _SCRIPT, _PACKAGES],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LOAD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise LibraryError(
+            f"neonize was not loaded within {LOAD_SECONDS:.0f} s: is this machine, or its disk, overloaded?"
+        ) from None
+    except OSError as error:
+        raise LibraryError(f"no process can be started to load neonize: {error.strerror}") from None
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        end = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise LibraryError(
+            f"neonize ends the process that loads it (exit code {done.returncode}): {end or 'without a word'}"
+        ) from None
+    if "version" in found:
+        return Library(found["version"], found["seconds"])
+    failed = found["failed"]
+    raise LibraryError(_what_to_do(failed, found["text"]), lacks_libmagic=failed == "libmagic")
+
+
+def _what_to_do(failed: str, text: str) -> str:
+    reinstall = "`pip install --force-reinstall --no-cache-dir neonize`"
+    match failed:
+        case "libmagic":
+            return (
+                "the system's libmagic is missing, which neonize needs: `apt-get install libmagic1`"
+                " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)"
+            )
+        case "packages":
+            return f"neonize is not installed completely ({text}): {reinstall}"
+        case "fit":
+            return f"neonize's library is missing or of another version ({text}): {reinstall}"
+        case _:
+            return f"neonize cannot be loaded ({text}): {reinstall}, on a system that it has a wheel for"

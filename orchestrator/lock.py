@@ -1,0 +1,127 @@
+"""The lock of a state folder: one service at a time works on it, and the lock says which."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.errors import AlreadyRunning, StateError
+
+PATIENCE = 0.5
+"""Seconds for which taking the lock is tried: somebody may just be looking whether it is held."""
+_MAX_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """What is written in the lock file. It is true only while the lock is held.
+
+    Attributes:
+        pid: Its process.
+        what: What it is doing.
+        socket: Where it listens for commands, if it does.
+    """
+
+    pid: int
+    what: str
+    socket: Path | None = None
+
+
+def read_holder(path: Path) -> Holder | None:
+    """Return what a lock file says, None if it says nothing.
+
+    Raises:
+        PermissionError: It may not be read.
+    """
+    try:
+        with path.open("rb") as file:
+            values = json.loads(file.read(_MAX_SIZE))
+        socket = values["socket"]
+        return Holder(int(values["pid"]), str(values["what"]), None if socket is None else Path(socket))
+    except PermissionError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class InstanceLock:
+    """The lock, held from the making of this object until `release` or the end of the process.
+
+    Args:
+        path: Its file, which is made if need be.
+        what: What this process is doing, for those who find the lock held.
+        socket: Where it listens for commands, if it does: those who look for the service find it by this.
+
+    Raises:
+        AlreadyRunning: Another process holds it; the message says which.
+        StateError: The file cannot be used.
+    """
+
+    def __init__(self, path: Path, *, what: str, socket: Path | None = None) -> None:
+        self._path = path
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StateError(f"{path}: the lock cannot be opened: {error.strerror}") from None
+        try:
+            self._take()
+            values = {"pid": os.getpid(), "what": what, "socket": socket and str(socket)}
+            self._write(json.dumps(values).encode() + b"\n")
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give it up; the file stays, because one that is removed could be locked twice."""
+        with contextlib.suppress(OSError):
+            self._write(b"")
+        os.close(self._descriptor)
+
+    def _take(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise AlreadyRunning(_who_holds(self._path)) from None
+                time.sleep(0.02)
+            except OSError as error:
+                raise StateError(
+                    f"{self._path}: cannot be locked ({error.strerror}): choose a folder on a local disk"
+                ) from None
+            else:
+                return
+
+    def _write(self, data: bytes) -> None:
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, data, 0)
+        except OSError as error:
+            raise StateError(f"{self._path}: cannot be written: {error.strerror}") from None
+
+
+def _who_holds(path: Path) -> str:
+    holder = read_holder(path)
+    if holder is None:
+        return f"{path.parent}: another process uses this state folder; `fuser {path}` shows which"
+    return (
+        f"{path.parent}: process {holder.pid} ({holder.what}) uses this state folder: stop it first,"
+        " or choose another folder with --state-dir"
+    )

@@ -1,0 +1,476 @@
+"""The real supervisor with real processes; what is in them is a stand-in for the one that loads neonize."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.fleet import QUICK, Fleet, asynchronous, is_alive, open_files
+from support.stand_in_child import NUMBER
+
+from orchestrator import account, pacing, policy, status
+from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
+from orchestrator.events import Order
+from orchestrator.settings import AccountSettings
+from orchestrator.states import State
+
+ONLINE = ["connecting", "connected", "idle"]
+
+
+def write_config(fleet: Fleet, *accounts: str, top: str = "") -> None:
+    entries = "".join(f"  {entry}\n" for entry in accounts) or "  {}\n"
+    fleet.config_file.write_text(f"{top}accounts:\n{entries}")
+
+
+# Pairing
+
+
+@asynchronous
+async def test_an_account_without_session_shows_a_code_until_it_is_scanned(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a") as fleet:
+        about = await fleet.until("a", State.PAIRING)
+        png = fleet.paths.qr_code("a")
+        assert about["qr_path"] == str(png)
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert about["qr_expires_at"] is not None
+        fleet.puppets.scan("a", "4915100000099")
+        about = await fleet.until("a", State.CONNECTED)
+        assert not png.exists()
+        assert (about["phone"], about["qr_path"], about["attempt"]) == ("+49…99", None, 0)
+        assert fleet.supervisor.describe("a", reveal=True)["phone"] == "+4915100000099"
+        assert fleet.history("a") == ["starting", "pairing", "connecting", "connected"]
+
+
+@asynchronous
+async def test_a_code_goes_with_its_process(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.puppets.play("a", ["connecting: unpaired", "code", "await: death", "kill: 9"], ["hang"])
+    async with fleet:
+        await fleet.until("a", State.PAIRING)
+        assert fleet.paths.qr_code("a").exists()
+        fleet.puppets.go("a", "death")
+        await fleet.until("a", State.BACKOFF, State.STARTING)
+        assert not fleet.paths.qr_code("a").exists()
+
+
+@asynchronous
+async def test_repair_quarantines_the_session_and_pairs_again(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    session = fleet.has_session("a")
+    content = session.read_bytes()
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        fleet.supervisor.order("a", Order.REPAIR)
+        assert fleet.supervisor.is_stopping("a")
+        await fleet.until("a", State.PAIRING)
+        assert not fleet.supervisor.is_stopping("a")
+        (quarantined,) = fleet.sessions("a", reason="repair")
+        assert (quarantined / session.name).read_bytes() == content
+        runs = len(fleet.puppets.runs("a"))
+        # It is being paired already: another order changes nothing.
+        fleet.supervisor.order("a", Order.REPAIR)
+        assert fleet.state("a") is State.PAIRING
+        fleet.puppets.scan("a")
+        await fleet.until("a", State.CONNECTED)
+        assert len(fleet.puppets.runs("a")) == runs
+        assert len(fleet.sessions("a")) == 1
+
+
+@asynchronous
+async def test_pairing_by_code_needs_a_number(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a", AccountSettings("b", phone=NUMBER, backoff=QUICK)) as fleet:
+        with pytest.raises(OrchestratorError, match="needs `phone:`"):
+            fleet.supervisor.order("a", Order.REPAIR, "code")
+        fleet.supervisor.order("b", Order.REPAIR, "code")
+        await fleet.until_true(lambda: fleet.supervisor.code("b"), "there is a code")
+        assert [run["pairing"] for run in fleet.puppets.runs("b")][-1] == "code"
+        assert not fleet.paths.qr_code("b").exists()
+
+
+# Orders
+
+
+@asynchronous
+async def test_a_stop_outlives_the_service_and_a_start_ends_it(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a", "b") as fleet:
+        fleet.has_session("a")
+        fleet.supervisor.order("a", Order.STOP)
+        about = await fleet.until("a", State.STOPPED)
+        assert about["reason"] == "stopped by an operator"
+    async with Fleet(tmp_path, "a", "b") as fleet:
+        runs = len(fleet.puppets.runs("a"))
+        await fleet.until("b", State.PAIRING)
+        assert fleet.state("a") is State.STOPPED
+        assert len(fleet.puppets.runs("a")) == runs
+        fleet.supervisor.order("a", Order.START)
+        await fleet.until("a", State.CONNECTED)
+
+
+@asynchronous
+async def test_a_restart_gives_a_new_process_and_keeps_the_session(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    session = fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        fleet.supervisor.order("a", Order.RESTART)
+        await fleet.until("a", State.CONNECTED, after=pid)
+        assert not is_alive(pid)
+        assert session.exists()
+        assert not fleet.sessions("a")
+
+
+@asynchronous
+async def test_orders_about_nobody_and_about_disabled_accounts_are_refused(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, AccountSettings("a", enabled=False)) as fleet:
+        assert fleet.state("a") is State.DISABLED
+        with pytest.raises(NoSuchAccount):
+            fleet.supervisor.order("nobody", Order.START)
+        with pytest.raises(OrchestratorError, match="enabled: true"):
+            fleet.supervisor.order("a", Order.START)
+
+
+@asynchronous
+async def test_a_process_that_ignores_being_stopped_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "STOP_DEADLINE", 0.3)
+    fleet = Fleet(tmp_path, "a")
+    fleet.puppets.play("a", ["connecting", "connected", "deaf"])
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        fleet.supervisor.order("a", Order.STOP)
+        about = await fleet.until("a", State.STOPPED)
+        assert not is_alive(pid)
+        assert about["last_exit"]["kind"] == "stopped"
+
+
+# Ends that nobody asked for
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["exit: 1", "exit: 255", "kill: 9", "kill: 6", "garbage", "huge", "end: network", "end: crash"],
+)
+@asynchronous
+async def test_a_process_that_ends_is_followed_by_another(tmp_path: Path, end: str) -> None:
+    fleet = Fleet(tmp_path, "a", "b")
+    session = fleet.has_session("a")
+    content = session.read_bytes()
+    fleet.has_session("b")
+    fleet.puppets.play("a", ["connecting", "connected", end], ONLINE)
+    async with fleet:
+        await fleet.until_true(lambda: "backoff" in fleet.history("a"), "it has ended")
+        about = await fleet.until("a", State.CONNECTED)
+        assert about["last_exit"]["kind"] == ("network" if "network" in end else "crash")
+        assert session.read_bytes() == content
+        assert not fleet.sessions("a")
+        # The other one has noticed nothing.
+        await fleet.until("b", State.CONNECTED)
+        assert "backoff" not in fleet.history("b")
+
+
+@asynchronous
+async def test_a_process_killed_from_outside_is_followed_by_another(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        os.kill(pid, signal.SIGKILL)
+        about = await fleet.until("a", State.CONNECTED, after=pid)
+        assert about["last_exit"] == {"at": about["last_exit"]["at"], "kind": "crash", "code": -9}
+        assert about["restarts"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "constant"),
+    [
+        (["hang"], "STARTING_DEADLINE"),
+        (["connecting", "hang"], "CONNECTING_DEADLINE"),
+        (["connecting: unpaired", "code", "hang"], "PAIRING_DEADLINE"),
+        (["connecting", "connected", "lost", "hang"], "RECONNECTING_DEADLINE"),
+        (["connecting", "connected", "hang"], "HEARTBEAT_DEADLINE"),
+    ],
+)
+@asynchronous
+async def test_a_process_that_hangs_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str], constant: str
+) -> None:
+    monkeypatch.setattr(account, constant, 1.0)
+    fleet = Fleet(tmp_path, "a")
+    fleet.puppets.play("a", steps)
+    async with fleet:
+        await fleet.until_true(lambda: "backoff" in fleet.history("a"), "it is given up")
+        # On a busy machine it may have been given up before it had read what to do, and the next need longer.
+        monkeypatch.setattr(account, constant, 30.0)
+        fleet.puppets.play("a", ONLINE)
+        about = await fleet.until("a", State.CONNECTED)
+        assert (about["last_exit"]["kind"], about["last_exit"]["code"]) == ("crash", -9)
+
+
+@asynchronous
+async def test_too_many_crashes_end_in_failed_until_somebody_starts_it(tmp_path: Path) -> None:
+    settings = AccountSettings("a", backoff=QUICK, max_retries=2)
+    fleet = Fleet(tmp_path, settings)
+    fleet.puppets.play("a", ["exit: 3"])
+    async with fleet:
+        about = await fleet.until("a", State.FAILED)
+        assert "exit code 3" in about["reason"]
+        assert "orchestrator start a" in about["reason"]
+        assert len(fleet.puppets.runs("a")) == 3
+        fleet.has_session("a")
+        fleet.puppets.play("a", ONLINE)
+        fleet.supervisor.order("a", Order.START)
+        await fleet.until("a", State.CONNECTED)
+
+
+@asynchronous
+async def test_a_logout_quarantines_the_session_and_pairs_again(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    session = fleet.has_session("a")
+    content = session.read_bytes()
+    fleet.puppets.play("a", ["connecting", "connected", "end: logged_out"], [])
+    async with fleet:
+        await fleet.until("a", State.PAIRING)
+        (quarantined,) = fleet.sessions("a", reason="logged_out")
+        assert (quarantined / session.name).read_bytes() == content
+        assert not session.exists()
+
+
+@asynchronous
+async def test_a_ban_outlives_the_service(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", "end: temporary_ban 3600"])
+    async with fleet:
+        about = await fleet.until("a", State.BANNED)
+        assert about["next_retry_at"] is not None
+    async with Fleet(tmp_path, "a", "b") as fleet:
+        runs = len(fleet.puppets.runs("a"))
+        await fleet.until("b", State.PAIRING)
+        again = fleet.about("a")
+        assert (again["state"], again["next_retry_at"]) == ("banned", about["next_retry_at"])
+        fleet.supervisor.order("a", Order.START)
+        assert fleet.state("a") is State.BANNED  # WhatsApp has named the time
+        assert len(fleet.puppets.runs("a")) == runs
+
+
+@asynchronous
+async def test_a_lock_parks_the_account_until_it_is_repaired(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", "end: locked"], [])
+    async with fleet:
+        about = await fleet.until("a", State.BANNED)
+        assert about["next_retry_at"] is None
+        assert fleet.sessions("a", reason="locked")
+        fleet.supervisor.order("a", Order.REPAIR)
+        await fleet.until("a", State.PAIRING)
+
+
+@asynchronous
+async def test_a_replaced_account_tries_carefully_and_then_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "REPLACED_WAITS", (0.05, 0.05))
+    fleet = Fleet(tmp_path, "a")
+    session = fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", "connected", "end: replaced"])
+    async with fleet:
+        await fleet.until_true(
+            lambda: fleet.state("a") is State.REPLACED and not fleet.about("a")["next_retry_at"],
+            "it has given up",
+        )
+        assert "orchestrator start a" in fleet.about("a")["reason"]
+        assert session.exists()
+        fleet.puppets.play("a", ONLINE)
+        fleet.supervisor.order("a", Order.START)
+        await fleet.until("a", State.CONNECTED)
+
+
+@asynchronous
+async def test_an_outdated_client_holds_the_fleet_until_a_probe_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pacing, "PROBE_FIRST", 0.2)
+    names = ["a", "b", "c"]
+    fleet = Fleet(tmp_path, *names, start_parallel=1)
+    for name in names:
+        fleet.has_session(name)
+        fleet.puppets.play(name, ["connecting", "end: outdated"])
+    async with fleet:
+        await fleet.until_true(
+            lambda: all(fleet.state(name) is State.OUTDATED for name in names), "all are held"
+        )
+        # One was refused, and the probes are one at a time: nobody else has dialled.
+        assert sum(bool(fleet.puppets.runs(name)) for name in names) < len(names)
+        for name in names:
+            fleet.puppets.play(name, ONLINE)
+        for name in names:
+            await fleet.until(name, State.CONNECTED)
+
+
+@asynchronous
+async def test_a_flood_hurts_nobody_else(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a", "b")
+    fleet.has_session("a")
+    fleet.has_session("b")
+    fleet.puppets.play("a", ["connecting", "connected", "flood", "idle"])
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        pid = fleet.pid("b")
+        fleet.supervisor.order("b", Order.RESTART)
+        await fleet.until("b", State.CONNECTED, after=pid)
+        assert fleet.about("a")["last_exit"] is None
+
+
+# The configuration
+
+
+@asynchronous
+async def test_reload_touches_only_what_has_changed(tmp_path: Path) -> None:
+    names = ("a", "b", "gone")
+    # As a configuration without any more words has them.
+    fleet = Fleet(tmp_path, *(AccountSettings(name) for name in names))
+    for name in names:
+        fleet.has_session(name)
+    async with fleet:
+        for name in names:
+            await fleet.until(name, State.CONNECTED)
+        pid, other = fleet.pid("a"), fleet.pid("b")
+        write_config(fleet, "a: {}", "b: {device_name: Elsewhere}", "new: {}")
+        changes = await fleet.supervisor.reload()
+        assert changes == {"added": ["new"], "changed": ["b"], "removed": ["gone"], "restart": []}
+        await fleet.until("b", State.CONNECTED, after=other)
+        await fleet.until_true(lambda: "gone" not in fleet.supervisor.names(), "it is gone")
+        await fleet.until("new", State.PAIRING)
+        assert fleet.pid("a") == pid
+        assert fleet.puppets.runs("b")[-1]["device_name"] == "Elsewhere"
+        assert fleet.paths.session("gone").exists()
+
+
+@asynchronous
+async def test_a_configuration_that_is_wrong_changes_nothing(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        fleet.config_file.write_text("accounts: {a: {proxy: nonsense}, a: 3}\n")
+        with pytest.raises(ConfigError):
+            await fleet.supervisor.reload()
+        assert fleet.pid("a") == pid
+        assert fleet.supervisor.names() == ["a"]
+
+
+@asynchronous
+async def test_an_account_that_is_dropped_loses_its_session_after_its_process(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a", "b")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        write_config(fleet, "b: {}")
+        await fleet.supervisor.reload(drop=["a"])
+        await fleet.until_true(lambda: "a" not in fleet.supervisor.names(), "it is gone")
+        assert not is_alive(pid)
+        assert fleet.sessions("a", reason="removed")
+
+
+@asynchronous
+async def test_an_account_that_comes_back_waits_until_its_old_process_has_gone(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a", "b")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        write_config(fleet, "b: {}")
+        await fleet.supervisor.reload(drop=["a"])
+        write_config(fleet, "a: {}", "b: {}")
+        assert (await fleet.supervisor.reload())["added"] == ["a"]
+        assert fleet.pid("a") == pid
+        await fleet.until("a", State.PAIRING)
+        assert not is_alive(pid)
+        assert fleet.sessions("a", reason="removed")
+
+
+@asynchronous
+async def test_one_account_alone_leaves_what_is_kept_of_the_others(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a", "b") as fleet:
+        fleet.supervisor.order("b", Order.STOP)
+        await fleet.until("b", State.STOPPED)
+    async with Fleet(tmp_path, "a", "b", start=False) as fleet:
+        fleet.supervisor.start(only="a")
+        assert fleet.supervisor.names() == ["a"]
+        assert fleet.state("a") is State.STOPPED
+        fleet.supervisor.order("a", Order.REPAIR)
+        await fleet.until("a", State.PAIRING)
+    kept = status.load(fleet.paths.status)
+    assert (kept["a"].stopped, kept["b"].stopped) == (False, True)
+
+
+# The service's own life
+
+
+@asynchronous
+async def test_hundreds_may_start_at_once(tmp_path: Path) -> None:
+    accounts = [AccountSettings(f"a{number}", enabled=False) for number in range(600)]
+    async with Fleet(tmp_path, *accounts, start_parallel=10_000) as fleet:
+        enabled = {name: replace(one, enabled=True) for name, one in fleet.settings.accounts.items()}
+        started: list[str] = []
+
+        async def spawn(name: str, *_: object) -> None:
+            started.append(name)
+            raise OSError("there are no processes today")
+
+        fleet.supervisor._spawner.spawn = spawn  # type: ignore[method-assign,assignment]
+        fleet.config_file.write_text(
+            "start: {parallel: 10000, spread: 0s}\naccounts:\n"
+            + "".join(f"  {name}: {{}}\n" for name in enabled)
+        )
+        await fleet.supervisor.reload()
+        await fleet.until_true(lambda: len(started) == len(accounts), "all have tried")
+
+
+@asynchronous
+async def test_stopping_takes_no_longer_than_the_deadline_and_less_in_a_hurry(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a", "b")
+    for name in ("a", "b"):
+        fleet.puppets.play(name, ["connecting", "connected", "deaf"])
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        stopping = asyncio.ensure_future(fleet.supervisor.stop())
+        await asyncio.sleep(0)
+        fleet.supervisor.hurry()
+        await asyncio.wait_for(stopping, 5)
+
+
+@asynchronous
+async def test_files_do_not_pile_up(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        before = open_files()
+        for _ in range(5):
+            fleet.supervisor.order("a", Order.RESTART)
+            await fleet.until("a", State.CONNECTED, after=pid)
+            pid = fleet.pid("a")
+        assert open_files() <= before + 1
+
+
+@asynchronous
+async def test_what_was_kept_and_cannot_be_read_is_not_written_over(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a", start=False)
+    fleet.paths.status.write_text("{nonsense")
+    async with fleet:
+        with pytest.raises(StateError, match="damaged"):
+            fleet.supervisor.start()
+    assert fleet.paths.status.read_text() == "{nonsense"

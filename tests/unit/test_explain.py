@@ -1,0 +1,49 @@
+"""Every state has an outlook, and what it advises exists."""
+
+import re
+from typing import Any
+
+import pytest
+
+from orchestrator.explain import NOT_RUNNING, outlook
+from orchestrator.failure import Kind
+from orchestrator.states import State
+
+AT = "2026-11-22T10:00:00Z"
+
+
+def account(state: State, **other: object) -> dict[str, Any]:
+    empty = {"reason": None, "kind": None, "pid": None, "next_retry_at": None}
+    return {"name": "a", "state": state.value, **empty, "qr_path": None, "qr_expires_at": None, **other}
+
+
+@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("kind", [None, *Kind])
+@pytest.mark.parametrize("at", [None, AT])
+def test_every_state_has_an_outlook_with_commands_that_exist(
+    state: State, kind: Kind | None, at: str | None
+) -> None:
+    found = outlook(account(state, kind=kind, next_retry_at=at))
+    assert found.next
+    if state in (State.BACKOFF, State.BANNED, State.REPLACED):
+        assert found.at == at
+    for command in re.findall(r"`orchestrator (\w+)", " ".join(found.advice)):
+        assert command in {"reload", "doctor", "run", "start", "repair", "qr"}
+
+
+def test_parked_accounts_say_whether_they_are_tried_again() -> None:
+    assert "once" in outlook(account(State.BANNED, next_retry_at=AT)).next
+    assert "operator" in outlook(account(State.BANNED)).next
+    assert "once more" in outlook(account(State.REPLACED, next_retry_at=AT)).next
+    assert "orchestrator start a" in " ".join(outlook(account(State.REPLACED)).advice)
+
+
+def test_a_code_is_scanned_where_it_is_shown() -> None:
+    found = outlook(account(State.PAIRING, qr_path="/qr/a.png", qr_expires_at=AT))
+    assert (found.at, "/qr/a.png" in found.advice[0]) == (AT, True)
+    assert "orchestrator qr a" in outlook(account(State.PAIRING)).advice[0]
+
+
+def test_without_a_service_the_service_is_what_is_missing() -> None:
+    found = outlook(account(State.STOPPED, reason=NOT_RUNNING))
+    assert "orchestrator run" in found.advice[0]
