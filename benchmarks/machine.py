@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.report import table
 
-PACKAGES = ("neonize", "cryptography", "websockets")
+PACKAGES = ("neonize", "multiprocess", "typer", "cryptography", "websockets")
 
 
 def cpu_model() -> str:
@@ -47,6 +47,12 @@ def print_machine() -> None:
         ("Python", platform.python_version()),
         *((name, version(name)) for name in PACKAGES),
     )
+
+
+def print_load() -> None:
+    """Print how busy the machine was in the end; a measurement that others disturb needs to be repeated."""
+    one, five, _ = os.getloadavg()
+    print(f"\nload after: {one:.1f} over the last minute, {five:.1f} over the last five, on {cores()} cores")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,41 @@ def test_idle_measures_memory_and_cpu_with_stand_ins() -> None:
     assert len(cells(output, "per connection")) == 2
 
 
-@pytest.mark.parametrize("name", ["sandbox_pairing", "sandbox_idle"])
+def test_startup_is_compared_with_that_of_python_itself() -> None:
+    output = printed_by("cli_startup", "--repetitions", "2")
+
+    times, imports, _ = re.split(r"^(?=imports$|load after)", output, flags=re.MULTILINE)
+    assert cells(times, "python -c pass")[1] == "1.0"
+    for row in ("orchestrator --help", "orchestrator list, service runs", "orchestrator list, it does not"):
+        assert float(cells(times, row)[1]) > 1
+        assert set(cells(imports, row)[1:]) == {"no"}  # neither neonize nor pydantic nor ...
+
+
+def test_a_codes_way_to_its_picture_is_measured() -> None:
+    output = printed_by("code_to_png", "--accounts", "2", "--rounds", "1")
+
+    for of in ("from the server to the folder", "  to the account's process", "  from there to the folder"):
+        middle, worst = (
+            float(cells(output, f"{of}, {what}")[0].removesuffix(" ms")) for what in ("median", "worst")
+        )
+        assert 0 < middle <= worst
+
+
+def test_accounts_are_paired_restarted_and_left_alone() -> None:
+    output = printed_by("accounts", "--accounts", "2", "--rounds", "1", "--seconds", "1")
+
+    for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
+        assert all(float(cell.removesuffix(" s")) > 0 for cell in cells(output, row))
+        assert len(cells(output, row)) == 4  # paired, and started again at three paces
+    assert "2 accounts, idle for 1 s" in output
+    whole = cells(output, "the account in the middle")
+    part = [cells(output, row) for row in ("Go's heap", "Go's library, the file")]
+    for pss, *_ in (whole, *part):
+        assert float(pss.removesuffix(" MB")) > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["sandbox_pairing", "sandbox_idle", "cli_startup", "code_to_png", "accounts"]
+)
 def test_every_benchmark_tells_its_options(name: str) -> None:
     assert "(default: " in printed_by(name, "--help")

@@ -1,0 +1,327 @@
+"""What accounts cost: the memory and CPU of the real service with real neonize accounts.
+
+Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60]``.
+
+All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
+started again several times, which is the usual case: the accounts connect with their stored sessions. After
+the last start it is left alone for a while, for what idle accounts take; memory is read at the end of that.
+
+CPU until connected is what the account's process has used when the service says that it is connected, or up
+to a quarter of a second later. Starts are paced by the configuration: by default two accounts at a time, and
+up to a second between two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from threading import Event
+
+from benchmarks.machine import cores, print_load, print_machine
+from benchmarks.mappings import count_go_libraries, parts
+from benchmarks.meter import Memory, cpu_of_ended_children, cpu_seconds, filesystem, machine_seconds
+from benchmarks.report import megabytes, percent, table
+from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, Arrival, Service
+from orchestrator.sandbox.client import SandboxClient, SandboxError
+from orchestrator.sandbox.process import SandboxProcess
+
+PHONES_AT_ONCE = 4
+"""How many codes are scanned at a time; a phone waits 30 s for a client that is busy."""
+SETTLE_SECONDS = 10.0
+"""How long after the last account has connected the service is idle; new sessions upload keys till then."""
+SCAN_AGAIN_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the service starts its accounts; see `Service.running`."""
+
+    name: str
+    parallel: int
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What it took to bring all accounts online, in seconds.
+
+    Attributes:
+        wall: From the start of the service to the last account connected.
+        each: CPU of every account's process until it was connected.
+        parent: CPU of the service's own process.
+        check: CPU of the process that looks whether neonize can be loaded.
+        server: CPU of the fork server.
+        others: Share of all cores that programs had which have nothing to do with it.
+    """
+
+    wall: float
+    each: Sequence[float]
+    parent: float
+    check: float
+    server: float
+    others: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What the service takes while nothing happens.
+
+    Attributes:
+        seconds: How long it was looked at.
+        accounts: CPU of all accounts' processes in that time.
+        parent: CPU of the service's own process.
+        server: CPU of the fork server.
+        others: Share of all cores that programs had which have nothing to do with it.
+        memory: Memory of every account's process at the end.
+        parent_memory: Memory of the service's own process.
+        server_memory: Memory of the fork server.
+        other_memory: Memory of the service's other processes.
+        parts: What the memory of the account in the middle consists of.
+        strangers: How many other processes on the machine share Go's library with it.
+    """
+
+    seconds: float
+    accounts: float
+    parent: float
+    server: float
+    others: float
+    memory: Sequence[Memory]
+    parent_memory: Memory
+    server_memory: Memory
+    other_memory: Memory
+    parts: Mapping[str, Memory]
+    strangers: int
+
+
+class Surroundings:
+    """Tells what other programs did between two moments; this one and the sandbox are none of them."""
+
+    def __init__(self, sandbox: SandboxProcess) -> None:
+        self._own = (sandbox.pid, os.getpid())
+        self._own_before = sum(map(cpu_seconds, self._own))
+        self._before = machine_seconds()
+
+    def others(self, measured: float) -> float:
+        """Return their share of all cores since this was made.
+
+        Args:
+            measured: CPU seconds of what is measured.
+        """
+        busy, idle = (now - before for now, before in zip(machine_seconds(), self._before, strict=True))
+        own = sum(map(cpu_seconds, self._own)) - self._own_before
+        return max(0.0, busy - own - measured) / max(busy + idle, 0.01)
+
+
+@contextmanager
+def online(
+    service: Service, sandbox: SandboxProcess, pace: Pace
+) -> Iterator[tuple[Start, Mapping[str, Arrival]]]:
+    """Run the service, from the moment at which all its accounts are connected."""
+    surroundings = Surroundings(sandbox)
+    with service.running(parallel=pace.parallel, spread=pace.spread):
+        arrivals = service.until_connected()
+        each = [one.cpu for one in arrivals.values()]
+        server, _ = service.helpers()
+        own = (cpu_seconds(service.pid), cpu_of_ended_children(service.pid), cpu_seconds(server))
+        others = surroundings.others(sum(own) + sum(cpu_seconds(one.pid) for one in arrivals.values()))
+        yield Start(max(one.seconds for one in arrivals.values()), each, *own, others), arrivals
+
+
+def scan(service: Service, phones: SandboxClient, name: str, phone: str, give_up: Event) -> None:
+    """Hold a phone to an account's picture, and again if that comes too late: until its client is linked."""
+    phones.add_phone(phone)
+    picture = service.paths.qr_code(name)
+    while not give_up.is_set() and not any(
+        one["devices"] for one in phones.phones() if one["phone"] == phone
+    ):
+        with contextlib.suppress(FileNotFoundError, SandboxError):
+            phones.scan(phone, png=picture)
+        give_up.wait(SCAN_AGAIN_SECONDS)
+
+
+def pair(service: Service, sandbox: SandboxProcess, pace: Pace) -> Start:
+    """Pair every account from its picture, each with a phone of its own, and bring all of them online."""
+    give_up = Event()
+    with ThreadPoolExecutor(PHONES_AT_ONCE) as pool:
+        scans = [
+            pool.submit(scan, service, sandbox.client, name, f"+49153{number:08d}", give_up)
+            for number, name in enumerate(service.names)
+        ]
+        try:
+            with online(service, sandbox, pace) as (start, arrivals):
+                time.sleep(SETTLE_SECONDS)
+                service.check_connected(arrivals)
+        finally:
+            give_up.set()
+        for one in scans:
+            one.result()
+    return start
+
+
+def stay_idle(
+    service: Service, sandbox: SandboxProcess, arrivals: Mapping[str, Arrival], seconds: float
+) -> Idle:
+    """Leave the service alone for a while, and read what it took."""
+    pids = [one.pid for one in arrivals.values()]
+    server, rest = service.helpers()
+
+    def cpu() -> tuple[float, float, float]:
+        return sum(map(cpu_seconds, pids)), cpu_seconds(service.pid), cpu_seconds(server)
+
+    time.sleep(SETTLE_SECONDS)
+    surroundings = Surroundings(sandbox)
+    began, before = time.monotonic(), cpu()
+    time.sleep(seconds)
+    after, took = cpu(), time.monotonic() - began
+    accounts, parent, forking = (now - then for now, then in zip(after, before, strict=True))
+    others = surroundings.others(accounts + parent + forking)
+    service.check_connected(arrivals)
+    memory = [Memory.of(pid) for pid in pids]
+    _, middle = sorted(zip((one.pss for one in memory), pids, strict=True))[len(pids) // 2]
+    return Idle(
+        took,
+        accounts,
+        parent,
+        forking,
+        others,
+        memory,
+        Memory.of(service.pid),
+        Memory.of(server),
+        sum((Memory.of(pid) for pid in rest), Memory()),
+        parts(middle, server),
+        count_go_libraries() - len(pids),
+    )
+
+
+def measure(count: int, rounds: int, seconds: float) -> None:
+    """Pair so many accounts, start the service again and again, leave it alone, and print the results."""
+    default = Pace("default pace", DEFAULT_PARALLEL, DEFAULT_SPREAD)
+    two_in_a_row = Pace("without spread", DEFAULT_PARALLEL, 0.0)
+    at_once = Pace("all at once", count, 0.0)
+    names = [f"account-{number:03d}" for number in range(count)]
+    with tempfile.TemporaryDirectory(prefix="accounts-") as folder, SandboxProcess() as sandbox:
+        service = Service(Path(folder), {name: {} for name in names}, sandbox.environment())
+        pairing = pair(service, sandbox, two_in_a_row)
+        starts: dict[str, list[Start]] = {pace.name: [] for pace in (default, two_in_a_row, at_once)}
+        for number in range(rounds):
+            for pace in (at_once, two_in_a_row, default):  # the usual one last: it is left alone then
+                with online(service, sandbox, pace) as (start, arrivals):
+                    starts[pace.name].append(start)
+                    if pace is default and number == rounds - 1:
+                        idle = stay_idle(service, sandbox, arrivals, seconds)
+    show_starts(count, pairing, starts)
+    show_idle(count, idle)
+    show_memory(count, idle)
+
+
+def show_starts(count: int, pairing: Start, starts: Mapping[str, Sequence[Start]]) -> None:
+    """Print how long it took until all accounts were connected, and what it cost."""
+    columns = {"pairing": [pairing], **starts}
+
+    def row(name: str, value: Callable[[Start], float], unit: str = "s") -> tuple[str, ...]:
+        cells = [median(map(value, column)) for column in columns.values()]
+        return name, *(percent(cell) if unit == "%" else f"{cell:.2f} s" for cell in cells)
+
+    walls = [
+        (min(one.wall for one in column), max(one.wall for one in column)) for column in columns.values()
+    ]
+    rounds = len(next(iter(starts.values())))
+    table(
+        f"{count} accounts, until all are connected (pairing: once; the others, with stored sessions: medians"
+        f" of {rounds})",
+        ("", *columns),
+        row("wall", lambda one: one.wall),
+        ("  from .. to", *(f"{least:.1f} .. {most:.1f}" for least, most in walls)),
+        row("CPU an account, median", lambda one: median(one.each)),
+        row("  worst", lambda one: max(one.each)),
+        row("CPU of all accounts", lambda one: sum(one.each)),
+        row("CPU of the service's own process", lambda one: one.parent),
+        row("  the fork server", lambda one: one.server),
+        row("  the check of neonize", lambda one: one.check),
+        row(f"of the {cores()} cores: other programs", lambda one: one.others, "%"),
+    )
+
+
+def show_idle(count: int, idle: Idle) -> None:
+    """Print what CPU idle accounts take."""
+
+    def row(name: str, used: float) -> tuple[str, str, str]:
+        return name, f"{1000 * used:.0f} ms", f"{100 * used / idle.seconds:.3f} %"
+
+    table(
+        f"{count} accounts, idle for {idle.seconds:.0f} s",
+        ("", "CPU", "of one core"),
+        row("an account", idle.accounts / count),
+        row("all accounts", idle.accounts),
+        row("the service's own process", idle.parent),
+        row("the fork server", idle.server),
+        (f"other programs, of the {cores()} cores", "", percent(idle.others)),
+    )
+
+
+def show_memory(count: int, idle: Idle) -> None:
+    """Print what memory idle accounts take, and of what it is."""
+
+    def row(name: str, memory: Memory) -> tuple[str, ...]:
+        return name, *map(megabytes, (memory.pss, memory.private, memory.dirty, memory.shared, memory.rss))
+
+    accounts = sorted(idle.memory, key=lambda one: one.pss)
+    total = sum(accounts, Memory())
+    everything = total + idle.parent_memory + idle.server_memory + idle.other_memory
+    heads = ("", "PSS", "private", "of it dirty", "shared", "RSS")
+    table(
+        f"{count} accounts, memory after that",
+        heads,
+        row("the account in the middle", accounts[len(accounts) // 2]),
+        row("  the smallest", accounts[0]),
+        row("  the largest", accounts[-1]),
+        row("all accounts", total),
+        row("the service's own process", idle.parent_memory),
+        row("the fork server", idle.server_memory),
+        row("its helper", idle.other_memory),
+    )
+    table(
+        "per account",
+        ("accounts alone: PSS", megabytes(total.pss / count)),
+        ("with the service and its helpers: PSS", megabytes(everything.pss / count)),
+        ("other processes that share Go's library now, which makes PSS smaller", str(idle.strangers)),
+    )
+    table(
+        "what the memory of the account in the middle is",
+        heads,
+        *(row(name, memory) for name, memory in idle.parts.items()),
+    )
+
+
+def main() -> None:
+    """Read the arguments and measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument(
+        "--accounts", type=int, nargs="+", default=[10, 50], help="how many, one run each (default: 10 50)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how many starts at each pace (default: 3)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="how long to stay idle (default: 60)")
+    arguments = parser.parse_args()
+    print_machine()
+    table(
+        "accounts",
+        ("kind", "neonize itself, unmodified, started by the service"),
+        ("sessions on", filesystem(Path(tempfile.gettempdir()).resolve())),
+        ("default pace", f"{DEFAULT_PARALLEL} starting at a time, up to {DEFAULT_SPREAD:g} s between two"),
+    )
+    for count in arguments.accounts:
+        measure(count, arguments.rounds, arguments.seconds)
+    print_load()
+
+
+if __name__ == "__main__":
+    main()

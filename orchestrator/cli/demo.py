@@ -1,0 +1,192 @@
+"""The command ``demo``: shows what all this does, on a machine without phones and without internet."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.sandbox import INSTALL
+from orchestrator.cli.words import ago, ahead, examples, printable
+from orchestrator.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from orchestrator.demo import Screen
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(epilog=examples("orchestrator demo", "orchestrator demo --once --keep ./demo"))
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the story has been told, also on a terminal.")
+    ] = False,
+    keep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Use this folder, which must be empty or new, and keep it.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """See the service at work with three accounts, on this machine alone.
+
+    Runs the real service against the sandbox, a WhatsApp server in a box that has phones of its own. Codes
+    appear and are scanned, accounts connect and write to each other, one is logged out and linked again, and
+    one has its process killed. Nothing leaves this machine, and nothing stays on it.
+
+    On a terminal it then goes on until Ctrl-C, so that you can try commands on it; otherwise it ends. Exits
+    with 0 once the story has been told, with 130 if it was interrupted before, and with 1 if something went
+    wrong.
+    """
+    from orchestrator import demo as stage
+    from orchestrator.sandbox.client import SandboxError
+
+    on_terminal = sys.stdout.isatty()
+    screen: Screen = LiveScreen() if on_terminal else LineScreen()
+    with stage.signals() as news:
+        with _folder(keep) as folder:
+            try:
+                told = stage.Demo(folder, screen, _program(), news).run(once=once or not on_terminal)
+            except SandboxError as error:
+                if INSTALL not in str(error):
+                    raise
+                raise OrchestratorError(f"the demonstration needs more packages: {INSTALL}") from None
+        print(f"all has ended; its files are in {folder}" if keep else "all has ended and is removed")
+    if not told:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="orchestrator-demo-") as name:
+            yield Path(name)
+        return
+    folder = keep.absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        empty = not any(folder.iterdir())
+    except OSError as error:
+        raise OrchestratorError(f"{folder}: {error.strerror}") from None
+    if not empty:
+        raise OrchestratorError(f"{folder} is not empty: name a new folder")
+    yield folder
+
+
+def _program() -> str:
+    """Return how a person at this machine calls the command."""
+    return (
+        "orchestrator" if shutil.which("orchestrator") else f"{shlex.quote(sys.executable)} -m orchestrator"
+    )
+
+
+class LineScreen:
+    """Shows the story line by line, and between its lines how the accounts change."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._states: dict[str, tuple[str, int | None]] = {}
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
+        self.page([f"{time.monotonic() - self._start:6.1f} s  {printable(text)}"])
+
+    def now(self, text: str) -> None:
+        """Print nothing: what matters of it is said when it is over."""
+
+    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+        """Print which accounts have changed their state."""
+        for account in accounts:
+            name, state = account["name"], (account["state"], account["pid"])
+            if self._states.get(name) != state and account["state"] != "starting":
+                process = f" (process {account['pid']})" if account["pid"] else ""
+                self.say(f"    {name}: {account['state']}{process}")
+            self._states[name] = state
+
+    def page(self, lines: Sequence[str]) -> None:
+        """Print the lines."""
+        with self._lock:
+            print(*lines, sep="\n", flush=True)
+
+    def live(self) -> contextlib.AbstractContextManager[object]:
+        """Do nothing: there is no terminal to show changes on."""
+        return contextlib.nullcontext()
+
+
+class LiveScreen:
+    """Shows the story line by line, and below it the accounts as they are."""
+
+    def __init__(self) -> None:
+        from orchestrator.cli import table
+
+        self._start = time.monotonic()
+        self._console = table.console()
+        self._accounts: Sequence[Mapping[str, Any]] = ()
+        self._now = ""
+        self._now_since = self._start
+
+    def say(self, text: str) -> None:
+        """Print a sentence above the table."""
+        self.page([f"{time.monotonic() - self._start:6.1f} s  {printable(text)}"])
+
+    def now(self, text: str) -> None:
+        """Show what goes on."""
+        self._now, self._now_since = text, time.monotonic()
+
+    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+        """Show the accounts."""
+        self._accounts = accounts
+
+    def page(self, lines: Sequence[str]) -> None:
+        """Print the lines above the table, each as one, so that it can be copied."""
+        self._console.print("\n".join(lines), soft_wrap=True)
+
+    def live(self) -> contextlib.AbstractContextManager[object]:
+        """Show the table, which is made anew four times a second: it shows how long ago things were."""
+        from rich.live import Live
+
+        return Live(
+            get_renderable=self._picture,
+            console=self._console,
+            refresh_per_second=4,
+            vertical_overflow="crop",
+        )
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        from orchestrator.cli.table import COLOURS
+
+        now = time.time()
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+        for title in ("NAME", "STATE", "SINCE", "PID", "PHONE", "NEXT"):
+            table.add_column(title, no_wrap=True, min_width=len(title))
+        table.add_column("REASON", no_wrap=True, overflow="ellipsis", ratio=1)
+        for one in self._accounts:
+            table.add_row(
+                one["name"],
+                Text(one["state"], style=COLOURS.get(one["state"], "")),
+                ago(one["since"], now),
+                str(one["pid"] or "-"),
+                one["phone"] or "-",
+                ahead(one["next_retry_at"], now),
+                printable(one["reason"] or "-"),
+            )
+        seconds = time.monotonic() - self._now_since
+        return Group("", table, "", Text(f"→ {self._now} ({seconds:.0f} s)", style="bold", no_wrap=True))

@@ -1,0 +1,383 @@
+"""The demonstration: the real service with three accounts, against a WhatsApp server in a box.
+
+Nothing in it is acted. The service is `python -m orchestrator run` as an operator starts it, the processes of
+its accounts have the real neonize, and the sandbox's phones read the pictures in the service's folder of
+codes. The story is told by a thread; the main thread waits for its end, for the service's and for signals,
+and cleans up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Protocol
+
+from orchestrator.background import Accounts, BackgroundService, Cancelled
+from orchestrator.paths import StatePaths
+from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
+from orchestrator.sandbox.process import SandboxProcess
+
+PATIENCE = 120.0
+"""Seconds for whatever is waited for; on an idle machine nothing takes more than five."""
+STOP_SECONDS = 30.0
+"""Seconds for the service to stop before it is killed; it gives its accounts 15."""
+MAX_FOLDER = 60
+"""Bytes of a folder's path that is fit for temporary files, too: multiprocess puts a socket there, 36 further
+down, and the path of one may have 107."""
+
+# Numbers for fiction: the North American Numbering Plan keeps 555-0100 to 555-0199 free.
+NUMBERS = {"support": "+12025550101", "sales": "+12025550102", "alerts": "+12025550103"}
+"""The accounts and their phones."""
+ADA = "+12025550104"
+"""A contact, who has nothing but a phone."""
+
+_CONFIGURATION = """\
+# The configuration of the demonstration. `accounts.example.yaml` shows every key.
+state_dir: {state}
+start: {{parallel: 3, spread: 100ms}}
+defaults:
+  backoff: {{base: 1s}}  # 3s if left out: here nobody should have to wait
+accounts:
+"""
+_ACCOUNT = """\
+  {name}:
+    phone: "{number}"  # no other phone can be linked by mistake
+"""
+
+
+class News(Enum):
+    """What the main thread waits for."""
+
+    SIGNAL = auto()
+    SERVICE_ENDED = auto()
+    STORY_OVER = auto()
+
+
+@contextmanager
+def signals() -> Iterator[SimpleQueue[News]]:
+    """Have the signals that end a program come in as news instead: so they interrupt nothing half done."""
+    news: SimpleQueue[News] = SimpleQueue()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        news.put(News.SIGNAL)
+
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in ends}
+    try:
+        yield news
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Screen(Protocol):
+    """Where the demonstration is shown; its methods may be called from any thread."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence of the story, with the time."""
+
+    def now(self, text: str) -> None:
+        """Show what goes on at the moment."""
+
+    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+        """Show the accounts as they are."""
+
+    def page(self, lines: Sequence[str]) -> None:
+        """Show lines that belong together, as they are."""
+
+    def live(self) -> AbstractContextManager[object]:
+        """Show what changes for as long as the context lasts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of the story that is over, and its seconds."""
+
+    title: str
+    seconds: float
+
+
+class Demo:
+    """One demonstration.
+
+    Args:
+        folder: An empty folder, for everything there is.
+        screen: Where it is shown.
+        program: How the commands are called, for what is suggested.
+        news: Where signals come in; see `signals`.
+
+    Raises:
+        StateError: The folder's path is too long.
+    """
+
+    def __init__(self, folder: Path, screen: Screen, program: str, news: SimpleQueue[News]) -> None:
+        self._folder = folder
+        self._screen = screen
+        self._program = program
+        self._news = news
+        self._steps: list[Step] = []
+        self._config = folder / "accounts.yaml"
+        self._paths = StatePaths.of(folder / "state", environ={})
+        self._sandbox = SandboxProcess(folder / "sandbox")
+        self._service: BackgroundService
+        self._teller: threading.Thread | None = None
+        self._error: Exception | None = None
+
+    # The main thread
+
+    def run(self, *, once: bool) -> bool:
+        """Run it, and leave nothing behind but the folder.
+
+        Args:
+            once: End when the story has been told; else go on until a signal.
+
+        Returns:
+            Whether the story was told to its end.
+
+        Raises:
+            OrchestratorError: A step failed; the message has the end of the service's log.
+            SandboxError: The sandbox did not start.
+        """
+        self._screen.say(f"everything of this demonstration is in {self._folder}")
+        started = time.monotonic()
+        with self._sandbox:
+            self._steps.append(Step("the sandbox starts", time.monotonic() - started))
+            self._screen.say(f"a WhatsApp server in a box listens on 127.0.0.1:{self._sandbox.port}")
+            told = self._news.empty() and self._run_service(once=once)
+        if self._teller is not None:
+            self._teller.join()  # without a sandbox and a service there is nothing to wait for
+        return told
+
+    def _run_service(self, *, once: bool) -> bool:
+        self._configure()
+        self._service = BackgroundService(
+            self._config,
+            self._paths.control_socket,
+            self._environment(),
+            self._folder / "service.log",
+            changed=self._screen.accounts,
+            ended=lambda: self._news.put(News.SERVICE_ENDED),
+        )
+        started = time.monotonic()
+        try:
+            self._service.start()
+            with self._screen.live():
+                return self._play(started, once=once)
+        finally:
+            self._stop_service()
+
+    def _environment(self) -> dict[str, str]:
+        environment = self._sandbox.environment()
+        if len(os.fsencode(self._folder)) <= MAX_FOLDER:
+            # A service that is killed leaves a temporary folder behind: here it goes with the rest.
+            environment["TMPDIR"] = str(self._folder)
+        return environment
+
+    def _configure(self) -> None:
+        accounts = "".join(_ACCOUNT.format(name=name, number=number) for name, number in NUMBERS.items())
+        state = json.dumps(str(self._paths.root))  # YAML reads it the same
+        self._config.write_text(_CONFIGURATION.format(state=state) + accounts)
+
+    def _play(self, started: float, *, once: bool) -> bool:
+        self._teller = threading.Thread(target=self._story, args=(started,), name="story", daemon=True)
+        self._teller.start()
+        try:
+            if not self._is_told():
+                return False
+            self._screen.page(self._summary())
+            if not once:
+                self._screen.page(self._suggestions())
+                self._screen.now("all this is yours now; Ctrl-C ends it")
+                if self._news.get() is News.SERVICE_ENDED:
+                    raise self._service.failure("the service has ended by itself")
+            return True
+        finally:
+            self._service.cancel()
+
+    def _is_told(self) -> bool:
+        """Wait for the end of the story; return False if a signal came before."""
+        match self._news.get():
+            case News.SIGNAL:
+                return False
+            case News.SERVICE_ENDED:
+                raise self._service.failure("the service has ended by itself")
+        if self._error is not None:
+            raise self._error
+        return True
+
+    def _stop_service(self) -> None:
+        self._service.ask_to_stop()
+        with suppress(OSError):  # nobody looks any more
+            self._screen.say("the service stops")
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._service.runs:
+            try:
+                if self._news.get(timeout=max(0.0, deadline - time.monotonic())) is News.SIGNAL:
+                    self._service.ask_to_stop()
+            except Empty:
+                self._service.kill()
+                deadline += STOP_SECONDS
+        self._service.join()
+
+    # The story, in a thread of its own
+
+    @property
+    def _phones(self) -> SandboxClient:
+        return self._sandbox.client
+
+    def _story(self, started: float) -> None:
+        try:
+            self._tell(started)
+        except Cancelled:
+            return
+        except Exception as error:  # noqa: BLE001 - the main thread raises it
+            self._error = error
+        self._news.put(News.STORY_OVER)
+
+    def _tell(self, started: float) -> None:
+        with self._timed("the service starts", since=started):
+            self._service.until_up(PATIENCE)
+        self._screen.say(f"the service runs: orchestrator --config {self._config} run")
+        with self._timed("every account shows a code"):
+            for name in NUMBERS:
+                picture = self._wait_for_code(name)["qr_path"]
+                self._screen.say(f"{name} waits for its phone: {picture}")
+        with self._timed("the phones scan the codes, the accounts connect"):
+            self._phones.add_phone(ADA, "Ada")
+            self._link(*NUMBERS)
+        with self._timed("the accounts and Ada write to each other"):
+            self._converse()
+        with self._timed("a phone logs its account out, and links it again"):
+            self._log_out("sales")
+        with self._timed("a process is killed, and its account comes back"):
+            self._kill("alerts")
+
+    @contextmanager
+    def _timed(self, title: str, since: float | None = None) -> Iterator[None]:
+        self._screen.now(title)
+        start = time.monotonic() if since is None else since
+        yield
+        self._steps.append(Step(title, time.monotonic() - start))
+
+    def _wait_for_code(self, name: str, *, unlike: str | None = None) -> Mapping[str, Any]:
+        """Return an account that shows a code, one that does not expire at that time."""
+
+        def shown(accounts: Accounts) -> Mapping[str, Any] | None:
+            account = accounts.get(name, {})
+            fits = account.get("qr_path") and account["qr_expires_at"] != unlike
+            return account if fits else None
+
+        return self._service.until(shown, f"{name} showed no code", PATIENCE)
+
+    def _wait_for_connection(self, name: str, *, after: int | None = None) -> Mapping[str, Any]:
+        """Return an account that is connected, by another process than that one."""
+
+        def connected(accounts: Accounts) -> Mapping[str, Any] | None:
+            account = accounts[name]
+            return account if account["state"] == "connected" and account["pid"] != after else None
+
+        return self._service.until(connected, f"{name} did not connect", PATIENCE)
+
+    def _link(self, *names: str) -> None:
+        """Have phones scan codes, one after the other, and wait until all are connected."""
+        for name in names:
+            self._scan(name)
+        # At its first log-in an account stores 812 keys one by one: seconds, on a disk that is slow to write.
+        self._screen.now("the accounts log in for the first time")
+        for name in names:
+            phone = self._wait_for_connection(name)["phone"]
+            self._screen.say(f"{name} is connected as {phone}")
+
+    def _scan(self, name: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        account = self._wait_for_code(name)
+        picture = Path(account["qr_path"])
+        while True:
+            self._screen.now(f"the phone {NUMBERS[name]} scans {picture.name}")
+            try:
+                self._phones.scan(NUMBERS[name], png=picture)
+                break
+            except (SandboxError, FileNotFoundError) as error:
+                if time.monotonic() > deadline:
+                    raise self._service.failure(f"{name} was not linked: {error}") from None
+                # On a slow machine the code may have expired meanwhile; another one follows.
+                account = self._wait_for_code(name, unlike=account["qr_expires_at"])
+        self._screen.say(f"the phone {NUMBERS[name]} has scanned {picture.name}")
+
+    def _converse(self) -> None:
+        self._write("support", "sales", NUMBERS["sales"], "Somebody asks for a price.")
+        self._write("sales", "alerts", NUMBERS["alerts"], "Sold! Ring the bell.")
+        self._write("alerts", "Ada", ADA, "Your parcel is on its way.")
+        text = "When does it arrive?"
+        since = self._phones.last_event()
+        message = self._phones.send_text(ADA, NUMBERS["support"], text)
+        self._phones.wait_for("receipt", PATIENCE, since, id=message, by=NUMBERS["support"])
+        self._screen.say(f"Ada → support: “{text}”")
+
+    def _write(self, name: str, receiver: str, number: str, text: str) -> None:
+        """Have an account write, and read the text on the other's phone."""
+        since = self._phones.last_event()
+        self._service.client.call("send", name=name, to=number, text=text)
+        event = self._phones.wait_for("received", PATIENCE, since, phone=number)
+        (message,) = [one for one in self._phones.inbox(number) if one["seq"] == event["inbox"]]
+        self._screen.say(f"{name} → {receiver}: “{message['text']}”")
+
+    def _log_out(self, name: str) -> None:
+        self._wait_for_connection(name)
+        self._phones.unlink(NUMBERS[name])
+        self._screen.say(f"the phone {NUMBERS[name]} has unlinked this computer: {name} is logged out")
+        picture = self._wait_for_code(name)["qr_path"]
+        for place in sorted(self._paths.quarantine.glob(f"{name}-*")):
+            self._screen.say(f"its session is put aside in {place}")
+        self._screen.say(f"{name} shows a fresh code: {picture}")
+        self._link(name)
+
+    def _kill(self, name: str) -> None:
+        pid = self._wait_for_connection(name)["pid"]
+        since = self._phones.last_event()
+        os.kill(pid, signal.SIGKILL)
+        self._screen.say(f"process {pid} of {name} was killed by SIGKILL")
+        account = self._wait_for_connection(name, after=pid)
+        if any(event["event"] == "pairing" for event in self._phones.events(since)):
+            raise self._service.failure(f"{name} needed a code to come back")
+        self._screen.say(f"{name} is back as process {account['pid']}, without a code")
+
+    # What it says at the end
+
+    def _summary(self) -> list[str]:
+        width = max(len(step.title) for step in self._steps)
+        lines = ["", "What happened, and how long it took:"]
+        lines += [f"  {step.title:<{width}}  {step.seconds:5.1f} s" for step in self._steps]
+        return [*lines, f"  {'in all':<{width}}  {sum(step.seconds for step in self._steps):5.1f} s", ""]
+
+    def _suggestions(self) -> list[str]:
+        command = f"{self._program} --config {shlex.quote(str(self._config))}"
+        sandbox = f"{self._program} sandbox"
+        control = f"http://127.0.0.1:{self._sandbox.about['control_port']}"
+        picture = shlex.quote(str(self._paths.qr_code("support")))
+        return [
+            f"The service keeps its files in {self._paths.root}; its log is {self._service.log}.",
+            "",
+            "Try from another terminal:",
+            f"  export {CONTROL_VARIABLE}={control}",
+            f"  {command} list --watch",
+            f"  {command} explain sales",
+            f"  {command} send support --to {ADA} 'Hello Ada'",
+            f"  {sandbox} inbox {ADA}",
+            f"  {command} repair support --no-wait",
+            f"  {sandbox} scan {picture} --phone {NUMBERS['support']}",
+            f"  {sandbox} fault reset --target {NUMBERS['alerts']}",
+            f"  {sandbox} fault refuse --seconds 20",
+            "",
+        ]

@@ -1,0 +1,274 @@
+"""`orchestrator demo`: it tells its story, goes on until Ctrl-C, and leaves nothing, however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from support.service import PATIENCE, ROOT, end, wait_gone
+from support.terminal import CONTROLLED, Terminal
+
+DEMO = (sys.executable, "-m", "orchestrator", "demo")
+LONG_PATIENCE = 3 * PATIENCE
+"""Seconds for the whole story, which takes twenty on an idle machine."""
+END_SECONDS = 20.0
+"""Seconds for its end; it takes about two."""
+MARK = "ORCHESTRATOR_TEST_DEMO"
+
+
+class Stage:
+    """What a demonstration is run in: all its processes and temporary files can be found.
+
+    Attributes:
+        temporary: The folder for temporary files; it has a short name, for the sake of sockets in it.
+        environment: The environment.
+    """
+
+    def __init__(self, temporary: Path) -> None:
+        self.temporary = temporary
+        self._mark = uuid.uuid4().hex
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(temporary),
+            "STATE_DIRECTORY": "/nonexistent",
+            MARK: self._mark,
+        }
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that belong to it, whoever their parent is."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self._mark:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def service(self) -> psutil.Process:
+        """Return the service."""
+        (found,) = [one for one in self.processes() if one.cmdline()[-1:] == ["run"]]
+        return found
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start one whose output is no terminal."""
+        return subprocess.Popen(
+            [*DEMO, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self.environment,
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def terminal(self, *arguments: str) -> Terminal:
+        """Return a terminal in whose foreground one runs."""
+        return Terminal([*CONTROLLED, *DEMO, *arguments], self.environment, ROOT, rows=30, columns=100)
+
+    def is_clean(self) -> None:
+        """See that nothing is left."""
+        left = wait_gone(self.processes(), END_SECONDS)
+        assert not left, f"processes are left: {left}"
+        assert list(self.temporary.iterdir()) == []
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="d") as name:
+        stage = Stage(Path(name))
+        yield stage
+        end(stage.processes())
+
+
+def output(process: subprocess.Popen[str], seconds: float) -> str:
+    try:
+        return process.communicate(timeout=seconds)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"no end within {seconds:g} s:\n{process.communicate()[0]}") from None
+
+
+def read_until(process: subprocess.Popen[str], text: str) -> str:
+    """Read lines until one has that text; pytest's own time limit is the deadline."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    raise AssertionError(f"never said {text!r}:\n{seen}")
+
+
+def in_order(story: str, parts: Sequence[str]) -> None:
+    at = 0
+    for part in parts:
+        at = story.find(part, at)
+        assert at >= 0, f"{part!r} is not, or not there, in\n{story}"
+
+
+@pytest.mark.timeout(LONG_PATIENCE + 60)
+def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage: Stage) -> None:
+    keep = stage.temporary / "kept"
+    process = stage.start("--keep", str(keep))
+    story = output(process, LONG_PATIENCE)
+    assert process.returncode == 0, story
+    in_order(
+        story,
+        [
+            str(keep),
+            "a WhatsApp server in a box listens",
+            "the service runs",
+            f"support waits for its phone: {keep}/state/qr/support.png",
+            "has scanned alerts.png",
+            "alerts is connected as +1…03",
+            "support → sales: “Somebody asks for a price.”",
+            "alerts → Ada",
+            "Ada → support",
+            "sales is logged out",
+            f"its session is put aside in {keep}/state/quarantine/sales-",
+            "sales shows a fresh code",
+            "has scanned sales.png",
+            "sales is connected",
+            "of alerts was killed by SIGKILL",
+            "alerts is back as process",
+            "how long it took",
+            "in all",
+            "its files are in",
+        ],
+    )
+    assert "Try from" not in story
+    assert "\x1b" not in story
+    # What it leaves is what a service leaves, and tells nobody's secrets.
+    assert sorted(path.name for path in keep.iterdir()) == [
+        "accounts.yaml",
+        "sandbox",
+        "service.log",
+        "state",
+    ]
+    log = (keep / "service.log").read_text()
+    assert "the service has stopped" in log
+    assert "Traceback" not in log
+    for secret in ("5550101", "5550104", "asks for a price"):
+        assert secret not in log
+    assert not wait_gone(stage.processes(), END_SECONDS)
+    # It takes no folder that is in use.
+    process = stage.start("--keep", str(keep))
+    assert "is not empty" in output(process, PATIENCE)
+    assert process.returncode == 1
+
+
+@pytest.mark.timeout(LONG_PATIENCE + 60)
+def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
+    with stage.terminal() as terminal:
+        terminal.until(lambda text: "Ctrl-C ends it" in text, "the end of the story", timeout=LONG_PATIENCE)
+        # The table is drawn again and again in the same place.
+        assert terminal.text.count("REASON") > 10
+        for state in ("starting", "pairing", "connecting", "connected", "backoff"):
+            assert state in terminal.text
+        # What it suggests for another terminal works there.
+        suggested = re.search(r"--config (\S+) list --watch", terminal.text)
+        control = re.search(r"export (\w+)=(\S+)", terminal.text)
+        assert suggested
+        assert control
+        command = [*DEMO[:-1], "--config", suggested[1], "list", "--check"]
+        listed = subprocess.run(
+            command, env=stage.environment, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        assert listed.stdout.count("connected") == 3
+        reset = [*DEMO[:-1], "sandbox", "fault", "reset", "--target", "+12025550103"]
+        environment = {**stage.environment, control[1]: control[2]}
+        subprocess.run(reset, env=environment, cwd=ROOT, capture_output=True, check=True)
+        terminal.until(lambda text: "reconnecting" in text, "the fault")
+        began = time.monotonic()
+        terminal.press("\x03")
+        assert terminal.exit_code() == 0
+        assert time.monotonic() - began < END_SECONDS
+        assert "all has ended and is removed" in terminal.text
+        assert terminal.text.rstrip().endswith("removed")
+        assert "\x1b[?25h" in terminal.text  # the cursor is back
+    stage.is_clean()
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "everything of this demonstration",
+        "listens on",
+        "support waits for its phone",
+        "alerts is connected",
+        "sales is logged out",
+        "killed by SIGKILL",
+    ],
+)
+@pytest.mark.timeout(LONG_PATIENCE)
+def test_ctrl_c_ends_it_cleanly_at_any_moment(stage: Stage, moment: str) -> None:
+    with stage.terminal() as terminal:
+        terminal.until(lambda text: moment in text, moment, timeout=LONG_PATIENCE)
+        began = time.monotonic()
+        terminal.press("\x03")
+        assert terminal.exit_code() == 130
+        assert time.monotonic() - began < END_SECONDS
+        assert "Traceback" not in terminal.text
+    stage.is_clean()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_so_do_other_signals(stage: Stage, number: signal.Signals) -> None:
+    process = stage.start()
+    read_until(process, "waits for its phone")
+    process.send_signal(number)
+    assert "Traceback" not in output(process, END_SECONDS)
+    assert process.returncode == 130
+    stage.is_clean()
+
+
+def test_it_ends_when_nobody_reads_on(stage: Stage) -> None:
+    process = stage.start()
+    read_until(process, "listens on")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 1
+    stage.is_clean()
+
+
+def test_nothing_runs_on_without_it(stage: Stage) -> None:
+    process = stage.start()
+    read_until(process, "waits for its phone")
+    process.kill()
+    output(process, END_SECONDS)
+    assert not wait_gone(stage.processes(), END_SECONDS)
+
+
+def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
+    process = stage.start()
+    read_until(process, "waits for its phone")
+    stage.service().kill()
+    said = output(process, END_SECONDS)
+    assert process.returncode == 1
+    assert "orchestrator: the service has ended by itself" in said
+    assert "the end of the service's log:" in said
+    assert "commands come in by" in said
+    stage.is_clean()
+
+
+def test_it_says_how_to_get_what_is_missing(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "h11.py").write_text("raise ImportError('not installed', name='h11')\n")
+    stage.environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), str(ROOT)])
+    process = stage.start()
+    said = output(process, PATIENCE)
+    assert process.returncode == 1
+    assert "pip install 'whatsapp-orchestrator[sandbox]'" in said
+    assert "Traceback" not in said
+    stage.is_clean()

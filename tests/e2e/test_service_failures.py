@@ -1,0 +1,374 @@
+"""Each kind of failure as an operator sees it: one service in which everything goes wrong at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.service import QUICK, Accounts, Json, Service, read_session
+
+from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.session import Condition, check
+
+pytestmark = pytest.mark.xdist_group("failures")
+
+REFUSALS: Mapping[str, Json] = {
+    "unlinked": {"reason": 401},
+    "gone": {"reason": 403},
+    "locked": {"reason": 406},
+    "banned": {"reason": 402, "code": 101, "expire": 3600},
+    "refused": {"reason": 409, "message": "no such client", "times": 10},
+    "busy": {"reason": 503, "times": 2},
+    "panics": {"reason": 413},
+}
+"""Faults at the log-in of accounts that are linked."""
+LINKED = (*REFUSALS, "healthy", "replaced", "unreachable", "damaged")
+UNLINKED = ("expired", "passkey", "wrong", "misplaced")
+CALM = {
+    "unlinked": "pairing",
+    "gone": "banned",
+    "locked": "banned",
+    "banned": "banned",
+    "refused": "failed",
+    "busy": "connected",
+    "panics": "connected",
+    "healthy": "connected",
+    "replaced": "replaced",
+    "damaged": "pairing",
+    "expired": "failed",
+    "passkey": "failed",
+    "wrong": "failed",
+    "misplaced": "failed",
+}
+"""Where each comes to rest."""
+
+
+@dataclass
+class Ward:
+    """The service and its accounts, each where its trouble has led it.
+
+    Attributes:
+        numbers: The phones of those that are linked.
+        before: The session files as they were before the trouble.
+        known: How many entries their timelines had.
+        since: The sandbox's last event before.
+    """
+
+    service: Service
+    sandbox: SandboxProcess
+    numbers: dict[str, str]
+    before: dict[str, dict[str, bytes]]
+    known: dict[str, int]
+    since: int
+    healthy: tuple[int, int]
+
+    def entries(self, name: str) -> list[Json]:
+        return self.service.timeline(name)[self.known.get(name, 0) :]
+
+    def entry(self, name: str, kind: str) -> Json:
+        """Return the only entry of a kind, that of the state it led to."""
+        (entry,) = [one for one in self.entries(name) if one["kind"] == kind and one["to"] != "starting"]
+        return entry
+
+    def tries(self, name: str) -> list[Json]:
+        """Return how WhatsApp has answered an account's tries to log in."""
+        return [
+            event
+            for event in self.sandbox.client.events(self.since)
+            if event["event"] in ("login", "login-refused") and event.get("phone") == self.numbers[name]
+        ]
+
+    def explained(self, name: str) -> str:
+        return self.service.command("explain", name).stdout
+
+    def has_kept_its_session(self, name: str) -> bool:
+        return read_session(self.service.session(name)) == self.before[name] and not self.service.quarantined(
+            name
+        )
+
+
+@pytest.fixture(scope="module")
+def ward(
+    shared_sandbox: SandboxProcess, make_number: Callable[[], str], make_folder: Callable[[], Path]
+) -> Iterator[Ward]:
+    client = shared_sandbox.client
+    numbers = {name: make_number() for name in LINKED}
+
+    def through_own_proxy(name: str) -> Json:
+        return {"proxy": f"http://{name}:secret-word@127.0.0.1:{shared_sandbox.port}"}
+
+    accounts: dict[str, Json] = {name: {} for name in LINKED}
+    accounts["refused"] = {"max_retries": 2}
+    slow = {**QUICK, "base": "1h", "max": "1h"}
+    accounts["unreachable"] = {**through_own_proxy("unreachable"), "backoff": slow}
+    accounts["expired"] = {**through_own_proxy("expired"), "pairing_rounds": 2, "enabled": False}
+    accounts["passkey"] = {**through_own_proxy("passkey"), "enabled": False}
+    accounts["wrong"] = {"phone": "+15550100", "enabled": False}
+    accounts["misplaced"] = {"enabled": False}
+    with Service(make_folder(), shared_sandbox, accounts) as service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        healthy = (service.child("healthy"), service.connection(numbers["healthy"]))
+        troubled = [name for name in LINKED if name != "healthy"]
+        service.command("stop", *troubled)
+        service.session("damaged").write_bytes(b"no database at all" * 1000)
+        (service.state / "sessions/misplaced.sqlite3").mkdir()
+        before = {name: read_session(service.session(name)) for name in troubled}
+        known = {name: len(service.timeline(name)) for name in LINKED}
+        since = client.last_event()
+        for name, fault in REFUSALS.items():
+            client.fault("failure", numbers[name], **fault)
+        client.fault("http", "proxy:unreachable", status=503, times=10)
+        client.fault("short-qr", "proxy:expired", after=1, times=10)
+        client.fault("passkey", "proxy:passkey")
+        for values in accounts.values():
+            values.pop("enabled", None)
+        service.configure(accounts)
+        service.command("reload")
+        service.command("start", *troubled)
+        service.wait_for_state("replaced", "connected")
+        client.fault("replaced", numbers["replaced"])
+        png = service.wait_for_code("wrong")
+        numbers["wrong"] = make_number()
+        client.scan(numbers["wrong"], png=png)
+
+        def calm(found: Accounts) -> bool:
+            return all(found[name]["state"] == state for name, state in CALM.items()) and (
+                found["unreachable"]["state"] == "backoff"
+            )
+
+        service.until(calm, "all have come to rest")
+        yield Ward(service, shared_sandbox, numbers, before, known, since, healthy)
+        client.clear_faults()
+
+
+def test_who_has_no_trouble_notices_none(ward: Ward) -> None:
+    assert (ward.service.child("healthy"), ward.service.connection(ward.numbers["healthy"])) == ward.healthy
+    assert ward.entries("healthy") == []
+    assert ward.tries("healthy") == []
+
+
+def test_401_ends_the_session_and_the_account_is_paired_again(ward: Ward) -> None:
+    entry = ward.entry("unlinked", "logged_out")
+    assert (entry["from"], entry["to"], entry["code"]) == ("connecting", "backoff", 401)
+    (place,) = ward.service.quarantined("unlinked", "logged_out")
+    assert check(place / "unlinked.sqlite3").condition in (Condition.PAIRED, Condition.UNPAIRED)
+    assert ward.service.about("unlinked")["qr_path"]
+    assert "scan" in ward.explained("unlinked")
+    assert len(ward.tries("unlinked")) == 1
+
+
+@pytest.mark.parametrize(("name", "code"), [("gone", 403), ("locked", 406)])
+def test_403_and_406_lock_the_account_until_somebody_repairs_it(ward: Ward, name: str, code: int) -> None:
+    entry = ward.entry(name, "locked")
+    assert (entry["to"], entry["code"], entry["delay"]) == ("banned", code, None)
+    about = ward.service.about(name)
+    assert f"({code})" in about["reason"]
+    assert f"orchestrator repair {name}" in about["reason"]
+    assert (about["next_retry_at"], about["pid"], about["qr_path"]) == (None, None, None)
+    assert f"orchestrator repair {name}" in ward.explained(name)
+    assert ward.service.quarantined(name, "locked")
+    assert not ward.service.session(name).exists()
+    assert len(ward.tries(name)) == 1
+
+
+def test_a_locked_account_is_let_in_again_after_a_repair(ward: Ward) -> None:
+    ward.service.command("repair", "gone", "--no-wait")
+    ward.service.pair("gone", ward.numbers["gone"])
+    # Back to where the other tests expect it.
+    ward.sandbox.client.fault("failure", ward.numbers["gone"], reason=403)
+    ward.service.command("restart", "gone")
+    ward.service.wait_for_state("gone", "banned")
+
+
+def test_a_ban_is_waited_for(ward: Ward) -> None:
+    entry = ward.entry("banned", "temporary_ban")
+    assert (entry["to"], entry["code"]) == ("banned", 101)
+    about = ward.service.about("banned")
+    assert 3600 < entry["delay"] <= 3600 + 45
+    assert seconds_until(about["next_retry_at"]) > 3500
+    assert "wrote to too many people" in about["reason"]
+    assert "leave it alone" in ward.explained("banned")
+    # Neither order makes it dial before the time that WhatsApp named.
+    ward.service.command("start", "banned")
+    ward.service.command("restart", "banned")
+    assert ward.service.about("banned")["state"] == "banned"
+    assert len(ward.tries("banned")) == 1
+    assert ward.has_kept_its_session("banned")
+
+
+def test_another_refusal_is_given_up_after_some_tries(ward: Ward) -> None:
+    entries = [one for one in ward.entries("refused") if one["kind"] == "refused" and one["to"] != "starting"]
+    assert [(one["to"], one["attempt"], one["code"]) for one in entries] == [
+        ("backoff", 1, 409), ("backoff", 2, 409), ("failed", 3, 409)
+    ]  # fmt: skip
+    about = ward.service.about("refused")
+    assert "409" in about["reason"]
+    assert "3 times in a row" in about["reason"]
+    assert "orchestrator start refused" in ward.explained("refused")
+    assert [event["reason"] for event in ward.tries("refused")] == [409] * 3
+    assert ward.has_kept_its_session("refused")
+
+
+def test_a_server_in_trouble_is_only_the_network(ward: Ward) -> None:
+    assert [one["to"] for one in ward.entries("busy")] == ["starting", "connecting", "connected"]
+    assert [event["event"] for event in ward.tries("busy")] == ["login-refused"] * 2 + ["login"]
+
+
+def test_a_panic_of_the_library_costs_a_process_and_no_session(ward: Ward) -> None:
+    entry = ward.entry("panics", "crash")
+    assert entry["to"] == "backoff"
+    assert "SIGABRT" in entry["reason"]
+    assert not ward.service.quarantined("panics")
+    assert ward.service.about("panics")["last_exit"]["code"] == -6
+
+
+def test_a_session_that_is_taken_over_is_not_fought_for(ward: Ward) -> None:
+    entry = ward.entry("replaced", "replaced")
+    assert (entry["from"], entry["to"], entry["delay"]) == ("connected", "replaced", 60)
+    about = ward.service.about("replaced")
+    assert 0 < seconds_until(about["next_retry_at"]) <= 60 or about["attempt"] > 1
+    assert "end the other program" in ward.explained("replaced")
+    assert not ward.service.quarantined("replaced")
+    tries = ward.tries("replaced")
+    assert len(tries) == 1 or tries[1]["at"] - tries[0]["at"] > 59
+
+
+def test_whoever_is_unreachable_waits_and_keeps_its_session(ward: Ward) -> None:
+    entry = ward.entry("unreachable", "network")
+    assert entry["to"] == "backoff"
+    assert entry["delay"] == 3600
+    assert "503" in entry["reason"]
+    assert ward.tries("unreachable") == []
+    assert ward.has_kept_its_session("unreachable")
+    assert "orchestrator doctor" in ward.explained("unreachable")
+    assert "secret-word" not in "".join(ward.service.log) + ward.explained("unreachable")
+    # Nothing but its own proxy was asked.
+    opened = [event for event in ward.sandbox.client.events(ward.since) if event["event"] == "opened"]
+    assert len([event for event in opened if event.get("user") == "unreachable"]) == 1
+
+
+def test_a_damaged_session_is_put_away_and_the_account_paired_again(ward: Ward) -> None:
+    entry = ward.entry("damaged", "damaged")
+    assert entry["to"] == "backoff"
+    (place,) = ward.service.quarantined("damaged", "damaged")
+    assert (place / "damaged.sqlite3").read_bytes() == ward.before["damaged"]["damaged.sqlite3"]
+    assert ward.tries("damaged") == []
+
+
+def test_codes_are_not_made_for_nobody(ward: Ward) -> None:
+    entries = [one for one in ward.entries("expired") if one["kind"] == "pairing_expired"]
+    assert [(one["to"], one["attempt"]) for one in entries if one["to"] != "starting"] == [
+        ("backoff", 1), ("failed", 2)
+    ]  # fmt: skip
+    about = ward.service.about("expired")
+    assert about["reason"] == (
+        "nobody used a code in 2 rounds; run `orchestrator repair expired` when somebody can"
+    )
+    assert about["qr_path"] is None
+    assert not ward.service.png("expired").exists()
+    assert "orchestrator repair expired" in ward.explained("expired")
+
+
+def test_a_passkey_cannot_be_given_and_the_account_says_so(ward: Ward) -> None:
+    assert ward.entry("passkey", "passkey")["to"] == "failed"
+    assert "passkey" in ward.service.about("passkey")["reason"]
+    assert "cannot be linked with this version" in ward.explained("passkey")
+
+
+def test_the_wrong_phone_is_unlinked_again(ward: Ward) -> None:
+    assert ward.entry("wrong", "wrong_phone")["to"] == "failed"
+    about = ward.service.about("wrong")
+    assert "unlinked again" in about["reason"]
+    number = ward.numbers["wrong"]
+    (phone,) = [one for one in ward.sandbox.client.phones() if one["phone"] == number]
+    assert phone["devices"] == []
+    assert ward.service.quarantined("wrong", "wrong_phone")
+    assert number[1:] not in ward.explained("wrong")
+    assert "15550100" not in ward.explained("wrong")
+    assert "orchestrator repair wrong" in ward.explained("wrong")
+
+
+def test_a_session_that_cannot_be_used_is_the_operators_to_mend(ward: Ward) -> None:
+    assert ward.entry("misplaced", "config")["to"] == "failed"
+    assert "move it away" in ward.service.about("misplaced")["reason"]
+    assert ward.service.session("misplaced").is_dir()
+
+
+def test_the_list_shows_it_all(ward: Ward) -> None:
+    rows = {line.split()[0]: line for line in ward.service.command("list").stdout.splitlines()}
+    for name, state in CALM.items():
+        assert f" {state} " in rows[name]
+    assert "banned the account for 1 h" in rows["banned"]
+    done = ward.service.command("list", "--check", check=False)
+    assert done.returncode == 3
+    assert ward.service.command("list", "--check", "healthy", "busy").returncode == 0
+
+
+# One for all
+
+
+def test_a_client_that_whatsapp_refuses_holds_the_fleet_and_nobody_who_is_connected(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in ("connected", "first", "second")}
+    with Service(folder, sandbox, list(numbers)) as service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        link = (service.child("connected"), service.connection(numbers["connected"]))
+        service.command("stop", "first", "second")
+        before = {name: read_session(service.session(name)) for name in ("first", "second")}
+        sandbox.client.fault("failure", numbers["first"], reason=405)
+        since = sandbox.client.last_event()
+        service.command("start", "first")
+        service.wait_for_state("first", "outdated")
+        service.command("start", "second")
+        about = service.wait_for_state("second", "outdated")
+        assert (about["pid"], about["kind"]) == (None, "outdated")
+        entry = service.wait_for_entry("first", kind="outdated")
+        assert (entry["to"], entry["code"]) == ("outdated", 405)
+        assert "pip install --upgrade neonize" in service.command("explain", "second").stdout
+        assert any("nobody connects until it is updated" in line for line in service.log)
+        service.command("restart", "second")
+        assert service.about("second")["state"] == "outdated"
+        assert {name: read_session(service.session(name)) for name in before} == before
+        assert (service.child("connected"), service.connection(numbers["connected"])) == link
+        opened = [event for event in sandbox.client.events(since) if event["event"] == "opened"]
+        assert len(opened) == 1
+
+        # The operator has updated it.
+        service.stop()
+        service.start()
+        for name in numbers:
+            service.wait_for_state(name, "connected")
+
+
+def test_what_whatsapp_forbade_outlives_the_service(
+    sandbox: SandboxProcess, number: str, folder: Path
+) -> None:
+    with Service(folder, sandbox, ["support"]) as service:
+        service.pair("support", number)
+        sandbox.client.fault("failure", number, reason=402, code=104, expire=7200)
+        service.command("restart", "support")
+        until = service.wait_for_state("support", "banned")["next_retry_at"]
+        session = read_session(service.session("support"))
+        service.stop()
+        (offline,) = json.loads(service.command("list", "--json").stdout)
+        assert (offline["state"], offline["next_retry_at"]) == ("banned", until)
+        since = sandbox.client.last_event()
+        service.start()
+        about = service.about("support")
+        assert about["state"] == "banned"
+        assert abs(seconds_until(about["next_retry_at"]) - seconds_until(until)) <= 2
+        assert "too often" in about["reason"]
+        assert "leave it alone" in service.command("explain", "support").stdout
+        assert read_session(service.session("support")) == session
+        assert not [event for event in sandbox.client.events(since) if event["event"] == "opened"]
+
+
+def seconds_until(at: str) -> float:
+    return (datetime.fromisoformat(at) - datetime.now(UTC)).total_seconds()

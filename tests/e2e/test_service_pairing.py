@@ -1,0 +1,139 @@
+"""The service links accounts by the pictures it shows, and has them back without one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+from support.onlooker import Onlooker, read_code
+from support.service import Service
+
+from orchestrator.sandbox.process import SandboxProcess
+
+NAMES = ("support", "sales-br", "sales.de")
+
+
+def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_a_restart(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in NAMES}
+    with Service(folder, sandbox, NAMES) as service:
+        for name, number in numbers.items():
+            account = service.pair(name, number)
+            assert account["qr_path"] is None
+            assert account["phone"].startswith("+49…")
+            assert service.session(name).stat().st_mode & 0o777 == 0o600
+        assert service.pngs() == []
+        assert [one["state"] for one in service.accounts()] == ["connected"] * 3
+        listed = service.command("list", "--check").stdout
+        assert all(name in listed for name in NAMES)
+        assert not any(number[1:] in listed for number in numbers.values())
+        for name in NAMES:
+            assert [entry["to"] for entry in service.timeline(name)] == [
+                "starting", "pairing", "connecting", "connected"
+            ]  # fmt: skip
+
+        assert service.stop() == 0
+        since = sandbox.client.last_event()
+        service.start()
+        for name in NAMES:
+            service.wait_for_state(name, "connected")
+            history = [entry["to"] for entry in service.timeline(name)][4:]
+            assert history == ["stopped", "starting", "connecting", "connected"], name
+        events = sandbox.client.events(since)
+        assert not [event for event in events if event["event"] == "pairing"]
+        logins = [event["phone"] for event in events if event["event"] == "login"]
+        assert sorted(logins) == sorted(numbers.values())
+        assert service.pngs() == []
+
+
+# Whoever watches the folder
+
+
+def test_a_watcher_sees_nothing_but_whole_pictures_and_none_that_is_out_of_date(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in ("support", "left")}
+    (folder / "state").mkdir(0o700)
+    codes = folder / "state/qr"
+    codes.mkdir(0o700)
+    (codes / "support.png").write_bytes(b"one that was left behind")
+    with Onlooker(codes) as onlooker, Service(folder, sandbox, list(numbers)) as service:
+        onlooker.wait_for("deleted", "support.png")
+        for name in numbers:
+            onlooker.wait_for("moved_to", f"{name}.png")
+        assert service.pngs() == ["left.png", "support.png"]
+        for name in numbers:
+            about = service.wait_for_state(name, "pairing")
+            path = service.png(name)
+            assert about["qr_path"] == str(path)
+            with Image.open(path) as picture:
+                assert picture.info["Expires"] == about["qr_expires_at"]
+            assert path.stat().st_mode & 0o777 == 0o600
+
+        before = len(onlooker.seen)
+        service.pair("support", numbers["support"])
+        gone = onlooker.wait_for("deleted", "support.png", after=before)
+        (connecting,) = [entry for entry in service.timeline("support") if entry["to"] == "connecting"]
+        assert abs(gone.at - unix(connecting["at"])) < 1
+
+        # A new account, to see a round through: the first code holds for 60 s, which is too long to wait
+        # for, so the round is over after two.
+        before = len(onlooker.seen)
+        service.command("stop", "left")
+        stopped = unix(service.timeline("left")[-1]["at"])
+        assert onlooker.wait_for("deleted", "left.png", after=before).at < stopped + 1
+        assert service.pngs() == []
+        sandbox.client.fault("short-qr", "pairing", after=2)
+        before = len(onlooker.seen)
+        service.command("start", "left")
+        shown = onlooker.wait_for("moved_to", "left.png", after=before)
+        again = before + onlooker.seen[before:].index(shown) + 1
+        gone = onlooker.wait_for("deleted", "left.png", after=again)
+        service.wait_for_entry("left", to="backoff", kind="pairing_expired")
+        expired = [entry for entry in service.timeline("left") if entry["kind"] == "pairing_expired"]
+        assert abs(gone.at - unix(expired[0]["at"])) < 1
+        onlooker.wait_for("moved_to", "left.png", after=again)  # the next round begins by itself
+
+        child = psutil.Process(service.child("left"))
+        before = len(onlooker.seen)
+        child.kill()
+        killed = time.time()
+        assert onlooker.wait_for("deleted", "left.png", after=before).at < killed + 1
+        onlooker.wait_for("moved_to", "left.png", after=before)
+        before = len(onlooker.seen)
+        service.stop()
+        onlooker.wait_for("deleted", "left.png", after=before)
+
+        pictures = [one for one in onlooker.seen if one.name.endswith(".png")]
+        assert {one.kind for one in pictures} == {"moved_to", "deleted"}
+        renames = [one for one in pictures if one.kind == "moved_to"]
+        texts = [read_code(one.content) for one in renames]
+        assert len(set(texts)) == len(texts) == 5
+        for one in renames:
+            assert one.modified_at == pytest.approx(one.at, abs=5)
+
+
+def unix(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
+def test_the_next_code_takes_the_place_of_the_one_before(sandbox: SandboxProcess, folder: Path) -> None:
+    with Service(folder, sandbox, ["support"]) as service:
+        service.wait_for_code("support")
+        with Onlooker(service.state / "qr") as onlooker:
+            first = service.about("support")
+            # WhatsApp has the first code of a round last for a minute.
+            shown = onlooker.wait_for("moved_to", "support.png")
+            assert unix(first["qr_expires_at"]) == pytest.approx(shown.at, abs=3)
+            about = service.about("support")
+            assert 15 < unix(about["qr_expires_at"]) - shown.at <= 20
+            assert about["since"] == first["since"]
+            assert about["pid"] == first["pid"]
+            assert len([one for one in onlooker.seen if one.name == "support.png"]) == 1
+            assert read_code(shown.content)

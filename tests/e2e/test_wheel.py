@@ -1,0 +1,116 @@
+"""What is installed from the wheel works by itself, far from these sources."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from support.service import ROOT, Service
+
+from orchestrator import __version__
+from orchestrator.sandbox.process import SandboxProcess
+
+INSTALL_SECONDS = 240.0
+"""Seconds for what takes 20 when pip has everything in its cache."""
+SOURCES = ("orchestrator", "pyproject.toml", "README.md", "LICENSE")
+
+
+def run(*command: str | Path, folder: Path, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(600)
+def test_the_wheel_by_itself(
+    make_number: Callable[[], str], make_folder: Callable[[], Path], tmp_path: Path
+) -> None:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_"))}
+    # From a copy: building leaves traces in the sources.
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, sources / name)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, sources, folder=tmp_path, environment=clean)
+    (wheel,) = tmp_path.glob("*.whl")
+    shutil.rmtree(sources)
+
+    venv = tmp_path / "venv"
+    run(sys.executable, "-m", "venv", "--without-pip", venv, folder=tmp_path, environment=clean)
+    python = venv / "bin/python"
+    wanted = ("--constraint", ROOT / "constraints.txt", f"{wheel}[sandbox]")
+    # No byte code ahead of time: of all that is installed, little is imported.
+    install = (*pip, "--python", python, "install", "--no-compile", *wanted)
+    run(*install, folder=tmp_path, environment=clean)
+
+    empty = make_folder()
+    orchestrator = venv / "bin/orchestrator"
+    said = run(orchestrator, "--version", folder=empty, environment=clean)
+    assert said == f"orchestrator {__version__}\n"
+    where = "import orchestrator, neonize; print(orchestrator.__file__, neonize.__file__)"
+    for place in run(python, "-c", where, folder=empty, environment=clean).split():
+        assert Path(place).is_relative_to(venv)
+
+    command = [str(orchestrator), "sandbox", "serve", "--json", "--until-stdin-closes", "--port", "0"]
+    server = subprocess.Popen(
+        [*command, "--control-port", "0", "--state-dir", str(empty / "sandbox")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=empty,
+        env=clean,
+    )
+    try:
+        assert server.stdout is not None
+        sandbox = Sandbox(json.loads(server.stdout.readline()))
+        number = make_number()
+        with Service(
+            empty, sandbox, {"support": {"phone": number}}, program=(str(orchestrator),), environment=clean
+        ) as service:
+            service.pair("support", number)
+            listed = service.command("list", "--check").stdout
+            assert "connected" in listed
+            assert number[1:] not in listed
+            assert Path(service.environment["PYTHONPATH"]).is_relative_to(venv)
+            for process in service.processes():
+                mapped = [region.path for region in process.memory_maps()]
+                assert not [path for path in mapped if path.startswith((str(ROOT), sys.prefix + os.sep))]
+            assert service.stop() == 0
+            service.start()
+            service.wait_for_state("support", "connected")
+            assert "connecting → connected" in service.command("explain", "support").stdout
+    finally:
+        server.terminate()
+        assert server.wait(30) == 0
+        for stream in (server.stdin, server.stdout):
+            assert stream is not None
+            stream.close()
+
+
+class Sandbox(SandboxProcess):
+    """One that somebody else has started."""
+
+    def __init__(self, about: dict[str, object]) -> None:
+        super().__init__()
+        self._about = about
+
+    def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return what its own Python says: the hook is to be the installed one, too."""
+        return {**(base or {}), **self.about["environment"]}

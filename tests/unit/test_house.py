@@ -1,0 +1,86 @@
+"""The rules of the house: who may import what, types, and style."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "orchestrator"
+PURE = (
+    "account", "actions", "errors", "events", "failure", "messages", "pacing", "policy", "settings", "states",
+)  # fmt: skip
+"""What decides: standard library and each other, no I/O."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield every module a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def everything() -> dict[str, set[str]]:
+    return {module_name(path): set(imports_of(path)) for path in PACKAGE.rglob("*.py")}
+
+
+def importers(of: str) -> set[str]:
+    """Return the modules that import a package or anything in it."""
+    return {
+        name
+        for name, imported in everything().items()
+        if any(other == of or other.startswith(f"{of}.") for other in imported)
+    }
+
+
+def test_the_sandbox_is_imported_by_its_commands_only() -> None:
+    outside = {name for name in importers("orchestrator.sandbox") if ".sandbox" not in name}
+    assert outside <= {"orchestrator.cli.sandbox", "orchestrator.cli.demo", "orchestrator.demo"}
+
+
+def test_the_library_is_imported_in_one_place() -> None:
+    assert importers("neonize") <= {"orchestrator.worker.client"}
+
+
+def test_processes_are_made_in_one_place() -> None:
+    named = importers("multiprocess") | importers("multiprocessing")
+    assert {name for name in named if ".worker" not in name} <= {"orchestrator.process"}
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_what_decides_is_pure(name: str) -> None:
+    path = PACKAGE / f"{name}.py"
+    allowed = {f"orchestrator.{other}" for other in PURE} | {"orchestrator"}
+    forbidden = {"asyncio", "os", "time", "random", "subprocess", "socket", "threading", "logging"}
+    for imported in imports_of(path):
+        top = imported.partition(".")[0]
+        if top == "orchestrator":
+            assert imported in allowed or imported.rpartition(".")[0] in allowed, imported
+        else:
+            assert top in sys.stdlib_module_names, imported
+            assert top not in forbidden, imported
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]],
+    ids=["lint", "format", "types"],
+)
+def test_style(command: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
