@@ -102,6 +102,14 @@ class LastExit:
 
 
 @dataclass(frozen=True, slots=True)
+class Ban:
+    """A temporary ban: nobody but a repair starts the account before that monotonic time."""
+
+    until: float
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """What outlives the service: an account that must not be tried just because the service restarts.
 
@@ -164,6 +172,9 @@ class Account:
         self.memory_bytes: int | None = None
         self.last_exit: LastExit | None = None
         self._parked = parked
+        self._ban: Ban | None = None
+        if parked is not None and parked.state is State.BANNED and parked.until is not None:
+            self._ban = Ban(now.monotonic + parked.until - now.wall, parked.reason)
         self._random = random
         self._attempts: Counter[Kind] = Counter()
         self._stable_at: float | None = None
@@ -203,6 +214,8 @@ class Account:
     @property
     def parked(self) -> Parked | None:
         """What must outlive the service, None if nothing must."""
+        if self._ban is not None:
+            return Parked(State.BANNED, self._ban.reason, self._now.wall_at(self._ban.until))
         if self.state is State.BANNED or (self.state is State.REPLACED and not self.child):
             until = None if self.next_retry_at is None else self._now.wall_at(self.next_retry_at)
             return Parked(self.state, self.reason, until)
@@ -308,6 +321,7 @@ class Account:
         self._pairing = pairing
         if self.child is not None and pairs_already and self.child.purpose is None:
             return
+        self._ban = None
         self._attempts.clear()
         if not self._ask_to_stop("repair"):
             self._unqueue()
@@ -363,6 +377,10 @@ class Account:
     def _start(self, why: str = "waiting for its turn to start") -> None:
         """Ask for a turn; nothing happens unless the account is meant to run and has no process."""
         if self.child is not None or self.stopped or self._closing or not self.settings.enabled:
+            return
+        if self._ban is not None and self._now.monotonic < self._ban.until:
+            wait = self._ban.until - self._now.monotonic
+            self._rest(State.BANNED, self._ban.reason, Kind.TEMPORARY_BAN, wait)
             return
         self.next_retry_at = None
         self._change(State.STARTING, why, self.kind)
@@ -432,6 +450,7 @@ class Account:
         now = self._now
         self.phone = phone or self.phone
         self._pairing = "qr"
+        self._ban = None
         self.last_seen_at = now.wall
         child.deadline = None
         if self.state is not State.CONNECTED:
@@ -529,6 +548,9 @@ class Account:
         """Do what the policy says of an end that nobody asked for."""
         self._attempts[outcome.kind] += 1
         verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
+        self._ban = None
+        if verdict.state is State.BANNED and verdict.wait is not None:
+            self._ban = Ban(self._now.monotonic + verdict.wait, verdict.reason)
         self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
 
     # States

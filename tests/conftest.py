@@ -3,14 +3,35 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from support.neonize_process import NeonizeProcess
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from orchestrator.sandbox.process import SandboxProcess
 
 _numbers = itertools.count(1)
+
+SHARING = tuple(
+    f"tests/e2e/test_service_{name}.py" for name in ("failures", "logout", "orders", "reload", "repair")
+)
+"""Modules whose tests share a service that takes long to make: one worker runs them all."""
+
+
+class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Deals out tests one by one, but for those of a module in `SHARING`.
+
+    This is what --dist=loadgroup is for, which does nothing in xdist 3.8 with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return path if path in SHARING else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> KeepingTogether | None:  # noqa: ANN401
+    return KeepingTogether(config, log) if config.getoption("dist") == "load" else None
 
 
 class StartNeonize(Protocol):

@@ -18,7 +18,7 @@ from orchestrator.states import State
 UNBOUNDED = 4096
 """Columns for what is no terminal: a line an account, uncut, for grep and for mails."""
 
-COLOURS = {
+_COLOURS = {
     State.CONNECTED: "green",
     State.FAILED: "bold red",
     State.BANNED: "bold red",
@@ -32,7 +32,6 @@ COLOURS = {
     State.STOPPED: "dim",
     State.DISABLED: "dim",
 }
-"""How states are shown where there are colours."""
 
 
 def console() -> Console:
@@ -52,26 +51,30 @@ def show(accounts: Iterable[Mapping[str, Any]]) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def make(accounts: Iterable[Mapping[str, Any]], *, now: float | None = None) -> Table:
+def make(
+    accounts: Iterable[Mapping[str, Any]], *, now: float | None = None, processes: bool = False
+) -> Table:
     """Make a table of accounts.
 
     Args:
         accounts: The accounts as `status.describe` shows them.
         now: Unix time, if it is not the present.
+        processes: Show their process ids, too.
     """
     at = time.time() if now is None else now
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     # What is cut off for want of room are reasons, and then long names: `explain` has them in full. Room is
     # taken only from columns that may wrap; that their cells are cut instead is said of each cell.
     table.add_column("NAME", min_width=8)
-    for title in ("STATE", "SINCE", "PHONE", "NEXT"):
+    for title in ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "NEXT"):
         table.add_column(title, no_wrap=True)
     table.add_column("REASON")
     for one in accounts:
         table.add_row(
             _cut(one["name"]),
-            Text(one["state"], style=COLOURS.get(one["state"], "")),
+            Text(one["state"], style=_COLOURS.get(one["state"], "")),
             ago(one["since"], at),
+            *((str(one["pid"] or "-"),) if processes else ()),
             printable(one["phone"] or "-"),
             ahead(one["next_retry_at"], at),
             _cut(one["reason"] or "-"),

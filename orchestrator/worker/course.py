@@ -114,6 +114,9 @@ class Course:
         match event:
             case events.Loaded(paired, phone) if self.phase is Phase.LOADING:
                 self._paired, self._linked = paired, phone
+                if paired and self._is_wrong():
+                    self._end(self._another_number())
+                    return
                 self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
                 self._steps += [Say(messages.Connecting(paired)), Dial()]
             case events.LoadFailed(outcome):
@@ -251,7 +254,9 @@ class Course:
             return
         self._linked = phone or self._linked
         self._unsure, self._refusal = 0, None
-        if self._is_wrong():
+        if self._is_wrong() and not self._fresh:
+            self._end(self._another_number())
+        elif self._is_wrong():
             self._enter(Phase.UNLINKING, deadlines.UNLINK_SECONDS)
             self._steps.append(Unlink())
         elif self.phase is not Phase.ONLINE:
@@ -390,6 +395,9 @@ class Course:
 
     def _wrong_phone(self, *, unlinked: bool) -> Outcome:
         return outcomes.wrong_phone(self._linked or "", self._wanted or "", unlinked=unlinked)
+
+    def _another_number(self) -> Outcome:
+        return outcomes.another_number(self._linked or "", self._wanted or "")
 
     # Helpers
 

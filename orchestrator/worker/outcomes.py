@@ -266,6 +266,19 @@ def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
     return Outcome(Kind.WRONG_PHONE, text)
 
 
+def another_number(linked: str, wanted: str) -> Outcome:
+    """The stored session is of another number than the configuration names.
+
+    It was right when it was made, so it is the configuration that has changed, perhaps by a slip: the session
+    is a good one and stays linked until an operator says otherwise.
+    """
+    text = (
+        f"the session is of {mask_number(linked)}, and `phone:` names {mask_number(wanted)}: "
+        "correct that, or pair anew with `orchestrator repair`"
+    )
+    return Outcome(Kind.CONFIG, text)
+
+
 # Of deadlines, and the rest
 
 

@@ -14,8 +14,6 @@ from support.service import QUICK, Accounts, Json, Service, read_session
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.session import Condition, check
 
-pytestmark = pytest.mark.xdist_group("failures")
-
 REFUSALS: Mapping[str, Json] = {
     "unlinked": {"reason": 401},
     "gone": {"reason": 403},

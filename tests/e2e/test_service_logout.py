@@ -12,8 +12,6 @@ from support.service import Json, Service
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.session import Condition, check
 
-pytestmark = pytest.mark.xdist_group("logout")
-
 
 @dataclass(frozen=True)
 class Fleet:

@@ -14,8 +14,6 @@ from support.terminal import Terminal
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.session import Condition, check
 
-pytestmark = pytest.mark.xdist_group("orders")
-
 FIELDS = {
     "name",
     "state",

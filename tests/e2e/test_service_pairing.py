@@ -29,6 +29,9 @@ def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_
             assert account["phone"].startswith("+49…")
             assert service.session(name).stat().st_mode & 0o777 == 0o600
         assert service.pngs() == []
+        for process in service.processes():
+            loaded = any("/neonize-" in mapping.path for mapping in process.memory_maps())
+            assert loaded == (process.pid in {service.child(name) for name in NAMES}), process
         assert [one["state"] for one in service.accounts()] == ["connected"] * 3
         listed = service.command("list", "--check").stdout
         assert all(name in listed for name in NAMES)

@@ -14,8 +14,6 @@ from support.service import Json, Service, is_alive
 
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.xdist_group("reload")
-
 BAD = """\
 state_dir: {state}
 start: {{parallel: many}}

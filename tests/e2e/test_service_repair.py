@@ -15,8 +15,6 @@ from support.terminal import Terminal
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.session import Condition, check
 
-pytestmark = pytest.mark.xdist_group("repair")
-
 
 class OnTerminal(Protocol):
     def __call__(self, *arguments: str, rows: int = 60, columns: int = 120) -> Terminal: ...

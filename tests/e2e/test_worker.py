@@ -325,15 +325,17 @@ def test_the_wrong_phone_is_unlinked_again(worker: StartWorker, sandbox: Sandbox
     assert addresses(run.database) == []
 
 
-def test_so_is_the_stored_session_of_another_number(
+def test_a_stored_session_of_another_number_is_kept_and_stays_linked(
     worker: StartWorker, sandbox: SandboxProcess, make_number: Callable[[], str], tmp_path: Path
 ) -> None:
     account = make_account(sandbox, make_number(), tmp_path)
+    before = account.database.read_bytes()
     run = worker(account=account, phone="15550100")
     end = run.ended()
-    assert end["kind"] == Kind.WRONG_PHONE
-    assert run.said == ["Connecting", "Ended"]
-    assert devices(sandbox, account.number) == []
+    assert end["kind"] == Kind.CONFIG
+    assert run.said == ["Ended"]
+    assert len(devices(sandbox, account.number)) == 1
+    assert run.database.read_bytes() == before
 
 
 # The session's file

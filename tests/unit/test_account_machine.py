@@ -475,6 +475,26 @@ def test_a_ban_is_tried_once_just_after_its_end_even_by_order_of_an_operator() -
     assert driver.state() is State.CONNECTING
 
 
+def test_stopping_a_banned_account_does_not_shorten_the_ban() -> None:
+    driver = Driver()
+    driver.connect()
+    driver.end(Kind.TEMPORARY_BAN, code=101, expire=3600)
+    due = driver.account.next_retry_at
+    driver(Ordered(Order.STOP), 10)
+    assert driver.state() is State.STOPPED
+    parked = driver.account.parked
+    driver(Ordered(Order.START), 10)
+    assert driver.state() is State.BANNED
+    assert driver.account.next_retry_at == pytest.approx(due)
+    again = Driver(parked=parked, stopped=True)
+    again(Begin())
+    assert again.state() is State.STOPPED
+    again(Ordered(Order.START))
+    assert again.state() is State.BANNED
+    again(Ordered(Order.REPAIR))
+    assert again.state() is State.STARTING
+
+
 def test_a_ban_outlives_the_service() -> None:
     driver = Driver()
     driver.connect()

@@ -404,18 +404,16 @@ def test_the_wrong_phone_is_unlinked_and_never_online() -> None:
     assert not any(isinstance(message, messages.Connected) for message in run.said)
 
 
-def test_so_is_a_stored_session_of_another_number() -> None:
-    run = Run([events.Loaded(paired=True, phone=OTHER)], phone=NUMBER)
-    assert run.outcome is None
-    assert run.feed(events.Connected(OTHER)) == [steps.Unlink()]
-    run.feed(events.Unlinked("no"))
-    assert run.kind is Kind.WRONG_PHONE
-
-
-def test_a_stored_session_of_another_number_is_kept_until_it_can_be_unlinked() -> None:
-    run = Run([events.Loaded(paired=True, phone=OTHER)], phone=NUMBER)
-    run.wait(DIAL_SECONDS)
-    assert run.kind is Kind.NETWORK
+@pytest.mark.parametrize("known", [True, False])
+def test_a_stored_session_of_another_number_is_kept_and_stays_linked(*, known: bool) -> None:
+    run = Run([events.Loaded(paired=True, phone=OTHER if known else None)], phone=NUMBER)
+    if not known:
+        assert run.outcome is None
+        run.feed(events.Connected(OTHER))
+    assert run.kind is Kind.CONFIG
+    assert run.outcome is not None
+    assert OTHER not in run.outcome.text
+    assert not any(isinstance(step, steps.Unlink) for step in run.steps)
 
 
 @pytest.mark.parametrize(
