@@ -78,6 +78,7 @@ class Child:
         deadline: Monotonic time by which its present state must be over, or None.
         heard_at: Monotonic time of its last word, None before the first.
         pid: Its process id once it is there.
+        paired: Whether it began with a linked session, None until it has said so.
         outcome: Its last word.
         purpose: Why it was asked to stop, None if it was not.
         killed_because: Why it was killed, None if it was not.
@@ -87,6 +88,7 @@ class Child:
     deadline: float | None
     heard_at: float | None = None
     pid: int | None = None
+    paired: bool | None = None
     outcome: Outcome | None = None
     purpose: Purpose | None = None
     killed_because: str | None = None
@@ -317,7 +319,9 @@ class Account:
             self._start()
 
     def _repair(self, pairing: Pairing) -> None:
-        pairs_already = self.state is State.PAIRING and self._pairing == pairing
+        unpaired = self.child is not None and self.child.paired is False
+        begins = self.state in (State.STARTING, State.PAIRING)
+        pairs_already = unpaired and begins and self._pairing == pairing
         self._pairing = pairing
         if self.child is not None and pairs_already and self.child.purpose is None:
             return
@@ -419,6 +423,7 @@ class Account:
             return  # it is on its way out: what it says of its link does not matter any more
         match message:
             case messages.Connecting(paired):
+                child.paired = paired
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
                 if paired:
                     self._change(State.CONNECTING)

@@ -601,9 +601,12 @@ def test_repair_puts_the_session_away_after_the_process_and_is_idempotent() -> N
     assert quarantined(driver(Exited(EXIT_CODES[Kind.STOPPED]))) == ["repair"]
     assert driver.account.queued
     driver(TurnCame())
+    driver(Said(messages.Connecting(False)))
+    assert driver(Ordered(Order.REPAIR)) == [], "its code is about to come"
     driver(Said(messages.Code("2@x", b"", 1, 2)))
     assert driver(Ordered(Order.REPAIR)) == []
     assert driver.state() is State.PAIRING
+    assert TellStop() in driver(Ordered(Order.REPAIR, "code")), "another way of pairing is news"
 
 
 def test_the_fleet_waits_while_the_client_is_outdated() -> None:
