@@ -7,8 +7,6 @@ whoever waits for something is woken by each change, by the service's end, and b
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import signal
 import subprocess
 import sys
 import threading
@@ -33,7 +31,11 @@ _NOT_OURS = (
 """What would lead it to another service's files, or speak to systemd in the name of whoever started this."""
 _LOG_LINES = 30
 _POLL = 0.05  # seconds between two looks whether it listens already, of which nobody tells
-_SET_PDEATHSIG = 1  # PR_SET_PDEATHSIG of prctl(2)
+_LAUNCH = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: it outlives the exec
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
@@ -43,8 +45,8 @@ class Cancelled(Exception):  # noqa: N818 - not an error
 class BackgroundService:
     """A service in a process of its own, out of the terminal's reach: a Ctrl-C is for whoever holds it.
 
-    Should this process die without a word, the service is told to stop. `start` therefore has to be called
-    from the main thread, and before there are others.
+    Should this process die without a word, the service is told to stop; so it is when the thread ends that
+    has called `start`.
 
     Args:
         config_file: Its configuration.
@@ -67,7 +69,8 @@ class BackgroundService:
     ) -> None:
         self.log = log
         self.client = Client(socket)
-        self._arguments = [sys.executable, "-m", "orchestrator", "--config", str(config_file), "run"]
+        service = ["-m", "orchestrator", "--config", str(config_file), "run"]
+        self._arguments = [sys.executable, "-c", _LAUNCH, *service]
         self._environment = {key: value for key, value in environment.items() if key not in _NOT_OURS}
         self._tell = changed
         self._tell_end = ended
@@ -81,7 +84,6 @@ class BackgroundService:
 
     def start(self) -> None:
         """Start it; whether it is up is told by `until_up`."""
-        set_option = ctypes.CDLL(None).prctl
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._arguments,
@@ -90,7 +92,6 @@ class BackgroundService:
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,
-                preexec_fn=lambda: set_option(_SET_PDEATHSIG, signal.SIGTERM),
             )
         for target in (self._watch, self._reap):
             thread = threading.Thread(target=target, name=target.__name__.strip("_"), daemon=True)

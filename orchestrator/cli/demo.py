@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.sandbox import INSTALL
-from orchestrator.cli.words import ago, ahead, examples, printable
+from orchestrator.cli.words import examples, printable
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
@@ -168,25 +168,10 @@ class LiveScreen:
 
     def _picture(self) -> RenderableType:
         from rich.console import Group
-        from rich.table import Table
         from rich.text import Text
 
-        from orchestrator.cli.table import COLOURS
+        from orchestrator.cli import table
 
-        now = time.time()
-        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-        for title in ("NAME", "STATE", "SINCE", "PID", "PHONE", "NEXT"):
-            table.add_column(title, no_wrap=True, min_width=len(title))
-        table.add_column("REASON", no_wrap=True, overflow="ellipsis", ratio=1)
-        for one in self._accounts:
-            table.add_row(
-                one["name"],
-                Text(one["state"], style=COLOURS.get(one["state"], "")),
-                ago(one["since"], now),
-                str(one["pid"] or "-"),
-                one["phone"] or "-",
-                ahead(one["next_retry_at"], now),
-                printable(one["reason"] or "-"),
-            )
         seconds = time.monotonic() - self._now_since
-        return Group("", table, "", Text(f"→ {self._now} ({seconds:.0f} s)", style="bold", no_wrap=True))
+        now = Text(f"→ {self._now} ({seconds:.0f} s)", style="bold", no_wrap=True, overflow="ellipsis")
+        return Group("", table.make(self._accounts, processes=True), "", now)

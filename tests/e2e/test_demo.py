@@ -218,7 +218,9 @@ def test_ctrl_c_ends_it_cleanly_at_any_moment(stage: Stage, moment: str) -> None
         terminal.until(lambda text: moment in text, moment, timeout=LONG_PATIENCE)
         began = time.monotonic()
         terminal.press("\x03")
-        assert terminal.exit_code() == 130
+        code = terminal.exit_code()
+        # After the last of these moments, the story may have come to its end before the key did.
+        assert code == (0 if "What happened" in terminal.text else 130)
         assert time.monotonic() - began < END_SECONDS
         assert "Traceback" not in terminal.text
     stage.is_clean()
