@@ -75,12 +75,12 @@ class Recorder(SandboxClient):
 
 
 def test_every_route_of_the_server_has_a_method(
-    sandbox: SandboxProcess, make_number: Callable[[], str]
+    fresh_sandbox: SandboxProcess, make_number: Callable[[], str]
 ) -> None:
-    client = Recorder(sandbox.client.address)
+    client = Recorder(fresh_sandbox.client.address)
     ada, bob, eve = make_number(), make_number(), make_number()
 
-    assert client.about() == sandbox.about
+    assert client.about() == fresh_sandbox.about
     added = client.add_phone(ada, "Ada")
     assert (added["phone"], added["name"]) == (ada, "Ada")
     client.add_phone(bob)
