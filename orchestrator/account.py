@@ -181,7 +181,6 @@ class Account:
         self._attempts: Counter[Kind] = Counter()
         self._stable_at: float | None = None
         self._pairing: Pairing = "qr"
-        self._begun = False
         self._closing = False
         self._actions: list[Action] = []
         self._now = now
@@ -277,7 +276,6 @@ class Account:
     # Wishes
 
     def _begin(self) -> None:
-        self._begun = True
         parked, self._parked = self._parked, None
         if not self.settings.enabled:
             self._change(State.DISABLED)

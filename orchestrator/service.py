@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator import __version__, logs
+from orchestrator import __version__, logs, session
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import Json
@@ -62,7 +62,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         with InstanceLock(paths.lock, what="the service", socket=paths.control_socket):
             logs.configure(log_level, log_format)
             logs.log_uncaught()
-            for sentence in repaired:
+            for sentence in [*repaired, *_repair_modes(paths)]:
                 log.warning("%s", sentence)
             library = check_library()
             raise_file_limit()
@@ -78,6 +78,15 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
                 )
                 asyncio.run(_serve(supervisor, listener, library.version))
     return ExitCode.DONE
+
+
+def _repair_modes(paths: StatePaths) -> list[str]:
+    try:
+        return session.repair_modes(paths.sessions)
+    except OSError as error:
+        return [
+            f"{paths.sessions}: others may read the sessions, and that could not be mended: {error.strerror}"
+        ]
 
 
 async def _serve(supervisor: Supervisor, listener: ControlSocket, library: str) -> None:

@@ -344,6 +344,7 @@ class Supervisor:
                 managed.timer = asyncio.get_running_loop().call_at(wakes_at, self.handle, name, Ticked())
         self._changed.set()
         self._changed.clear()
+        self._check_idle()
         self._dispatch()
 
     def _do(self, name: str, managed: Managed, action: Action) -> None:
@@ -415,7 +416,6 @@ class Supervisor:
         managed.child = None
         managed.sends.process_ended()
         self.handle(name, Exited(code))
-        self._check_idle()
 
     def _background(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)

@@ -78,10 +78,12 @@ def test_an_account_that_was_stopped_stays_so_until_it_is_started(
     since = service.sandbox.client.last_event()
     service.stop()
     assert listed(service)["one"]["state"] == "stopped"
+    service.session("one").chmod(0o644)
     service.start()
     service.wait_for_state("two", "connected")
     about = service.about("one")
     assert (about["state"], about["reason"], about["pid"]) == ("stopped", "stopped by an operator", None)
+    assert service.session("one").stat().st_mode & 0o777 == 0o600, "also that of one that does not run"
     service.kill()
     service.start()
     service.wait_for_state("two", "connected")

@@ -389,11 +389,13 @@ async def test_an_account_that_comes_back_waits_until_its_old_process_has_gone(t
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         pid = fleet.pid("a")
+        os.kill(pid, signal.SIGSTOP)  # or it might be gone before the second reload
         write_config(fleet, "b: {}")
         await fleet.supervisor.reload(drop=["a"])
         write_config(fleet, "a: {}", "b: {}")
         assert (await fleet.supervisor.reload())["added"] == ["a"]
         assert fleet.pid("a") == pid
+        os.kill(pid, signal.SIGCONT)
         await fleet.until("a", State.PAIRING)
         assert not is_alive(pid)
         assert fleet.sessions("a", reason="removed")
@@ -449,6 +451,25 @@ async def test_stopping_takes_no_longer_than_the_deadline_and_less_in_a_hurry(tm
         await asyncio.sleep(0)
         fleet.supervisor.hurry()
         await asyncio.wait_for(stopping, 5)
+
+
+@asynchronous
+async def test_a_start_that_fails_while_the_service_stops_does_not_hold_it_up(tmp_path: Path) -> None:
+    asked, fails = asyncio.Event(), asyncio.Event()
+
+    async def spawn(*_: object) -> None:
+        asked.set()
+        await fails.wait()
+        raise OSError("there are no processes today")
+
+    async with Fleet(tmp_path, "a", start=False) as fleet:
+        fleet.supervisor._spawner.spawn = spawn  # type: ignore[method-assign,assignment]
+        fleet.supervisor.start()
+        await asyncio.wait_for(asked.wait(), 10)
+        stopping = asyncio.ensure_future(fleet.supervisor.stop())
+        await asyncio.sleep(0)
+        fails.set()
+        await asyncio.wait_for(stopping, 10)
 
 
 @asynchronous

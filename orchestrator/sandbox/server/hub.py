@@ -210,10 +210,3 @@ class Hub:
         session = self.online.get(key)
         if session is not None and session.active:
             session.send(stanza)
-
-    def session_by_number(self, connection: int) -> Session | None:
-        """Return the open session of that connection number, linked or not."""
-        for session in (*self.online.values(), *self.waiting.values()):
-            if session.number == connection:
-                return session
-        return None
