@@ -27,6 +27,13 @@ from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.process import SandboxProcess
 
 
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[SandboxProcess]:
+    """One of this module's own: a fault for whoever dials next must not strike somebody else's bot."""
+    with SandboxProcess() as process:
+        yield process
+
+
 @pytest.fixture
 def worker(sandbox: SandboxProcess, tmp_path: Path) -> Iterator[StartWorker]:
     with ExitStack() as running:

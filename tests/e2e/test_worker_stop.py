@@ -27,6 +27,13 @@ HANGS = ["connect", "tls", "upgrade", "noise", "success"]
 PHASES = [*HANGS, "code", "online", "lost", "silent"]
 
 
+@pytest.fixture(scope="session")
+def shared_sandbox() -> Iterator[SandboxProcess]:
+    """One of this module's own: a fault for whoever dials next must not strike somebody else's bot."""
+    with SandboxProcess() as process:
+        yield process
+
+
 @pytest.fixture
 def worker(sandbox: SandboxProcess, tmp_path: Path) -> Iterator[StartWorker]:
     with ExitStack() as running:
