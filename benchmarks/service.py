@@ -90,6 +90,12 @@ class Service:
         assert self._process is not None, "not running"
         return self._process.pid
 
+    @property
+    def running_pid(self) -> int | None:
+        """The same, None while it does not run."""
+        process = self._process
+        return None if process is None else process.pid
+
     @contextmanager
     def running(self, *, parallel: int = DEFAULT_PARALLEL, spread: float = DEFAULT_SPREAD) -> Iterator[None]:
         """Run it, from the moment it answers; it is stopped in good order at the end.
@@ -101,6 +107,18 @@ class Service:
         start = {"parallel": parallel, "spread": f"{spread * 1000:.0f}ms"}
         # JSON is YAML, too.
         self.config_file.write_text(json.dumps({"start": start, "accounts": self._accounts}))
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def start(self) -> None:
+        """Start it with the configuration that is there, and wait until it answers.
+
+        Raises:
+            AssertionError: It does not start; the message has the end of its log.
+        """
         arguments = ["--config", str(self.config_file), "--state-dir", str(self.paths.root), "run"]
         self._started_at = time.time()
         with self.log.open("ab") as log:
@@ -113,9 +131,9 @@ class Service:
             )
         try:
             self._wait_until_it_answers()
-            yield
-        finally:
-            self._stop()
+        except BaseException:
+            self.stop()
+            raise
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -130,17 +148,30 @@ class Service:
             else:
                 return
 
-    def _stop(self) -> None:
+    def stop(self) -> int:
+        """Stop it in good order; return its exit code.
+
+        Raises:
+            AssertionError: It did not stop in time, and was killed; the message has the end of its log.
+        """
         process = self._process
         assert process is not None
         self._process = None
         process.terminate()
         try:
-            process.wait(STOP_SECONDS)
+            return process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             raise self._failure("does not stop") from None
+
+    def kill(self) -> None:
+        """End its own process by SIGKILL; its children and helpers have to follow by themselves."""
+        process = self._process
+        assert process is not None
+        self._process = None
+        process.kill()
+        process.wait()
 
     def until_connected(self, patience: float = PATIENCE) -> dict[str, Arrival]:
         """Wait until every account is connected; return when each was, and what that took.

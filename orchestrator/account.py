@@ -41,12 +41,13 @@ from orchestrator.events import (
     ShuttingDown,
     Spawned,
     SpawnFailed,
+    Stalled,
     Ticked,
     TurnCame,
 )
 from orchestrator.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
 from orchestrator.messages import FromChild, Pairing
-from orchestrator.policy import judge
+from orchestrator.policy import Verdict, judge
 from orchestrator.settings import AccountSettings
 from orchestrator.states import State
 
@@ -59,7 +60,7 @@ PAIRING_DEADLINE = 180.0
 RECONNECTING_DEADLINE = 120.0
 """Seconds without a link before the process is replaced; the child gives up by itself after 90."""
 HEARTBEAT_DEADLINE = 30.0
-"""Seconds without a heartbeat; the child sends one every 5."""
+"""Seconds without a heartbeat; the child sends one every 10."""
 STOP_DEADLINE = 10.0
 """Seconds from being asked to stop to being killed; neonize's own stop takes up to 5."""
 EXIT_DEADLINE = 10.0
@@ -67,6 +68,9 @@ EXIT_DEADLINE = 10.0
 
 Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
 """Why a process was asked to stop, which says what follows its end."""
+Renewal = Literal["restart", "recycle"]
+"""The purposes after which another process follows at once."""
+_OUTGROWN = "its process has outgrown `memory_limit`"
 
 
 @dataclass(slots=True)
@@ -81,6 +85,7 @@ class Child:
         paired: Whether it began with a linked session, None until it has said so.
         outcome: Its last word.
         purpose: Why it was asked to stop, None if it was not.
+        in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
     """
 
@@ -91,6 +96,7 @@ class Child:
     paired: bool | None = None
     outcome: Outcome | None = None
     purpose: Purpose | None = None
+    in_turn: bool = False
     killed_because: str | None = None
 
 
@@ -119,11 +125,13 @@ class Parked:
         state: ``banned`` or ``replaced``.
         reason: Why, for people.
         until: Unix time of the next try, None for until an operator acts.
+        count: How often in a row it was ``replaced``.
     """
 
     state: State
     reason: str | None
     until: float | None
+    count: int = 0
 
 
 class Account:
@@ -145,7 +153,8 @@ class Account:
         phone: Digits of its number once they are known.
         stopped: The operator's wish.
         restarts: How many processes came after the first.
-        queued: Whether it waits for its turn to start.
+        queued: Whether it waits for its turn to start, or to be given a new process.
+        held: Whether it waits for what all accounts wait for; `Released` ends it.
         child: Its process.
     """
 
@@ -168,6 +177,8 @@ class Account:
         self.phone = settings.phone
         self.restarts = 0
         self.queued = False
+        self.held = False
+        self._renewal: Renewal = "restart"
         self.child: Child | None = None
         self.connected_at: float | None = None
         self.last_seen_at: float | None = None
@@ -209,22 +220,25 @@ class Account:
 
     @property
     def dials(self) -> bool:
-        """Whether it is starting or connecting, of which only a few accounts may at once."""
-        return self.child is not None and self.state in (State.STARTING, State.CONNECTING)
+        """Whether it starts, connects, or stops in order to, which only a few accounts may at once."""
+        child = self.child
+        if child is None:
+            return False
+        renews = child.in_turn and child.purpose in ("restart", "recycle")
+        return renews or self.state in (State.STARTING, State.CONNECTING)
 
-    @property
-    def parked(self) -> Parked | None:
-        """What must outlive the service, None if nothing must."""
+    def parked(self, now: Moment) -> Parked | None:
+        """Return what must outlive the service, its time by the present clock; None if nothing must."""
         if self._ban is not None:
-            return Parked(State.BANNED, self._ban.reason, self._now.wall_at(self._ban.until))
+            return Parked(State.BANNED, self._ban.reason, now.wall_at(self._ban.until))
         if self.state is State.BANNED or (self.state is State.REPLACED and not self.child):
-            until = None if self.next_retry_at is None else self._now.wall_at(self.next_retry_at)
-            return Parked(self.state, self.reason, until)
+            until = None if self.next_retry_at is None else now.wall_at(self.next_retry_at)
+            return Parked(self.state, self.reason, until, self._attempts[Kind.REPLACED])
         return None
 
     def wakes_at(self) -> float | None:
         """Return the monotonic time at which `Ticked` is due, None if nothing is waited for."""
-        times = [self.next_retry_at, self._stable_at]
+        times = [None if self.held else self.next_retry_at, self._stable_at]
         if self.child is not None:
             times.append(self.child.deadline)
             if self.child.heard_at is not None and self.child.killed_because is None:
@@ -253,7 +267,7 @@ class Account:
                     self.child.pid = pid
             case SpawnFailed(why):
                 if self.child is not None:
-                    self._over(Outcome(Kind.CRASH, why), None)
+                    self._over(Outcome(Kind.MACHINE, why), None)
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)
@@ -262,12 +276,14 @@ class Account:
                     self._reaped(self.child, status)
             case Ticked():
                 self._tick()
+            case Stalled(seconds):
+                if self.child is not None:
+                    self._allow(self.child, seconds)
             case Held():
-                if self.child is None and self.state in (State.STARTING, State.BACKOFF):
-                    self._unqueue()
-                    self._rest(State.OUTDATED, "WhatsApp refuses this version of the client", Kind.OUTDATED)
+                if self.child is None and self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
+                    self._hold(event)
             case Released():
-                if self.state is State.OUTDATED and self.child is None:
+                if self.held:
                     self._start()
             case ShuttingDown(deadline):
                 self._shut_down(deadline)
@@ -277,6 +293,8 @@ class Account:
 
     def _begin(self) -> None:
         parked, self._parked = self._parked, None
+        if parked is not None and parked.state is State.REPLACED:
+            self._attempts[Kind.REPLACED] = parked.count
         if not self.settings.enabled:
             self._change(State.DISABLED)
         elif self.stopped:
@@ -301,7 +319,7 @@ class Account:
                 self._repair(pairing)
             case Order.RESTART if self.child is not None:
                 self._attempts.clear()
-                self._ask_to_stop("restart")
+                self._renew(self.child, "restart", "an operator wants it to have a new process")
             case _:
                 self._resume()
 
@@ -348,8 +366,10 @@ class Account:
             if self.child.purpose == "disable":
                 self.child.purpose = "restart"
             elif matters:
-                self._ask_to_stop("restart")
-        elif self.state in (State.DISABLED, State.STOPPED) or (self.state is State.FAILED and matters):
+                self._renew(self.child, "restart", "its configuration has changed")
+        elif self.state in (State.DISABLED, State.STOPPED) or (
+            matters and self.state in (State.FAILED, State.BACKOFF)
+        ):
             self._attempts.clear()
             self._start()
 
@@ -376,7 +396,7 @@ class Account:
 
     # A process's life
 
-    def _start(self, why: str = "waiting for its turn to start") -> None:
+    def _start(self, why: str = "waiting for its turn to start", *, in_turn: bool = False) -> None:
         """Ask for a turn; nothing happens unless the account is meant to run and has no process."""
         if self.child is not None or self.stopped or self._closing or not self.settings.enabled:
             return
@@ -384,9 +404,12 @@ class Account:
             wait = self._ban.until - self._now.monotonic
             self._rest(State.BANNED, self._ban.reason, Kind.TEMPORARY_BAN, wait)
             return
+        self.held = False
         self.next_retry_at = None
         self._change(State.STARTING, why, self.kind)
-        if not self.queued:
+        if in_turn:
+            self._spawn()
+        elif not self.queued:
             self.queued = True
             self._actions.append(Queue())
 
@@ -399,11 +422,32 @@ class Account:
         if not self.queued:
             return
         self.queued = False
+        if self.child is None:
+            self.reason = None
+            self._spawn()
+        elif self._ask_to_stop(self._renewal):
+            self.child.in_turn = True
+
+    def _spawn(self) -> None:
         now = self._now.monotonic
         self.restarts += self.last_exit is not None
         self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE)
-        self.reason = None
         self._actions.append(Spawn(self._pairing))
+
+    def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
+        """Replace the process: when it is the account's turn, as long as the one it has is connected.
+
+        Of hundreds that are renewed at once, no more are away than may start at once.
+        """
+        leaves = child.purpose is not None or child.killed_because is not None or child.outcome is not None
+        if self.state is not State.CONNECTED or leaves:
+            self._ask_to_stop(purpose)
+            return
+        self._renewal = purpose
+        self.reason = f"waiting for its turn: {why}"
+        if not self.queued:
+            self.queued = True
+            self._actions.append(Queue())
 
     def _hear(self, child: Child, message: FromChild) -> None:
         child.heard_at = self._now.monotonic
@@ -447,7 +491,7 @@ class Account:
         limit = self.settings.memory_limit
         stable = self.state is State.CONNECTED and self._stable_at is None
         if limit is not None and used > limit and stable and child.purpose is None:
-            self._ask_to_stop("recycle")
+            self._renew(child, "recycle", _OUTGROWN)
 
     def _connected(self, child: Child, phone: str) -> None:
         now = self._now
@@ -468,6 +512,7 @@ class Account:
             return False
         first = child.purpose is None and child.killed_because is None
         child.purpose = purpose
+        self._unqueue()
         self._hide_code()
         if first:
             child.deadline = self._now.monotonic + STOP_DEADLINE
@@ -481,7 +526,9 @@ class Account:
             self._attempts.clear()
         if self.child is not None:
             self._check_deadlines(self.child, now)
-        elif self.next_retry_at is not None and now >= self.next_retry_at and not self._closing:
+        elif (
+            self.next_retry_at is not None and now >= self.next_retry_at and not (self.held or self._closing)
+        ):
             self._start()
 
     def _check_deadlines(self, child: Child, now: float) -> None:
@@ -497,6 +544,13 @@ class Account:
             child.deadline = None
             self._hide_code()
             self._actions.append(Kill(why))
+
+    def _allow(self, child: Child, seconds: float) -> None:
+        """Give the process so much more time for everything: it could not be heard, or stood still, too."""
+        if child.deadline is not None:
+            child.deadline += seconds
+        if child.heard_at is not None:
+            child.heard_at = min(child.heard_at + seconds, self._now.monotonic)
 
     def _overdue(self, child: Child) -> str:
         if child.purpose is not None:
@@ -520,12 +574,15 @@ class Account:
     def _over(self, outcome: Outcome, status: int | None) -> None:
         child, self.child = self.child, None
         assert child is not None
+        self._unqueue()
         self._hide_code()
         self._stable_at = self.connected_at = self.memory_bytes = None
         self.last_exit = LastExit(self._now.wall, outcome.kind, status)
         purpose = child.purpose
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
             self._actions.append(Quarantine(outcome.kind.value))
+        if outcome.kind is Kind.TEMPORARY_BAN and purpose not in (None, "repair"):
+            self._note_ban(judge(outcome, 1, self.settings, self._random()))
         match purpose:
             case None:
                 self._follow(outcome)
@@ -534,12 +591,15 @@ class Account:
                 self._settle(State.STOPPED, why)
             case "disable":
                 self._settle(State.DISABLED, None)
+            case "restart" if child.in_turn:
+                self.kind = None
+                self._start("a new process, in its turn", in_turn=True)
             case "restart":
                 self.kind = None
                 self._start()
             case "recycle":
                 self.kind = None
-                self._start("its process had outgrown `memory_limit`")
+                self._start(_OUTGROWN, in_turn=child.in_turn)
             case "repair":
                 self._actions.append(Quarantine("repair"))
                 self.kind = None
@@ -551,16 +611,31 @@ class Account:
         """Do what the policy says of an end that nobody asked for."""
         self._attempts[outcome.kind] += 1
         verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
+        self._note_ban(verdict)
+        self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
+        self.held = verdict.state is State.OUTDATED and not self._closing
+
+    def _note_ban(self, verdict: Verdict) -> None:
         self._ban = None
         if verdict.state is State.BANNED and verdict.wait is not None:
             self._ban = Ban(self._now.monotonic + verdict.wait, verdict.reason)
-        self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
+
+    def _hold(self, held: Held) -> None:
+        """Wait for what all wait for; the time of the next probe is shown, but is not this account's own."""
+        self._unqueue()
+        state = State.OUTDATED if held.kind is Kind.OUTDATED else State.BACKOFF
+        if not (self.held and self.state is state):
+            wait = None if held.until is None else max(0.0, held.until - self._now.monotonic)
+            self._rest(state, held.reason, held.kind, wait)
+        self.next_retry_at = held.until
+        self.held = True
 
     # States
 
     def _settle(self, state: State, reason: str | None) -> None:
         """Come to rest without a next try."""
         self._unqueue()
+        self.held = False
         self.kind = None
         self.next_retry_at = None
         self._change(state, reason)
@@ -574,6 +649,7 @@ class Account:
         code: int | None = None,
     ) -> None:
         """Come to rest until the next try in so many seconds, or until something else happens."""
+        self.held = False
         if self._closing:
             wait = wait if state in (State.BANNED, State.REPLACED) else None
         self.next_retry_at = None if wait is None else self._now.monotonic + wait

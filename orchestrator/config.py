@@ -222,9 +222,16 @@ class _Reader:
             return None
         qr_dir = top.pop("qr_dir", None) or state / QR_FOLDER
         if qr_dir == state or (
-            qr_dir.parent == state and qr_dir.name in ("sessions", "quarantine", "timeline")
+            qr_dir.parent == state and qr_dir.name in ("sessions", "quarantine", "timeline", "tracebacks")
         ):
             self._add(("qr_dir",), "expected a folder for the codes alone, found one of the service's own")
+        if top.get("qr_group") is not None and qr_dir.is_relative_to(state):
+            # Its mode is 0700, whatever that of the folders in it.
+            self._add(
+                ("qr_group",),
+                "expected a qr_dir along with it that the group can get to, found one in the state folder,"
+                " which nobody else may enter",
+            )
         if self.problems:
             return None
         return Settings(

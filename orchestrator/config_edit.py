@@ -235,6 +235,8 @@ def _replace(target: Path, data: bytes, seen: os.stat_result | None) -> None:
         with os.fdopen(descriptor, "wb") as file:
             if seen:
                 _copy_attributes(target, descriptor, seen)
+            else:
+                _let_group_in(target.parent, descriptor)
             file.write(data)
             file.flush()
             os.fsync(descriptor)
@@ -252,6 +254,17 @@ def _replace(target: Path, data: bytes, seen: os.stat_result | None) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _let_group_in(folder: Path, descriptor: int) -> None:
+    """Let a folder's group read a new file in it, if the folder is meant for that.
+
+    It is if it gives its files to the group, as the folder in /etc of a service that systemd runs does: a
+    `sudo orchestrator add` must not make a configuration which that service cannot read.
+    """
+    wanted = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
+    if folder.stat().st_mode & wanted == wanted:
+        os.fchmod(descriptor, 0o640)
 
 
 def _copy_attributes(target: Path, descriptor: int, seen: os.stat_result) -> None:

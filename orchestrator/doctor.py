@@ -159,17 +159,46 @@ def _folders(paths: StatePaths, settings: Settings | None) -> Iterator[Finding]:
     if not wrong:
         yield Finding(OK, "state folder", f"{paths.root}: owner and modes are right")
     qr_dir = paths.qr if settings is None else settings.qr_dir
+    closed = None if settings is None else _closed_to_group(settings)
     if qr_dir.exists() and not os.access(qr_dir, os.W_OK | os.X_OK):
         yield Finding(
             FAIL, "QR folder", f"{qr_dir} cannot be written", "give it to this user, or mend qr_dir"
         )
+    elif closed is not None:
+        yield closed
     else:
         yield Finding(OK, "QR folder", str(qr_dir))
 
 
+def _closed_to_group(settings: Settings) -> Finding | None:
+    """Find a folder on the way to the codes that their group cannot enter."""
+    if settings.qr_group is None:
+        return None
+    try:
+        group = grp.getgrnam(settings.qr_group).gr_gid
+    except KeyError:
+        if not settings.qr_group.isdecimal():
+            return None  # that is said elsewhere
+        group = int(settings.qr_group)
+    for place in (*reversed(settings.qr_dir.parents), settings.qr_dir):
+        if not place.exists():
+            return None  # the service makes it, and lets the group in
+        about = place.stat()
+        wanted = 0o5 if place == settings.qr_dir else 0o1
+        if (about.st_mode >> (3 if about.st_gid == group else 0)) & wanted != wanted:
+            mode = stat.S_IMODE(about.st_mode)
+            return Finding(
+                FAIL,
+                "QR folder",
+                f"the group {settings.qr_group} cannot enter {place} (mode {mode:04o})",
+                f"chgrp {settings.qr_group} {place}; chmod g+{'rx' if wanted == 0o5 else 'x'} {place}",
+            )
+    return None
+
+
 def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
     """Find what is somebody else's, or open to others: sessions are as good as passwords."""
-    folders = (paths.root, paths.sessions, paths.quarantine, paths.timeline)
+    folders = (paths.root, paths.sessions, paths.quarantine, paths.timeline, paths.tracebacks)
     for folder in folders:
         if not folder.exists():
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from orchestrator.failure import Kind
 from orchestrator.messages import FromChild, Pairing
 from orchestrator.settings import AccountSettings
 
@@ -97,8 +98,25 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class Stalled:
+    """The service itself has stood still for so many seconds, so nobody was heard meanwhile."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
-    """WhatsApp refuses this version of the client: nobody starts any more."""
+    """What another account has met holds for all: nobody starts until it is over.
+
+    Attributes:
+        kind: ``outdated`` or ``network``.
+        reason: Why, for people.
+        until: Monotonic time of the next probe, None if there is none to name.
+    """
+
+    kind: Kind
+    reason: str
+    until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +142,7 @@ Event: TypeAlias = (
     | Said
     | Exited
     | Ticked
+    | Stalled
     | Held
     | Released
     | ShuttingDown

@@ -70,6 +70,8 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
                 about["qr_expires_at"],
                 (f"on the phone: Settings, Linked devices, Link a device; {shown}",),
             )
+        case State.CONNECTED if about["reason"]:
+            return Outlook("a new process takes its place, as soon as it is its turn", None)
         case State.CONNECTED:
             return Outlook("it stays connected", None)
         case State.RECONNECTING:
@@ -77,6 +79,12 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
                 "its process dials again and again; after two minutes without success a new one takes over",
                 None,
                 _doctor(),
+            )
+        case State.BACKOFF if about["held"]:
+            return Outlook(
+                "one account tries for all that lost the network; when it gets through, this one follows",
+                at,
+                (f"have this one try at once, for all: `orchestrator start {name}`", *_doctor()),
             )
         case State.BACKOFF:
             return Outlook(
@@ -115,7 +123,7 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
         case State.OUTDATED:
             return Outlook(
                 "one account probes from time to time; when it is let in, all others follow",
-                None,
+                at,
                 ("update the library: `pip install --upgrade neonize`, then restart the service",),
             )
         case State.FAILED:
@@ -131,6 +139,8 @@ def _about_kind(about: Mapping[str, Any]) -> tuple[str, ...]:
             return (f"pair it again: `orchestrator repair {name}`",)
         case Kind.CONFIG:
             return ("mend the configuration, then `orchestrator reload`",)
+        case Kind.MACHINE:
+            return ("give this machine what it lacks: the account is tried again and again until then",)
         case Kind.CRASH:
             return ("the service's log says more", *_doctor())
         case Kind.REFUSED:

@@ -36,6 +36,8 @@ class Kind(StrEnum):
     """WhatsApp refused the log-in for another reason."""
     DAMAGED = "damaged"
     """The session file is no sound database."""
+    MACHINE = "machine"
+    """This machine lacks what a run needs: room on the disk, memory, a process, a file descriptor."""
     CONFIG = "config"
     """What the account is configured with cannot work."""
 
@@ -55,6 +57,7 @@ EXIT_CODES: dict[Kind, int] = {
     Kind.PASSKEY: 30,
     Kind.DAMAGED: 31,
     Kind.CRASH: 32,
+    Kind.MACHINE: 33,
 }
 """How a child's process says its kind. They start at 10: 1 is Python's own, 2 is Go's and typer's."""
 
@@ -99,8 +102,9 @@ def from_exit(status: int | None, reported: Outcome | None, *, killed_because: s
         return reported
     if kind is not None and kind not in (Kind.TEMPORARY_BAN, *HAS_ENDED_SESSION):
         return Outcome(kind, "the process said so by its exit code alone")
-    if reported is not None and reported.kind is not Kind.STOPPED and status is not None and status < 0:
-        # It reported its end and was then killed on its way out: its word counts.
+    if reported is not None and (status is None or (status < 0 and reported.kind is not Kind.STOPPED)):
+        # It reported its end and was then killed on its way out, or nobody is left who could know more: its
+        # word counts. A ban would be broken otherwise.
         return reported
     return Outcome(Kind.CRASH, describe_exit(status))
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import AlreadyRunning, StateError
+from orchestrator.shortage import trouble
 
 PATIENCE = 0.5
 """Seconds for which taking the lock is tried: somebody may just be looking whether it is held."""
@@ -41,8 +42,10 @@ def read_holder(path: Path) -> Holder | None:
         PermissionError: It may not be read.
     """
     try:
-        with path.open("rb") as file:
-            values = json.loads(file.read(_MAX_SIZE))
+        # What is there may be anything; neither a link is followed nor a pipe waited for.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            values = json.loads(file.read(_MAX_SIZE) or b"")
         socket = values["socket"]
         return Holder(int(values["pid"]), str(values["what"]), None if socket is None else Path(socket))
     except PermissionError:
@@ -70,7 +73,7 @@ class InstanceLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, 0o600)
         except OSError as error:
-            raise StateError(f"{path}: the lock cannot be opened: {error.strerror}") from None
+            raise StateError(f"{path}: the lock cannot be opened: {trouble(error)}") from None
         try:
             self._take()
             values = {"pid": os.getpid(), "what": what, "socket": socket and str(socket)}

@@ -59,6 +59,7 @@ def _describe(settings: AccountSettings, kept: status.Kept, *, reveal: bool) -> 
         "pid": None,
         "attempt": 0,
         "next_retry_at": retry_at,
+        "held": False,
         "restarts": shown.get("restarts", 0),
         "uptime_s": None,
         "last_seen_at": shown.get("last_seen_at"),

@@ -1,13 +1,26 @@
-"""Who may start when: a few at a time, apart, and nobody while WhatsApp refuses the client. Pure."""
+"""What keeps a fleet in step: starts a few at a time, breakers for what all have in common. Pure."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 PROBE_FIRST = 15 * 60.0
 """Seconds from the refusal of the client to the first probe."""
 PROBE_LAST = 6 * 3600.0
-"""Seconds between probes at the most."""
+"""Seconds between such probes at the most."""
+NETWORK_PROBE_FIRST = 15.0
+"""Seconds from the loss of the host's network to the first probe."""
+NETWORK_PROBE_LAST = 120.0
+"""Seconds between such probes at the most; so long may it take to notice that the network is back."""
+TOGETHER_SECONDS = 120.0
+"""Accounts whose runs end within so many seconds of each other lose the network together. A silent link shows
+with the next ping, some 10 s sooner or later with each account; a refused one shows at once."""
+TOGETHER_AT_LEAST = 3
+"""Fewer accounts than this do not tell the host's network from their own."""
+WORKS_SECONDS = 60.0
+"""Seconds after which accounts that are still connected show that it is not the host's network that is lost:
+a silent link shows within 45."""
 
 
 class Ramp:
@@ -57,16 +70,22 @@ class Ramp:
 
 
 class Breaker:
-    """Holds the fleet while WhatsApp refuses this version of the client, and sends out one probe at a time.
+    """Holds the fleet while what one account was told holds for all, and sends out one probe at a time.
 
-    Every account runs the same client, so what one was told holds for all: more of them dialling would
-    only be noted as an attack.
+    Args:
+        first: Seconds until the first probe.
+        last: Seconds between two probes at the most.
+
+    Attributes:
+        probe_at: Monotonic time of the next probe, None if none is planned.
+        canary: Who probes at the moment, None if nobody does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: float, last: float) -> None:
         self.probe_at: float | None = None
         self.canary: str | None = None
-        self._wait = PROBE_FIRST
+        self._first = self._wait = first
+        self._last = last
 
     @property
     def tripped(self) -> bool:
@@ -74,9 +93,9 @@ class Breaker:
         return self.probe_at is not None or self.canary is not None
 
     def refused(self, name: str, now: float) -> bool:
-        """Note that an account was refused; return True if that is news, so that the others must be held."""
+        """Note that an account failed for the common reason; return True if that is news to the others."""
         if self.canary == name:
-            self._wait = min(self._wait * 2, PROBE_LAST)
+            self._wait = min(self._wait * 2, self._last)
         elif self.tripped:
             return False
         news = not self.tripped
@@ -84,9 +103,15 @@ class Breaker:
         self.probe_at = now + self._wait
         return news
 
-    def probe(self, now: float, candidates: Iterable[str]) -> str | None:
-        """Return who is to probe now, None if it is not time or there is nobody."""
-        if self.probe_at is None or now < self.probe_at:
+    def probe(self, now: float, candidates: Iterable[str], *, early: bool = False) -> str | None:
+        """Return who is to probe now, None if it is not time or there is nobody.
+
+        Args:
+            now: Monotonic seconds.
+            candidates: Who could, the best first.
+            early: Before its time, because an operator says so.
+        """
+        if self.probe_at is None or (now < self.probe_at and not early):
             return None
         self.canary = next(iter(candidates), None)
         if self.canary is None:
@@ -96,15 +121,48 @@ class Breaker:
         return self.canary
 
     def connected(self) -> bool:
-        """Note that an account has connected; return True if that sets the fleet free."""
+        """Note that the common reason is gone; return True if that sets the fleet free."""
         if not self.tripped:
             return False
         self.probe_at = self.canary = None
-        self._wait = PROBE_FIRST
+        self._wait = self._first
         return True
 
     def canary_ended(self, name: str, now: float) -> None:
-        """Note that an account's run ended otherwise than by a refusal: the next probe comes as planned."""
+        """Note that an account's run ended for a reason of its own: the next probe comes as planned."""
         if self.canary == name:
             self.canary = None
             self.probe_at = now + self._wait
+
+
+class Outage:
+    """Tells the host's network from an account's own: who has lost it, and when."""
+
+    def __init__(self) -> None:
+        self._lost: dict[str, float] = {}
+
+    def lost(self, name: str, now: float) -> None:
+        """Note that an account could not reach WhatsApp, or no more; once more is no news."""
+        self._lost.setdefault(name, now)
+
+    def reached(self, name: str) -> None:
+        """Note that an account has heard of WhatsApp, or is gone."""
+        self._lost.pop(name, None)
+
+    def clear(self) -> None:
+        """Forget all losses."""
+        self._lost.clear()
+
+    def settle(self) -> None:
+        """Take all losses so far for the accounts' own: they tell nothing until these are back."""
+        self._lost = dict.fromkeys(self._lost, -math.inf)
+
+    def is_common(self, now: float, up: int) -> bool:
+        """Tell whether most accounts have lost the network together.
+
+        Args:
+            now: Monotonic seconds.
+            up: How many accounts have WhatsApp's word that their link works.
+        """
+        together = sum(at > now - TOGETHER_SECONDS for at in self._lost.values())
+        return together >= max(TOGETHER_AT_LEAST, up + 1)

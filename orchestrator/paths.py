@@ -122,6 +122,9 @@ def find_config(
             return place
     if create:
         return SYSTEM_CONFIG if os.geteuid() == 0 or len(places) == 1 else places[-2]
+    for place in places:
+        if place.parent.exists() and not os.access(place.parent, os.X_OK):
+            raise ConfigError(f"{place}: this user may not look there: try again with sudo")
     looked = ", ".join(str(place) for place in places)
     raise ConfigError(
         f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"
@@ -229,6 +232,11 @@ class StatePaths:
         return self.root / "timeline"
 
     @property
+    def tracebacks(self) -> Path:
+        """The folder of what the accounts' processes did when they hung or crashed."""
+        return self.root / "tracebacks"
+
+    @property
     def qr(self) -> Path:
         """The folder of the QR codes, unless the configuration names another."""
         return self.root / QR_FOLDER
@@ -273,11 +281,12 @@ class StatePaths:
                 symbolic link, or is a folder that others use, too.
         """
         with Folder.open(self.root) as root:
-            names = {path.name for path in (self.sessions, self.quarantine, self.timeline, self.qr)}
+            private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
+            names = {path.name for path in (*private, self.qr)}
             files = {self.lock.name, self.status.name, "control.sock"}
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
-            for path in (self.sessions, self.quarantine, self.timeline):
+            for path in private:
                 with root.child(path) as folder:
                     repaired += folder.close_to_others()
             with root.child(self.qr) as folder:

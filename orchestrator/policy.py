@@ -44,7 +44,7 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
     delay = settings.backoff.delay(count, random)
     again = count <= settings.max_retries
     match outcome.kind:
-        case Kind.NETWORK:
+        case Kind.NETWORK | Kind.MACHINE:  # whoever mends those need not know of the accounts
             return Verdict(State.BACKOFF, outcome.text, delay)
         case Kind.CRASH | Kind.REFUSED | Kind.LOGGED_OUT | Kind.DAMAGED | Kind.STOPPED if again:
             return Verdict(State.BACKOFF, outcome.text, delay)

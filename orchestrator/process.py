@@ -8,16 +8,19 @@ import logging
 import os
 import signal
 import struct
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 import multiprocess
 import multiprocess.connection
 from multiprocess import forkserver, resource_tracker
 
-from orchestrator import messages
+from orchestrator import messages, tracebacks
+from orchestrator.errors import StateError
 from orchestrator.messages import FromChild, FromParent, MessageError
 
 log = logging.getLogger(__name__)
@@ -26,9 +29,18 @@ PRELOADED = "orchestrator.worker.preload"
 """What the fork server imports before it forks, so that children need not."""
 REAP_SECONDS = 5.0
 """How long the exit status of a process that is known to be gone may take to arrive."""
+SPAWN_SECONDS = 20.0
+"""How long the fork server may take to make a process, at worst with its own imports before, which take one;
+an account's machine allows 30 for the whole start."""
+_NOBODY_KNOWS = 255
+"""What multiprocess gives for an exit status when the fork server, which alone is told it, is gone."""
+_THREADS = 2
+"""One is not enough: a start that hangs must not hold up the others, nor the end of the service."""
 _READ_SIZE = 64 * 1024
 _LENGTH = struct.Struct("!i")
 """How multiprocess writes a message's length in front of it."""
+
+T = TypeVar("T")
 
 
 class Target(Protocol):
@@ -53,25 +65,27 @@ class ChildProcess:
         pid: Its process id.
     """
 
-    def __init__(self, process: Any, connection: Any, callbacks: Callbacks, pool: ThreadPoolExecutor) -> None:  # noqa: ANN401
+    def __init__(self, process: Any, connection: Any, callbacks: Callbacks) -> None:  # noqa: ANN401
         self.pid: int = process.pid
         self._process = process
         self._connection = connection
         self._callbacks = callbacks
-        self._pool = pool
         self._buffer = bytearray()
         self._unsent = bytearray()
+        self._grace: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        os.set_blocking(connection.fileno(), False)
-        self._hears = True
-        self._loop.add_reader(connection.fileno(), self._readable)
+        self._reaping: asyncio.TimerHandle | None = None
         try:
             self._pidfd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             self._pidfd = -1  # it is gone already, and reaped by the fork server
-            self._gone()
-        else:
+        os.set_blocking(connection.fileno(), False)
+        self._hears = True
+        self._loop.add_reader(connection.fileno(), self._readable)
+        if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._gone)
+        else:
+            self._gone()
 
     def tell(self, message: FromParent) -> None:
         """Send the child a message; one that cannot be delivered is a child that is about to be killed."""
@@ -86,6 +100,24 @@ class ChildProcess:
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def kill_with_traceback(self, seconds: float) -> str | None:
+        """Have the process write down where its threads are and end; after so many seconds, SIGKILL ends it.
+
+        Returns:
+            Why there is no traceback to be had, and it was SIGKILL at once; None if there may be one.
+        """
+        if self._pidfd < 0:
+            return None
+        why = _why_mute(self.pid)
+        if why is not None:
+            self.kill()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, tracebacks.SIGNAL)
+            if self._grace is None:
+                self._grace = self._loop.call_later(seconds, self.kill)
+        return why
 
     def _writable(self) -> None:
         """Send what waits, as far as the child takes it; half a message would spoil all later ones."""
@@ -148,11 +180,16 @@ class ChildProcess:
     def _gone(self) -> None:
         if self._pidfd >= 0:
             self._loop.remove_reader(self._pidfd)
-        self._loop.create_task(self._reap())
-
-    async def _reap(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
         # The process is gone; its status comes through the fork server's pipe, which may take a moment.
-        await self._loop.run_in_executor(self._pool, self._process.join, REAP_SECONDS)
+        self._loop.add_reader(self._process.sentinel, self._reap)
+        self._reaping = self._loop.call_later(REAP_SECONDS, self._reap)
+
+    def _reap(self) -> None:
+        assert self._reaping is not None
+        self._reaping.cancel()
+        self._loop.remove_reader(self._process.sentinel)
         status: int | None = self._process.exitcode
         self._drain()
         self._stop_hearing()
@@ -163,12 +200,31 @@ class ChildProcess:
             self._pidfd = -1
         if status is not None:
             self._process.close()
-        self._callbacks.exited(status)
+        self._callbacks.exited(None if status == _NOBODY_KNOWS else status)
 
     def _drain(self) -> None:
         """Hear out what it said before it went."""
         while self._hears and self._readable():
             pass
+
+
+def _why_mute(pid: int) -> str | None:
+    """Tell why a process cannot write its traceback, None if it can, as far as that can be told.
+
+    A stopped one is not made to go on for that: nothing in it hangs, and whatever it did in that moment it
+    would do after it was given up.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        facts = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        state, caught = facts["State"], int(facts["SigCgt"], 16)
+    except (OSError, KeyError, ValueError):
+        return "it is gone"
+    if state.startswith(("T", "t")):
+        return "it was stopped by a signal or a debugger, so there is no traceback"
+    if not caught >> (tracebacks.SIGNAL - 1) & 1:
+        return "it has nothing to write a traceback to"
+    return None
 
 
 class Spawner:
@@ -177,6 +233,9 @@ class Spawner:
     Args:
         target: What runs in each child.
         preload: Modules the fork server imports first.
+
+    Raises:
+        StateError: The system lets this process have no threads.
     """
 
     def __init__(self, target: Target, preload: tuple[str, ...] = (PRELOADED,)) -> None:
@@ -184,7 +243,22 @@ class Spawner:
         # The default start method would be fork, and a fork of a process with threads is a gamble.
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
-        self._pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="spawner")
+        self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
+        self._closed = False
+        self._start_threads()
+
+    def _start_threads(self) -> None:
+        """Have all threads from the start: later the system may have none to give."""
+        release = threading.Event()
+        try:
+            for _ in range(_THREADS):
+                self._pool.submit(release.wait)
+        except RuntimeError as error:
+            raise StateError(
+                f"no thread can be had ({error}): allow more (`ulimit -u`, or TasksMax= of the unit)"
+            ) from None
+        finally:
+            release.set()
 
     async def spawn(self, name: str, spec: Any, callbacks: Callbacks) -> ChildProcess:  # noqa: ANN401
         """Start a child.
@@ -197,12 +271,26 @@ class Spawner:
         Raises:
             OSError: There is no process to be had: no memory, no file descriptors, no fork server.
         """
-        loop = asyncio.get_running_loop()
+        started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
+        await asyncio.wait((started,), timeout=SPAWN_SECONDS)
+        if not started.done():
+            log.error("the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS)
+            _kill_fork_server()
         try:
-            process, connection = await loop.run_in_executor(self._pool, self._start, name, spec)
-        except (EOFError, ValueError) as error:
-            raise OSError(f"the fork server failed: {error}") from None
-        return ChildProcess(process, connection, callbacks, self._pool)
+            process, connection = await started
+        except (EOFError, ValueError, MemoryError) as error:
+            log.debug("the fork server: %r", error)
+            raise OSError(
+                "the fork server has ended, for want of memory, processes or descriptors: another follows"
+            ) from None
+        try:
+            return ChildProcess(process, connection, callbacks)
+        except OSError:
+            # Nobody would know of it any more, and it would hold the account's session.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            connection.close()
+            raise
 
     def _start(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
         ours, theirs = self._context.Pipe(duplex=True)
@@ -216,11 +304,30 @@ class Spawner:
             theirs.close()
         return process, ours
 
-    def close(self) -> None:
-        """End the fork server and its helper; children must be gone before."""
-        self._pool.shutdown(wait=True)
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Return what a call returns that may take a moment, made in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+
+    async def close(self) -> None:
+        """End the fork server and its helper; children must be gone before. A second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self.aside(self._end_helpers)
+            self._pool.shutdown(wait=False)
+
+    @staticmethod
+    def _end_helpers() -> None:
         # Both end by themselves once this process is gone; asked to, they are gone before it is.
-        # There is no public way to ask.
+        # There is no public way to ask, and a fork server that hangs would not hear it.
+        _kill_fork_server()
         for helper in (forkserver._forkserver, resource_tracker._resource_tracker):  # noqa: SLF001
             with contextlib.suppress(OSError):
                 helper._stop()  # noqa: SLF001
+
+
+def _kill_fork_server() -> None:
+    """End the fork server; the next process that is wanted brings another. Children do not need it."""
+    pid: int | None = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import StateError
+from orchestrator.shortage import trouble
 
 if TYPE_CHECKING:
     from qrcode.main import QRCode
@@ -131,7 +132,7 @@ class QrFolder:
                         with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
         except OSError as error:
-            raise StateError(f"{self._folder}: {_advice(error)}") from None
+            raise StateError(f"{self._folder}: {advice(error)}") from None
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """Put an account's picture into the folder, in place of the one before.
@@ -278,7 +279,8 @@ def _is_code(name: str, folder: int) -> bool:
     return head.startswith(_PNG) and _MARK in head
 
 
-def _advice(error: OSError) -> str:
+def advice(error: OSError) -> str:
+    """Say what is wrong with the folder, and what to do."""
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "the disk is full: make room, or choose another folder by qr_dir"
@@ -288,7 +290,9 @@ def _advice(error: OSError) -> str:
             return "this user may not write there: give it the folder, or choose another by qr_dir"
         case errno.EPERM:
             return "this user may not give files to qr_group: make it a member of the group"
-        case errno.ENOTDIR | errno.EEXIST:
+        case errno.ENOTDIR | errno.EEXIST | errno.ELOOP:
             return "is no folder, or a symbolic link made by somebody else: remove it"
+        case errno.EISDIR:
+            return "a folder is in the picture's place: remove it"
         case _:
-            return f"cannot be used for QR codes: {error.strerror}"
+            return f"cannot be used for QR codes: {trouble(error)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import resource
 import signal
@@ -13,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from orchestrator import __version__, logs, session
+from orchestrator.announce import Announcer
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import Json
@@ -22,6 +24,7 @@ from orchestrator.events import Order
 from orchestrator.library import check_library
 from orchestrator.lock import InstanceLock
 from orchestrator.messages import Pairing
+from orchestrator.notify import Notifier
 from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner
 from orchestrator.settings import Settings
@@ -44,7 +47,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
     """Run the service in the foreground until a signal ends it.
 
     SIGTERM and SIGINT stop it in good order; a second one cuts that short. SIGHUP has it read the
-    configuration again.
+    configuration again. If systemd has started it, systemd is told how it is.
 
     Args:
         settings: The configuration.
@@ -56,12 +59,15 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         StateError: A folder or file cannot be used.
         LibraryError: neonize does not work on this machine.
     """
+    announcer = Announcer(Notifier.take())  # before anything is started that would inherit the environment
     with _signals_before_the_loop():
         paths = StatePaths.of(settings.state_dir)
         repaired = paths.prepare()
         with InstanceLock(paths.lock, what="the service", socket=paths.control_socket):
             logs.configure(log_level, log_format)
             logs.log_uncaught()
+            if sys.stderr is not None:
+                faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
             for sentence in [*repaired, *_repair_modes(paths)]:
                 log.warning("%s", sentence)
             library = check_library()
@@ -75,8 +81,9 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
                     version=library.version,
                     log_level=log_level,
                     log_format="json" if log_format == "json" else "text",
+                    around_reload=announcer.reload,
                 )
-                asyncio.run(_serve(supervisor, listener, library.version))
+                asyncio.run(_serve(supervisor, listener, announcer, library.version))
     return ExitCode.DONE
 
 
@@ -89,7 +96,7 @@ def _repair_modes(paths: StatePaths) -> list[str]:
         ]
 
 
-async def _serve(supervisor: Supervisor, listener: ControlSocket, library: str) -> None:
+async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Announcer, library: str) -> None:
     commands = Commands(supervisor, library)
     server = ControlServer(listener, commands)
     stop = asyncio.Event()
@@ -101,6 +108,7 @@ async def _serve(supervisor: Supervisor, listener: ControlSocket, library: str) 
             supervisor.hurry()
         else:
             log.info("%s: the service stops", number.name)
+            announcer.stopping()
             commands.stopping = True
             stop.set()
 
@@ -124,10 +132,12 @@ async def _serve(supervisor: Supervisor, listener: ControlSocket, library: str) 
             len(supervisor.settings.accounts),
             listener.path,
         )
+        announcer.ready(supervisor)
         await stop.wait()
     finally:
         await supervisor.stop()
         await server.close()
+        await announcer.close()
     log.info("the service has stopped")
 
 

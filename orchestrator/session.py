@@ -126,11 +126,13 @@ def quarantine(path: Path, folder: Path, reason: str, now: float) -> Path | None
         OSError: The files cannot be moved; all of them are where they were, or, if not even that was
             possible, those that are not are in the quarantine.
     """
+    _refuse_link(path.parent)
     found = [file for file in files(path) if os.path.lexists(file)]
     if not found:
         return None
     held = lock(path.with_suffix(".lock"))
     try:
+        _refuse_link(folder)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = _new_folder(folder, path.stem, reason, now)
         try:
@@ -142,6 +144,12 @@ def quarantine(path: Path, folder: Path, reason: str, now: float) -> Path | None
         return place
     finally:
         os.close(held)
+
+
+def _refuse_link(folder: Path) -> None:
+    """See that a folder is none that leads elsewhere."""
+    if folder.is_symlink():
+        raise OSError(errno.ELOOP, "is a symbolic link, a folder is needed: remove it", str(folder))
 
 
 def _new_folder(folder: Path, name: str, reason: str, now: float) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.account import Account, Parked
+from orchestrator.clock import Reading, was_set
 from orchestrator.errors import StateError
 from orchestrator.events import Moment
 from orchestrator.redaction import mask_number
+from orchestrator.shortage import trouble
 from orchestrator.states import State
 
 MAX_SIZE = 16 * 1024 * 1024
@@ -34,6 +38,7 @@ def describe(
     *,
     qr_path: Path | None,
     code_expires_at: float | None,
+    traceback: Path | None = None,
     reveal: bool = False,
 ) -> dict[str, Any]:
     """Return everything about an account, as ``list --json`` shows it.
@@ -43,6 +48,7 @@ def describe(
         now: The present moment.
         qr_path: The picture of its code, if one is shown.
         code_expires_at: Unix time at which the code expires.
+        traceback: The file that says where its last process's threads were at the end, if there is one.
         reveal: Show the phone number unmasked.
     """
     retry = account.next_retry_at
@@ -60,6 +66,7 @@ def describe(
         "pid": child.pid if child else None,
         "attempt": account.attempt,
         "next_retry_at": None if retry is None else iso(now.wall_at(retry)),
+        "held": account.held,
         "restarts": account.restarts,
         "uptime_s": round(now.monotonic - (account.connected_at or 0), 1) if connected else None,
         "last_seen_at": iso(account.last_seen_at),
@@ -67,7 +74,12 @@ def describe(
         "qr_expires_at": iso(code_expires_at),
         "memory_bytes": account.memory_bytes,
         "last_exit": last_exit
-        and {"at": iso(last_exit.at), "kind": last_exit.kind.value, "code": last_exit.code},
+        and {
+            "at": iso(last_exit.at),
+            "kind": last_exit.kind.value,
+            "code": last_exit.code,
+            "traceback": str(traceback) if traceback else None,
+        },
     }
 
 
@@ -87,19 +99,22 @@ class Kept:
 
 
 def load(path: Path) -> dict[str, Kept]:
-    """Read what was kept, by account; a file that is missing or unreadable keeps nothing.
+    """Read what was kept, by account; a file that is missing keeps nothing.
+
+    Times to wait for are given by the present clock, if that was set since they were written down.
 
     Raises:
         StateError: The file is there and says nothing that can be understood.
     """
     try:
-        with path.open("rb") as file:
+        with os.fdopen(_open(path), "rb") as file:
             document = json.loads(file.read(MAX_SIZE))
-        return {name: _read(entry) for name, entry in document["accounts"].items()}
+        shift = was_set(Reading.of(document["clock"]), Reading.take()) if "clock" in document else 0.0
+        return {name: _read(entry, shift) for name, entry in document["accounts"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StateError(f"{path}: cannot be read: {error.strerror}") from None
+        raise StateError(f"{path}: cannot be read: {trouble(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StateError(
             f"{path}: is damaged. It holds which accounts an operator has stopped; move it away to start "
@@ -107,11 +122,21 @@ def load(path: Path) -> dict[str, Kept]:
         ) from None
 
 
-def _read(entry: Mapping[str, Any]) -> Kept:
+def _open(path: Path) -> int:
+    """Open what was kept; neither a symbolic link nor anything but a file is that."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "is not a regular file: move it away", str(path))
+    return file
+
+
+def _read(entry: Mapping[str, Any], shift: float) -> Kept:
     parked = entry.get("parked")
     if parked is not None:
         until = parked["until"]
-        parked = Parked(State(parked["state"]), parked["reason"], None if until is None else float(until))
+        until = None if until is None else float(until) + shift
+        parked = Parked(State(parked["state"]), parked["reason"], until, int(parked.get("count", 0)))
     return Kept(bool(entry["stopped"]), parked, entry.get("shown"))
 
 
@@ -125,12 +150,17 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
         name: {
             "stopped": entry.stopped,
             "parked": entry.parked
-            and {"state": entry.parked.state, "reason": entry.parked.reason, "until": entry.parked.until},
+            and {
+                "state": entry.parked.state,
+                "reason": entry.parked.reason,
+                "until": entry.parked.until,
+                "count": entry.parked.count,
+            },
             "shown": entry.shown,
         }
         for name, entry in kept.items()
     }
-    data = json.dumps({"accounts": accounts}, indent=1).encode()
+    data = json.dumps({"clock": Reading.take().as_json(), "accounts": accounts}, indent=1).encode()
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

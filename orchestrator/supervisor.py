@@ -3,45 +3,49 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator import actions, config, sending, session, status, texts
 from orchestrator.account import Account
 from orchestrator.actions import Action
-from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
+from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.events import (
     Begin,
     Configured,
     Event,
     Exited,
-    Held,
     Moment,
     Order,
     Ordered,
-    Released,
     Removed,
     Said,
     ShuttingDown,
     Spawned,
     SpawnFailed,
+    Stalled,
     Ticked,
-    TurnCame,
 )
-from orchestrator.failure import Kind
-from orchestrator.messages import Code, FromChild, LinkCode, Pairing, Sent, Stop
-from orchestrator.pacing import Breaker, Ramp
+from orchestrator.failure import from_exit
+from orchestrator.fleet import Fleet
+from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
 from orchestrator.paths import StatePaths
+from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
+from orchestrator.pulse import Pulse
 from orchestrator.qr import QrFolder
 from orchestrator.settings import AccountSettings, Settings
+from orchestrator.shortage import trouble
 from orchestrator.states import State
 from orchestrator.timeline import Timeline, TimelineEntry
+from orchestrator.tracebacks import Tracebacks
 from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
@@ -50,8 +54,14 @@ SHUTDOWN_SECONDS = 15.0
 """The time all accounts together get to stop; those that have not by then are killed."""
 HURRY_SECONDS = 1.0
 """What is left of it after a second signal."""
+TRACEBACK_SECONDS = 1.0
+"""How long a process that hangs may take to write its traceback and to end; it takes milliseconds."""
+TRACEBACK_SECONDS_AT_THE_END = 0.2
+"""The same while the service stops."""
 SAVE_SECONDS = 1.0
 """How long a change of state may wait to be written down together with others."""
+RETRY_SECONDS = 5.0
+"""How long what could not be written down waits until it is tried again."""
 PRUNE_SECONDS = 3600.0
 """How often the quarantine is looked through."""
 
@@ -66,6 +76,7 @@ class Managed:
     code: Code | LinkCode | None = None
     timer: asyncio.TimerHandle | None = None
     version: int = 0
+    traceback: Path | None = None
     told_to_stop: bool = False
     to_be_killed: bool = False
 
@@ -80,6 +91,7 @@ class Supervisor:
         version: The library's version, for the timelines.
         log_level: What the children log.
         log_format: How: "text" or "json".
+        around_reload: Makes the context of every reading of the configuration, so that it can be announced.
     """
 
     def __init__(
@@ -91,6 +103,7 @@ class Supervisor:
         version: str = "",
         log_level: str = "WARNING",
         log_format: str = "text",
+        around_reload: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
         self.settings = settings
         self.paths = paths
@@ -99,20 +112,28 @@ class Supervisor:
         self._library = version
         self._log_level = log_level
         self._log_format = log_format
+        self._around_reload = around_reload
         self._accounts: dict[str, Managed] = {}
+        self._machines: dict[str, Account] = {}
         self._gone: dict[str, int] = {}
-        self._ramp = Ramp(settings.start_parallel, settings.start_spread, random.random)
-        self._breaker = Breaker()
-        self._qr = QrFolder(settings.qr_dir, settings.qr_group)
+        self._fleet = Fleet(
+            self._machines, settings.start_parallel, settings.start_spread, random.random, log.warning
+        )
+        self._pictures = Pictures(QrFolder(settings.qr_dir, settings.qr_group))
         self._timeline = Timeline(paths.timeline)
+        self._tracebacks = Tracebacks(paths.tracebacks)
         self._changes: deque[float] = deque()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._pulse = Pulse(self._stalled)
+        self._born = self._now()
+        self._unsaved = False
         self._started = False
         self._closing = False
         self._dispatching = False
+        self._wakes_at: float | None = None
         self._told: set[str] = set()
         self._others: dict[str, status.Kept] = {}
         self._reloading = asyncio.Lock()
@@ -128,7 +149,8 @@ class Supervisor:
         Raises:
             StateError: A folder cannot be used, or what was kept is damaged.
         """
-        self._qr.prepare(self.settings.accounts)
+        self._pictures.prepare(self.settings.accounts)
+        self._tracebacks.prepare(self.settings.accounts)
         kept = status.load(self.paths.status)
         for settings in self.settings.accounts.values():
             known = kept.get(settings.name, status.Kept())
@@ -139,6 +161,7 @@ class Supervisor:
             else:
                 self._others[settings.name] = known
         self._started = True
+        self._pulse.start()
         self._prune()
 
     async def stop(self) -> None:
@@ -146,11 +169,13 @@ class Supervisor:
         self._closing = True
         self._shut_down(SHUTDOWN_SECONDS)
         await self._idle.wait()
+        self._pulse.stop()
+        self._pictures.stop()
         for timer in self._timers.values():
             timer.cancel()
         if self._started:  # or what was kept, and could not be read, would be written over
             self.save()
-        await asyncio.get_running_loop().run_in_executor(None, self._spawner.close)
+        await self._spawner.close()
 
     def hurry(self) -> None:
         """Give the accounts that are still stopping no more than a moment."""
@@ -172,6 +197,10 @@ class Supervisor:
         """Return the accounts' names, in the configuration's order."""
         return list(self._accounts)
 
+    def counts(self) -> Counter[State]:
+        """Return how many accounts are in which state."""
+        return Counter(managed.account.state for managed in self._accounts.values())
+
     def describe(self, name: str, *, reveal: bool = False) -> dict[str, Any]:
         """Return what is shown of an account.
 
@@ -180,12 +209,13 @@ class Supervisor:
         """
         managed = self._get(name)
         code = managed.code
-        shown = self._qr.path(name) if isinstance(code, Code) else None
+        shown = self._pictures.path(name) if isinstance(code, Code) else None
         return status.describe(
             managed.account,
             self._now(),
             qr_path=shown,
             code_expires_at=code.expires_at if code else None,
+            traceback=managed.traceback,
             reveal=reveal,
         )
 
@@ -241,6 +271,8 @@ class Supervisor:
             raise OrchestratorError(f"{name} is disabled: set `enabled: true` in the configuration first")
         if order is Order.REPAIR and pairing == "code" and settings.phone is None:
             raise OrchestratorError(f"{name}: pairing by code needs `phone:` in the configuration")
+        if order is not Order.STOP:
+            self._fleet.wanted(name)
         self.handle(name, Ordered(order, pairing))
         if save:
             self.save()
@@ -284,14 +316,14 @@ class Supervisor:
             ConfigError: The new configuration is not valid; the old one stays.
         """
         async with self._reloading:  # or the older of two readings could win
-            return await self._reload(set(drop))
+            with self._around_reload():
+                return await self._reload(set(drop))
 
     async def _reload(self, dropped: set[str]) -> dict[str, Any]:
         before = self.settings
-        loop = asyncio.get_running_loop()
-        after = await loop.run_in_executor(None, self._read_config)
+        after = await self._spawner.aside(self._read_config)
         self.settings = after
-        self._ramp.parallel, self._ramp.spread = after.start_parallel, after.start_spread
+        self._fleet.set_pace(after.start_parallel, after.start_spread)
         removed = [name for name in self._accounts if name not in after.accounts]
         for name in removed:
             self.handle(name, Removed(keep_session=name not in dropped))
@@ -305,6 +337,7 @@ class Supervisor:
                 self._told.add(name)  # it comes back once its old process is gone
                 added.append(name)
             elif managed.account.settings != settings:
+                self._fleet.wanted(name)
                 self.handle(name, Configured(settings))
                 changed.append(name)
         needs_restart = [
@@ -327,8 +360,13 @@ class Supervisor:
         managed = self._accounts.get(name)
         if managed is None:
             return  # it was removed, and this is a late word of its process
-        for action in managed.account.handle(event, self._now()):
+        wanted = managed.account.handle(event, self._now())
+        if not wanted and isinstance(event, Said) and isinstance(event.message, Heartbeat):
+            return  # it only puts off the next wake-up, which sees for itself whether it is too early
+        for action in wanted:
             self._do(name, managed, action)
+        if isinstance(event, Exited) and name in self._accounts and managed.account.last_exit is not None:
+            self._fleet.ended(name, managed.account.last_exit.kind, time.monotonic())
         self._touch(name, managed)
 
     def _touch(self, name: str, managed: Managed) -> None:
@@ -350,9 +388,9 @@ class Supervisor:
     def _do(self, name: str, managed: Managed, action: Action) -> None:
         match action:
             case actions.Queue():
-                self._ramp.queue(name)
+                self._fleet.queue(name)
             case actions.Unqueue():
-                self._ramp.unqueue(name)
+                self._fleet.unqueue(name)
             case actions.Spawn(pairing):
                 managed.told_to_stop = managed.to_be_killed = False
                 self._background(self._spawn(name, managed, pairing))
@@ -361,10 +399,7 @@ class Supervisor:
                 if managed.child is not None:
                     managed.child.tell(Stop())
             case actions.Kill(why):
-                log.warning("%s: process killed: %s", name, why)
-                managed.to_be_killed = True
-                if managed.child is not None:
-                    managed.child.kill()
+                self._kill(name, managed, why)
             case actions.Quarantine(reason):
                 self._quarantine(name, reason)
             case actions.ShowCode(code):
@@ -388,6 +423,7 @@ class Supervisor:
             pairing=pairing,
             log_level=self._log_level,
             log_format=self._log_format,
+            trace=self._tracebacks.live(name),
         )
         callbacks = Callbacks(
             said=lambda message: self._said(name, managed, message),
@@ -396,7 +432,8 @@ class Supervisor:
         try:
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
-            self.handle(name, SpawnFailed(f"no process could be started: {error}"))
+            managed.traceback = None
+            self.handle(name, SpawnFailed(f"no process could be started: {trouble(error)}"))
             return
         managed.child = child
         self.handle(name, Spawned(child.pid))
@@ -412,7 +449,15 @@ class Supervisor:
         else:
             self.handle(name, Said(message))
 
+    def _kill(self, name: str, managed: Managed, why: str) -> None:
+        managed.to_be_killed = True
+        seconds = TRACEBACK_SECONDS_AT_THE_END if self._closing else TRACEBACK_SECONDS
+        mute = None if managed.child is None else managed.child.kill_with_traceback(seconds)
+        log.warning("%s: process killed: %s%s", name, why, f" ({mute})" if mute else "")
+
     def _exited(self, name: str, managed: Managed, code: int | None) -> None:
+        if managed.child is not None:
+            self._keep_traceback(name, managed, managed.child.pid, code)
         managed.child = None
         managed.sends.process_ended()
         self.handle(name, Exited(code))
@@ -429,13 +474,23 @@ class Supervisor:
             settings, self._now(), random=random.random, stopped=kept.stopped, parked=kept.parked
         )
         self._accounts[settings.name] = Managed(account, sending.Waiting(settings.name))
+        self._machines[settings.name] = account
         self.handle(settings.name, Begin())
+
+    def _keep_traceback(self, name: str, managed: Managed, pid: int, code: int | None) -> None:
+        about = managed.account.child
+        outcome, killed_because = (about.outcome, about.killed_because) if about else (None, None)
+        why = from_exit(code, outcome, killed_because=killed_because).text
+        managed.traceback = self._tracebacks.keep(name, pid, why, time.time())
+        if managed.traceback is not None:
+            log.warning("%s: the traceback of process %d is in %s", name, pid, managed.traceback)
 
     def _forget(self, name: str, managed: Managed) -> None:
         if managed.timer is not None:
             managed.timer.cancel()
-        self._ramp.unqueue(name)
-        del self._accounts[name]
+        del self._accounts[name], self._machines[name]
+        self._fleet.forget(name, time.monotonic())
+        self._tracebacks.forget(name)
         self._gone[name] = self.version + 1
         self._later("save", SAVE_SECONDS, self.save)
         if name in self._told and name in self.settings.accounts:
@@ -443,11 +498,14 @@ class Supervisor:
             asyncio.get_running_loop().call_soon(self._add, self.settings.accounts[name], status.Kept())
 
     def _quarantine(self, name: str, reason: str) -> None:
+        if reason == "repair":
+            with contextlib.suppress(OSError):  # whoever pairs anew does not wait for a folder that is gone
+                self.paths.sessions.mkdir(0o700)
         try:
             place = session.quarantine(self.paths.session(name), self.paths.quarantine, reason, time.time())
         except OSError as error:
             # Nothing is lost: the session stays where it is, and the next try meets it again.
-            log.error("%s: the session could not be put into quarantine: %s", name, error)
+            log.error("%s: the session could not be put into quarantine: %s", name, trouble(error))
         else:
             if place is not None:
                 log.warning("%s: the session was put into quarantine (%s): %s", name, reason, place)
@@ -455,17 +513,11 @@ class Supervisor:
     def _show(self, name: str, managed: Managed, code: Code | LinkCode) -> None:
         managed.code = code
         if isinstance(code, Code):
-            try:
-                self._qr.show(name, code.png, code.issued_at)
-            except (OSError, StateError) as error:
-                log.error("%s: the code could not be written to %s: %s", name, self._qr.path(name), error)
+            self._pictures.show(name, code.png, code.issued_at)
 
     def _hide(self, name: str, managed: Managed) -> None:
         managed.code = None
-        try:
-            self._qr.hide(name)
-        except OSError as error:
-            log.error("%s: the code could not be removed: %s", self._qr.path(name), error)
+        self._pictures.hide(name)
 
     def _record(self, name: str, record: actions.Record) -> None:
         now = time.monotonic()
@@ -493,46 +545,13 @@ class Supervisor:
         then = f", next try in {record.delay:.0f} s" if record.delay is not None else ""
         log.log(level, "%s: %s → %s%s%s", name, record.before, record.after, why, then)
         self._later("save", SAVE_SECONDS, self.save)
-        self._mind_the_fleet(name, record)
-
-    # The fleet
-
-    def _mind_the_fleet(self, name: str, record: actions.Record) -> None:
-        now = time.monotonic()
-        if record.after is State.OUTDATED and record.kind is Kind.OUTDATED and record.before in (
-            State.STARTING, State.CONNECTING, State.PAIRING, State.RECONNECTING, State.CONNECTED
-        ):  # fmt: skip
-            if self._breaker.refused(name, now):
-                log.error("WhatsApp refuses this version of the client: nobody connects until it is updated")
-                self._later("hold", 0, self._hold_all)
-            self._plan_probe()
-        elif record.after is State.CONNECTED and self._breaker.connected():
-            log.warning("WhatsApp accepts this version of the client again")
-            self._later("release", 0, self._release_all)
-        elif record.after in (State.BACKOFF, State.FAILED, State.STOPPED, State.BANNED, State.REPLACED):
-            self._breaker.canary_ended(name, now)
-            self._plan_probe()
-
-    def _hold_all(self) -> None:
-        for name in list(self._accounts):
-            self.handle(name, Held())
-
-    def _release_all(self) -> None:
-        for name in list(self._accounts):
-            self.handle(name, Released())
-
-    def _plan_probe(self) -> None:
-        if self._breaker.probe_at is not None:
-            self._later("probe", max(0.0, self._breaker.probe_at - time.monotonic()), self._probe)
-
-    def _probe(self) -> None:
-        waiting = (n for n, m in self._accounts.items() if m.account.state is State.OUTDATED)
-        canary = self._breaker.probe(time.monotonic(), waiting)
-        if canary is None:
-            self._plan_probe()
-        else:
-            log.warning("%s probes whether WhatsApp accepts this version of the client", canary)
-            self.handle(canary, Released())
+        if record.after in (State.BANNED, State.REPLACED):
+            # Were the service killed before, the next one would try the account at once, ban or no ban.
+            self._later("save at once", 0, self.save)
+        if record.after is State.CONNECTED:
+            self._fleet.connected(name)
+        elif record.after is State.PAIRING:
+            self._fleet.reached(name)
 
     def _dispatch(self) -> None:
         """Let those start whose turn it is."""
@@ -541,33 +560,30 @@ class Supervisor:
         # Each start is an event that leads back here: without the loop, hundreds at once are too deep.
         self._dispatching = True
         try:
-            while self._start_next():
-                pass
+            while (step := self._fleet.next(time.monotonic())) is not None:
+                self.handle(*step)
         finally:
             self._dispatching = False
+        wakes_at = self._fleet.wakes_at()
+        if wakes_at != self._wakes_at:
+            self._cancel("dispatch")
+            self._wakes_at = wakes_at
+            if wakes_at is not None:
+                self._later("dispatch", max(0.0, wakes_at - time.monotonic()), self._wake)
 
-    def _start_next(self) -> bool:
-        """Let the next one start if it may; return whether there may be another."""
-        if self._breaker.tripped:
-            canary = self._breaker.canary
-            if canary in self._accounts and self._accounts[canary].account.queued:
-                self._ramp.unqueue(canary)
-                self.handle(canary, TurnCame())
-            elif len(self._ramp):
-                self._later("hold", 0, self._hold_all)
-            return False
-        now = time.monotonic()
-        dialling = sum(managed.account.dials for managed in self._accounts.values())
-        name = self._ramp.next(now, dialling)
-        if name is not None:
-            self.handle(name, TurnCame())
-            return True
-        wakes_at = self._ramp.wakes_at(dialling)
-        if wakes_at is not None:
-            self._later("dispatch", max(0.0, wakes_at - now), self._dispatch)
-        return False
+    def _wake(self) -> None:
+        self._wakes_at = None
+        self._dispatch()
 
     # Time and disk
+
+    def _stalled(self, seconds: float) -> None:
+        log.warning(
+            "the service itself stood still for %.0f s (stopped, paused or starved): all get that time back",
+            seconds,
+        )
+        for name in list(self._accounts):
+            self.handle(name, Stalled(seconds))
 
     @staticmethod
     def _now() -> Moment:
@@ -580,27 +596,42 @@ class Supervisor:
             return
         self._timers[what] = asyncio.get_running_loop().call_later(seconds, call)
 
+    def _cancel(self, what: str) -> None:
+        timer = self._timers.pop(what, None)
+        if timer is not None:
+            timer.cancel()
+
     def save(self) -> bool:
         """Write down what operators wish and what is known of the accounts.
 
         Returns:
             Whether it is written; a failure is logged.
         """
+        now = self._now()
         kept = self._others | {
             name: status.Kept(
-                managed.account.stopped, managed.account.parked, {**self.describe(name), "qr_path": None}
+                managed.account.stopped, managed.account.parked(now), {**self.describe(name), "qr_path": None}
             )
             for name, managed in self._accounts.items()
         }
         try:
             status.save(self.paths.status, kept)
         except OSError as error:
-            log.error("%s: could not be written: %s", self.paths.status, error)
+            if not self._unsaved:
+                log.error("%s: could not be written: %s", self.paths.status, trouble(error))
+            self._unsaved = True
+            self._later("save again", RETRY_SECONDS, self.save)
             return False
+        if self._unsaved:
+            log.warning("%s: is written again", self.paths.status)
+            self._unsaved = False
         return True
 
     def _prune(self) -> None:
-        session.prune(self.paths.quarantine, self.settings.quarantine_days, time.time())
+        # A clock that is set forward, as after a start without a battery, must not make anything old at once.
+        now = self._now()
+        steady = self._born.wall + now.monotonic - self._born.monotonic
+        session.prune(self.paths.quarantine, self.settings.quarantine_days, min(now.wall, steady))
         self._later("prune", PRUNE_SECONDS, self._prune)
 
     def _get(self, name: str) -> Managed:

@@ -8,12 +8,14 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.redaction import redact
+from orchestrator.shortage import trouble
 
 MAX_BYTES: Final = 1024 * 1024
 """Size at which a file becomes the older one of two; some 4,000 changes, which is weeks of a bad link."""
@@ -130,13 +132,17 @@ class Timeline:
         return self._folder / f"{name}.jsonl", self._folder / f"{name}.jsonl.1"
 
     def _write(self, name: str, line: bytes) -> None:
+        with _opened(self._folder) as folder:
+            self._write_in(folder, name, line)
+
+    def _write_in(self, folder: int, name: str, line: bytes) -> None:
         path, older = self._paths(name)
-        file = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        file = _open(folder, path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             size = os.fstat(file).st_size
             if size and size + len(line) > MAX_BYTES:
-                path.rename(older)
-                fresh = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                os.rename(path.name, older.name, src_dir_fd=folder, dst_dir_fd=folder)
+                fresh = _open(folder, path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
                 os.close(file)
                 file, size = fresh, 0
             if size and os.pread(file, 1, size - 1) != b"\n":
@@ -148,10 +154,17 @@ class Timeline:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         """Yield lines from the last to the first, across both files."""
+        try:
+            with _opened(self._folder) as folder:
+                yield from self._lines_in(folder, name)
+        except OSError:
+            return
+
+    def _lines_in(self, folder: int, name: str) -> Iterator[bytes]:
         seen = set()
         for path in self._paths(name):
             try:
-                file = _open(path, os.O_RDONLY)
+                file = _open(folder, path, os.O_RDONLY)
             except OSError:
                 continue
             try:
@@ -169,7 +182,7 @@ class Timeline:
         self._failing[name] = number
         self._lost += 1
         if is_new:
-            log.error("%s: the timeline cannot be written: %s", self._paths(name)[0], error.strerror)
+            log.error("%s: the timeline cannot be written: %s", self._paths(name)[0], trouble(error))
 
     def _works_again(self, name: str) -> None:
         del self._failing[name]
@@ -178,9 +191,20 @@ class Timeline:
             self._lost = 0
 
 
-def _open(path: Path, flags: int) -> int:
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Open the folder, newly each time: it may have been removed and made again. It is no symbolic link."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open(folder: int, path: Path, flags: int) -> int:
     """Open a history; neither a symbolic link nor anything but a file is one."""
-    file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    file = os.open(path.name, flags, 0o600, dir_fd=folder)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         raise OSError(errno.EINVAL, "is not a regular file", str(path))

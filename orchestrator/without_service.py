@@ -13,6 +13,7 @@ from orchestrator.errors import NoSuchAccount, StateError
 from orchestrator.lock import InstanceLock
 from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
+from orchestrator.tracebacks import Tracebacks
 
 
 @contextmanager
@@ -73,6 +74,7 @@ def forget_account(paths: StatePaths, name: str, *, keep_session: bool) -> Path 
     kept = status.load(paths.status)
     if name in kept:
         _save(paths, {other: entry for other, entry in kept.items() if other != name})
+    Tracebacks(paths.tracebacks).forget(name)
     return None if keep_session else quarantine(paths, name, "removed")
 
 

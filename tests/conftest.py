@@ -14,7 +14,17 @@ from orchestrator.sandbox.process import SandboxProcess
 _numbers = itertools.count(1)
 
 SHARING = tuple(
-    f"tests/e2e/test_service_{name}.py" for name in ("failures", "logout", "orders", "reload", "repair")
+    f"tests/e2e/test_{name}.py"
+    for name in (
+        "service_failures",
+        "service_hung",
+        "service_logout",
+        "service_orders",
+        "service_reload",
+        "service_repair",
+        "systemd",
+        "systemd_install",
+    )
 )
 """Modules whose tests share a service that takes long to make: one worker runs them all."""
 

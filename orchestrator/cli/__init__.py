@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import accounts, demo, look, pairing, sandbox, send, service
+from orchestrator.cli import accounts, demo, look, pairing, sandbox, send, service, unit
 from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (service, accounts, look, pairing, send, demo):
+for group in (service, accounts, look, pairing, send, unit, demo):
     app.add_typer(group.app)
 app.add_typer(sandbox.app, name="sandbox")
 

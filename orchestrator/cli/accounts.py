@@ -193,7 +193,8 @@ def stop(context: typer.Context, names: Names = None, everyone: All = False) -> 
 def restart(context: typer.Context, names: Names = None, everyone: All = False) -> None:
     """Give accounts a new process.
 
-    Their sessions are kept: they connect again without being paired.
+    Their sessions are kept: they connect again without being paired. Of many that are connected, no more are
+    away at a time than may start at once.
     """
     _order(context, "restart", names, everyone=everyone)
 

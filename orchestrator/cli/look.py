@@ -103,10 +103,11 @@ def _watch_live(events: Iterable[dict[str, Any]]) -> None:
     from orchestrator.cli import table
 
     accounts: dict[str, _Account] = {}
+    screen = table.console()
     # The table is made anew every second even if nothing happens: it shows how long ago things were.
     with Live(
-        get_renderable=lambda: table.make(list(accounts.values())),
-        console=table.console(),
+        get_renderable=lambda: table.fitting(list(accounts.values()), screen.height),
+        console=screen,
         refresh_per_second=1,
         vertical_overflow="crop",
     ) as live:
@@ -201,6 +202,8 @@ def _explained(found: Mapping[str, Any], now: float) -> list[str]:
     if account["last_exit"]:
         end = account["last_exit"]
         say("last end", f"{local(end['at'])}: {end['kind']}")
+        if end.get("traceback"):  # what an older version has kept does not have it
+            say("traceback", end["traceback"])
     at = f" ({ahead(ahead_of_it['at'], now)}, at {local(ahead_of_it['at'])})" if ahead_of_it["at"] else ""
     say("next", ahead_of_it["next"] + at)
     for number, advice in enumerate(ahead_of_it["advice"]):

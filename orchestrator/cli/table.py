@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -80,6 +81,25 @@ def make(
             _cut(one["reason"] or "-"),
         )
     return table
+
+
+def fitting(accounts: Sequence[Mapping[str, Any]], height: int, *, now: float | None = None) -> Group:
+    """Make a table of as many accounts as fit, with a line about the others.
+
+    Hundreds of rows take longer to make than what changes takes to come.
+
+    Args:
+        accounts: The accounts as `status.describe` shows them.
+        height: Lines there are, the header's included.
+        now: Unix time, if it is not the present.
+    """
+    if len(accounts) < height:
+        return Group(make(accounts, now=now))
+    shown = max(0, height - 2)
+    states = Counter(one["state"] for one in accounts[shown:])
+    others = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    more = f"… and {len(accounts) - shown} more: {others}"
+    return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 def _cut(text: str) -> Text:

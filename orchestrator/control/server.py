@@ -17,6 +17,7 @@ from orchestrator.control.commands import Commands, Events, Result
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.shortage import trouble
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ MAX_CONNECTIONS = 64
 """Commands at once. Each may hold up to `MAX_LINE` of unsent bytes and twice `MAX_REQUEST` of unread ones."""
 REQUEST_SECONDS = 10.0
 """How long a client may take to say what it wants; our own says it at once."""
+ACCEPT_RETRY_SECONDS = 1.0
+"""How long commands wait when there is no descriptor for another connection."""
 SEND_SECONDS = 30.0
 """How long a client may leave an answer unread, such as one whose terminal is stopped by Ctrl-Z."""
 
@@ -45,8 +48,11 @@ class ControlServer:
     def __init__(self, listener: ControlSocket, commands: Commands) -> None:
         self._listener = listener
         self._commands = commands
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], socket.socket] = {}
+        self._begun: set[asyncio.Task[None]] = set()  # those whose task closes them itself
+        self._silent: dict[asyncio.Task[None], None] = {}  # those that have said nothing yet, by age
+        self._turned_away: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
         self._full = False
 
     @property
@@ -56,53 +62,107 @@ class ControlServer:
 
     async def start(self) -> None:
         """Begin to accept connections."""
-        self._server = await asyncio.start_unix_server(
-            self._accept, sock=self._listener.socket, limit=MAX_REQUEST
-        )
+        # asyncio's own server logs a hundred tracebacks a second while there are no descriptors.
+        asyncio.get_running_loop().add_reader(self._listener.socket.fileno(), self._accept)
 
     async def close(self) -> None:
         """End all connections, telling those that wait that the service stops, and remove the socket."""
-        if self._server is not None:
-            self._server.close()
+        if self._listener.socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
+        if self._retry is not None:
+            self._retry.cancel()
         self._listener.close()
         for task in self._connections:
             task.cancel()
         # Each ends by itself now; none waits for its client.
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    # A plain function: with a coroutine, asyncio would make the task, and nobody could wait for its end.
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MAX_CONNECTIONS:
-            if not self._full:
-                log.warning("commands are turned away: %d others are connected", MAX_CONNECTIONS)
-            self._full = True
-            writer.write(encode(_error("too many commands at once; try again in a moment")))
-            writer.close()
+    def _accept(self) -> None:
+        # One in a turn of the loop: it takes some turns to read a request, and whoever has sent one must not
+        # be taken for silent because `MAX_CONNECTIONS` others came meanwhile.
+        try:
+            connection, _ = self._listener.socket.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
-        self._full = False
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        except OSError as error:
+            self._wait(error)
+            return
+        if self._retry is not None:
+            log.warning("commands are taken again")
+            self._retry = None
+        self._take(connection)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _wait(self, error: OSError) -> None:
+        """Let those who want to connect wait: asking again at once gives nothing but the same error."""
+        if self._retry is None:
+            log.error("commands have to wait: %s", trouble(error))
+        loop, descriptor = asyncio.get_running_loop(), self._listener.socket.fileno()
+        loop.remove_reader(descriptor)
+        self._retry = loop.call_later(ACCEPT_RETRY_SECONDS, loop.add_reader, descriptor, self._accept)
+
+    def _take(self, connection: socket.socket) -> None:
+        full = len(self._connections) - len(self._turned_away) >= MAX_CONNECTIONS
+        if full and not self._full:
+            log.warning("commands are turned away: %d others are connected", MAX_CONNECTIONS)
+        self._full = full
+        if full and not self._make_room():
+            _turn_away(connection)
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        self._connections[task] = connection
+        task.add_done_callback(self._over)
+
+    def _make_room(self) -> bool:
+        """End the oldest connection that has not said what it wants; return whether there is one.
+
+        Our own client says it at once. One that does not, however often it connects, keeps nobody out.
+        """
+        oldest = next(iter(self._silent), None)
+        if oldest is None:
+            return False
+        del self._silent[oldest]
+        self._turned_away.add(oldest)
+        oldest.cancel()
+        return True
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        connection = self._connections.pop(task)
+        self._silent.pop(task, None)
+        self._turned_away.discard(task)
+        if task not in self._begun:
+            connection.close()
+        self._begun.discard(task)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._begun.add(task)
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_REQUEST)
+        except BaseException:
+            connection.close()
+            raise
+        self._silent[task] = None
         # A line is sent off whole before the next one is made: no more than one is ever unsent.
         writer.transport.set_write_buffer_limits(high=0)
         try:
-            last = await self._last_word(reader, writer)
+            last = await self._last_word(task, reader, writer)
             if last is not None:
                 await _send(writer, last)
         except _Gone:
             writer.transport.abort()  # what is unsent is of no use to anybody
         except asyncio.CancelledError:
             # There is room for a line unless the client does not read, and then it does not matter.
-            writer.write(encode(_error("the service has stopped", ExitCode.NOT_RUNNING)))
+            writer.write(encode(_TOO_MANY if task in self._turned_away else _STOPPED))
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
             raise
         finally:
             writer.close()
 
-    async def _last_word(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Json | None:
+    async def _last_word(
+        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Json | None:
         """Carry out the request; return the line to end with, None if nobody is there to hear it.
 
         Raises:
@@ -111,6 +171,7 @@ class ControlServer:
         name: object = None
         try:
             request = await _read(reader)
+            self._silent.pop(task, None)
             if request is None:
                 return None
             name = request.get("command")
@@ -197,6 +258,17 @@ async def _pump(events: Events, writer: asyncio.StreamWriter) -> Json:
 
 def _error(message: str, exit_code: int = ExitCode.FAILED) -> Json:
     return {"error": message, "exit_code": int(exit_code)}
+
+
+_TOO_MANY = _error("too many commands at once; try again in a moment")
+_STOPPED = _error("the service has stopped", ExitCode.NOT_RUNNING)
+
+
+def _turn_away(connection: socket.socket) -> None:
+    """Say that it was one too many, if the client hears it at once, and close."""
+    with connection, contextlib.suppress(OSError):
+        connection.setblocking(False)
+        connection.send(encode(_TOO_MANY))
 
 
 def _peer(writer: asyncio.StreamWriter) -> str:

@@ -22,7 +22,8 @@ from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DevicePr
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.jid import build_jid
 
-from orchestrator.worker import events
+from orchestrator.worker import events, session
+from orchestrator.worker.callbacks import Callbacks
 from orchestrator.worker.lines import log_event
 from orchestrator.worker.outcomes import BANS, REASONS
 
@@ -33,6 +34,20 @@ Proto: TypeAlias = Any
 # WhatsApp checks this pair against the browsers and systems it knows; neonize's own names are in capitals.
 _BROWSER = SimpleNamespace(name="Chrome", value=1)
 _SYSTEM = SimpleNamespace(name="Linux")
+
+
+class _PatientEvent(threading.Event):
+    """An event that is waited for until it happens.
+
+    While it connects, neonize looks five times a second whether a key on the terminal has ended it: half of
+    what an idle process costs. Here it connects in a thread of its own, which no such key reaches.
+    """
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002 - what it is there to ignore
+        return super().wait()
+
+
+client.ThreadEvent = _PatientEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +81,17 @@ class Client:
         self._put = put
         self._proxy = ProxySettings(settings.proxy) if settings.proxy else None
         self._is_there = False
-        _hear_log(settings.log_level, put)
+        self._callbacks = Callbacks()
+        _hear_log(settings.log_level, put, settings.database.parent)
         # The library opens "file:NAME?options", where the name is one of a URL.
         self._client = client.NewClient(
             quote(str(settings.database)),
             props=DeviceProps(os=settings.device_name, platformType=DeviceProps.SAFARI),
             uuid=settings.name,
         )
-        self._client.event.qr(lambda _, text: self._report(events.Qr(text.decode())))
+        self._client.event.qr(self._callbacks.watch(lambda _, text: self._report(events.Qr(text.decode()))))
+        # All other events come by way of this one, which neonize hands to Go when it connects.
+        self._client.event.execute = self._callbacks.watch(self._client.event.execute)
         for kind, translate in _TRANSLATIONS.items():
             self._client.event(kind)(self._hand_over(translate))
 
@@ -85,6 +103,11 @@ class Client:
         has been entered there.
         """
         return self._is_there and bool(self._client.is_logged_in)
+
+    @property
+    def oldest_callback(self) -> int | None:
+        """The number of Go's oldest call into Python that has not returned, None if all have."""
+        return self._callbacks.oldest
 
     def phone(self) -> str | None:
         """Return the digits of the number the device is linked to, if it is."""
@@ -211,17 +234,20 @@ def _number_of_logout(name: str) -> int | None:
 class _LogEvents(logging.Handler):
     """Makes events of those records that tell more than the library's events do."""
 
-    def __init__(self, put: Put) -> None:
+    def __init__(self, put: Put, folder: Path) -> None:
         super().__init__()
         self._put = put
+        self._folder = folder
 
     def emit(self, record: logging.LogRecord) -> None:
         event = log_event(record.name, record.getMessage())
+        if isinstance(event, events.DiskFull) and session.has_room(self._folder):
+            return  # a name that somebody gave themselves may end in any words
         if event is not None:
             self._put(event)
 
 
-def _hear_log(level: int, put: Put) -> None:
+def _hear_log(level: int, put: Put, folder: Path) -> None:
     """Have Go's half log at least what is told by its log alone, and hear it.
 
     Go's half takes its level from this logger of neonize's; what is not wanted in the log is held back by
@@ -230,6 +256,6 @@ def _hear_log(level: int, put: Put) -> None:
     logging.getLogger("neonize.utils.log").setLevel(logging.DEBUG if level <= logging.DEBUG else logging.INFO)
     go = logging.getLogger("whatsmeow")
     go.setLevel(logging.DEBUG)
-    go.addHandler(_LogEvents(put))
+    go.addHandler(_LogEvents(put, folder))
     # Nothing here converts pictures or voice notes.
     logging.getLogger("neonize.utils.ffmpeg").setLevel(logging.ERROR)

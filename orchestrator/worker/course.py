@@ -23,6 +23,7 @@ from orchestrator.worker.steps import (
     Dial,
     End,
     HangUp,
+    SaveTraceback,
     Say,
     SendText,
     ShowLinkCode,
@@ -73,6 +74,7 @@ class Course:
         self._lost_why = ""
         self._lost_silently = False
         self._unsure = 0
+        self._callback: tuple[int | None, float, int] = (None, 0.0, 0)
         # What the log said last, for verdicts and sentences.
         self._refusal: events.RefusalLogged | None = None
         self._socket: events.SocketLost | None = None
@@ -121,6 +123,9 @@ class Course:
                 self._steps += [Say(messages.Connecting(paired)), Dial()]
             case events.LoadFailed(outcome):
                 self._end(outcome)
+            case events.DiskFull():
+                # What comes in could not be stored; WhatsApp keeps it for whoever is away.
+                self._end(outcomes.disk_full())
             case events.StopAsked():
                 self._stop()
             case events.ConnectEnded():
@@ -135,9 +140,10 @@ class Course:
                 | events.KeepAliveTimeout()
                 | events.KeepAliveRestored()
                 | events.StreamError()
-                | events.Checked()
             ):
                 self._link(event)
+            case events.Checked(logged_in, callback):
+                self._check(logged_in, callback)
             case (
                 events.LoggedOut()
                 | events.StreamReplaced()
@@ -281,10 +287,20 @@ class Course:
             case events.StreamError(code):
                 self._stream_error = outcomes.quote(code)
                 self._lose(f"WhatsApp ended the stream ({self._stream_error})")
-            case events.Checked(logged_in):
-                self._unsure = 0 if logged_in else self._unsure + 1
-                if self._unsure >= deadlines.MAX_UNSURE:
-                    self._lose("the library is not logged in any more")
+
+    def _check(self, logged_in: bool, callback: int | None) -> None:
+        """Take in what no event tells: a library that is logged out, and one that stands still."""
+        self._unsure = self._unsure + 1 if self.phase is Phase.ONLINE and not logged_in else 0
+        if self._unsure >= deadlines.MAX_UNSURE:
+            self._lose("the library is not logged in any more")
+        before, since, beats = self._callback
+        if callback is None or callback != before:
+            self._callback = (callback, self._now, 0)
+            return
+        self._callback = (callback, since, beats + 1)
+        waited = self._now - since
+        if beats + 1 >= deadlines.CALLBACK_BEATS and waited >= deadlines.CALLBACK_SECONDS:
+            self._hang(outcomes.callback_hangs(waited))
 
     def _lose(self, why: str) -> bool:
         if self.phase is not Phase.ONLINE:
@@ -380,7 +396,12 @@ class Course:
                 if refusal is not None:
                     self._end(outcomes.refusal(refusal.reason, refusal.code, refusal.expire))
                 else:
-                    self._end(outcomes.too_slow(deadlines.DIAL_SECONDS, self._last_error()))
+                    self._hang(outcomes.too_slow(deadlines.DIAL_SECONDS, self._last_error()))
+
+    def _hang(self, outcome: Outcome) -> None:
+        """End because something has not returned, and save what it is."""
+        self._steps.append(SaveTraceback())
+        self._end(outcome)
 
     def _end(self, outcome: Outcome) -> None:
         wrong = self.phase is Phase.UNLINKING or (self._fresh and self._is_wrong())

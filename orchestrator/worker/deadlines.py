@@ -24,5 +24,10 @@ CLOSE_SECONDS = 5.0
 """Seconds for closing the link in good order; neonize's stop() takes as long if WhatsApp does not answer."""
 SETTLE_SECONDS = 0.5
 """Seconds for which a verdict waits for lines that come another way; they differ by milliseconds."""
+CALLBACK_SECONDS = 30.0
+"""Seconds for one call of the library's into this process, from the heartbeat that first finds it running."""
+CALLBACK_BEATS = 3
+"""Heartbeats that have to find it running after that one: a process that was held up as a whole, and its
+callbacks with it, is not ended for that."""
 MAX_UNSURE = 2
 """Heartbeats in a row that may find the library logged out before the link is taken for lost."""

@@ -110,9 +110,15 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the library answered when asked whether it is logged in."""
+    """How things are at a heartbeat.
+
+    Attributes:
+        logged_in: What the library answered when asked whether it is.
+        callback: The number of its oldest call into Python that has not returned, None if all have.
+    """
 
     logged_in: bool
+    callback: int | None = None
 
 
 # Of the end
@@ -236,7 +242,12 @@ class Unlinked:
     error: str | None
 
 
-LogEvent: TypeAlias = RefusalLogged | SocketLost | RedialFailed | LinkingFailed
+@dataclass(frozen=True, slots=True)
+class DiskFull:
+    """The library could not write to the session."""
+
+
+LogEvent: TypeAlias = RefusalLogged | SocketLost | RedialFailed | LinkingFailed | DiskFull
 Event: TypeAlias = (
     Loaded
     | LoadFailed

@@ -18,6 +18,18 @@ class LibraryError(Exception):
     """neonize cannot be used; the message says what to do."""
 
 
+def package() -> Path:
+    """Return the folder that neonize is installed in, without importing it.
+
+    Raises:
+        LibraryError: It is not.
+    """
+    found = importlib.util.find_spec("neonize")
+    if found is None or found.origin is None:
+        raise LibraryError("neonize is not installed")
+    return Path(found.origin).parent
+
+
 def forbid_download() -> None:
     """Put something else in the place of the module that neonize downloads with, before neonize is imported.
 
@@ -27,13 +39,11 @@ def forbid_download() -> None:
     Raises:
         LibraryError: neonize is not installed.
     """
-    found = importlib.util.find_spec("neonize")
-    if found is None or found.origin is None:
-        raise LibraryError("neonize is not installed")
+    folder = package()
     if "neonize" in sys.modules:
         return
     try:
-        text = Path(found.origin).with_name("download.py").read_text()
+        text = (folder / "download.py").read_text()
     except OSError:
         return
     if match := _VERSION.search(text):

@@ -26,6 +26,7 @@ _GOODBYE = "received close frame"
 _REDIAL = "Error reconnecting after autoreconnect sleep: "
 _LAST_REDIAL = "Failed to reconnect after 515 code: "
 _LINKING = "Failed to pair device: "
+_DISK_FULL = ": database or disk is full"
 
 _NOISE = re.compile(r"\s*|\d{6,}|Press Ctrl\+C to exit|Login event: ?\S*|Pair ?Code\b.*|.*[▀-▟].*")
 """Blank lines, a pointer that neonize prints, what `login_line` has told, a code to type in, a code drawn."""
@@ -49,6 +50,8 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
         return events.SocketLost(_GOODBYE in error, error)
     if logger != "whatsmeow.Client":
         return None
+    if message.endswith(_DISK_FULL):
+        return events.DiskFull()
     if message.startswith(_REDIAL):
         return events.RedialFailed(message.removeprefix(_REDIAL))
     if message.startswith(_LAST_REDIAL):

@@ -25,7 +25,7 @@ from orchestrator.worker.steps import Step
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 5.0
+HEARTBEAT_SECONDS = 10.0
 """Seconds between two signs of life; the parent takes 30 s of silence for death."""
 MEMORY_SECONDS = 60.0
 """Seconds for which a reading of the memory is good, unless the phase changes: the kernel walks all pages for
@@ -56,6 +56,10 @@ class Dialler(Protocol):
     def logged_in(self) -> bool:
         """Whether the library takes the account for logged in."""
 
+    @property
+    def oldest_callback(self) -> int | None:
+        """The number of the library's oldest call into Python that has not returned, None if all have."""
+
     def phone(self) -> str | None:
         """Return the digits of the number the device is linked to, if it is."""
 
@@ -84,11 +88,13 @@ class Tools:
             begins the course.
         render: Draws a QR code that is valid until that Unix time.
         hide: Keeps a secret out of the log from now on.
+        save_traceback: Writes down where all threads are.
     """
 
     load: Callable[[], tuple[Dialler | None, events.Loaded | events.LoadFailed]]
     render: Callable[[str, float], bytes]
     hide: Callable[[str], None]
+    save_traceback: Callable[[], None]
 
 
 class Loop:
@@ -169,8 +175,8 @@ class Loop:
 
     def _beat(self, now: float) -> None:
         logged_in = self._client is not None and self._client.logged_in
-        if self._course.phase is Phase.ONLINE:
-            self._do(self._course.feed(events.Checked(logged_in), now))
+        callback = None if self._client is None else self._client.oldest_callback
+        self._do(self._course.feed(events.Checked(logged_in, callback), now))
         if self._course.phase is Phase.ONLINE and logged_in:
             self._last_seen = max(self._last_seen or 0.0, time.time() - PING_SECONDS)
         read_at, phase = self._memory_at
@@ -185,6 +191,8 @@ class Loop:
                     self._link.post(message)
                 case steps.End(outcome):
                     self._outcome = outcome
+                case steps.SaveTraceback():
+                    self._tools.save_traceback()
                 case steps.ShowQr(text, seconds):
                     self._show_qr(text, seconds)
                 case steps.ShowLinkCode(code, seconds):

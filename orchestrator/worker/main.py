@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 
 from orchestrator import messages
 from orchestrator.failure import EXIT_CODES, Kind, Outcome
-from orchestrator.worker import events, library, outcomes, proxy, session
+from orchestrator.shortage import shortage
+from orchestrator.worker import events, late, library, outcomes, proxy, session
 from orchestrator.worker.course import Course
 from orchestrator.worker.inbox import Inbox
 from orchestrator.worker.lines import Scrubber, login_line
@@ -17,6 +18,7 @@ from orchestrator.worker.link import Connection, Link, ParentGone
 from orchestrator.worker.loop import Dialler, Loop, Tools
 from orchestrator.worker.output import Output, open_log
 from orchestrator.worker.spec import ChildSpec
+from orchestrator.worker.trace import Trace
 
 FLUSH_SECONDS = 2.0
 """How long the parent may take for the last word; it allows 10 s between that and the exit."""
@@ -38,15 +40,22 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     os.umask(0o077)
     inbox = Inbox()
     _set_signals(inbox)
+    trace = Trace.open(spec.trace)
     scrubber = Scrubber(proxy.secrets(spec.proxy) if spec.proxy else ())
     level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
     open_log(spec.name, level, spec.log_format, scrubber)
+    if trace.error is not None:
+        log.warning("there will be no traceback should this process hang: %s", trace.error)
     output = Output(lambda line: _hear(line, inbox))
-    output.catch()
+    try:
+        output.catch()
+    except RuntimeError as error:  # there is no thread to be had
+        log.error("the process cannot begin: %s", shortage(error) or error)
+        os._exit(EXIT_CODES[Kind.MACHINE])
     kind = Kind.CRASH
     try:
         link = Link(connection)
-        outcome = _outcome(spec, link, inbox, scrubber, level)
+        outcome = _outcome(spec, link, inbox, scrubber, trace, level)
         kind = outcome.kind
         ended = messages.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
         log.info("ended: %s: %s", kind, ended.text)
@@ -61,14 +70,24 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         os._exit(EXIT_CODES[kind])
 
 
-def _outcome(spec: ChildSpec, link: Link, inbox: Inbox, scrubber: Scrubber, level: int) -> Outcome:
+def _outcome(
+    spec: ChildSpec, link: Link, inbox: Inbox, scrubber: Scrubber, trace: Trace, level: int
+) -> Outcome:
     try:
-        tools = Tools(load=lambda: _load(spec, inbox, level), render=_render, hide=scrubber.add)
+        tools = Tools(
+            load=lambda: _load(spec, inbox, level),
+            render=_render,
+            hide=scrubber.add,
+            save_traceback=trace.save,
+        )
         course = Course(phone=spec.phone, pairing=spec.pairing)
         return Loop(course, link, inbox, _parent_sentinel(), tools).run()
     except ParentGone:
         raise
     except Exception as error:
+        lack = shortage(error)
+        if lack is not None:
+            return Outcome(Kind.MACHINE, lack)
         log.exception("an error in the process")
         return outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
 
@@ -86,9 +105,10 @@ def _load(
         session.hold(spec.lock)
         stored = session.prepare(spec.database)
         library.forbid_download()
-        # Only now, and only here: it starts Go's threads.
         from orchestrator.worker.client import Client, ClientSettings
 
+        # Only now, and only here: it starts Go's threads.
+        late.complete()
         library.reap_helper()
         settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
         return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
@@ -96,11 +116,14 @@ def _load(
         return None, events.LoadFailed(error.outcome)
     except (proxy.ProxyError, library.LibraryError) as error:
         return None, _config(str(error))
-    except (ImportError, OSError) as error:
-        log.error("neonize cannot be loaded", exc_info=True)
-        text = f"neonize cannot be loaded: {outcomes.quote(str(error))}; run `orchestrator doctor`"
-        return None, _config(text)
     except Exception as error:
+        lack = shortage(error)
+        if lack is not None:
+            return None, events.LoadFailed(Outcome(Kind.MACHINE, f"neonize cannot be loaded: {lack}"))
+        if isinstance(error, ImportError | OSError):
+            log.error("neonize cannot be loaded", exc_info=True)
+            text = f"neonize cannot be loaded: {outcomes.quote(str(error))}; run `orchestrator doctor`"
+            return None, _config(text)
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)

@@ -79,8 +79,11 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
     ),
     (Kind.CONFIG, "unsupported proxy scheme", "the proxy's URL is none that the library takes"),
     (Kind.CONFIG, "net/url: ", "the proxy's URL is none that the library takes"),
-    (Kind.CRASH, "disk is full", "the disk is full: make room"),
-    (Kind.CRASH, "disk I/O error", "the disk does not work: see the system's log"),
+    (Kind.MACHINE, "disk is full", "the disk is full: make room"),
+    (Kind.MACHINE, "no space left on device", "the disk is full: make room"),
+    (Kind.MACHINE, "disk I/O error", "the disk does not work: see the system's log"),
+    (Kind.MACHINE, "out of memory", "no memory is left: end other programs"),
+    (Kind.MACHINE, "too many open files", "too many open files: no descriptors are left"),
     # The proxy may know better tomorrow (a quota, a list of addresses, its own trouble), and nobody is harmed
     # by asking again, so this is the network's trouble and not the configuration's.
     (
@@ -292,6 +295,16 @@ def link_lost(seconds: float, why: str, error: str = "") -> Outcome:
     """The link was lost and did not come back in time."""
     last = f"; {cause(error)}" if error else ""
     return Outcome(Kind.NETWORK, f"{why}, and the link was not back within {duration(seconds)}{last}")
+
+
+def disk_full() -> Outcome:
+    """There is no room for what the session has to store."""
+    return Outcome(Kind.MACHINE, "the disk is full: make room")
+
+
+def callback_hangs(seconds: float) -> Outcome:
+    """One of the library's calls into this process does not return, so it hands over nothing any more."""
+    return Outcome(Kind.CRASH, f"a callback of the library has not returned for {duration(seconds)}")
 
 
 def stopped() -> Outcome:

@@ -1,17 +1,15 @@
-"""What the fork server imports before it forks, so that children share it: all but neonize and Go's library.
-
-neonize itself must not be among it: its import loads Go's library and starts a thread, and neither survives a
-fork. What it imports in its turn does, and is most of what a child would have to import.
-"""
+"""What the fork server imports before it forks, so that children share it: all but Go's library."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import importlib
-import importlib.util
 import sys
-from types import ModuleType
+from types import TracebackType
+
+from orchestrator.shortage import shortage
+from orchestrator.worker import late
 
 MODULES = (
     # neonize 0.5.2's own imports
@@ -48,47 +46,23 @@ MODULES = (
     "orchestrator.worker.main",
 )
 """A missing one is no harm here: whoever needs it says so."""
-MESSAGES = (
-    "neonize.proto.Neonize_pb2",
-    "neonize.proto.waAICommon.WAWebProtobufsAICommon_pb2",
-    "neonize.proto.waAICommonDeprecated.WAAICommonDeprecated_pb2",
-    "neonize.proto.waCommon.WACommon_pb2",
-    "neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2",
-    "neonize.proto.waConsumerApplication.WAConsumerApplication_pb2",
-    "neonize.proto.waE2E.WAWebProtobufsE2E_pb2",
-    "neonize.proto.waMsgApplication.WAMsgApplication_pb2",
-)
-"""Those of neonize's own modules that protobuf has generated: they make types of messages, no more."""
 
 
 def load() -> None:
     """Import them, and keep the garbage collector from writing to what is shared."""
+    sys.excepthook = _uncaught
     for name in MODULES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    with contextlib.suppress(Exception):  # whatever it is, the child meets it again, and can say so
-        load_messages()
+    late.import_before_fork()
     gc.collect()
     gc.freeze()
 
 
-def load_messages() -> None:
-    """Import neonize's message types without neonize: 4 MB and a third of the CPU of a child's start.
-
-    An empty package takes neonize's place meanwhile. A child that imports neonize gets the real one, which
-    finds these modules imported already.
-    """
-    found = importlib.util.find_spec("neonize")
-    if found is None or "neonize" in sys.modules:
-        return
-    package = ModuleType("neonize")
-    package.__path__ = list(found.submodule_search_locations or ())
-    sys.modules["neonize"] = package
-    try:
-        for name in MESSAGES:
-            importlib.import_module(name)
-    finally:
-        del sys.modules["neonize"]
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End without a word where the machine lacks something: the parent says so, and starts another."""
+    if shortage(error) is None:
+        sys.__excepthook__(kind, error, trace)
 
 
 load()

@@ -6,8 +6,7 @@ is theirs to mend; only what is certainly no sound database is called damaged.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
+import errno
 import os
 import re
 import sqlite3
@@ -18,7 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from orchestrator import session
 from orchestrator.failure import Kind, Outcome
+from orchestrator.shortage import shortage, trouble
 
 LOCK_SECONDS = 10.0
 """How long the lock may be held by a process that is on its way out: an orphan goes within 2 s, a slow stop
@@ -27,6 +28,8 @@ BUSY_SECONDS = 8.0
 """How long another program, such as a backup, may hold the database."""
 CHECK_SECONDS = 8.0
 """How long the check may take: 0.02 s for a usual session, and one of some GB has to go unchecked."""
+ROOM = 256 * 1024
+"""Bytes that a connected account may need at once: SQLite's journal, the keys of some hundred contacts."""
 _POLL = 0.1
 _PROGRESS_STEPS = 10_000
 
@@ -35,6 +38,7 @@ _COMPANIONS = ("", "-wal", "-shm", "-journal")
 _HARMLESS = re.compile(r"(NULL value|\w+ value|non-\w+ value|CHECK constraint failed) in\b")
 _DAMAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_MACHINES = {sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _MENDABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 """What opening a database read-only says if a write to it was interrupted: the rest needs to be undone."""
 
@@ -72,30 +76,16 @@ def hold(lock: Path, *, seconds: float = LOCK_SECONDS) -> int:
     """
     deadline = time.monotonic() + seconds
     while True:
-        descriptor = _open_lock(lock)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(descriptor)
-            os.close(descriptor)
+            return session.lock(lock)
+        except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 # Whoever it is may be gone the next time, so this is worth some tries.
-                raise SessionUnusable(
-                    Kind.CRASH, f"another process{holder} uses the session: end it"
-                ) from None
+                raise SessionUnusable(Kind.CRASH, f"the session is {error.strerror}: end it") from None
             time.sleep(_POLL)
-            continue
         except OSError as error:
-            os.close(descriptor)
-            raise SessionUnusable(
-                Kind.CONFIG, f"{lock} cannot be locked ({error.strerror}): choose another state folder"
-            ) from None
-        if _is_still(lock, descriptor):
-            with contextlib.suppress(OSError):  # only to say who it is, and the disk may be full
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, b"%d\n" % os.getpid())
-            return descriptor
-        os.close(descriptor)  # removed while we waited: another process may hold its successor
+            advice = f"{lock} cannot be locked ({trouble(error)}): choose another state folder"
+            raise _unusable(error, lock, advice) from None
 
 
 def prepare(database: Path) -> Stored:
@@ -105,41 +95,50 @@ def prepare(database: Path) -> Stored:
         SessionUnusable: It is damaged, or cannot be used as things are.
     """
     folder = database.parent
+    if folder.is_symlink():
+        raise SessionUnusable(Kind.CONFIG, f"the folder {folder} is a symbolic link: remove it")
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise SessionUnusable(
-            Kind.CONFIG, f"the folder {folder} cannot be written: check its owner and its mode"
-        )
+        advice = f"the folder {folder} cannot be written: check its owner and its mode"
+        raise _unusable(_why_not_writable(folder), database, advice)
     exists = [_make_private(database.with_name(database.name + end)) for end in _COMPANIONS]
-    return _inspect(database) if exists[0] else Stored(paired=False)
+    stored = _inspect(database) if exists[0] else Stored(paired=False)
+    if stored.paired and not has_room(folder):
+        # Messages that come in could not be stored, nor asked for again; WhatsApp keeps them until then.
+        raise SessionUnusable(Kind.MACHINE, "the disk is full: make room")
+    return stored
 
 
-def _open_lock(lock: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+def has_room(folder: Path) -> bool:
+    """Tell whether there is room on the disk for what a session stores in a moment."""
+    about = os.statvfs(folder)
+    return about.f_bavail * about.f_frsize >= ROOM
+
+
+def _unusable(error: OSError, path: Path, advice: str) -> SessionUnusable:
+    """Tell the machine's trouble, which may pass by itself, from what the operator has to mend."""
+    if isinstance(error, FileNotFoundError):
+        # A disk that is not mounted, most likely: nobody must link all accounts anew for that.
+        gone = f"the folder {path.parent} is gone: put it back, or restart the service for an empty one"
+        return SessionUnusable(Kind.MACHINE, gone)
+    lack = shortage(error)
+    return SessionUnusable(Kind.CONFIG, advice) if lack is None else SessionUnusable(Kind.MACHINE, lack)
+
+
+def _why_not_writable(folder: Path) -> OSError:
     try:
-        return os.open(lock, flags, 0o600)
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
     except OSError as error:
-        raise SessionUnusable(Kind.CONFIG, f"{lock} cannot be used: {error.strerror}") from None
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        text = os.pread(descriptor, 20, 0).decode().strip()
-    except (OSError, ValueError):
-        return ""
-    return f" ({text})" if text.isdecimal() else ""
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        return error
+    number = errno.EROFS if read_only else errno.EACCES
+    return OSError(number, os.strerror(number), str(folder))
 
 
 def _make_private(path: Path) -> bool:
     """Take away what others may do with a file; return whether there is one."""
     try:
-        mode = path.stat().st_mode
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise SessionUnusable(Kind.CONFIG, f"{path} is a symbolic link: move what it leads to here")
         if not stat.S_ISREG(mode):
             raise SessionUnusable(Kind.CONFIG, f"{path} is not a file: move it away")
         if mode & 0o777 != 0o600:
@@ -147,9 +146,8 @@ def _make_private(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise SessionUnusable(
-            Kind.CONFIG, f"{path} cannot be used ({error.strerror}): check its owner and its mode"
-        ) from None
+        advice = f"{path} cannot be used ({error.strerror}): check its owner and its mode"
+        raise _unusable(error, path, advice) from None
     return True
 
 
@@ -165,9 +163,15 @@ def _inspect(database: Path) -> Stored:
             raise SessionUnusable(
                 Kind.CONFIG, f"another program holds the session file {database}: end it"
             ) from None
-        if code in _MENDABLE and _is_readable(database):
-            return Stored(paired=database.stat().st_size > 0)
-        raise SessionUnusable(Kind.CONFIG, f"the session file {database} cannot be read: {error}") from None
+        if code in _MACHINES:
+            raise SessionUnusable(Kind.MACHINE, f"the session file cannot be read: {error}") from None
+        advice = f"the session file {database} cannot be read: {error}"
+        if code in _MENDABLE:
+            why = _why_unreadable(database)
+            if why is None:
+                return Stored(paired=database.stat().st_size > 0)
+            raise _unusable(why, database, advice) from None
+        raise SessionUnusable(Kind.CONFIG, advice) from None
 
 
 def _read(database: Path) -> Stored:
@@ -198,13 +202,13 @@ def _check(connection: sqlite3.Connection) -> None:
             raise SessionUnusable(Kind.DAMAGED, f"the session file is damaged: {text}")
 
 
-def _is_readable(database: Path) -> bool:
+def _why_unreadable(database: Path) -> OSError | None:
     try:
         with database.open("rb") as file:
             file.read(1)
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
 
 
 def _number_of(address: object) -> str | None:

@@ -22,6 +22,7 @@ class ChildSpec:
         pairing: How to link it if it is not linked yet; "code" needs a phone.
         log_level: What of the library's log is passed on: DEBUG, INFO, WARNING or ERROR.
         log_format: How: "text", a line each, or "json", an object each.
+        trace: The file for the traceback, should it hang or crash; absolute, or None for none.
     """
 
     name: str
@@ -33,3 +34,4 @@ class ChildSpec:
     pairing: Pairing = "qr"
     log_level: str = "WARNING"
     log_format: str = "text"
+    trace: Path | None = None

@@ -64,10 +64,17 @@ class HangUp:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveTraceback:
+    """Write down where all threads are: something has not returned that should have."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Say how it ended, and exit."""
 
     outcome: Outcome
 
 
-Step: TypeAlias = Say | Dial | ShowQr | AskLinkCode | ShowLinkCode | SendText | Unlink | HangUp | End
+Step: TypeAlias = (
+    Say | Dial | ShowQr | AskLinkCode | ShowLinkCode | SendText | Unlink | HangUp | SaveTraceback | End
+)

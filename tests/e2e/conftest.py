@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.conversation import Account, Contact, own_account
+from support.wheel import built_wheel
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -58,3 +59,10 @@ def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[
 def folder(make_folder: Callable[[], Path]) -> Path:
     """An empty folder for a service."""
     return make_folder()
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is installed, built from these sources once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return built_wheel(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)

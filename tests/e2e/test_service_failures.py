@@ -222,7 +222,9 @@ def test_a_panic_of_the_library_costs_a_process_and_no_session(ward: Ward) -> No
     assert entry["to"] == "backoff"
     assert "SIGABRT" in entry["reason"]
     assert not ward.service.quarantined("panics")
-    assert ward.service.about("panics")["last_exit"]["code"] == -6
+    last_exit = ward.service.about("panics")["last_exit"]
+    assert last_exit["code"] == -6
+    assert "Fatal Python error: Aborted" in Path(last_exit["traceback"]).read_text()
 
 
 def test_a_session_that_is_taken_over_is_not_fought_for(ward: Ward) -> None:

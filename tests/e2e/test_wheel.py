@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -12,53 +11,23 @@ from pathlib import Path
 
 import pytest
 from support.service import ROOT, Service
+from support.wheel import PIP, clean_environment, run
 
 from orchestrator import __version__
 from orchestrator.sandbox.process import SandboxProcess
 
-INSTALL_SECONDS = 240.0
-"""Seconds for what takes 20 when pip has everything in its cache."""
-SOURCES = ("orchestrator", "pyproject.toml", "README.md", "LICENSE")
-
-
-def run(*command: str | Path, folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
 
 @pytest.mark.timeout(600)
 def test_the_wheel_by_itself(
-    make_number: Callable[[], str], make_folder: Callable[[], Path], tmp_path: Path
+    wheel: Path, make_number: Callable[[], str], make_folder: Callable[[], Path], tmp_path: Path
 ) -> None:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_"))}
-    # From a copy: building leaves traces in the sources.
-    sources = tmp_path / "sources"
-    sources.mkdir()
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, sources / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(ROOT / name, sources / name)
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, sources, folder=tmp_path, environment=clean)
-    (wheel,) = tmp_path.glob("*.whl")
-    shutil.rmtree(sources)
-
+    clean = clean_environment()
     venv = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv, folder=tmp_path, environment=clean)
     python = venv / "bin/python"
     wanted = ("--constraint", ROOT / "constraints.txt", f"{wheel}[sandbox]")
     # No byte code ahead of time: of all that is installed, little is imported.
-    install = (*pip, "--python", python, "install", "--no-compile", *wanted)
+    install = (*PIP, "--python", python, "install", "--no-compile", *wanted)
     run(*install, folder=tmp_path, environment=clean)
 
     empty = make_folder()

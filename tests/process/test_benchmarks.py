@@ -87,8 +87,21 @@ def test_accounts_are_paired_restarted_and_left_alone() -> None:
         assert float(pss.removesuffix(" MB")) > 0
 
 
+def test_the_service_is_looked_at_while_all_are_restarted() -> None:
+    output = printed_by("scale", "--accounts", "3", "--changes", "2", "--spread", "0")
+
+    for row in ("paired, until all are connected", "SIGTERM, until all are gone"):
+        assert float(cells(output, row)[0].removesuffix(" s")) > 0
+    assert cells(output, "until all are connected again")[0] == "-"
+    for row in ("list --watch: first frame", "  frames a second", "  longest time between two"):
+        looked = cells(output, row)
+        assert len(looked) == 3  # nothing, restart, reload
+        assert float(looked[0].removesuffix(" s")) > 0
+    assert "list over the socket, median .. worst" in output
+
+
 @pytest.mark.parametrize(
-    "name", ["sandbox_pairing", "sandbox_idle", "cli_startup", "code_to_png", "accounts"]
+    "name", ["sandbox_pairing", "sandbox_idle", "cli_startup", "code_to_png", "accounts", "soak", "scale"]
 )
 def test_every_benchmark_tells_its_options(name: str) -> None:
     assert "(default: " in printed_by(name, "--help")

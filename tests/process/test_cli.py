@@ -16,8 +16,8 @@ from orchestrator import __version__
 from orchestrator.cli import app
 
 FIELDS = {
-    "name", "state", "since", "reason", "kind", "phone", "pid", "attempt", "next_retry_at", "restarts",
-    "uptime_s", "last_seen_at", "qr_path", "qr_expires_at", "memory_bytes", "last_exit",
+    "name", "state", "since", "reason", "kind", "phone", "pid", "attempt", "next_retry_at", "held",
+    "restarts", "uptime_s", "last_seen_at", "qr_path", "qr_expires_at", "memory_bytes", "last_exit",
 }  # fmt: skip
 """What an account has in ``list --json``."""
 
@@ -33,7 +33,7 @@ def cli(tmp_path: Path) -> Cli:
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
     commands = [
         "run", "add", "remove", "list", "repair", "qr", "start", "stop", "restart", "explain", "reload",
-        "doctor",
+        "doctor", "install-unit",
     ]  # fmt: skip
     text = cli("--help").stdout
     for command in commands:
@@ -210,7 +210,11 @@ def test_remove_without_a_service(cli: Cli) -> None:
     cli.configure("a: {}", "b: {}")
     for name in ("a", "b"):
         cli.has_session(name)
+    traceback = cli.state / "tracebacks" / "a.txt"
+    traceback.parent.mkdir(0o700)
+    traceback.touch()
     cli("remove", "a")
+    assert not traceback.exists()
     assert "a:" not in cli.config.read_text()
     assert not (cli.state / "sessions/a.sqlite3").exists()
     (kept,) = (cli.state / "quarantine").glob("a-*Z-removed")

@@ -1,12 +1,16 @@
 """What is checked of a machine: with a sandbox, with proxies that misbehave, with a broken neonize."""
 
+import grp
 import json
+import os
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -18,10 +22,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.cli import COMMAND, Cli, wait_for
 
-from orchestrator import library
+from orchestrator import doctor, library
 from orchestrator.library import LibraryError, check_library
 from orchestrator.reach import HOST, Proxy, Unreachable, environment_proxy, reach
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.settings import Settings
 
 
 @pytest.fixture
@@ -62,7 +67,10 @@ def test_all_is_well_with_a_sandbox(cli: Cli, sandbox: SandboxProcess) -> None:
 def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    cli.configure(f"a: {{proxy: 'http://ada:geheim@127.0.0.1:{port}'}}", top="qr_group: nobody-has-this\n")
+    cli.configure(
+        f"a: {{proxy: 'http://ada:geheim@127.0.0.1:{port}'}}",
+        top="qr_dir: codes\nqr_group: nobody-has-this\n",
+    )
     session = cli.has_session("a")
     session.chmod(0o644)
     (cli.state / "timeline").mkdir(0o755)
@@ -78,6 +86,30 @@ def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
     assert "accounts.yaml:1" in findings(cli, code=1)["configuration"][0]["text"]
     cli.config.unlink()
     assert findings(cli, code=1)["configuration"][0]["status"] == "FAIL"
+
+
+def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None:
+    group = grp.getgrgid(os.getegid()).gr_name
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)  # pytest's own folders are closed to others, too
+        closed = Path(name) / "closed"
+        codes = closed / "codes"
+        settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", codes, group)
+        assert doctor._closed_to_group(settings) is None
+        codes.mkdir(parents=True)
+        closed.chmod(0o601)
+        finding = doctor._closed_to_group(settings)
+        assert finding is not None
+        assert (finding.status, finding.advice) == ("FAIL", f"chgrp {group} {closed}; chmod g+x {closed}")
+        assert finding.text == f"the group {group} cannot enter {closed} (mode 0601)"
+        closed.chmod(0o710)
+        codes.chmod(0o710)
+        finding = doctor._closed_to_group(settings)
+        assert finding is not None
+        assert finding.advice == f"chgrp {group} {codes}; chmod g+rx {codes}"
+        codes.chmod(0o750)
+        assert doctor._closed_to_group(settings) is None
+        assert doctor._closed_to_group(replace(settings, qr_group=None)) is None
 
 
 def test_a_service_that_hangs_is_seen(cli: Cli) -> None:

@@ -1,4 +1,4 @@
-"""What the fork server imports of neonize: the types of its messages, and it can still fork afterwards."""
+"""What the fork server imports of neonize: its Python half, and it can still fork afterwards."""
 
 import os
 import subprocess
@@ -8,9 +8,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def python(program: str) -> list[str]:
+def python(program: str, *, preload: bool = True) -> list[str]:
+    first = "import os, sys\n" + ("import orchestrator.worker.preload\n" if preload else "")
     done = subprocess.run(
-        [sys.executable, "-c", f"import os, sys\nimport orchestrator.worker.preload\n{program}"],
+        [sys.executable, "-c", first + program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
@@ -19,11 +20,13 @@ def python(program: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_messages_are_there_and_nothing_else_of_neonize() -> None:
-    program = "print(*sorted(name for name in sys.modules if name.partition('.')[0] == 'neonize'))"
-    (names,) = python(program)
-    assert "neonize.proto.waE2E.WAWebProtobufsE2E_pb2" in names.split()
-    assert all(name.startswith("neonize.proto") for name in names.split())
+def test_all_of_neonize_that_a_child_uses_is_there() -> None:
+    program = """
+before = set(sys.modules)
+import orchestrator.worker.client
+print("neonize.client" in before, [name for name in set(sys.modules) - before])
+"""
+    assert python(program) == ["True []"]
 
 
 def test_no_thread_and_no_library_is_in_the_way_of_a_fork() -> None:
@@ -33,20 +36,60 @@ print(len(os.listdir("/proc/self/task")), "/neonize-" in open("/proc/self/maps")
     assert python(program) == ["1 False"]
 
 
-def test_a_child_gets_the_real_neonize_with_these_messages() -> None:
+def test_a_child_completes_it() -> None:
     program = """
-before = sys.modules["neonize.proto.Neonize_pb2"]
+from orchestrator.worker import late
+import neonize.client, threading
+child = os.fork()
+if child == 0:
+    before = {thread.name for thread in threading.enumerate()}
+    late.complete()
+    library = neonize.client.gocode
+    print(library.GetVersion().decode() == neonize.__version__, library.IsLoggedIn(b"nobody"))
+    print(library.Neonize.restype.__name__, hasattr(library, "NoSuchFunction"))
+    print(len({thread.name for thread in threading.enumerate()} - before))
+    sys.stdout.flush()
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+    # One thread more: that of neonize's log.
+    assert python(program) == ["True False", "c_void_p False", "1"]
+
+
+def test_a_library_of_another_version_is_not_used() -> None:
+    program = """
+from orchestrator.worker import late, library
+import neonize.client
+neonize.client.gocode._version = "0.0.1"
+try:
+    late.complete()
+except library.LibraryError as error:
+    print(error)
+"""
+    (said,) = python(program)
+    assert "neonize 0.0.1 has a library of version" in said
+    assert "install neonize again" in said
+
+
+def test_without_the_fork_server_all_is_loaded_at_once() -> None:
+    program = """
+import ctypes
+from orchestrator.worker import late
 import orchestrator.worker.client
-import neonize, neonize.events
-print(neonize.__version__ != "", neonize.events.ConnectedEv is before.Connected)
+late.complete()
+print(type(sys.modules["neonize._binder"].gocode).__name__)
 """
-    assert python(program) == ["True True"]
+    assert python(program, preload=False) == ["CDLL"]
 
 
-def test_every_message_type_that_neonize_imports_is_there_before() -> None:
+def test_a_neonize_that_cannot_be_shared_is_left_to_the_children() -> None:
     program = """
-before = set(sys.modules)
-import neonize
-print([name for name in set(sys.modules) - before if name.startswith("neonize.proto")])
+import ctypes
+from orchestrator.worker import late
+late._late_libraries = late._no_threads  # so that Go's library itself is loaded
+late.import_before_fork()
+print([name for name in sys.modules if name.partition(".")[0] == "neonize" and "download" not in name])
+import orchestrator.worker.client
+print(orchestrator.worker.client.client.__name__)
 """
-    assert python(program) == ["[]"]
+    assert python(program, preload=False) == ["[]", "neonize.client"]

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fleet import QUICK, Fleet, asynchronous, is_alive, open_files
+from support.fleet import QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import account, pacing, policy, status
+from orchestrator import account, pacing, policy, status, supervisor, tracebacks
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
 from orchestrator.events import Order
 from orchestrator.settings import AccountSettings
@@ -182,7 +182,8 @@ async def test_a_process_killed_from_outside_is_followed_by_another(tmp_path: Pa
         pid = fleet.pid("a")
         os.kill(pid, signal.SIGKILL)
         about = await fleet.until("a", State.CONNECTED, after=pid)
-        assert about["last_exit"] == {"at": about["last_exit"]["at"], "kind": "crash", "code": -9}
+        assert (about["last_exit"]["kind"], about["last_exit"]["code"]) == ("crash", -9)
+        assert about["last_exit"]["traceback"] is None
         assert about["restarts"] >= 1
 
 
@@ -209,7 +210,8 @@ async def test_a_process_that_hangs_is_replaced(
         monkeypatch.setattr(account, constant, 30.0)
         fleet.puppets.play("a", ONLINE)
         about = await fleet.until("a", State.CONNECTED)
-        assert (about["last_exit"]["kind"], about["last_exit"]["code"]) == ("crash", -9)
+        assert about["last_exit"]["kind"] == "crash"
+        assert about["last_exit"]["code"] in (-signal.SIGKILL, -tracebacks.SIGNAL)
 
 
 @asynchronous
@@ -257,6 +259,28 @@ async def test_a_ban_outlives_the_service(tmp_path: Path) -> None:
         fleet.supervisor.order("a", Order.START)
         assert fleet.state("a") is State.BANNED  # WhatsApp has named the time
         assert len(fleet.puppets.runs("a")) == runs
+
+
+@pytest.mark.parametrize(
+    ("end", "state"), [("temporary_ban 3600", State.BANNED), ("replaced", State.REPLACED)]
+)
+@asynchronous
+async def test_what_parks_an_account_is_written_down_before_the_service_can_be_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, state: State
+) -> None:
+    monkeypatch.setattr(supervisor, "SAVE_SECONDS", 3600.0)
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", f"end: {end}"])
+    async with fleet:
+        about = await fleet.until("a", state)
+        assert about["next_retry_at"] is not None
+
+        def is_kept() -> bool:
+            kept = status.load(fleet.paths.status).get("a", status.Kept()).parked
+            return kept is not None and kept.state is state and kept.until is not None
+
+        await until(is_kept, "its being parked is on the disk")
 
 
 @asynchronous

@@ -37,8 +37,8 @@ def python(program: str, *, stderr: int = subprocess.PIPE, timeout: float = 60.0
 # What it imports
 
 
-@pytest.mark.parametrize("module", ["main", "preload", "spec"])
-def test_the_fork_server_never_loads_neonize(module: str) -> None:
+@pytest.mark.parametrize("module", ["main", "late", "spec"])
+def test_nothing_loads_neonize_by_the_way(module: str) -> None:
     program = f"import sys, orchestrator.worker.{module}; print('neonize' in sys.modules)"
     assert python(program) == "False\n"
 

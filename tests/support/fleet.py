@@ -62,6 +62,7 @@ class Fleet:
         accounts: Names of accounts, or settings of some.
         start: Start the supervisor.
         control: Let commands come in over a socket, too.
+        preload: What the children need not import themselves.
         settings: Other settings of the service.
     """
 
@@ -71,6 +72,7 @@ class Fleet:
         *accounts: str | AccountSettings,
         start: bool = True,
         control: bool = False,
+        preload: tuple[str, ...] = (),
         **settings: Any,  # noqa: ANN401
     ) -> None:
         state = folder / "state"
@@ -94,6 +96,7 @@ class Fleet:
         )
         self._start = start
         self._control = control
+        self._preload = preload
         self.supervisor: Supervisor
         self.server: ControlServer
         self.client = Client(self.paths.control_socket)
@@ -101,7 +104,7 @@ class Fleet:
     async def __aenter__(self) -> Self:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
-        self.supervisor = Supervisor(self.settings, self.paths, Spawner(run, preload=()), version="0.5.2")
+        self.supervisor = Supervisor(self.settings, self.paths, Spawner(run, self._preload), version="0.5.2")
         if self._start:
             self.supervisor.start()
         if self._control:

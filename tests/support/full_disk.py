@@ -38,6 +38,20 @@ def make_read_only(folder: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
 
 
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Forbid all writing to a mounted file system until the end of the context.
+
+    Files that are open for writing stay so, as they would not let the file system itself become read-only.
+    """
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
 def fill(folder: Path, *, leave: int = 0) -> Path:
     """Fill a disk to the last byte but so many; removing the file that is returned makes room again."""
     filler = folder / ".filler"

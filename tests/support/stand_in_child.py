@@ -18,6 +18,8 @@ A step is one of these words, some with an argument after a colon:
                         without this step, sent
     deaf                send heartbeats, and ignore being told to stop
     hang                do nothing at all any more
+    hold                hang in C, with the GIL held
+    numb                hang, with all signals blocked that can be
     await: WORD         go on when the test says so by `Puppets.go`
     end: KIND           say the last word and exit with its code         (end: temporary_ban 3600)
     exit: CODE          exit with a code, without a word
@@ -29,6 +31,7 @@ A step is one of these words, some with an argument after a colon:
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -43,6 +46,7 @@ from typing import Any, NoReturn
 from orchestrator import messages
 from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.worker.spec import ChildSpec
+from orchestrator.worker.trace import Trace
 
 BEAT_SECONDS = 0.5
 NUMBER = "4915100000001"
@@ -108,6 +112,7 @@ def run(spec: ChildSpec, connection: Any) -> NoReturn:  # noqa: ANN401 - multipr
     try:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        Trace.open(spec.trace)
         code = _Child(spec, connection).run()
     except (EOFError, OSError):
         code = EXIT_CODES[Kind.STOPPED]  # the parent is gone
@@ -202,6 +207,11 @@ class _Child:
             case "hang":
                 while True:
                     time.sleep(3600)
+            case "hold":
+                ctypes.PyDLL(None).sleep(3600)
+            case "numb":
+                signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+                ctypes.PyDLL(None).sleep(3600)
             case "await":
                 self._await(argument)
             case "end":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random as randomness
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator import messages
-from orchestrator.account import Account, Parked
+from orchestrator.account import STARTING_DEADLINE, Account, Parked
 from orchestrator.actions import (
     Action,
     Forget,
@@ -40,6 +41,7 @@ from orchestrator.events import (
     ShuttingDown,
     Spawned,
     SpawnFailed,
+    Stalled,
     Ticked,
     TurnCame,
 )
@@ -113,7 +115,9 @@ class World(RuleBasedStateMachine):
         match action:
             case Queue():
                 assert not self.queued
-                assert not self.alive
+                assert not self.alive or self.account.state is State.CONNECTED, (
+                    "it is no loss to stop at once"
+                )
                 assert not self.account.stopped, "a stopped account wants to start"
                 assert not self.closing
                 self.queued = True
@@ -140,7 +144,7 @@ class World(RuleBasedStateMachine):
                 self.code_shown = False
             case Record(delay=delay, after=after):
                 assert after is self.account.state or action.before is not after
-                if after is State.BACKOFF and delay is not None:
+                if after is State.BACKOFF and delay is not None and not self.account.held:
                     assert 0 <= delay <= self.account.settings.backoff.max
             case Forget():
                 assert not self.alive
@@ -250,7 +254,17 @@ class World(RuleBasedStateMachine):
         self.happens(Ticked())
 
     @precondition(lambda self: not self.forgotten)
-    @rule(event=st.sampled_from([Held(), Released()]))
+    @rule(
+        event=st.sampled_from(
+            [
+                Held(Kind.OUTDATED, "outdated"),
+                Held(Kind.NETWORK, "no network"),
+                Held(Kind.NETWORK, "no network", 1500.0),
+                Released(),
+                Stalled(60.0),
+            ]
+        )
+    )
     def fleet(self, event: Event) -> None:
         self.happens(event)
 
@@ -284,7 +298,10 @@ class World(RuleBasedStateMachine):
         if self.code_shown:
             assert account.state is State.PAIRING, f"a code is shown while {account.state}"
         if account.state is State.BACKOFF and not self.closing:
-            assert account.next_retry_at is not None
+            assert account.next_retry_at is not None or account.held
+        if account.held:
+            assert account.state in (State.BACKOFF, State.OUTDATED)
+            assert not account.queued
         if account.state is State.FAILED:
             assert account.reason
 
@@ -327,6 +344,9 @@ class Driver:
 
     def state(self) -> State:
         return self.account.state
+
+    def dials(self) -> bool:
+        return self.account.dials
 
     def begin(self) -> None:
         self(Begin())
@@ -482,7 +502,7 @@ def test_stopping_a_banned_account_does_not_shorten_the_ban() -> None:
     due = driver.account.next_retry_at
     driver(Ordered(Order.STOP), 10)
     assert driver.state() is State.STOPPED
-    parked = driver.account.parked
+    parked = driver.account.parked(Moment(driver.now, driver.now))
     driver(Ordered(Order.START), 10)
     assert driver.state() is State.BANNED
     assert driver.account.next_retry_at == pytest.approx(due)
@@ -499,7 +519,7 @@ def test_a_ban_outlives_the_service() -> None:
     driver = Driver()
     driver.connect()
     driver.end(Kind.TEMPORARY_BAN, expire=3600)
-    parked = driver.account.parked
+    parked = driver.account.parked(Moment(driver.now, driver.now))
     assert parked is not None
     again = Driver(parked=parked)
     again(Begin())
@@ -580,6 +600,39 @@ def test_a_silent_process_is_killed_and_a_slow_one_is_not() -> None:
     assert "no sign of life" in (driver.account.reason or "")
 
 
+def test_nobody_is_blamed_for_the_time_in_which_the_service_stood_still() -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Ticked(), 20)
+    assert driver(Stalled(60), 60) == []
+    assert driver(Ticked(), 9) == []
+    assert [type(action) for action in driver(Ticked(), 2)] == [Kill]
+    starting = Driver()
+    starting(Begin())
+    starting(TurnCame())
+    assert starting(Stalled(60), 60 + STARTING_DEADLINE / 2) == []
+    assert starting(Ticked()) == []
+    assert [type(action) for action in starting(Ticked(), STARTING_DEADLINE / 2)] == [Kill]
+    # It never lengthens what WhatsApp has said, nor a wait of one's own.
+    banned = Driver()
+    banned.connect()
+    banned.end(Kind.TEMPORARY_BAN, expire=3600)
+    due = banned.account.next_retry_at
+    banned(Stalled(60), 60)
+    assert banned.account.next_retry_at == due
+
+
+def test_a_process_that_cannot_be_started_is_never_given_up() -> None:
+    driver = Driver(max_retries=1)
+    driver(Begin())
+    for _ in range(20):
+        driver(TurnCame())
+        driver(SpawnFailed("no memory is left"))
+        assert (driver.state(), driver.account.kind) == (State.BACKOFF, Kind.MACHINE)
+        driver(Ticked(), 400)
+        assert driver.account.queued
+
+
 def test_a_stop_is_never_a_crash_and_cancels_a_planned_start() -> None:
     driver = Driver()
     driver.connect()
@@ -612,15 +665,55 @@ def test_repair_puts_the_session_away_after_the_process_and_is_idempotent() -> N
 def test_the_fleet_waits_while_the_client_is_outdated() -> None:
     driver = Driver()
     driver(Begin())
-    assert Unqueue() in driver(Held())
+    assert Unqueue() in driver(Held(Kind.OUTDATED, "outdated"))
     assert driver.state() is State.OUTDATED
     driver(Ordered(Order.START))
     assert not driver.account.queued
     assert Queue() in driver(Released())
     connected = Driver()
     connected.connect()
-    connected(Held())
+    connected(Held(Kind.OUTDATED, "outdated"))
     assert connected.state() is State.CONNECTED
+
+
+def test_the_fleet_waits_together_for_the_network() -> None:
+    driver = Driver()
+    driver.begin()
+    driver.end(Kind.NETWORK)
+    assert driver.account.wakes_at() is not None
+    (record,) = driver(Held(Kind.NETWORK, "no network", driver.now + 15))
+    assert isinstance(record, Record)
+    assert (record.before, record.after, record.delay) == (State.BACKOFF, State.BACKOFF, 15)
+    assert driver.account.wakes_at() is None, "it is not this account's time that is shown"
+    assert driver(Ticked(), after=100) == []
+    assert driver(Held(Kind.NETWORK, "no network", driver.now + 30)) == [], "no line for each probe"
+    assert driver.account.next_retry_at == driver.now + 30
+    assert Queue() in driver(Released())
+    assert not driver.account.held
+
+
+def test_what_is_stopped_or_banned_does_not_wait_for_the_network() -> None:
+    stopped = Driver()
+    stopped.begin()
+    stopped.end(Kind.NETWORK)
+    stopped(Held(Kind.NETWORK, "no network", stopped.now + 15))
+    stopped(Ordered(Order.STOP))
+    assert not stopped.account.held
+    assert stopped(Released()) == []
+    assert stopped.state() is State.STOPPED
+    banned = Driver()
+    banned.begin()
+    banned.end(Kind.TEMPORARY_BAN)
+    assert banned(Held(Kind.NETWORK, "no network", banned.now + 15)) == []
+    assert banned.state() is State.BANNED
+
+
+def test_a_change_of_what_matters_ends_a_wait_for_the_next_try() -> None:
+    driver = Driver()
+    driver.begin()
+    driver.end(Kind.NETWORK)
+    assert driver(Configured(replace(driver.account.settings, max_retries=3))) == []
+    assert Queue() in driver(Configured(replace(driver.account.settings, proxy="http://127.0.0.1:1")))
 
 
 def test_a_removed_account_puts_its_session_away_unless_it_is_to_be_kept() -> None:
@@ -639,9 +732,85 @@ def test_a_process_that_outgrows_its_limit_is_replaced_once_it_is_stable() -> No
     assert driver(Said(messages.Heartbeat(True, None, 101))) == [], "a start may take more for a while"
     driver(Said(messages.Heartbeat(True, None, 100)), after=29)
     driver(Ticked(), 1)
-    assert driver(Said(messages.Heartbeat(True, None, 101))) == [TellStop()]
+    assert driver(Said(messages.Heartbeat(True, None, 101))) == [Queue()]
     assert driver(Said(messages.Heartbeat(True, None, 102))) == []
+    assert driver(TurnCame()) == [TellStop()]
+    assert driver(Said(messages.Heartbeat(True, None, 103))) == []
     driver(Exited(EXIT_CODES[Kind.STOPPED]))
     assert driver.state() is State.STARTING
     assert "memory_limit" in (driver.account.reason or "")
     assert driver.account.attempt == 0
+
+
+def test_a_restart_waits_for_its_turn_and_then_keeps_it() -> None:
+    driver = Driver()
+    driver.connect()
+    assert driver(Ordered(Order.RESTART)) == [Queue()]
+    assert driver(Ordered(Order.RESTART)) == [], "it is queued already"
+    assert driver.state() is State.CONNECTED
+    assert "its turn" in (driver.account.reason or "")
+    assert not driver.dials()
+    assert driver(TurnCame()) == [TellStop()]
+    assert driver.dials(), "nobody else takes its turn while it stops"
+    done = driver(Exited(EXIT_CODES[Kind.STOPPED]))
+    assert [type(action) for action in done] == [Record, Spawn]
+    assert driver.dials()
+
+
+@pytest.mark.parametrize("ends", [Kind.CRASH, Kind.NETWORK])
+def test_one_that_ends_while_it_waits_to_be_restarted_has_its_new_process_anyway(ends: Kind) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Ordered(Order.RESTART))
+    assert Unqueue() in driver.end(ends)
+    assert driver.state() is State.BACKOFF
+    assert not driver.account.queued
+
+
+@pytest.mark.parametrize("order", [Order.STOP, Order.REPAIR])
+def test_another_order_takes_the_place_of_a_restart_that_waits(order: Order) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Ordered(Order.RESTART))
+    assert driver(Ordered(order)) == [Unqueue(), TellStop()]
+    driver(Exited(EXIT_CODES[Kind.STOPPED]))
+    assert driver.state() is (State.STOPPED if order is Order.STOP else State.STARTING)
+
+
+def test_who_is_not_connected_is_restarted_at_once() -> None:
+    driver = Driver()
+    driver.begin()
+    assert driver(Ordered(Order.RESTART)) == [TellStop()]
+    assert Queue() in driver(Exited(EXIT_CODES[Kind.STOPPED]))
+
+
+@pytest.mark.parametrize("order", [Order.STOP, Order.RESTART])
+def test_a_ban_that_comes_with_an_order_is_waited_for_all_the_same(order: Order) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Said(messages.Ended(Kind.TEMPORARY_BAN, "banned", 101, 3600)))
+    driver(Ordered(order))
+    driver(Exited(EXIT_CODES[Kind.TEMPORARY_BAN]))
+    driver(Ordered(Order.START))
+    assert driver.state() is State.BANNED
+    assert 3600 < (driver.account.next_retry_at or 0) - driver.now <= 3660
+
+
+def test_the_tries_to_take_a_session_back_are_counted_across_a_restart_of_the_service() -> None:
+    driver = Driver()
+    driver.connect()
+    driver.end(Kind.REPLACED)
+    driver.wait_out()
+    driver.end(Kind.REPLACED)
+    parked = driver.account.parked(Moment(driver.now, driver.now))
+    again = Driver(parked=parked)
+    again(Begin())
+    assert again.state() is State.REPLACED
+    again.wait_out()
+    again.end(Kind.REPLACED)
+    assert (again.account.next_retry_at or 0) - again.now == 1800
+    late = Driver(parked=again.account.parked(Moment(again.now, again.now)))
+    late.now = 9999.0
+    late.begin()
+    late.end(Kind.REPLACED)
+    assert late.account.next_retry_at is None

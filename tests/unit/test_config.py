@@ -238,6 +238,10 @@ BLANK_PROXY = (
 )
 ESCAPE = "user or password with characters that need to be written as %XX, such as %2F for a slash"
 FOLDER = "expected the path of a folder, or null, found"
+IN_REACH = (
+    "expected a qr_dir along with it that the group can get to, found one in the state folder, which nobody"
+    " else may enter"
+)
 ALONE = "expected a folder for the codes alone, found one of the service's own"
 
 
@@ -302,6 +306,8 @@ BAD = [
         "qr_group: 100",
         f'1: qr_group: {GROUP} "100", which YAML takes for a number: {QUOTE}',
     ),
+    ("\nqr_group: bots", f"2: qr_group: {IN_REACH}"),
+    ("state_dir: /s\nqr_dir: /s/a/b\nqr_group: bots", f"3: qr_group: {IN_REACH}"),
     # Booleans
     ("accounts: {a: {enabled: 1}}", '1: accounts.a.enabled: expected true or false, found "1"'),
     ("accounts: {a: {enabled: }}", "1: accounts.a.enabled: expected true or false, found nothing"),
@@ -383,6 +389,7 @@ BAD = [
     ('qr_dir: "a\\0b"', f"1: qr_dir: {FOLDER} a path with control characters"),
     ("state_dir: /a?b", f"1: state_dir: {FOLDER} a path with ?, which session files cannot have in theirs"),
     ("state_dir: /s\nqr_dir: /s/sessions", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/tracebacks", f"2: qr_dir: {ALONE}"),
     ("qr_dir: /s\nstate_dir: /s", f"1: qr_dir: {ALONE}"),
     # Secrets and people in the wrong place
     (

@@ -368,6 +368,25 @@ def test_file_and_folder_are_forced_to_the_disk(path: Path, synced: list[int]) -
     assert stat.S_ISDIR(synced[-1])
 
 
+@as_root
+@pytest.mark.parametrize(
+    ("folder_mode", "mode", "group"),
+    [(0o2750, 0o640, NOBODY), (0o2700, 0o600, NOBODY), (0o750, 0o600, 0), (0o700, 0o600, 0)],
+)
+def test_a_folder_that_is_a_groups_gives_it_new_files(
+    path: Path, folder_mode: int, mode: int, group: int
+) -> None:
+    # As the folder of a service in /etc: `sudo orchestrator add` must not make a file it cannot read.
+    os.chown(path.parent, 0, NOBODY)
+    path.parent.chmod(folder_mode)
+    add_account(path, "a")
+    about = path.stat()
+    assert (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid) == (mode, 0, group)
+    remove_account(path, "a")
+    about = path.stat()
+    assert (stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid) == (mode, 0, group)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644, 0o664])
 def test_the_mode_stays(path: Path, mode: int) -> None:
     path.write_text("accounts:")

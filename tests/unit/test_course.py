@@ -14,6 +14,7 @@ from orchestrator.failure import Kind, Outcome
 from orchestrator.worker import events, steps
 from orchestrator.worker.course import Course, Phase
 from orchestrator.worker.deadlines import (
+    CALLBACK_SECONDS,
     CLOSE_SECONDS,
     CODE_GRACE,
     DIAL_SECONDS,
@@ -24,6 +25,7 @@ from orchestrator.worker.deadlines import (
     SETTLE_SECONDS,
     UNLINK_SECONDS,
 )
+from orchestrator.worker.loop import HEARTBEAT_SECONDS
 from orchestrator.worker.steps import Step
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -145,6 +147,56 @@ def test_a_library_that_is_not_logged_in_is_a_lost_link() -> None:
     assert run.feed(events.Checked(False), events.Checked(True), events.Checked(False)) == []
     assert len(run.feed(events.Checked(False))) == 1
     assert run.course.phase is Phase.LOST
+
+
+def beats(run: Run, *callbacks: int | None) -> list[Step]:
+    """Let heartbeats pass, at each of which this call of the library's has not returned."""
+    new: list[Step] = []
+    for callback in callbacks:
+        new += run.wait(HEARTBEAT_SECONDS) + run.feed(events.Checked(True, callback))
+    return new
+
+
+SOME = int(CALLBACK_SECONDS / HEARTBEAT_SECONDS)
+"""Heartbeats that may find a callback running."""
+
+
+@pytest.mark.parametrize("past", [(FRESH, events.Qr(QR)), ONLINE], ids=["codes", "online"])
+def test_a_callback_that_never_returns_ends_the_run(past: tuple[events.Event, ...]) -> None:
+    run = Run(past)
+    assert beats(run, None, *[7] * SOME) == []
+    *_, save, end = beats(run, 7)
+    assert save == steps.SaveTraceback()
+    assert isinstance(end, steps.End)
+    assert run.outcome == Outcome(Kind.CRASH, "a callback of the library has not returned for 30 s")
+
+
+@pytest.mark.parametrize("before", [ONLINE, (STORED,), (FRESH, events.Qr(QR))])
+def test_a_full_disk_ends_the_run(before: tuple[events.Event, ...]) -> None:
+    run = Run(before)
+    run.feed(events.DiskFull())
+    assert run.outcome == Outcome(Kind.MACHINE, "the disk is full: make room")
+
+
+def test_callbacks_that_are_slow_do_no_harm() -> None:
+    run = Run(ONLINE)
+    for number in range(20):
+        assert beats(run, *[number] * SOME) == []
+    assert beats(run, *[99] * SOME, None, *[99] * SOME) == []
+
+
+def test_a_process_that_was_held_up_has_not_waited_for_its_callbacks() -> None:
+    run = Run(ONLINE)
+    beats(run, 7)
+    run.wait(3600)
+    assert beats(run, 7) == []
+
+
+def test_a_log_in_that_does_not_come_is_looked_into() -> None:
+    run = Run([STORED])
+    assert run.wait(DIAL_SECONDS)[:-1] == [steps.SaveTraceback()]
+    run = Run([STORED, events.RefusalLogged(409)])
+    assert steps.SaveTraceback() not in run.wait(DIAL_SECONDS)
 
 
 def test_connected_twice_is_said_once() -> None:
@@ -500,6 +552,7 @@ ANY_EVENT = st.sampled_from(
         events.Activity(),
         events.Checked(True),
         events.Checked(False),
+        events.Checked(True, 1),
         events.LoggedOut(401),
         events.LoggedOut(403),
         events.StreamReplaced(),

@@ -13,7 +13,7 @@ AT = "2026-11-22T10:00:00Z"
 
 
 def account(state: State, **other: object) -> dict[str, Any]:
-    empty = {"reason": None, "kind": None, "pid": None, "next_retry_at": None}
+    empty = {"reason": None, "kind": None, "pid": None, "next_retry_at": None, "held": False}
     return {"name": "a", "state": state.value, **empty, "qr_path": None, "qr_expires_at": None, **other}
 
 
@@ -47,3 +47,10 @@ def test_a_code_is_scanned_where_it_is_shown() -> None:
 def test_without_a_service_the_service_is_what_is_missing() -> None:
     found = outlook(account(State.STOPPED, reason=NOT_RUNNING))
     assert "orchestrator run" in found.advice[0]
+
+
+def test_an_account_that_waits_for_the_network_of_all_says_so() -> None:
+    found = outlook(account(State.BACKOFF, kind=Kind.NETWORK, next_retry_at=AT, held=True))
+    assert "one account tries for all" in found.next
+    assert found.at == AT
+    assert "`orchestrator start a`" in found.advice[0]

@@ -38,6 +38,12 @@ def test_a_word_counts_too_if_the_process_was_killed_on_its_way_out() -> None:
     assert from_exit(-signal.SIGKILL, word) is word
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_word_counts_too_if_nobody_knows_the_exit_status(kind: Kind) -> None:
+    word = Outcome(kind, "seen", 7, 8.0)
+    assert from_exit(None, word) is word
+
+
 @given(STATUSES)
 def test_no_exit_status_alone_ends_a_session(status: int | None) -> None:
     assert from_exit(status, None).kind not in HAS_ENDED_SESSION
@@ -74,8 +80,8 @@ def test_every_end_has_a_verdict(outcome: Outcome, count: int, random: float) ->
         assert 0 <= verdict.wait <= 60
     if verdict.state is State.FAILED:
         assert verdict.wait is None
-    if outcome.kind is Kind.NETWORK:
-        assert verdict.state is State.BACKOFF, "the network is never given up"
+    if outcome.kind in (Kind.NETWORK, Kind.MACHINE):
+        assert verdict.state is State.BACKOFF, "what passes by itself is never given up"
     if outcome.kind is Kind.TEMPORARY_BAN:
         assert verdict.wait is not None
         assert verdict.wait >= (outcome.expire or 0) + BAN_MARGIN, "not before the ban's end"

@@ -109,8 +109,8 @@ def test_a_ban_never_ends_in_the_past(expire: float) -> None:
         ("failed to upgrade database: unsupported database schema version: currently on v99", Kind.CONFIG),
         ("failed to upgrade database: file is not a database", Kind.DAMAGED),
         ("failed to upgrade database: database disk image is malformed", Kind.DAMAGED),
-        ("failed to upgrade database: database or disk is full", Kind.CRASH),
-        ("failed to upgrade database: disk I/O error", Kind.CRASH),
+        ("failed to upgrade database: database or disk is full", Kind.MACHINE),
+        ("failed to upgrade database: disk I/O error", Kind.MACHINE),
     ],
 )
 def test_what_connect_raises(error: str, kind: Kind) -> None:

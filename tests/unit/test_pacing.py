@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pacing import PROBE_FIRST, PROBE_LAST, Breaker, Ramp
+from orchestrator.pacing import PROBE_FIRST, PROBE_LAST, TOGETHER_SECONDS, Breaker, Outage, Ramp
 
 
 def test_starts_come_in_order_few_at_a_time_and_apart() -> None:
@@ -63,7 +63,7 @@ def test_never_more_than_allowed_and_never_closer_than_drawn(
 
 
 def test_one_refusal_holds_the_fleet_and_one_canary_probes() -> None:
-    breaker = Breaker()
+    breaker = Breaker(PROBE_FIRST, PROBE_LAST)
     assert breaker.refused("a", 0.0)
     assert breaker.tripped
     assert not breaker.refused("b", 1.0), "the second refusal is no news"
@@ -73,7 +73,7 @@ def test_one_refusal_holds_the_fleet_and_one_canary_probes() -> None:
 
 
 def test_probes_come_less_and_less_often_up_to_a_maximum() -> None:
-    breaker = Breaker()
+    breaker = Breaker(PROBE_FIRST, PROBE_LAST)
     breaker.refused("a", 0.0)
     now, gaps = 0.0, []
     for _ in range(12):
@@ -87,7 +87,7 @@ def test_probes_come_less_and_less_often_up_to_a_maximum() -> None:
 
 
 def test_a_connection_sets_the_fleet_free_and_the_next_refusal_starts_anew() -> None:
-    breaker = Breaker()
+    breaker = Breaker(PROBE_FIRST, PROBE_LAST)
     assert not breaker.connected()
     breaker.refused("a", 0.0)
     breaker.probe(PROBE_FIRST, ["a"])
@@ -100,7 +100,7 @@ def test_a_connection_sets_the_fleet_free_and_the_next_refusal_starts_anew() -> 
 
 
 def test_a_canary_that_ends_otherwise_leaves_the_plan_as_it_was() -> None:
-    breaker = Breaker()
+    breaker = Breaker(PROBE_FIRST, PROBE_LAST)
     breaker.refused("a", 0.0)
     breaker.canary_ended("a", 1.0)
     assert breaker.probe_at == PROBE_FIRST, "it was no canary yet"
@@ -112,8 +112,38 @@ def test_a_canary_that_ends_otherwise_leaves_the_plan_as_it_was() -> None:
 
 
 def test_without_anybody_to_probe_it_waits_on() -> None:
-    breaker = Breaker()
+    breaker = Breaker(PROBE_FIRST, PROBE_LAST)
     breaker.refused("a", 0.0)
     assert breaker.probe(PROBE_FIRST, []) is None
     assert breaker.tripped
     assert breaker.probe_at == 2 * PROBE_FIRST
+
+
+def test_most_accounts_lose_the_network_together_or_each_its_own() -> None:
+    outage = Outage()
+    for name in "ab":
+        outage.lost(name, 0.0)
+    assert not outage.is_common(0.0, up=0), "two are too few to tell"
+    outage.lost("c", 1.0)
+    assert outage.is_common(1.0, up=2)
+    assert not outage.is_common(1.0, up=3), "as many have not lost it"
+    outage.lost("c", 10 * TOGETHER_SECONDS)
+    assert not outage.is_common(10 * TOGETHER_SECONDS, up=0), "that one cannot get it back is no news"
+    outage.reached("a")
+    assert not outage.is_common(1.0, up=0)
+    outage.lost("a", TOGETHER_SECONDS + 0.5)
+    assert not outage.is_common(TOGETHER_SECONDS + 0.5, up=0), "the second was lost long before"
+
+
+def test_what_turned_out_to_be_the_accounts_own_trouble_tells_nothing_until_they_are_back() -> None:
+    outage = Outage()
+    for name in "abc":
+        outage.lost(name, 0.0)
+    outage.settle()
+    for name in "abc":
+        outage.lost(name, 1.0)
+    assert not outage.is_common(1.0, up=0)
+    for name in "abc":
+        outage.reached(name)
+        outage.lost(name, 2.0)
+    assert outage.is_common(2.0, up=0)

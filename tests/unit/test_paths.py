@@ -288,11 +288,11 @@ def test_everything_is_inside_the_state_folder() -> None:
         for path in (
             state.sessions, state.quarantine, state.timeline, state.qr, state.lock, state.status,
             state.control_socket, state.session("a.b"), state.session_lock("a.b"), state.timeline_file("a.b"),
-            state.qr_code("a.b"),
+            state.qr_code("a.b"), state.tracebacks,
         )
     } == {
         "sessions", "quarantine", "timeline", "qr", "orchestrator.lock", "status.json", "control.sock",
-        "sessions/a.b.sqlite3", "sessions/a.b.lock", "timeline/a.b.jsonl", "qr/a.b.png",
+        "sessions/a.b.sqlite3", "sessions/a.b.lock", "timeline/a.b.jsonl", "qr/a.b.png", "tracebacks",
     }  # fmt: skip
 
 
@@ -333,7 +333,8 @@ def test_new_folders_are_closed(state: StatePaths, umask: int) -> None:
         state.prepare()
     finally:
         os.umask(before)
-    for folder in (state.root, state.sessions, state.quarantine, state.timeline, state.qr):
+    inside = (state.sessions, state.quarantine, state.timeline, state.tracebacks, state.qr)
+    for folder in (state.root, *inside):
         assert mode(folder) == 0o700
     assert state.control_socket.parent.is_dir()
     assert state.prepare() == []
@@ -397,7 +398,7 @@ def test_an_operator_may_link_the_state_folder(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
 
 
-@pytest.mark.parametrize("name", ["sessions", "quarantine", "timeline", "qr"])
+@pytest.mark.parametrize("name", ["sessions", "quarantine", "timeline", "tracebacks", "qr"])
 def test_links_inside_are_refused(state: StatePaths, tmp_path: Path, name: str) -> None:
     state.root.mkdir(0o700, parents=True)
     (state.root / name).symlink_to(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from orchestrator.cli import table
 
@@ -31,11 +31,15 @@ ACCOUNTS = [
 ]
 
 
-def lines(width: int) -> list[str]:
+def printed(what: RenderableType, width: int) -> list[str]:
     console = Console(width=width, markup=False, emoji=False, highlight=False)
     with console.capture() as captured:
-        console.print(table.make(ACCOUNTS, now=NOW))
+        console.print(what)
     return captured.get().splitlines()
+
+
+def lines(width: int) -> list[str]:
+    return printed(table.make(ACCOUNTS, now=NOW), width)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 132, table.UNBOUNDED])
@@ -52,3 +56,26 @@ def test_names_and_reasons_give_way_to_states(width: int) -> None:
 def test_nothing_is_cut_where_there_is_room() -> None:
     assert LONG in lines(table.UNBOUNDED)[2]
     assert "a-very-long-name-that-somebody-found-good" in lines(table.UNBOUNDED)[2]
+
+
+@pytest.mark.parametrize("height", [2, 3, 10, 200, 201, 500])
+def test_what_does_not_fit_is_counted(height: int) -> None:
+    accounts = [account(f"a{number:03}", "connected", None) for number in range(198)]
+    accounts += [account("last", "backoff", "no network"), account("of-all", "connected", None)]
+    found = printed(table.fitting(accounts, height, now=NOW), 100)
+    assert len(found) == min(height, 201)
+    assert found[0].startswith("NAME ")
+    shown = [line.split()[0] for line in found[1:]]
+    if height >= 201:
+        assert shown == [one["name"] for one in accounts]
+    else:
+        assert shown[:-1] == [one["name"] for one in accounts[: height - 2]]
+        more = 200 - (height - 2)
+        said, _, others = found[-1].strip().partition(": ")
+        assert said == f"… and {more} more"
+        assert set(others.split(", ")) == {f"{more - 1} connected", "1 backoff"}
+
+
+def test_no_accounts_are_a_header() -> None:
+    (header,) = printed(table.fitting([], 24, now=NOW), 100)
+    assert header.startswith("NAME ")

@@ -117,8 +117,8 @@ def test_reading_while_the_file_is_renamed_gives_nothing_twice(
     history.append("support", entry(1))
     real = timeline._open
 
-    def rotate_after(path: Path, flags: int) -> int:
-        descriptor = real(path, flags)
+    def rotate_after(descriptor: int, path: Path, flags: int) -> int:
+        descriptor = real(descriptor, path, flags)
         if path.suffix == ".jsonl":
             path.rename(folder / "support.jsonl.1")
         return descriptor
@@ -238,6 +238,9 @@ def test_a_line_that_did_not_get_done_is_lost_and_no_other(
     assert caplog.messages[-1] == "the timelines can be written again; 3 entries were lost"
 
 
+READ_ONLY = "the disk is read-only: see the system's log, it may be broken"
+
+
 def test_a_read_only_disk_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with small_disk(tmp_path / "disk") as disk:
         history = Timeline(disk / "timeline")
@@ -245,7 +248,7 @@ def test_a_read_only_disk_is_told_once(tmp_path: Path, caplog: pytest.LogCapture
         make_read_only(disk)
         assert [history.append(name, entry(2)) for name in ("a", "b", "a")] == [False] * 3
         assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-            (logging.ERROR, f"{disk}/timeline/a.jsonl: the timeline cannot be written: Read-only file system")
+            (logging.ERROR, f"{disk}/timeline/a.jsonl: the timeline cannot be written: {READ_ONLY}")
         ]
         assert attempts(history, name="a") == [1]
 
@@ -274,4 +277,4 @@ def test_an_entry_is_one_write(
     assert [history.append("support", entry(number)) for number in range(3)] == [True, False, True]
     assert len(written) == 3
     assert attempts(history) == [0, 2]
-    assert "No space left" in caplog.text
+    assert "the disk is full: make room" in caplog.text

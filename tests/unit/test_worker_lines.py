@@ -76,6 +76,11 @@ def test_lines_that_report_nothing(line: str) -> None:
             "Error reading from websocket: read: connection reset by peer",
             events.SocketLost(orderly=False, error="read: connection reset by peer"),
         ),
+        (
+            "Client",
+            "Failed to save push name of 10062@lid in device store: database or disk is full",
+            events.DiskFull(),
+        ),
     ],
 )
 def test_the_log_tells_what_no_event_does(logger: str, message: str, event: events.Event) -> None:

@@ -12,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.full_disk import fill as fill_disk
+from support.full_disk import small_disk
 
 from orchestrator.failure import Kind
 from orchestrator.worker import session
@@ -191,7 +193,36 @@ def test_a_folder_in_its_place(database: Path) -> None:
 
 
 def test_no_folder_around_it(tmp_path: Path) -> None:
-    assert unusable(tmp_path / "none" / "a.sqlite3") is Kind.CONFIG
+    # A disk that is not mounted, most likely: that passes, and nobody must link the account anew for it.
+    assert unusable(tmp_path / "none" / "a.sqlite3") is Kind.MACHINE
+
+
+def test_a_full_disk_waits_for_room(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2048) as disk:
+        database = disk / "a.sqlite3"
+        fill(database, ADDRESS)
+        fill_disk(disk, leave=session.ROOM // 2)
+        assert unusable(database) is Kind.MACHINE
+        # Codes are shown all the same: whoever waits for one is told when it cannot be used.
+        assert prepare(disk / "b.sqlite3") == Stored(paired=False)
+        (disk / ".filler").unlink()
+        assert prepare(database).paired
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "sessions"
+    elsewhere.mkdir(mode=0o755)
+    folder.mkdir()
+    database, target = folder / "a.sqlite3", elsewhere / "a.sqlite3"
+    fill(target, ADDRESS)
+    target.chmod(0o644)
+    database.symlink_to(target)
+    assert unusable(database) is Kind.CONFIG
+    database.unlink()
+    database.parent.rmdir()
+    database.parent.symlink_to(elsewhere)
+    assert unusable(database) is Kind.CONFIG
+    assert target.stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
@@ -230,7 +261,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     first = hold(lock)
     assert lock.read_text() == f"{os.getpid()}\n"
     assert lock.stat().st_mode & 0o777 == 0o600
-    with pytest.raises(SessionUnusable, match=f"process \\({os.getpid()}\\)") as caught:
+    with pytest.raises(SessionUnusable, match=f"in use by process {os.getpid()}") as caught:
         hold(lock, seconds=0.2)
     # A crash, and not the configuration's fault: whoever it is may be on its way out.
     assert caught.value.outcome.kind is Kind.CRASH

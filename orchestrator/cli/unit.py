@@ -1,0 +1,103 @@
+"""The command ``install-unit``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.cli import places
+from orchestrator.cli.words import examples
+from orchestrator.errors import OrchestratorError
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "sudo /opt/orchestrator/bin/orchestrator install-unit",
+        "orchestrator install-unit --dry-run",
+        "sudo /opt/orchestrator/bin/orchestrator install-unit --instance sales",
+        "sudo /opt/orchestrator/bin/orchestrator install-unit --uninstall",
+    )
+)
+def install_unit(
+    context: typer.Context,
+    user: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whom the service runs as; by default a user who is made for it."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="The configuration; by default /etc/orchestrator/accounts.yaml, which is made.",
+        ),
+    ] = None,
+    instance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="One of several services: orchestrator@NAME, with a user and folders of its own.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be written, and change nothing.")
+    ] = False,
+    uninstall: Annotated[
+        bool,
+        typer.Option("--uninstall", help="Take the unit back; state, configuration and user stay."),
+    ] = False,
+) -> None:
+    """Make this installation a service of systemd's.
+
+    Writes the unit, its user and its folders; what is there and right is let alone. Own changes belong into
+    `systemctl edit orchestrator`, which an upgrade does not touch.
+    """
+    from orchestrator import unit as units
+    from orchestrator import unit_install
+
+    where = places.of(context)
+    if where.state_dir:
+        raise typer.BadParameter("the unit's state folder is below /var/lib", param_hint="--state-dir")
+    named = config or where.config
+    file = None if named is None else Path(named).absolute()
+    if uninstall:
+        one = units.unit_of(instance, file)
+        if dry_run:
+            print(f"would stop {one.name} and remove {one.path} and {one.sysusers}")
+            return
+        unit_install.check_machine()
+        _say(unit_install.uninstall(one))
+        return
+    if not dry_run:
+        unit_install.check_machine()
+    unit = units.plan(instance, user, file)
+    if dry_run:
+        files = unit.files()
+        if unit.config is None and not unit.config_file.exists():
+            files[unit.config_file] = unit.first_config()
+        for path, text in files.items():
+            print(f"# {path}\n{text}")
+        print(f"# folders: {unit.state}, {unit.config_file.parent}; when it runs, {unit.runtime}")
+        return
+    _say(unit_install.install(unit))
+    for note in units.notes(unit):
+        print(note)
+    print(f"to start it, now and at every boot: systemctl enable --now {unit.name}")
+    print(f"to have a change take effect: systemctl restart {unit.name}")
+
+
+def _say(done: Iterator[str]) -> None:
+    """Print what is done as it is done.
+
+    Raises:
+        OrchestratorError: A file or folder cannot be had.
+    """
+    try:
+        for sentence in done:
+            print(sentence, flush=True)
+    except OSError as error:
+        raise OrchestratorError(f"{error.filename or 'the output'}: {error.strerror}") from None

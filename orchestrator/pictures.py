@@ -1,0 +1,98 @@
+"""The running service's codes in their folder: whatever befalls that, no account is held up.
+
+A picture that cannot be written is missed by its watchers until the next code; a terminal shows the code all
+the same. One that cannot be removed would be taken for valid, so that is tried until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+
+from orchestrator.errors import StateError
+from orchestrator.qr import QrFolder, advice
+
+RETRY_SECONDS = 1.0
+"""Seconds between tries to remove what is out of date."""
+
+log = logging.getLogger(__name__)
+
+
+class Pictures:
+    """The pictures of all accounts' codes. What fails is logged when it begins and when it is over.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: QrFolder) -> None:
+        self._folder = folder
+        self._failing: dict[str, str] = {}
+        self._stale: set[str] = set()
+        self._retry: asyncio.TimerHandle | None = None
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Make the folder ready, and remove what is out of date; see `QrFolder.prepare`.
+
+        Raises:
+            StateError: The folder cannot be used.
+        """
+        self._folder.prepare(names)
+
+    def path(self, name: str) -> Path:
+        """Return where an account's picture is, or would be."""
+        return self._folder.path(name)
+
+    def show(self, name: str, png: bytes, issued_at: float) -> None:
+        """Put an account's picture into the folder, in place of the one before.
+
+        Args:
+            name: The account.
+            png: The picture.
+            issued_at: When the code was issued, in Unix seconds.
+        """
+        try:
+            self._folder.show(name, png, issued_at)
+        except (OSError, StateError) as error:
+            text = error.args[0] if isinstance(error, StateError) else advice(error)
+            self._failed(name, text, f"`orchestrator qr {name}` shows the code meanwhile")
+            self.hide(name)
+        else:
+            self._stale.discard(name)
+            self._works(name)
+
+    def hide(self, name: str) -> None:
+        """Remove an account's picture, if there is one: now, or as soon as that is possible."""
+        try:
+            self._folder.hide(name)
+        except OSError as error:
+            self._stale.add(name)
+            self._failed(name, advice(error), "a code that is out of date cannot be removed")
+            if self._retry is None:
+                self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._hide_again)
+        else:
+            self._stale.discard(name)
+
+    def stop(self) -> None:
+        """Try no more; what is left then, the next start removes."""
+        if self._retry is not None:
+            self._retry.cancel()
+
+    def _hide_again(self) -> None:
+        self._retry = None
+        for name in sorted(self._stale):
+            self.hide(name)
+            if name not in self._stale:
+                self._works(name)
+
+    def _failed(self, name: str, why: str, then: str) -> None:
+        is_new = why not in self._failing.values()
+        self._failing[name] = why
+        if is_new:
+            log.error("%s: %s; %s", self._folder.path(name), why, then)
+
+    def _works(self, name: str) -> None:
+        if self._failing.pop(name, None) is not None and not self._failing:
+            log.warning("%s: codes can be written again", self._folder.path(name).parent)

@@ -1,0 +1,124 @@
+"""Where the threads of a process were when it hung or crashed: one file an account, of its last such end.
+
+    child ── faulthandler ──► NAME.live ── parent, once the child is gone ──► NAME.txt
+
+faulthandler writes files, lines and names of functions, never a value, so nothing in them is secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import signal
+import stat
+from collections.abc import Container
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.redaction import redact
+
+SIGNAL = signal.SIGUSR1
+"""Makes a child write down where all its threads are, and end. Its default action is to end the process."""
+MAX_BYTES = 64 * 1024
+"""Bytes that are kept of a traceback; that of a child with 10 threads has some 5,000."""
+
+_FILE = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})\.(live|txt|txt\.new)")
+
+log = logging.getLogger(__name__)
+
+
+class Tracebacks:
+    """The parent's end of it. Nothing here raises OSError: what cannot be written must not stop anything.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def live(self, name: str) -> Path:
+        """Return the file that an account's process is to make and to write to."""
+        return self._folder / f"{name}.live"
+
+    def kept(self, name: str) -> Path:
+        """Return the file for people."""
+        return self._folder / f"{name}.txt"
+
+    def prepare(self, names: Container[str]) -> None:
+        """Remove what an earlier service has left, but for the tracebacks of these accounts."""
+        try:
+            found = sorted(path.name for path in self._folder.iterdir())
+        except OSError:
+            return
+        for file in found:
+            match = _FILE.fullmatch(file)
+            if match and not (match[2] == "txt" and match[1] in names):
+                self._remove(self._folder / file)
+
+    def keep(self, name: str, pid: int, why: str, now: float) -> Path | None:
+        """Keep what an account's process has written, in place of what there was of one before.
+
+        Args:
+            name: The account.
+            pid: The process, which must be gone.
+            why: How it ended, for people.
+            now: Unix seconds.
+
+        Returns:
+            Where it is; None if the process has written nothing, or it could not be kept, which is logged.
+        """
+        live, kept = self.live(name), self.kept(name)
+        try:
+            text = _read(live)
+            self._remove(live)
+            if not text:
+                return None
+            at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+            _write(kept, f"{name}: process {pid} ended at {at}: {redact(why)}\n\n".encode() + text)
+        except OSError as error:
+            log.error("%s: the traceback of process %d could not be kept: %s", kept, pid, error.strerror)
+            return None
+        return kept
+
+    def forget(self, name: str) -> None:
+        """Remove what there is of an account."""
+        for path in (self.live(name), self.kept(name)):
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: could not be removed: %s", path, error.strerror)
+
+
+def _read(path: Path) -> bytes:
+    """Return what is in a file, but not all of one that is too large; nothing if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        text = file.read(MAX_BYTES + 1)
+    return text if len(text) <= MAX_BYTES else text[:MAX_BYTES] + b"\n(the rest is left out)\n"
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file as a whole, readable only by the owner; its predecessor stays if that fails."""
+    temporary = path.with_name(f"{path.name}.new")
+    temporary.unlink(missing_ok=True)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

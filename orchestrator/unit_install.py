@@ -1,0 +1,177 @@
+"""Writes a systemd unit with its user and its folders, and takes it back; what is right is let alone."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.unit import MARK, UNITS, Unit, UnitError, check_open, digest
+
+COMMAND_SECONDS = 90.0
+"""How long a command of systemd's may take; stopping a service takes up to 30 s."""
+
+
+def install(unit: Unit) -> Iterator[str]:
+    """Write a unit's files and make its folders; what is right already is let alone.
+
+    Yields:
+        What was done, a sentence each.
+
+    Raises:
+        UnitError: A file was edited by hand since, or systemd does not take it.
+        OSError: A file cannot be written.
+    """
+    files = unit.files()
+    changed = [path for path, text in files.items() if _differs(path, text)]
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, files[path], 0o644)
+        yield f"wrote {path}"
+    _run("systemd-sysusers", str(unit.sysusers))
+    about = pwd.getpwnam(unit.user)
+    yield from _folder(unit.state, about.pw_uid, about.pw_gid, 0o700)
+    if unit.config is None:
+        yield from _folder(unit.config_file.parent, 0, about.pw_gid, 0o2750)
+        yield from _own_config(unit, about.pw_gid)
+    _run("systemctl", "daemon-reload")
+    if not changed:
+        yield f"{unit.path} is as it should be"
+
+
+def _own_config(unit: Unit, group: int) -> Iterator[str]:
+    """Make the configuration, or let the service read the one there is."""
+    file = unit.config_file
+    if not file.exists():
+        _write(file, unit.first_config(), 0o640, group)
+        yield f"wrote {file}, for `orchestrator add`"
+        return
+    about = file.stat()
+    try:
+        check_open(file, unit.user, "")
+    except UnitError:
+        os.chown(file, -1, group)
+        file.chmod(about.st_mode & 0o7777 | 0o040)
+        yield f"{file}: the service's group may read it now"
+
+
+def _folder(path: Path, uid: int, gid: int, mode: int) -> Iterator[str]:
+    if path.is_dir():
+        about = path.stat()
+        if (about.st_uid, about.st_gid, about.st_mode & 0o7777) == (uid, gid, mode):
+            return
+        if about.st_uid != uid and uid != 0:
+            return  # systemd gives it to the user when the service starts, with all that is in it
+    else:
+        path.mkdir(parents=True)
+    os.chown(path, uid, gid)
+    path.chmod(mode)
+    yield f"{path}: belongs to {pwd.getpwuid(uid).pw_name}, mode {mode:04o}"
+
+
+def uninstall(unit: Unit) -> Iterator[str]:
+    """Stop a unit and remove its files. State, configuration and user stay.
+
+    Yields:
+        What was done, a sentence each.
+
+    Raises:
+        UnitError: A file was edited by hand since, or systemd does not take it.
+        OSError: A file cannot be removed.
+    """
+    there = [path for path in (unit.path, unit.sysusers) if path.exists()]
+    for path in there:
+        _check_ours(path)
+    if unit.path in there:
+        _run("systemctl", "disable", "--now", unit.path.name)
+        yield f"stopped and disabled {unit.name}"
+    for path in there:
+        path.unlink()
+        yield f"removed {path}"
+    if there:
+        _run("systemctl", "daemon-reload")
+    else:
+        yield f"there is no {unit.path}"
+    kept = [
+        path for path in (unit.state, unit.config_file, unit.path.with_suffix(".service.d")) if path.exists()
+    ]
+    if kept:
+        yield f"kept: {', '.join(map(str, kept))}"
+
+
+def check_machine() -> None:
+    """See that a unit can be written here.
+
+    Raises:
+        UnitError: This is not root, or not systemd's machine.
+    """
+    if os.geteuid() != 0:
+        raise UnitError("only root can do that: try again with sudo, or see what it would do by --dry-run")
+    if not Path("/run/systemd/system").is_dir():
+        raise UnitError("systemd does not run here; see the unit by --dry-run, or run `orchestrator run`")
+
+
+def _differs(path: Path, text: str) -> bool:
+    if not path.exists():
+        return True
+    _check_ours(path)
+    return path.read_text() != text
+
+
+def _check_ours(path: Path) -> None:
+    """See that a file is as it was written here, by this version or another.
+
+    Raises:
+        UnitError: It is not.
+    """
+    mark, _, rest = path.read_text(errors="replace").partition("\n")
+    if not mark.startswith(MARK) or not mark.endswith(digest(rest)):
+        edit = f"`systemctl edit {path.stem}`" if path.parent == UNITS else "a file of another name"
+        raise UnitError(
+            f"{path} was not written by install-unit, or was edited since: move your changes to {edit}, then"
+            f" remove it with `rm {path}` and try again"
+        )
+
+
+def _write(path: Path, text: str, mode: int, group: int = 0) -> None:
+    """Put a file in its place at once, whole and with its mode."""
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            os.fchown(descriptor, 0, group)
+            os.fchmod(descriptor, mode)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _run(*command: str) -> None:
+    """Run a command of systemd's.
+
+    Raises:
+        UnitError: It fails, or is not there.
+    """
+    if shutil.which(command[0]) is None:
+        raise UnitError(f"{command[0]} is not installed; it comes with systemd")
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UnitError(f"`{' '.join(command)}` did not end within {COMMAND_SECONDS:.0f} s") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise UnitError(f"`{' '.join(command)}` failed: {said or f'exit code {done.returncode}'}")

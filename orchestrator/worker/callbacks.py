@@ -1,0 +1,36 @@
+"""The library's calls into Python that have not returned yet."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Callbacks:
+    """Numbers the calls, so that one that never returns can be told from many that are slow."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._running: set[int] = set()
+
+    def watch(self, call: Callable[P, T]) -> Callable[P, T]:
+        """Return the same function, whose calls are known while they run, in whatever thread."""
+
+        def watched(*args: P.args, **kwargs: P.kwargs) -> T:
+            number = next(self._numbers)
+            self._running.add(number)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._running.discard(number)
+
+        return watched
+
+    @property
+    def oldest(self) -> int | None:
+        """The number of the call that has been running for the longest time, None if none is."""
+        return min(list(self._running), default=None)

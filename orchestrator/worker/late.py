@@ -1,0 +1,136 @@
+"""neonize's Python half before a fork, its Go half after it.
+
+Importing neonize loads Go's library and starts a thread, and neither survives a fork. All the rest does, and
+is most of what a child would have to import for itself. So the fork server imports neonize with a stand-in
+for the library, which each child replaces by the real one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from orchestrator.worker import library
+
+_MODULE = "orchestrator.worker.client"
+"""What brings neonize along."""
+_BINDER = "neonize._binder"
+_postponed: list[threading.Thread] = []
+
+log = logging.getLogger(__name__)
+
+
+class LateLibrary:
+    """Stands in for a library that is loaded later, and takes note of its functions' types until then.
+
+    Args:
+        path: The library's file.
+        version: What its ``GetVersion`` is to return.
+    """
+
+    def __init__(self, path: str, version: str) -> None:
+        self._path = path
+        self._version = version
+        self._real: ctypes.CDLL | None = None
+        self.GetVersion: Any = lambda: version.encode()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a function of the library, in the end
+        if name.startswith("_"):
+            raise AttributeError(name)
+        function = SimpleNamespace() if self._real is None else getattr(self._real, name)
+        setattr(self, name, function)
+        return function
+
+    def load(self) -> None:
+        """Load the library, and put its functions in the place of what stood in for them.
+
+        Raises:
+            LibraryError: It is another version's.
+            OSError: It cannot be loaded.
+        """
+        self._real = ctypes.CDLL(self._path)
+        for name, noted in vars(self).copy().items():
+            if name.startswith("_"):
+                continue
+            delattr(self, name)
+            with contextlib.suppress(AttributeError):  # neonize asks for some that need not be there
+                function = getattr(self, name)
+                for key, value in vars(noted).items():
+                    setattr(function, key, value)
+        if (found := self.GetVersion().decode()) != self._version:
+            raise library.LibraryError(
+                f"neonize {self._version} has a library of version {found}: install neonize again"
+            )
+
+
+def import_before_fork() -> None:
+    """Import neonize and what of ours needs it, without its library and without a thread.
+
+    Where that does not work as expected, nothing of it is left, and a child imports all of it itself.
+    """
+    before = set(sys.modules)
+    try:
+        library.forbid_download()
+        with _late_libraries(), _no_threads():
+            importlib.import_module(_MODULE)
+        if not isinstance(sys.modules[_BINDER].__dict__["gocode"], LateLibrary):
+            raise ImportError("neonize loads its library in another way")
+    except Exception as error:  # noqa: BLE001 - a child that meets it again says what to do
+        log.warning("accounts take more memory, as neonize could not be shared: %r", error)
+        _postponed.clear()
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == "neonize" or name == _MODULE:
+                del sys.modules[name]
+    library.reap_helper()
+
+
+def complete() -> None:
+    """Load the library and start the threads that were left out before the fork.
+
+    Raises:
+        LibraryError: The library does not fit.
+        OSError: It cannot be loaded.
+    """
+    stand_in = sys.modules[_BINDER].__dict__["gocode"]
+    if isinstance(stand_in, LateLibrary):
+        stand_in.load()
+    while _postponed:
+        _postponed.pop(0).start()
+
+
+@contextlib.contextmanager
+def _late_libraries() -> Iterator[None]:
+    real = ctypes.CDLL
+    folder = library.package()
+
+    def open_library(name: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as CDLL has it
+        if name and Path(name).parent == folder:
+            return LateLibrary(name, sys.modules["neonize.download"].__dict__["__GONEONIZE_VERSION__"])
+        return real(name, *args, **options)
+
+    ctypes.CDLL = open_library  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        ctypes.CDLL = real  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _no_threads() -> Iterator[None]:
+    def postpone(thread: threading.Thread) -> None:
+        _postponed.append(thread)
+
+    real = threading.Thread.start
+    threading.Thread.start = postpone  # type: ignore[assignment, method-assign]
+    try:
+        yield
+    finally:
+        threading.Thread.start = real  # type: ignore[method-assign]

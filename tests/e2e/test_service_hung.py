@@ -1,0 +1,223 @@
+"""Hung, not dead: one service whose accounts hang, each in its own way, and some that are only slow.
+
+Each waits for real deadlines, the longest of which is 50 s: together they take little longer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from support.accounts import addresses
+from support.service import Json, Service, read_session
+
+from orchestrator.account import HEARTBEAT_DEADLINE
+from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.tracebacks import SIGNAL
+from orchestrator.worker.deadlines import CALLBACK_SECONDS, DIAL_SECONDS
+from orchestrator.worker.loop import HEARTBEAT_SECONDS
+
+HUNG = ("stopped", "callback", "held", "upgrade", "silent")
+FINE = ("throttled", "slow", "healthy")
+SILENCE = 45.0
+"""Seconds from a peer's falling silent within which the account is not shown as connected any more."""
+LATE = 15.0
+"""What a machine that is busy with other tests may add to a deadline."""
+HOOK = Path(__file__).parents[1] / "support" / "slow_callbacks"
+_ON, _OFF = 0.05, 0.45  # seconds for which a throttled process runs and stands still, in turns
+
+
+@dataclass
+class Ward:
+    """The service, and what there was before it all.
+
+    Attributes:
+        numbers: The accounts' phones.
+        links: Their processes and connections.
+        known: How many entries their timelines had.
+        sessions: Whom their sessions were linked to.
+        stopped: The files of the session whose process was stopped.
+        began: Unix time at which all began.
+        callbacks: The folder that tells the callbacks what to do, and that they write to.
+    """
+
+    service: Service
+    sandbox: SandboxProcess
+    numbers: dict[str, str]
+    links: dict[str, tuple[int, int]]
+    known: dict[str, int]
+    sessions: dict[str, list[str]]
+    stopped: dict[str, bytes]
+    began: float
+    callbacks: Path
+
+    def entries(self, name: str) -> list[Json]:
+        return self.service.timeline(name)[self.known[name] :]
+
+    def end(self, name: str, kind: str) -> Json:
+        """Return the entry of an account's end, with the seconds it came ``after`` the beginning."""
+        entry = self.service.wait_for_entry(name, after=self.known[name], kind=kind, to="backoff")
+        at = datetime.fromisoformat(entry["at"]).astimezone(UTC).timestamp()
+        return {**entry, "after": at - self.began}
+
+    def is_back(self, name: str) -> Json:
+        """Wait until an account is connected by another process, with the session it had."""
+        about = self.service.wait_for_state(name, "connected", after=self.links[name][0])
+        assert addresses(self.service.session(name)) == self.sessions[name]
+        assert not self.service.quarantined(name)
+        return about
+
+    def traceback(self, name: str) -> str:
+        """Return what `explain` says the traceback is in."""
+        path = self.service.state / "tracebacks" / f"{name}.txt"
+        assert f"  traceback {path}\n" in self.service.command("explain", name).stdout
+        assert any(f"{name}: the traceback of process" in line for line in self.service.log)
+        return path.read_text()
+
+    def link(self, name: str) -> tuple[int, int]:
+        return self.service.child(name), self.service.connection(self.numbers[name])
+
+
+@contextmanager
+def throttled(pid: int) -> Iterator[None]:
+    """Let a process have a tenth of the time."""
+    over = threading.Event()
+
+    def alternate() -> None:
+        while not over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            over.wait(_OFF)
+            os.kill(pid, signal.SIGCONT)
+            over.wait(_ON)
+
+    thread = threading.Thread(target=alternate)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def ward(
+    shared_sandbox: SandboxProcess, make_number: Callable[[], str], make_folder: Callable[[], Path]
+) -> Iterator[Ward]:
+    client = shared_sandbox.client
+    numbers = {name: make_number() for name in (*HUNG, *FINE)}
+    somebody = make_number()
+    client.add_phone(somebody, "Ada")
+    accounts: dict[str, Json] = {name: {} for name in numbers}
+    accounts["upgrade"] = {"proxy": f"http://upgrade:secret-word@127.0.0.1:{shared_sandbox.port}"}
+    # So long that its session can be looked at before it is used again.
+    accounts["stopped"] = {"backoff": {"base": "8s", "factor": 1, "max": "8s", "jitter": 0}}
+    folder = make_folder()
+    callbacks = folder / "callbacks"
+    callbacks.mkdir()
+    service = Service(folder, shared_sandbox, accounts)
+    service.environment["SLOW_CALLBACKS"] = str(callbacks)
+    service.environment["PYTHONPATH"] += f"{os.pathsep}{HOOK}"
+    with service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        links = {name: (service.child(name), service.connection(number)) for name, number in numbers.items()}
+        sessions = {name: addresses(service.session(name)) for name in numbers}
+        known = {name: len(service.timeline(name)) for name in numbers}
+        began = time.time()
+        os.kill(links["stopped"][0], signal.SIGSTOP)
+        stopped = read_session(service.session("stopped"))
+        client.fault("blackhole", numbers["silent"])
+        client.fault("hang", "proxy:upgrade", phase="upgrade")
+        service.command("restart", "upgrade")
+        for name, word in {"callback": "sleep", "held": "hold", "slow": "slow"}.items():
+            (callbacks / name).write_text(word)
+            client.send_text(somebody, numbers[name], "hello")
+        for _ in range(20):
+            client.send_text(somebody, numbers["slow"], "hello again")
+        with throttled(links["throttled"][0]):
+            yield Ward(service, shared_sandbox, numbers, links, known, sessions, stopped, began, callbacks)
+        client.clear_faults()
+
+
+def test_a_peer_that_is_silent_is_no_connection(ward: Ward) -> None:
+    service = ward.service
+    service.wait_for_state("silent", "reconnecting", timeout=SILENCE - (time.time() - ward.began))
+    assert " reconnecting " in service.command("list", "silent").stdout
+    assert service.about("silent")["reason"] == "WhatsApp does not answer"
+    ward.sandbox.client.clear_faults()
+    about = service.wait_for_state("silent", "connected")
+    # Its process was never the trouble.
+    assert about["pid"] == ward.links["silent"][0]
+    assert not service.quarantined("silent")
+
+
+def test_a_process_that_is_stopped_is_replaced(ward: Ward) -> None:
+    end = ward.end("stopped", "crash")
+    assert (end["from"], end["reason"]) == ("connected", "no sign of life for 30 s")
+    assert HEARTBEAT_DEADLINE - HEARTBEAT_SECONDS - 1 <= end["after"] < HEARTBEAT_DEADLINE + LATE
+    assert read_session(ward.service.session("stopped")) == ward.stopped
+    ward.service.wait_for_log("stopped: process killed: no sign of life for 30 s (it was stopped by a signal")
+    last_exit = ward.is_back("stopped")["last_exit"]
+    assert (last_exit["code"], last_exit["traceback"]) == (-signal.SIGKILL, None)
+
+
+def test_a_callback_that_never_returns_is_found(ward: Ward) -> None:
+    end = ward.end("callback", "crash")
+    assert (end["from"], end["reason"].rpartition(" for ")[0]) == (
+        "connected", "a callback of the library has not returned"
+    )  # fmt: skip
+    assert CALLBACK_SECONDS <= end["after"] < CALLBACK_SECONDS + HEARTBEAT_SECONDS + LATE
+    ward.is_back("callback")
+    text = ward.traceback("callback")
+    assert text.splitlines()[0].endswith(end["reason"])
+    assert f'"{HOOK / "sitecustomize.py"}"' in text
+    assert " in wait_and_execute\n" in text
+
+
+def test_a_callback_that_keeps_the_lock_of_python_is_found(ward: Ward) -> None:
+    end = ward.end("held", "crash")
+    assert (end["from"], end["reason"]) == ("connected", "no sign of life for 30 s")
+    assert HEARTBEAT_DEADLINE - HEARTBEAT_SECONDS - 1 <= end["after"] < HEARTBEAT_DEADLINE + LATE
+    assert ward.is_back("held")["last_exit"]["code"] == -SIGNAL
+    text = ward.traceback("held")
+    # It hangs where Go has called Python, and the loop waits for the lock.
+    assert " in hold\n" in text
+    assert " in wait_and_execute\n" in text
+    assert " in _turn\n" in text or " in run\n" in text
+
+
+def test_a_call_into_the_library_that_never_returns_is_found(ward: Ward) -> None:
+    end = ward.end("upgrade", "network")
+    assert (end["from"], end["reason"]) == ("connecting", "no log-in within 50 s")
+    assert DIAL_SECONDS <= end["after"] < DIAL_SECONDS + 2 * LATE
+    ward.is_back("upgrade")
+    text = ward.traceback("upgrade")
+    assert "/neonize/client.py" in text
+    assert " in connect\n" in text
+    assert "secret-word" not in text
+
+
+def test_who_is_only_slow_is_left_alone(ward: Ward) -> None:
+    for name in HUNG:
+        ward.service.wait_for_state(name, "connected")
+    for name in FINE:
+        assert ward.entries(name) == []
+        assert ward.link(name) == ward.links[name]
+        assert ward.service.about(name)["last_exit"] is None
+    # All that time one of them was busy with its messages, as it still is.
+    calls = len((ward.callbacks / "slow.calls").read_text())
+    assert calls >= (time.time() - ward.began) / 5 / 3
+
+
+def test_nobody_else_has_a_traceback(ward: Ward) -> None:
+    assert sorted(path.name for path in (ward.service.state / "tracebacks").glob("*.txt")) == [
+        "callback.txt", "held.txt", "upgrade.txt"
+    ]  # fmt: skip

@@ -1,0 +1,104 @@
+"""When the next try comes, for what is waited out: a short ban, a link that is lost, and nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from support.service import Service, read_session
+
+from orchestrator.policy import BAN_MARGIN, BAN_SPREAD
+from orchestrator.sandbox.process import SandboxProcess
+
+BAN = 4
+"""Seconds of the ban; WhatsApp's are hours."""
+ENTRY = {"at", "from", "to", "kind", "reason", "code", "attempt", "delay", "version", "others"}
+"""What a change of state says of itself."""
+
+
+def test_a_ban_is_followed_by_one_try_just_after_its_end(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in ("banned", "other")}
+    with Service(folder, sandbox, list(numbers)) as service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        other = (service.child("other"), service.connection(numbers["other"]))
+        known = {name: len(service.timeline(name)) for name in numbers}
+        service.command("stop", "banned")
+        session = read_session(service.session("banned"))
+        sandbox.client.fault("failure", numbers["banned"], reason=402, code=104, expire=BAN)
+        since = sandbox.client.last_event()
+        service.command("start", "banned")
+        about = service.wait_for_state("banned", "banned")
+        refused = sandbox.client.wait_for("login-refused", since=since, phone=numbers["banned"])["at"]
+
+        # What the operator sees is when it comes: not before the ban's end, at the most a minute later.
+        next_try = datetime.fromisoformat(about["next_retry_at"]).timestamp()
+        assert refused + BAN - 1 <= next_try <= refused + BAN + 60
+        assert "too often" in about["reason"]
+        outlook = service.explain("banned")["outlook"]
+        assert "once, just after the ban ends" in outlook["next"]
+        assert outlook["at"] == about["next_retry_at"]
+        assert " banned " in service.command("list", "banned").stdout
+        # Impatience does not bring it forward, nor does it put it off.
+        service.command("start", "banned")
+        service.command("restart", "banned")
+        assert service.about("banned")["next_retry_at"] == about["next_retry_at"]
+        assert read_session(service.session("banned")) == session
+
+        service.wait_for_state("banned", "connected")
+        tries = [
+            event
+            for event in sandbox.client.events(since)
+            if event["event"] in ("login", "login-refused") and event["phone"] == numbers["banned"]
+        ]
+        assert [event["event"] for event in tries] == ["login-refused", "login"]
+        assert BAN <= tries[1]["at"] - refused <= BAN + 60
+        assert tries[1]["at"] >= next_try - 1
+        assert not service.quarantined("banned")
+
+        entries = service.timeline("banned")[known["banned"] :]
+        assert [entry["to"] for entry in entries] == [
+            "stopped", "starting", "connecting", "banned", "starting", "connecting", "connected"
+        ]  # fmt: skip
+        for entry in entries:
+            assert set(entry) == ENTRY
+            assert entry["version"] == version("neonize")
+        ban = entries[3]
+        assert (ban["kind"], ban["code"], ban["attempt"]) == ("temporary_ban", 104, 1)
+        assert BAN + BAN_MARGIN <= ban["delay"] <= BAN + BAN_MARGIN + BAN_SPREAD
+        assert ban["others"] >= 3, "pairing, a minute ago, were more"
+        # The other one has noticed nothing.
+        assert (service.child("other"), service.connection(numbers["other"])) == other
+        assert len(service.timeline("other")) == known["other"]
+
+
+def test_a_link_that_is_lost_is_dialled_again_by_the_same_process(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in ("cut", "other")}
+    proxy = {"proxy": f"http://cut:secret-word@127.0.0.1:{sandbox.port}"}
+    with Service(folder, sandbox, {"cut": proxy, "other": {}}) as service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        other = (service.child("other"), service.connection(numbers["other"]))
+        pid, known = service.child("cut"), len(service.timeline("cut"))
+        since = sandbox.client.last_event()
+        fault = sandbox.client.fault("refuse", "proxy:cut")
+        about = service.wait_for_state("cut", "reconnecting")
+        assert (about["pid"], about["kind"], about["uptime_s"]) == (pid, "network", None)
+        assert "dials again and again" in service.explain("cut")["outlook"]["next"]
+        assert service.command("list", "--check", check=False).returncode == 3
+        sandbox.client.wait_for("refused", since=since)  # it does try
+        sandbox.client.clear_faults(fault["id"])
+        service.wait_for_state("cut", "connected")
+        assert service.child("cut") == pid
+        entries = service.timeline("cut")[known:]
+        assert [(entry["to"], entry["kind"]) for entry in entries] == [
+            ("reconnecting", "network"), ("connected", None)
+        ]  # fmt: skip
+        assert not service.quarantined("cut")
+        assert (service.child("other"), service.connection(numbers["other"])) == other

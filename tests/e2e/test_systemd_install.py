@@ -1,0 +1,201 @@
+"""What ``install-unit`` does to a machine, and takes back, under a real systemd that is booted for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.service import ROOT
+from support.systemd_box import Box, need_box
+from support.systemd_unit import HOME, PROGRAM, install_wheel
+
+UNIT = Path("/etc/systemd/system/orchestrator.service")
+SYSUSERS = Path("/etc/sysusers.d/orchestrator.conf")
+CONFIG = Path("/etc/orchestrator/accounts.yaml")
+
+
+@pytest.fixture(scope="module")
+def machine(request: pytest.FixtureRequest) -> Iterator[Box]:
+    need_box()
+    wheel: Path = request.getfixturevalue("wheel")
+    with Box() as box:
+        install_wheel(box, wheel)
+        yield box
+
+
+@pytest.fixture
+def box(machine: Box) -> Iterator[Box]:
+    """A machine with the package and without a unit."""
+    with machine.telling():
+        yield machine
+    for name in ("orchestrator", "orchestrator@sales"):
+        machine.path(f"/etc/systemd/system/{name}.service").unlink(missing_ok=True)
+        machine.path(f"/etc/sysusers.d/{name}.conf").unlink(missing_ok=True)
+    folders = [f"{place}/orchestrator{end}" for place in ("/etc", "/var/lib") for end in ("", "-sales")]
+    machine.run("rm", "-rf", *folders)
+    machine.systemctl("daemon-reload")
+
+
+def install(box: Box, *options: str | Path) -> list[str]:
+    return box.run(PROGRAM, "install-unit", *options).stdout.splitlines()
+
+
+def refused(box: Box, *options: str | Path, program: Path = PROGRAM) -> str:
+    done = box.run(program, "install-unit", *options, check=False)
+    assert done.returncode == 1, done
+    assert not box.path(UNIT).exists() or "edited" in done.stderr
+    return done.stderr
+
+
+def about(box: Box, path: Path) -> str:
+    return box.run("stat", "--format=%U:%G %a", path).stdout.strip()
+
+
+def test_the_wheel_has_the_units(wheel: Path) -> None:
+    files = sorted(path for path in (ROOT / "systemd").iterdir() if path.is_file())
+    assert len(files) == 3
+    with zipfile.ZipFile(wheel) as archive:
+        for file in files:
+            assert archive.read(f"orchestrator/systemd/{file.name}") == file.read_bytes()
+
+
+def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
+    planned = box.run(PROGRAM, "install-unit", "--dry-run").stdout
+    assert not box.path(UNIT).exists()
+    assert not box.path("/etc/orchestrator").exists()
+    assert install(box) == [
+        f"wrote {UNIT}",
+        f"wrote {SYSUSERS}",
+        "/var/lib/orchestrator: belongs to orchestrator, mode 0700",
+        "/etc/orchestrator: belongs to root, mode 2750",
+        f"wrote {CONFIG}, for `orchestrator add`",
+        "to start it, now and at every boot: systemctl enable --now orchestrator",
+        "to have a change take effect: systemctl restart orchestrator",
+    ]
+    written = box.path(UNIT).read_text()
+    assert f"# {UNIT}\n{written}" in planned
+    assert written.partition("\n")[2] == (ROOT / "systemd/orchestrator.service").read_text()
+    assert about(box, UNIT) == "root:root 644"
+    assert about(box, CONFIG) == "root:orchestrator 640"
+    assert about(box, Path("/var/lib/orchestrator")) == "orchestrator:orchestrator 700"
+    groups = box.run("id", "-nG", "orchestrator").stdout.split()
+    assert sorted(groups) == ["orchestrator", "orchestrator-qr"]
+    verified = box.run("systemd-analyze", "verify", "--man=no", UNIT)
+    assert verified.stdout + verified.stderr == ""
+    # Once more, and nothing is done.
+    assert install(box)[0] == f"{UNIT} is as it should be"
+    assert len(install(box)) == 3
+
+
+def test_what_somebody_has_changed_is_let_alone(box: Box) -> None:
+    install(box)
+    text = box.path(UNIT).read_text()
+    box.path(UNIT).write_text(text.replace("WatchdogSec=30s", "WatchdogSec=90s"))
+    for options in ((), ("--uninstall",)):
+        assert "was edited since: move your changes to `systemctl edit orchestrator`" in refused(
+            box, *options
+        )
+    assert "WatchdogSec=90s" in box.path(UNIT).read_text()
+    # One that an older version has written is not an edited one.
+    mark = "# Written by orchestrator install-unit 0.0.1; sha256 "
+    old = "[Service]\nExecStart=/bin/true\n"
+    box.path(UNIT).write_text(f"{mark}{hashlib.sha256(old.encode()).hexdigest()}\n{old}")
+    assert install(box)[0] == f"wrote {UNIT}"
+    assert box.path(UNIT).read_text() == text
+
+
+def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
+    install(box)
+    box.systemctl("enable", "orchestrator")
+    box.path("/var/lib/orchestrator/session").write_text("precious")
+    assert install(box, "--uninstall") == [
+        "stopped and disabled orchestrator",
+        f"removed {UNIT}",
+        f"removed {SYSUSERS}",
+        f"kept: /var/lib/orchestrator, {CONFIG}",
+    ]
+    assert box.path("/var/lib/orchestrator/session").read_text() == "precious"
+    assert not box.path("/etc/systemd/system/multi-user.target.wants/orchestrator.service").is_symlink()
+    assert box.systemctl("cat", "orchestrator", check=False).returncode != 0
+    assert install(box, "--uninstall")[0] == f"there is no {UNIT}"
+
+
+def test_a_user_and_a_configuration_of_ones_own(box: Box) -> None:
+    assert "there is no user ada" in refused(box, "--user", "ada")
+    box.run("useradd", "--system", "--user-group", "ada")
+    config = Path("/srv/wa.yaml")
+    box.path(config).write_text("state_dir: /var/lib/orchestrator\naccounts: {}\n")
+    box.path(config).chmod(0o600)
+    said = refused(box, "--user", "ada", "--config", config)
+    assert f"{config} is closed to the user ada (mode 0600): `chgrp ada {config}`, `chmod g+r" in said
+    box.run("chgrp", "ada", config)
+    box.run("chmod", "g+r", config)
+    said = "\n".join(install(box, "--user", "ada", "--config", config))
+    assert "the unit may not write" not in said  # the codes are in the state folder
+    text = box.path(UNIT).read_text()
+    assert "\nUser=ada\n" in text
+    assert re.findall(r"^Exec\w+=(.*)$", text, re.MULTILINE) == [
+        f"{PROGRAM} --config {config} run",
+        f"{PROGRAM} --config {config} reload",
+    ]
+    assert about(box, Path("/var/lib/orchestrator")) == "ada:ada 700"
+    assert not box.path(CONFIG).exists()
+    assert "orchestrator-qr" in box.run("id", "-nG", "ada").stdout
+    box.path(config).write_text("state_dir: /var/lib/orchestrator\nqr_dir: /srv/codes\naccounts: {}\n")
+    assert "`ReadWritePaths=/srv/codes`" in "\n".join(install(box, "--user", "ada", "--config", config))
+
+
+def test_a_configuration_that_was_there_is_made_readable(box: Box) -> None:
+    box.run("mkdir", "-m", "700", CONFIG.parent)
+    box.path(CONFIG).write_text("accounts: {a: {}}\n")
+    box.path(CONFIG).chmod(0o600)
+    assert "write `state_dir: /var/lib/orchestrator` into this file" in refused(box)
+    box.path(CONFIG).write_text("state_dir: /var/lib/orchestrator\naccounts: {a: {}}\n")
+    done = install(box)
+    assert f"{CONFIG}: the service's group may read it now" in done
+    assert about(box, CONFIG) == "root:orchestrator 640"
+    assert about(box, CONFIG.parent) == "root:orchestrator 2750"
+    assert "a: {}" in box.path(CONFIG).read_text()
+
+
+def test_an_installation_that_it_could_not_see_or_enter_is_refused(box: Box, wheel: Path) -> None:
+    place = Path("/root/venv")
+    install_wheel(box, wheel, place)
+    said = refused(box, program=place / "bin/orchestrator")
+    assert "is below /root" in said
+    assert "/usr/bin/python3 -m venv /opt/orchestrator" in said
+    box.run("chmod", "700", HOME)
+    try:
+        assert f"{HOME} is closed to the user orchestrator (mode 0700)" in refused(box)
+    finally:
+        box.run("chmod", "755", HOME)
+    assert "the unit sees nothing below /home" in refused(box, "--config", "/home/ada/accounts.yaml")
+    done = box.run(PROGRAM, "install-unit", user="nobody", check=False)
+    assert done.returncode == 1
+    assert "only root can do that" in done.stderr
+    assert box.run(PROGRAM, "install-unit", "--dry-run", user="nobody").stdout.startswith(f"# {UNIT}\n")
+
+
+def test_an_instance_has_a_unit_and_folders_of_its_own(box: Box) -> None:
+    done = install(box, "--instance", "sales")
+    assert done[0] == "wrote /etc/systemd/system/orchestrator@sales.service"
+    assert done[-2] == "to start it, now and at every boot: systemctl enable --now orchestrator@sales"
+    assert about(box, Path("/var/lib/orchestrator-sales")) == "orchestrator-sales:orchestrator-sales 700"
+    config = box.path("/etc/orchestrator-sales/accounts.yaml").read_text()
+    assert "state_dir: /var/lib/orchestrator-sales\n" in config
+    assert "qr_dir: /run/orchestrator-sales/qr\n" in config
+    box.systemctl("enable", "orchestrator@sales")
+    assert box.systemctl("is-enabled", "orchestrator@sales").stdout == "enabled\n"
+    assert box.show("orchestrator@sales", "StateDirectory") == "orchestrator-sales"
+    install(box)
+    assert (
+        "is no account name"
+        in box.run(PROGRAM, "install-unit", "--uninstall", "--instance", "../sales", check=False).stderr
+    )
+    install(box, "--instance", "sales", "--uninstall")
+    assert box.path(UNIT).exists()
+    assert not box.path("/etc/systemd/system/orchestrator@sales.service").exists()

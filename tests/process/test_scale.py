@@ -1,0 +1,143 @@
+"""Two hundred accounts under the real supervisor, each with a process: light ones, which load no library."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import support.fleet
+from support.fleet import Fleet, asynchronous, is_alive
+
+from orchestrator import account
+from orchestrator.settings import AccountSettings
+from orchestrator.states import State
+from orchestrator.supervisor import SHUTDOWN_SECONDS
+
+COUNT = 200
+PARALLEL = 8
+NAMES = [f"a{number:03}" for number in range(COUNT)]
+PATIENCE = 240.0
+"""Seconds for what takes ten on an idle machine."""
+
+
+class Scale:
+    """A fleet, and what was seen of it.
+
+    Attributes:
+        most: How many have been starting or connecting at once, at the most.
+        away: How many have not been connected, or were about to be so no more, at the most.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.most = self.away = 0
+        self._fleet = fleet
+        self._handle = fleet.supervisor.handle
+        fleet.supervisor.handle = self._look  # type: ignore[method-assign,assignment]
+
+    def _look(self, *event: object) -> None:
+        self._handle(*event)  # type: ignore[arg-type]
+        machines = self._fleet.supervisor._machines.values()
+        self.most = max(self.most, sum(machine.dials for machine in machines))
+        away = sum(machine.state is not State.CONNECTED or machine.stopping for machine in machines)
+        self.away = max(self.away, away)
+
+    def pids(self) -> dict[str, int]:
+        """Return the accounts' processes; all must have one."""
+        return {name: self._fleet.pid(name) for name in self._fleet.supervisor.names()}
+
+    def runs(self) -> Counter[str]:
+        """Return how many processes each account has had."""
+        return Counter({name: len(self._fleet.puppets.runs(name)) for name in self._fleet.supervisor.names()})
+
+    async def until_connected(self, *, but: dict[str, int] | None = None) -> None:
+        """Wait until all are connected, with other processes than those."""
+        before = but or {}
+
+        def there() -> bool:
+            about = map(self._fleet.about, self._fleet.supervisor.names())
+            return all(
+                one["state"] == State.CONNECTED and one["pid"] != before.get(one["name"]) for one in about
+            )
+
+        await self._fleet.until_true(there, "all are connected")
+
+
+def configuration(**changed: str) -> str:
+    lines = [f"  {name}: {changed.get(name, '{}')}\n" for name in NAMES if changed.get(name) != "removed"]
+    lines += [f"  {name}: {{}}\n" for name, words in changed.items() if words == "added"]
+    return f"start: {{parallel: {PARALLEL}, spread: 0s}}\naccounts:\n" + "".join(lines)
+
+
+@asynchronous
+async def test_two_hundred_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(support.fleet, "PATIENCE", PATIENCE)
+    fleet = Fleet(
+        tmp_path,
+        *(AccountSettings(name) for name in NAMES),
+        start=False,
+        start_parallel=PARALLEL,
+        control=True,
+        preload=("support.stand_in_child",),
+    )
+    added = [f"new{number}" for number in range(10)]
+    for name in (*NAMES, *added):
+        fleet.has_session(name)
+    async with fleet:
+        scale = Scale(fleet)
+        fleet.supervisor.start()
+        await scale.until_connected()
+        assert scale.runs() == Counter(NAMES)
+        assert scale.most == PARALLEL
+
+        # `restart --all`: each goes and comes back once, at the same pace, while whoever asks is answered.
+        first = scale.pids()
+        scale.away = 0
+        assert (await fleet.call("restart", all=True))["done"] == NAMES
+        assert len((await fleet.call("list"))["accounts"]) == COUNT
+        await scale.until_connected(but=first)
+        assert scale.runs() == Counter(dict.fromkeys(NAMES, 2))
+        assert scale.most == scale.away == PARALLEL
+        assert not [pid for pid in first.values() if is_alive(pid)]
+
+        # A hundred changes in the configuration are felt by those alone.
+        second = scale.pids()
+        changed, removed = NAMES[:160:2], NAMES[161:181:2]
+        words = dict.fromkeys(changed, "{device_name: Elsewhere}") | dict.fromkeys(removed, "removed")
+        scale.away = 0
+        fleet.config_file.write_text(configuration(**words, **dict.fromkeys(added, "added")))
+        changes = await fleet.call("reload")
+        assert (changes["changed"], changes["removed"], changes["added"]) == (changed, removed, added)
+        await fleet.until_true(lambda: not set(removed) & set(fleet.supervisor.names()), "they are gone")
+        await scale.until_connected(but={name: second[name] for name in changed})
+        assert scale.away <= PARALLEL + len(removed) + len(added)
+        third = scale.pids()
+        assert {name for name, pid in third.items() if pid != second.get(name)} == {*changed, *added}
+        assert all(fleet.puppets.runs(name)[-1]["device_name"] == "Elsewhere" for name in changed)
+        assert scale.runs() == Counter({name: 2 + (name in changed) for name in NAMES}) - Counter(
+            dict.fromkeys(removed, 2)
+        ) + Counter(added)
+        assert scale.most == PARALLEL
+
+        # The end, in good order.
+        await asyncio.wait_for(fleet.supervisor.stop(), SHUTDOWN_SECONDS + 10)
+        assert not [pid for pid in third.values() if is_alive(pid)]
+        assert {fleet.about(name)["last_exit"]["code"] for name in third} == {10}
+
+
+@asynchronous
+async def test_two_hundred_processes_that_do_not_stop_are_killed_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(support.fleet, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(account, "STOP_DEADLINE", 2.0)
+    fleet = Fleet(tmp_path, *NAMES, start=False, start_parallel=PARALLEL, preload=("support.stand_in_child",))
+    for name in NAMES:
+        fleet.puppets.play(name, ["connecting", "connected", "deaf"])
+    async with fleet:
+        scale = Scale(fleet)
+        fleet.supervisor.start()
+        await scale.until_connected()
+        pids = scale.pids()
+        await asyncio.wait_for(fleet.supervisor.stop(), SHUTDOWN_SECONDS + 10)
+        assert not [pid for pid in pids.values() if is_alive(pid)]
+        assert {fleet.about(name)["last_exit"]["kind"] for name in NAMES} == {"stopped"}

@@ -1,0 +1,268 @@
+"""The machine has no processes, descriptors or time to give: nobody is lost, and all is well when it has.
+
+The supervisor is the real one, with real processes; what is in them is a stand-in for the one with neonize.
+"""
+
+import errno
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
+from support.trouble import fork_server, frozen, no_descriptors
+
+from orchestrator import account, process, pulse
+from orchestrator.states import State
+
+ONLINE = ["connecting", "connected", "idle"]
+
+
+def fleet_of(folder: Path, *names: str, control: bool = False) -> Fleet:
+    """Return a fleet whose accounts all have a session."""
+    fleet = Fleet(folder, *names, control=control)
+    for name in names:
+        fleet.has_session(name)
+    return fleet
+
+
+async def is_heard(fleet: Fleet, name: str) -> None:
+    """Wait until an account's process gives another sign of life."""
+    child = fleet.supervisor._accounts[name].account.child
+    assert child is not None
+    before = child.heard_at
+    await until(lambda: child.heard_at != before, f"{name} gives a sign of life")
+
+
+# The fork server
+
+
+@asynchronous
+async def test_the_fork_server_killed(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "a", "b")
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        pid, other = fleet.pid("a"), fleet.pid("b")
+        server = fork_server()
+        server.kill()
+        await until(lambda: not is_alive(server.pid), "the fork server has ended")
+        # Those who run go on, and are heard and reached as before.
+        await is_heard(fleet, "a")
+        await is_heard(fleet, "b")
+        os.kill(pid, signal.SIGKILL)
+        about = await fleet.until("a", State.CONNECTED, after=pid)
+        assert about["last_exit"]["kind"] == "crash"
+        assert fork_server().pid != server.pid
+        assert fleet.pid("b") == other
+        assert "backoff" not in fleet.history("b")
+
+
+@pytest.mark.parametrize(
+    ("end", "state"),
+    [("temporary_ban 3600", State.BANNED), ("replaced", State.REPLACED), ("logged_out", State.PAIRING)],
+)
+@asynchronous
+async def test_a_last_word_counts_with_the_fork_server_killed(tmp_path: Path, end: str, state: State) -> None:
+    # The exit status is lost with the fork server; what WhatsApp said must not be.
+    fleet = fleet_of(tmp_path, "a")
+    fleet.puppets.play("a", ["connecting", "connected", "await: end", f"end: {end}"], [])
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        server = fork_server()
+        server.kill()
+        await until(lambda: not is_alive(server.pid), "the fork server has ended")
+        fleet.puppets.go("a", "end")
+        await fleet.until("a", state)
+        assert len(fleet.sessions("a", reason="logged_out")) == (state is State.PAIRING)
+
+
+@asynchronous
+async def test_a_fork_server_that_hangs_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.5)
+    names = ("a", "b", "c", "d")
+    fleet = fleet_of(tmp_path, *names)
+    async with fleet:
+        for name in names:
+            await fleet.until(name, State.CONNECTED)
+        pids = {name: fleet.pid(name) for name in names}
+        os.kill(fork_server().pid, signal.SIGSTOP)
+        for name in ("a", "b", "c"):
+            os.kill(pids[name], signal.SIGKILL)
+        for name in ("a", "b", "c"):
+            await fleet.until(name, State.CONNECTED, after=pids[name])
+        assert fleet.pid("d") == pids["d"]
+    assert "fork server does not answer" in caplog.text
+
+
+@asynchronous
+async def test_a_fork_server_that_hangs_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    async with fleet_of(tmp_path, "a") as fleet:
+        await fleet.until("a", State.CONNECTED)
+        os.kill(fork_server().pid, signal.SIGSTOP)
+
+
+# No descriptors
+
+
+@asynchronous
+async def test_no_file_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fleet = fleet_of(tmp_path, "a", "b")
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        pid, other = fleet.pid("a"), fleet.pid("b")
+        with no_descriptors():
+            os.kill(pid, signal.SIGKILL)
+            await fleet.until_true(
+                lambda: "descriptors" in (fleet.about("a")["reason"] or ""), "no process can be started"
+            )
+            await is_heard(fleet, "b")
+            assert fleet.about("a")["last_exit"]["kind"] == "machine"
+        await fleet.until("a", State.CONNECTED, after=pid)
+        assert fleet.pid("b") == other
+        await until(fleet.supervisor.save, "what is kept can be written again")
+    assert "Traceback" not in caplog.text
+
+
+@asynchronous
+async def test_no_file_descriptors_for_however_long_is_never_given_up(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        with no_descriptors():
+            os.kill(pid, signal.SIGKILL)
+            # More tries than `max_retries` allows a process that crashes.
+            await fleet.until_true(lambda: fleet.about("a")["attempt"] > 12, "it is tried again and again")
+            assert fleet.state("a") is not State.FAILED
+        await fleet.until("a", State.CONNECTED, after=pid)
+
+
+@asynchronous
+async def test_no_file_descriptors_for_the_fork_server(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "a", "b")
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        pid, other = fleet.pid("a"), fleet.pid("b")
+        with no_descriptors(fork_server().pid):
+            os.kill(pid, signal.SIGKILL)
+            await fleet.until("a", State.CONNECTED, after=pid)
+            assert fleet.pid("b") == other
+            await is_heard(fleet, "b")
+
+
+@asynchronous
+async def test_a_process_that_cannot_be_watched_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last descriptor is taken between the start of the process and the one that tells of its end.
+    fleet = fleet_of(tmp_path, "a")
+    fleet.puppets.play("a", ["hang"], ONLINE)  # one that would not notice by itself
+    real, asked = os.pidfd_open, list[int]()
+
+    def pidfd_open(pid: int, flags: int = 0) -> int:
+        asked.append(pid)
+        if len(asked) == 1:
+            deadline = time.monotonic() + PATIENCE
+            while not fleet.puppets.runs("a"):  # so that it hangs, and the next one does not
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return real(pid, flags)
+
+    monkeypatch.setattr(os, "pidfd_open", pidfd_open)
+    before = open_files()
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        first, second = asked
+        assert fleet.pid("a") == second
+        await until(lambda: not is_alive(first), "the one that nobody watches has ended")
+        assert open_files() <= before + 12
+    assert not psutil.pid_exists(first)
+
+
+@asynchronous
+async def test_no_thread_is_needed_later(tmp_path: Path) -> None:
+    # A pool queues what it has no thread for, and fails all the same: that would be a process too many.
+    async with Fleet(tmp_path, "a", start=False) as fleet:
+        before = set(threading.enumerate())
+        fleet.supervisor.start()
+        await fleet.until("a", State.PAIRING)
+        await fleet.supervisor._spawner.aside(lambda: None)
+        assert set(threading.enumerate()) <= before
+
+
+# No time
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines that a test can wait for; those of the stand-ins are half a second between two beats."""
+    monkeypatch.setattr(account, "HEARTBEAT_DEADLINE", 1.5)
+    monkeypatch.setattr(account, "CONNECTING_DEADLINE", 1.5)
+    monkeypatch.setattr(pulse, "SECONDS", 0.1)
+    monkeypatch.setattr(pulse, "LATE_SECONDS", 0.5)
+
+
+@pytest.mark.usefixtures("quick")
+@asynchronous
+async def test_the_parent_stalled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"a{number}" for number in range(8)]
+    fleet = fleet_of(tmp_path, *names)
+    async with fleet:
+        for name in names:
+            await fleet.until(name, State.CONNECTED)
+        pids = {name: fleet.pid(name) for name in names}
+        time.sleep(3)  # noqa: ASYNC251 - that is the trouble
+        for name in names:
+            await is_heard(fleet, name)
+        assert {name: fleet.pid(name) for name in names} == pids
+        assert all("backoff" not in fleet.history(name) for name in names)
+    assert "the service itself stood still for" in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+@asynchronous
+async def test_everything_stalled(tmp_path: Path) -> None:
+    """Ctrl-Z and fg, a paused container or machine: no process can have given a sign of life meanwhile."""
+    names = [f"a{number}" for number in range(8)]
+    fleet = fleet_of(tmp_path, *names, "dials")
+    fleet.puppets.play("dials", ["connecting", "await: answer", "connected", "idle"])
+    async with fleet:
+        for name in names:
+            await fleet.until(name, State.CONNECTED)
+        await fleet.until("dials", State.CONNECTING)
+        names.append("dials")
+        pids = {name: fleet.pid(name) for name in names}
+        with frozen(*pids.values(), fork_server().pid):
+            time.sleep(3)  # noqa: ASYNC251 - that is the trouble
+        fleet.puppets.go("dials", "answer")
+        for name in names:
+            await is_heard(fleet, name)
+        await fleet.until("dials", State.CONNECTED)
+        assert {name: fleet.pid(name) for name in names} == pids
+        assert all("backoff" not in fleet.history(name) for name in names)
+
+
+@pytest.mark.usefixtures("quick")
+@asynchronous
+async def test_who_hangs_does_so_after_a_stall_as_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    fleet = fleet_of(tmp_path, "a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        pid = fleet.pid("a")
+        with frozen(pid):
+            time.sleep(2)  # noqa: ASYNC251 - that is the trouble
+            await fleet.until("a", State.CONNECTED, after=pid)
+    assert "no sign of life" in caplog.text

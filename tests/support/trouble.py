@@ -1,0 +1,87 @@
+"""A machine's troubles that any process can be given: no file descriptors, no processes, no time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+PIDS = Path("/sys/fs/cgroup/pids")
+"""Where control groups that limit the number of processes are made, by version 1 of their interface."""
+
+
+@contextmanager
+def no_descriptors(pid: int = 0) -> Iterator[None]:
+    """Let a process open no further file until the end of the context.
+
+    Args:
+        pid: The process, by default this one.
+    """
+    if pid:
+        taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        first_free = next(number for number in range(len(taken) + 1) if number not in taken)
+    else:
+        first_free = os.dup(0)
+        os.close(first_free)
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, before[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # that has ended it
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def no_new_processes(processes: list[psutil.Process]) -> Iterator[None]:
+    """Let some processes start no other, nor a thread, until the end of the context.
+
+    Only root may make control groups, and not everywhere; elsewhere the test is skipped.
+    """
+    group = PIDS / f"orchestrator-test-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error.strerror}")
+    try:
+        for process in processes:
+            (group / "cgroup.procs").write_text(str(process.pid))
+        (group / "pids.max").write_text("1")
+        yield
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                (PIDS / "cgroup.procs").write_text(pid)
+        group.rmdir()
+
+
+def fork_server(parent: int | None = None) -> psutil.Process:
+    """Return the process that a service's children come from.
+
+    Args:
+        parent: The service's process, by default this one.
+    """
+    for process in psutil.Process(parent).children():
+        if any("forkserver import main" in argument for argument in process.cmdline()):
+            return process
+    raise AssertionError("there is no fork server")
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """Let processes stand still until the end of the context."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

@@ -1,0 +1,516 @@
+"""The accounts as a whole under one clock: hundreds of machines, an hour in a moment."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import itertools
+import random as randomness
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import fleet, messages
+from orchestrator.account import Account
+from orchestrator.actions import Forget, Queue, Record, Spawn, TellStop, Unqueue
+from orchestrator.events import Begin, Event, Exited, Moment, Order, Ordered, Removed, Said, Spawned, Ticked
+from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.fleet import Fleet
+from orchestrator.pacing import NETWORK_PROBE_FIRST, NETWORK_PROBE_LAST, PROBE_FIRST, PROBE_LAST
+from orchestrator.settings import AccountSettings
+from orchestrator.states import State
+
+DIAL = 1.0
+"""Seconds from the start of a process to WhatsApp's word."""
+LOST = 90.0
+"""Seconds from the loss of a link to the end of its process."""
+NUMBER = "4915100001"
+
+
+class World:
+    """Accounts, their processes, a network, and WhatsApp; time passes as fast as it is asked to.
+
+    Args:
+        names: The accounts.
+        parallel: How many may start at once.
+        spread: Seconds between two starts at the most.
+        seed: Of all chance.
+    """
+
+    def __init__(self, *names: str, parallel: int = 2, spread: float = 1.0, seed: int = 1) -> None:
+        self.now = 1000.0
+        self.random = randomness.Random(seed)
+        self.up = True
+        self.broken: set[str] = set()
+        self.outdated = False
+        self.starts: list[tuple[float, str]] = []
+        self.news: list[str] = []
+        self.records: dict[str, list[Record]] = {name: [] for name in names}
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._counter = itertools.count()
+        self.accounts: dict[str, Account] = {}
+        self.fleet = Fleet(self.accounts, parallel, spread, self.random.random, self.news.append)
+        for name in names:
+            self.accounts[name] = Account(AccountSettings(name), self.moment, random=self.random.random)
+        for name in names:
+            self.handle(name, Begin())
+
+    @property
+    def moment(self) -> Moment:
+        return Moment(self.now, self.now)
+
+    def states(self) -> set[State]:
+        return {account.state for account in self.accounts.values()}
+
+    def started_since(self, then: float) -> list[str]:
+        return [name for at, name in self.starts if at >= then]
+
+    def cut(self) -> None:
+        """Take the network away from everybody."""
+        self.up = False
+        for name in self.accounts:
+            self.lose(name)
+
+    def lose(self, name: str) -> None:
+        """Take the link away from one account."""
+        if self.accounts[name].state is State.CONNECTED:
+            child = self.accounts[name].child
+            # Its silence shows with the next ping.
+            self.later(self.random.uniform(0, 30), lambda: self.say(name, messages.LinkLost("silent"), child))
+            self.later(30 + LOST, lambda: self.end(name, Kind.NETWORK, child))
+
+    def order(self, name: str, order: Order) -> None:
+        if order is not Order.STOP:
+            self.fleet.wanted(name)
+        self.handle(name, Ordered(order))
+
+    def later(self, seconds: float, call: Callable[[], None]) -> None:
+        heapq.heappush(self._due, (self.now + seconds, next(self._counter), call))
+
+    def run(self, seconds: float) -> None:
+        """Let time pass."""
+        end = self.now + seconds
+        while True:
+            wakes = [account.wakes_at() for account in self.accounts.values()]
+            times = [time for time in (*wakes, self.fleet.wakes_at()) if time is not None]
+            at = min([*times, *(due for due, _, _ in self._due[:1]), end])
+            if at >= end:
+                self.now = end
+                return
+            self.now = max(self.now, at)
+            if self._due and self._due[0][0] <= self.now:
+                heapq.heappop(self._due)[2]()
+            for name, account in list(self.accounts.items()):
+                wakes_at = account.wakes_at()
+                if wakes_at is not None and wakes_at <= self.now:
+                    self.handle(name, Ticked())
+            self.dispatch()
+
+    def dispatch(self) -> None:
+        for _ in range(10_000):
+            step = self.fleet.next(self.now)
+            if step is None:
+                return
+            self.handle(*step, dispatch=False)
+        raise AssertionError("the fleet never comes to rest")
+
+    def handle(self, name: str, event: Event, *, dispatch: bool = True) -> None:
+        if name not in self.accounts:
+            return
+        account = self.accounts[name]
+        for action in account.handle(event, self.moment):
+            match action:
+                case Queue():
+                    self.fleet.queue(name)
+                case Unqueue():
+                    self.fleet.unqueue(name)
+                case Spawn():
+                    self.spawn(name, account.child)
+                case TellStop():
+                    self.later(0.5, functools.partial(self.end, name, Kind.STOPPED, account.child))
+                case Forget():
+                    del self.accounts[name]
+                    self.fleet.forget(name, self.now)
+                case Record(after=after):
+                    self.records[name].append(action)
+                    if after is State.CONNECTED:
+                        self.fleet.connected(name)
+                case _:
+                    pass
+        if isinstance(event, Exited) and account.last_exit is not None and name in self.accounts:
+            self.fleet.ended(name, account.last_exit.kind, self.now)
+        if dispatch:
+            self.dispatch()
+
+    def spawn(self, name: str, child: object) -> None:
+        self.starts.append((self.now, name))
+        self.later(0, lambda: self.handle(name, Spawned(4711)))
+        self.later(DIAL / 2, lambda: self.say(name, messages.Connecting(True), child))
+        self.later(DIAL, lambda: self.answer(name, child))
+
+    def answer(self, name: str, child: object) -> None:
+        if not self.up or name in self.broken:
+            self.end(name, Kind.NETWORK, child)
+        elif self.outdated:
+            self.end(name, Kind.OUTDATED, child)
+        else:
+            self.say(name, messages.Connected(NUMBER), child)
+            self.beat(name, child)
+
+    def beat(self, name: str, child: object) -> None:
+        if self.is_there(name, child):
+            self.handle(name, Said(messages.Heartbeat(True, None, 1)), dispatch=False)
+            self.later(29, lambda: self.beat(name, child))  # the last moment but one
+
+    def say(self, name: str, message: messages.FromChild, child: object) -> None:
+        if self.is_there(name, child):
+            self.handle(name, Said(message))
+
+    def end(self, name: str, kind: Kind, child: object) -> None:
+        if self.is_there(name, child):
+            self.handle(name, Said(messages.Ended(kind, f"ended by {kind}")))
+            self.handle(name, Exited(EXIT_CODES[kind]))
+
+    def is_there(self, name: str, child: object) -> bool:
+        return name in self.accounts and self.accounts[name].child is child and child is not None
+
+
+def names(count: int) -> list[str]:
+    return [f"a{number:03}" for number in range(count)]
+
+
+def test_two_hundred_accounts_start_two_at_a_time() -> None:
+    world = World(*names(200))
+    for _ in range(200):
+        world.run(1)
+        dialling = sum(account.dials for account in world.accounts.values())
+        assert dialling <= 2
+    assert world.states() == {State.CONNECTED}
+    assert len(world.starts) == 200
+
+
+def test_a_restart_of_all_takes_away_few_at_a_time() -> None:
+    world = World(*names(50))
+    world.run(60)
+    then = world.now
+    for name in world.accounts:
+        world.order(name, Order.RESTART)
+    for _ in range(600):
+        world.run(0.1)
+        up = sum(one.state is State.CONNECTED and not one.stopping for one in world.accounts.values())
+        assert up >= 48, "two at a time, from their stop on"
+    assert world.states() == {State.CONNECTED}
+    assert sorted(world.started_since(then)) == names(50), "each once"
+
+
+def test_a_restart_does_not_take_away_who_could_not_come_back() -> None:
+    world = World(*names(5))
+    world.run(30)
+    world.outdated = True
+    world.order("a000", Order.RESTART)
+    world.run(10)
+    assert world.accounts["a000"].state is State.OUTDATED
+    for name in names(5):
+        world.order(name, Order.RESTART)
+    world.run(60)
+    assert [world.accounts[name].state for name in names(5)] == [State.OUTDATED] + 4 * [State.CONNECTED]
+    world.outdated = False
+    then = world.now
+    world.run(4 * PROBE_FIRST)
+    assert world.states() == {State.CONNECTED}
+    assert sorted(world.started_since(then)) == names(5)
+
+
+def test_a_host_without_network_sends_out_one_probe_at_a_time_and_all_return_in_step() -> None:
+    world = World(*names(200))
+    world.run(200)
+    world.cut()
+    world.run(300)
+    assert world.states() == {State.BACKOFF}
+    assert world.news == [fleet.NETWORK]
+    account = world.accounts["a007"]
+    assert "one of them tries for all" in (account.reason or "")
+    assert account.next_retry_at is not None
+    assert account.next_retry_at <= world.now + NETWORK_PROBE_LAST
+    hour = world.now
+    world.run(3600)
+    probes = world.started_since(hour)
+    assert 3600 / NETWORK_PROBE_LAST - 2 <= len(probes) <= 3600 / NETWORK_PROBE_LAST + 1
+    assert len(set(probes)) == len(probes), "each probe is another account's"
+    assert all(len(world.records[name]) < 12 for name in world.records), "nobody's timeline is flooded"
+    world.up = True
+    back = world.now
+    world.run(NETWORK_PROBE_LAST + DIAL)
+    assert State.CONNECTED in world.states()
+    assert world.news[-1] == fleet.RETURNED
+    world.run(200)
+    assert world.states() == {State.CONNECTED}
+    returned = world.started_since(back)
+    assert len(returned) == 200
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at for at, _ in world.starts[-199:])]
+    assert sum(gap < 0.01 for gap in gaps) < 10, "they come back apart"
+
+
+def test_a_start_without_network_does_not_try_with_everybody() -> None:
+    world = World(*names(100))
+    world.up = False
+    world.run(60)
+    # Dead from the start: what was on its way, then the probes after 15 and 30 s.
+    assert 3 <= len(world.starts) <= 8
+    world.up = True
+    world.run(NETWORK_PROBE_LAST + 150)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_one_account_without_network_is_its_own_trouble() -> None:
+    world = World(*names(10))
+    world.run(30)
+    world.broken = {"a003"}
+    world.lose("a003")
+    world.run(900)
+    assert world.news == []
+    assert not world.accounts["a003"].held
+    assert len([name for _, name in world.starts if name == "a003"]) >= 6, "it tries at its own pace"
+
+
+def test_few_accounts_do_not_tell_the_hosts_network_from_their_own() -> None:
+    world = World("a", "b")
+    world.up = False
+    world.run(600)
+    assert world.news == []
+    assert not any(account.held for account in world.accounts.values())
+
+
+def test_accounts_that_share_a_dead_way_do_not_keep_the_others_from_starting() -> None:
+    world = World(*names(20))
+    world.broken = {f"a{number:03}" for number in range(5)}  # the first to start, all of them
+    world.run(NETWORK_PROBE_FIRST + 60)
+    working = {name for name in world.accounts if name not in world.broken}
+    assert {world.accounts[name].state for name in working} == {State.CONNECTED}
+    assert not any(account.held for account in world.accounts.values())
+
+
+def test_an_operator_who_starts_an_account_has_it_probe_at_once() -> None:
+    world = World(*names(10))
+    world.up = False
+    world.run(400)
+    assert world.states() == {State.BACKOFF}
+    before = len(world.starts)
+    world.up = True
+    world.order("a005", Order.START)
+    assert [name for _, name in world.starts[before:]] == ["a005"]
+    world.run(30)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_of_all_that_are_ordered_to_start_one_probes() -> None:
+    world = World(*names(10))
+    world.up = False
+    world.run(400)
+    before = len(world.starts)
+    for name in world.accounts:
+        world.order(name, Order.START)
+    world.run(5)
+    assert len(world.starts) == before + 1
+    assert sum(account.held for account in world.accounts.values()) == 10
+
+
+def test_an_account_that_is_restarted_while_it_has_a_process_probes_when_that_has_ended() -> None:
+    world = World(*names(10))
+    world.run(30)
+    world.up = False
+    for name in names(9):
+        world.lose(name)
+    world.run(125)
+    assert all(world.accounts[name].held for name in names(9))
+    # Its own link is still up, as far as anybody knows.
+    world.up = True
+    world.order("a009", Order.RESTART)
+    before = len(world.starts)
+    world.run(3)
+    assert world.starts[before][1] == "a009"
+    world.run(30)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_who_is_banned_does_not_put_off_the_next_probe() -> None:
+    world = World(*names(10))
+    world.run(30)
+    world.handle("a003", Said(messages.Ended(Kind.TEMPORARY_BAN, "banned", expire=3600)))
+    world.handle("a003", Exited(EXIT_CODES[Kind.TEMPORARY_BAN]))
+    world.cut()
+    world.run(300)
+    before = len(world.starts)
+    for _ in range(int(NETWORK_PROBE_LAST)):
+        world.order("a003", Order.START)
+        world.run(1)
+    assert len(world.starts) == before + 1
+    assert world.accounts["a003"].state is State.BANNED
+
+
+def test_those_who_are_stopped_while_they_have_no_network_tell_nothing_of_the_hosts() -> None:
+    world = World(*names(10))
+    world.run(30)
+    for name in world.accounts:
+        world.order(name, Order.STOP)
+        world.end(name, Kind.NETWORK, world.accounts[name].child)
+    world.run(30)
+    assert world.states() == {State.STOPPED}
+    assert world.news == []
+
+
+def test_whoever_is_still_connected_shows_that_it_is_not_the_hosts_network() -> None:
+    world = World(*names(30))
+    world.run(60)
+    world.broken = set(names(20))
+    for name in world.broken:
+        world.lose(name)
+    world.run(125)
+    assert world.news == [fleet.NETWORK], "so it looked at first"
+    world.run(120)
+    assert world.news == [fleet.NETWORK, fleet.WORKS]
+    hour = world.now
+    world.run(3600)
+    assert len(world.news) == 2, "that they still fail is no news"
+    tries = world.started_since(hour)
+    assert not any(account.held for account in world.accounts.values())
+    for name in world.broken:
+        assert tries.count(name) >= 11, "each tries at its own pace, every five minutes at the most"
+    # What works now is found by itself, whoever else does not.
+    world.broken.discard("a007")
+    world.run(300 + 30)
+    assert world.accounts["a007"].state is State.CONNECTED
+
+
+def test_the_hosts_network_may_be_lost_again_by_those_who_had_it() -> None:
+    world = World(*names(30))
+    world.run(60)
+    world.broken = set(names(20))
+    for name in world.broken:
+        world.lose(name)
+    world.run(600)
+    world.cut()
+    world.run(300)
+    assert world.news == [fleet.NETWORK, fleet.WORKS, fleet.NETWORK]
+    assert world.states() == {State.BACKOFF}
+    world.up, world.broken = True, set()
+    world.run(NETWORK_PROBE_LAST + 60)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_a_network_that_is_back_for_a_moment_is_lost_as_a_whole_again() -> None:
+    world = World(*names(50))
+    world.up = False
+    world.run(400)
+    for _ in range(5):
+        world.up = True
+        while world.news[-1] != fleet.RETURNED:
+            world.run(0.1)
+        world.cut()
+        then = world.now
+        world.run(30)
+        assert world.news[-1] == fleet.NETWORK
+        assert len(world.started_since(then)) < 10, "nobody but a few, and the first probe"
+
+
+@pytest.mark.parametrize("what", ["stop", "remove", "ban"])
+def test_a_probe_that_is_taken_away_is_followed_by_another(what: str) -> None:
+    world = World(*names(10))
+    world.up = False
+    world.run(400)
+    before = len(world.starts)
+    while len(world.starts) == before:
+        world.run(1)
+    probe = world.starts[-1][1]
+    if what == "stop":
+        world.order(probe, Order.STOP)
+    elif what == "remove":
+        world.handle(probe, Removed(keep_session=True))
+    else:
+        world.end(probe, Kind.CRASH, world.accounts[probe].child)
+    world.up = True
+    world.run(NETWORK_PROBE_LAST + 30)
+    assert {account.state for name, account in world.accounts.items() if name != probe} == {State.CONNECTED}
+
+
+def test_nobody_waits_for_a_network_that_nobody_probes() -> None:
+    world = World(*names(5))
+    world.up = False
+    world.run(400)
+    for name in world.accounts:
+        world.order(name, Order.STOP)
+    world.up = True
+    world.run(1)
+    world.order("a000", Order.START)
+    world.order("a001", Order.START)
+    world.run(10)
+    assert [world.accounts[name].state for name in ("a000", "a001")] == [State.CONNECTED] * 2
+
+
+def test_an_outdated_client_takes_the_place_of_a_lost_network() -> None:
+    world = World(*names(50))
+    world.up = False
+    world.run(400)
+    world.up, world.outdated = True, True
+    world.run(NETWORK_PROBE_LAST + 30)
+    assert world.states() == {State.OUTDATED}
+    shown = {account.next_retry_at for account in world.accounts.values()}
+    assert len(shown) == 1, "all show the next probe's time"
+    (probe_at,) = shown
+    assert probe_at is not None
+    assert 0 < probe_at - world.now <= PROBE_FIRST
+    then = world.now
+    world.run(PROBE_FIRST)
+    assert len(world.started_since(then)) <= 1
+    world.outdated = False
+    world.run(4 * PROBE_FIRST)
+    assert world.states() == {State.CONNECTED}
+    assert world.news[-1] == fleet.ACCEPTED
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 30),
+    parallel=st.integers(1, 4),
+    script=st.lists(
+        st.tuples(
+            st.sampled_from(["cut", "mend", "refuse", "accept", "break", "heal", "start", "stop", "restart"]),
+            st.floats(0, 1000),
+        ),
+        max_size=12,
+    ),
+)
+def test_whatever_happens_all_come_back_and_never_too_many_at_once(
+    seed: int, count: int, parallel: int, script: list[tuple[str, float]]
+) -> None:
+    world = World(*names(count), parallel=parallel, seed=seed)
+    for what, seconds in script:
+        victim = world.random.choice(names(count))
+        match what:
+            case "cut":
+                world.cut()
+            case "mend":
+                world.up = True
+            case "refuse":
+                world.outdated = True
+            case "accept":
+                world.outdated = False
+            case "break":
+                world.broken.add(victim)
+                world.lose(victim)
+            case "heal":
+                world.broken.discard(victim)
+            case order:
+                world.order(victim, Order(order))
+        world.run(seconds)
+        assert sum(account.dials for account in world.accounts.values()) <= parallel + 1
+    world.up, world.outdated, world.broken = True, False, set()
+    # The longest waits: for a probe of the client's version or of the network, its own, and in the queue.
+    refused = any(what == "refuse" for what, _ in script)
+    world.run((PROBE_LAST if refused else 0) + NETWORK_PROBE_LAST + 300 + 60)
+    wanted = {name: account for name, account in world.accounts.items() if not account.stopped}
+    assert {account.state for account in wanted.values()} <= {State.CONNECTED}
+    assert not any(account.held for account in world.accounts.values())
