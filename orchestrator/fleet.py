@@ -22,6 +22,7 @@ OUTDATED = "WhatsApp refuses this version of the client"
 NETWORK = "most accounts have lost the network together: one of them tries for all, and they follow it"
 RETURNED = "the network is back: the accounts that waited for it follow"
 WORKS = "the network works for those that are still connected: each of the others tries for itself"
+UPDATED = "the client was updated: all accounts that waited for that try with it"
 ACCEPTED = "WhatsApp accepts this version of the client again"
 
 _WHATSAPP_ANSWERED = frozenset(
@@ -130,6 +131,11 @@ class Fleet:
         self.reached(name)
         if self._version.connected():
             self._tell(ACCEPTED)
+
+    def updated(self) -> None:
+        """Note that another version of the client is there for all that start from now on."""
+        if self._version.connected():
+            self._tell(UPDATED)
 
     def _reached(self) -> bool:
         """Let the network be lost no more; return whether it was."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from orchestrator.errors import OrchestratorError
@@ -102,6 +103,14 @@ def check_library() -> Library:
         return Library(found["version"], found["seconds"])
     failed = found["failed"]
     raise LibraryError(_what_to_do(failed, found["text"]), lacks_libmagic=failed == "libmagic")
+
+
+def installed_version() -> str | None:
+    """Return the version of neonize that is installed at this moment, without loading it; None for none."""
+    try:
+        return metadata.version("neonize")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _what_to_do(failed: str, text: str) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import struct
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -245,6 +246,11 @@ class Spawner:
         self._context.set_forkserver_preload(list(preload))
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
         self._closed = False
+        self._starting = 0
+        self._outdated = False
+        self._children: Counter[int] = Counter()
+        self._retired: dict[int, int] = {}
+        self._ending: dict[int, int] = {}
         self._start_threads()
 
     def _start_threads(self) -> None:
@@ -271,20 +277,35 @@ class Spawner:
         Raises:
             OSError: There is no process to be had: no memory, no file descriptors, no fork server.
         """
+        self._retire()
         started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
-        await asyncio.wait((started,), timeout=SPAWN_SECONDS)
-        if not started.done():
-            log.error("the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS)
-            _kill_fork_server()
+        self._starting += 1
         try:
+            await asyncio.wait((started,), timeout=SPAWN_SECONDS)
+            if not started.done():
+                log.error(
+                    "the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS
+                )
+                _kill_fork_server()
             process, connection = await started
         except (EOFError, ValueError, MemoryError) as error:
             log.debug("the fork server: %r", error)
             raise OSError(
                 "the fork server has ended, for want of memory, processes or descriptors: another follows"
             ) from None
+        finally:
+            self._starting -= 1
+        server: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+
+        def exited(status: int | None) -> None:
+            self._children[server] -= 1
+            self._dismiss(server)
+            callbacks.exited(status)
+
         try:
-            return ChildProcess(process, connection, callbacks)
+            child = ChildProcess(process, connection, Callbacks(callbacks.said, exited))
+            self._children[server] += 1
+            return child
         except OSError:
             # Nobody would know of it any more, and it would hold the account's session.
             with contextlib.suppress(ProcessLookupError):
@@ -304,6 +325,46 @@ class Spawner:
             theirs.close()
         return process, ours
 
+    def renew(self) -> None:
+        """Have the next children made by a new fork server, which imports what is installed by then.
+
+        Those of the old one do not notice: it ends after the last of them, for it alone is told how they end.
+        """
+        self._outdated = True
+        self._retire()
+
+    def _retire(self) -> None:
+        """Let go of a fork server that is to be replaced, unless it is making a child."""
+        server = forkserver._forkserver  # noqa: SLF001 - there is no public way
+        if not self._outdated or self._starting:
+            return
+        self._outdated = False
+        pid, alive, address = server._forkserver_pid, server._forkserver_alive_fd, server._forkserver_address  # noqa: SLF001
+        if pid is None:
+            return
+        server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
+        with contextlib.suppress(OSError):
+            Path(address).unlink()
+        self._retired[pid] = alive
+        self._ending[pid] = os.pidfd_open(pid)
+        asyncio.get_running_loop().add_reader(self._ending[pid], self._has_ended, pid)
+        self._dismiss(pid)
+
+    def _dismiss(self, pid: int) -> None:
+        """End a fork server that makes no children any more, once it has none."""
+        if pid in self._retired and not self._children[pid]:
+            # It ends when nobody has the other end of this pipe.
+            os.close(self._retired.pop(pid))
+
+    def _has_ended(self, pid: int) -> None:
+        pidfd = self._ending.pop(pid)
+        asyncio.get_running_loop().remove_reader(pidfd)
+        os.close(pidfd)
+        self._children[pid] = 0
+        self._dismiss(pid)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
     async def aside(self, call: Callable[[], T]) -> T:
         """Return what a call returns that may take a moment, made in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
@@ -312,6 +373,10 @@ class Spawner:
         """End the fork server and its helper; children must be gone before. A second time does nothing."""
         if not self._closed:
             self._closed = True
+            for pid in list(self._ending):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                self._has_ended(pid)
             await self.aside(self._end_helpers)
             self._pool.shutdown(wait=False)
 

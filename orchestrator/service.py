@@ -97,7 +97,7 @@ def _repair_modes(paths: StatePaths) -> list[str]:
 
 
 async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Announcer, library: str) -> None:
-    commands = Commands(supervisor, library)
+    commands = Commands(supervisor)
     server = ControlServer(listener, commands)
     stop = asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()

@@ -35,6 +35,7 @@ from orchestrator.events import (
 )
 from orchestrator.failure import from_exit
 from orchestrator.fleet import Fleet
+from orchestrator.library import installed_version
 from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
@@ -62,6 +63,8 @@ SAVE_SECONDS = 1.0
 """How long a change of state may wait to be written down together with others."""
 RETRY_SECONDS = 5.0
 """How long what could not be written down waits until it is tried again."""
+LIBRARY_SECONDS = 30.0
+"""How often it is looked whether another version of neonize was installed: half a millisecond each."""
 PRUNE_SECONDS = 3600.0
 """How often the quarantine is looked through."""
 
@@ -88,7 +91,7 @@ class Supervisor:
         settings: The configuration.
         paths: The state folder.
         spawner: Starts the children.
-        version: The library's version, for the timelines.
+        version: The library's version, for the timelines; empty for one that is not watched.
         log_level: What the children log.
         log_format: How: "text" or "json".
         around_reload: Makes the context of every reading of the configuration, so that it can be announced.
@@ -109,7 +112,7 @@ class Supervisor:
         self.paths = paths
         self.version = 0
         self._spawner = spawner
-        self._library = version
+        self.library = version
         self._log_level = log_level
         self._log_format = log_format
         self._around_reload = around_reload
@@ -163,6 +166,8 @@ class Supervisor:
         self._started = True
         self._pulse.start()
         self._prune()
+        if self.library:
+            self._later("library", LIBRARY_SECONDS, self._mind_the_library)
 
     async def stop(self) -> None:
         """Stop every account and wait until no child is left; `hurry` shortens the wait."""
@@ -536,7 +541,7 @@ class Supervisor:
                 code=record.code,
                 attempt=record.attempt,
                 delay=record.delay,
-                version=self._library,
+                version=self.library,
                 others=others,
             ),
         )
@@ -633,6 +638,21 @@ class Supervisor:
         steady = self._born.wall + now.monotonic - self._born.monotonic
         session.prune(self.paths.quarantine, self.settings.quarantine_days, min(now.wall, steady))
         self._later("prune", PRUNE_SECONDS, self._prune)
+
+    def _mind_the_library(self) -> None:
+        """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""
+        found = installed_version()
+        if found is not None and found != self.library:
+            log.warning(
+                "neonize %s is installed instead of %s: accounts that start from now on use it",
+                found,
+                self.library,
+            )
+            self.library = found
+            self._spawner.renew()
+            self._fleet.updated()
+            self._dispatch()
+        self._later("library", LIBRARY_SECONDS, self._mind_the_library)
 
     def _get(self, name: str) -> Managed:
         managed = self._accounts.get(name)

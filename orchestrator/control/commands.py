@@ -62,16 +62,14 @@ class Commands:
 
     Args:
         supervisor: What they are about.
-        library: The version of neonize, for `version`.
 
     Attributes:
         stopping: Whether the service is about to end; then nothing new is begun.
     """
 
-    def __init__(self, supervisor: Supervisor, library: str = "") -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self.stopping = False
         self._supervisor = supervisor
-        self._library = library
         self._started_at = time.time()
         self._once: dict[str, Command] = {
             "list": self._list,
@@ -152,7 +150,7 @@ class Commands:
         settings = self._supervisor.settings
         return {
             "version": __version__,
-            "neonize": self._library,
+            "neonize": self._supervisor.library,
             "pid": os.getpid(),
             "started_at": iso(self._started_at),
             "config_file": str(settings.config_file),

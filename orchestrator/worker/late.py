@@ -23,6 +23,7 @@ from orchestrator.worker import library
 _MODULE = "orchestrator.worker.client"
 """What brings neonize along."""
 _BINDER = "neonize._binder"
+_UPDATE = "is it being updated? If not, install it again"
 _postponed: list[threading.Thread] = []
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,11 @@ class LateLibrary:
         """Load the library, and put its functions in the place of what stood in for them.
 
         Raises:
-            LibraryError: It is another version's.
+            LibraryChangedError: It is gone, or another version's.
             OSError: It cannot be loaded.
         """
+        if not Path(self._path).exists():
+            raise library.LibraryChangedError(f"neonize {self._version} has lost its library: {_UPDATE}")
         self._real = ctypes.CDLL(self._path)
         for name, noted in vars(self).copy().items():
             if name.startswith("_"):
@@ -66,8 +69,8 @@ class LateLibrary:
                 for key, value in vars(noted).items():
                     setattr(function, key, value)
         if (found := self.GetVersion().decode()) != self._version:
-            raise library.LibraryError(
-                f"neonize {self._version} has a library of version {found}: install neonize again"
+            raise library.LibraryChangedError(
+                f"neonize {self._version} has a library of version {found}: {_UPDATE}"
             )
 
 
@@ -96,7 +99,7 @@ def complete() -> None:
     """Load the library and start the threads that were left out before the fork.
 
     Raises:
-        LibraryError: The library does not fit.
+        LibraryChangedError: The library does not fit.
         OSError: It cannot be loaded.
     """
     stand_in = sys.modules[_BINDER].__dict__["gocode"]

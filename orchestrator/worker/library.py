@@ -18,6 +18,10 @@ class LibraryError(Exception):
     """neonize cannot be used; the message says what to do."""
 
 
+class LibraryChangedError(LibraryError):
+    """neonize is not the one that the service began with: it is being updated, and will work in a moment."""
+
+
 def package() -> Path:
     """Return the folder that neonize is installed in, without importing it.
 

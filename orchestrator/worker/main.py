@@ -114,6 +114,8 @@ def _load(
         return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
     except session.SessionUnusable as error:
         return None, events.LoadFailed(error.outcome)
+    except library.LibraryChangedError as error:
+        return None, events.LoadFailed(Outcome(Kind.MACHINE, str(error)))
     except (proxy.ProxyError, library.LibraryError) as error:
         return None, _config(str(error))
     except Exception as error:

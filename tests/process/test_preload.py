@@ -63,12 +63,12 @@ import neonize.client
 neonize.client.gocode._version = "0.0.1"
 try:
     late.complete()
-except library.LibraryError as error:
+except library.LibraryChangedError as error:
     print(error)
 """
     (said,) = python(program)
     assert "neonize 0.0.1 has a library of version" in said
-    assert "install neonize again" in said
+    assert "is it being updated?" in said
 
 
 def test_without_the_fork_server_all_is_loaded_at_once() -> None:
@@ -93,3 +93,17 @@ import orchestrator.worker.client
 print(orchestrator.worker.client.client.__name__)
 """
     assert python(program, preload=False) == ["[]", "neonize.client"]
+
+
+def test_a_library_that_is_gone_is_an_update_under_way() -> None:
+    program = """
+from orchestrator.worker import late, library
+import neonize.client
+neonize.client.gocode._path = "/nowhere/neonize.so"
+try:
+    late.complete()
+except library.LibraryChangedError as error:
+    print(error)
+"""
+    (said,) = python(program)
+    assert "has lost its library: is it being updated?" in said

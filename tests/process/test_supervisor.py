@@ -6,6 +6,7 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from support.fleet import QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
@@ -519,3 +520,59 @@ async def test_what_was_kept_and_cannot_be_read_is_not_written_over(tmp_path: Pa
         with pytest.raises(StateError, match="damaged"):
             fleet.supervisor.start()
     assert fleet.paths.status.read_text() == "{nonsense"
+
+
+# Another version of the library
+
+
+@asynchronous
+async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_waited_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "LIBRARY_SECONDS", 0.05)
+    fleet = Fleet(tmp_path, "a", "b", "c")
+    for name in "abc":
+        fleet.has_session(name)
+    fleet.puppets.play("b", ["connecting", "await: refusal", "end: outdated"], ONLINE)
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        await fleet.until("c", State.CONNECTED)
+        fleet.puppets.go("b", "refusal")
+        await fleet.until("b", State.OUTDATED)
+        fleet.supervisor.order("c", Order.STOP)
+        await fleet.until("c", State.STOPPED)
+        fleet.supervisor.order("c", Order.START)
+        await fleet.until("c", State.OUTDATED)
+        pid = fleet.pid("a")
+        old = psutil.Process(pid).ppid()
+        monkeypatch.setattr(supervisor, "installed_version", lambda: "0.6.0")
+        await fleet.until("b", State.CONNECTED)
+        await fleet.until("c", State.CONNECTED)
+        assert fleet.pid("a") == pid
+        new = psutil.Process(fleet.pid("b")).ppid()
+        assert new != old
+        assert psutil.Process(fleet.pid("c")).ppid() == new
+        assert [entry["version"] for entry in fleet.supervisor.timeline("b", 1)] == ["0.6.0"]
+        assert "neonize 0.6.0 is installed instead of" in caplog.text
+        # How it ends is still known, and then nobody needs the old one any more.
+        os.kill(pid, signal.SIGKILL)
+        await fleet.until("a", State.CONNECTED, after=pid)
+        assert fleet.about("a")["last_exit"]["code"] == -9
+        assert psutil.Process(fleet.pid("a")).ppid() == new
+        await until(lambda: not psutil.pid_exists(old), "the old fork server has ended")
+
+
+@asynchronous
+async def test_a_fork_server_that_is_to_be_replaced_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        before = open_files()
+        fleet.spawner.renew()
+        fleet.spawner.renew()
+        assert fleet.state("a") is State.CONNECTED
+        # Its process ends at the same time as the service.
+        os.kill(fleet.pid("a"), signal.SIGSTOP)
+        fleet.supervisor.hurry()
+    assert open_files() < before

@@ -97,6 +97,7 @@ class Fleet:
         self._start = start
         self._control = control
         self._preload = preload
+        self.spawner: Spawner
         self.supervisor: Supervisor
         self.server: ControlServer
         self.client = Client(self.paths.control_socket)
@@ -104,13 +105,12 @@ class Fleet:
     async def __aenter__(self) -> Self:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
-        self.supervisor = Supervisor(self.settings, self.paths, Spawner(run, self._preload), version="0.5.2")
+        self.spawner = Spawner(run, self._preload)
+        self.supervisor = Supervisor(self.settings, self.paths, self.spawner, version="0.5.2")
         if self._start:
             self.supervisor.start()
         if self._control:
-            self.server = ControlServer(
-                ControlSocket(self.paths.control_socket), Commands(self.supervisor, "0.5.2")
-            )
+            self.server = ControlServer(ControlSocket(self.paths.control_socket), Commands(self.supervisor))
             await self.server.start()
         return self
 

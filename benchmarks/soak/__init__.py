@@ -1,0 +1,1 @@
+"""The soak: the real service under random faults, watched all the time; see ``__main__``."""

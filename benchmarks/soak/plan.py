@@ -1,0 +1,183 @@
+"""When what goes wrong for whom: a pure function of the seed, the number of accounts and the time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks.soak.kinds import KINDS, Value
+
+LEAD = 3.0
+"""Seconds at the beginning without a fault."""
+BUSY = 0.5
+"""The share of all accounts that have a fault of their own at a time, about."""
+FLEET_GAP = (8.0, 25.0)
+"""Seconds between what hits all accounts, from when everything should be as before."""
+_LONG = 1 / 3
+"""A kind that takes this share of the whole time comes early, or it would not come at all."""
+
+
+def account_name(number: int) -> str:
+    """Return the name of an account, by its number in a plan."""
+    return f"account-{number:03d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One fault of a plan.
+
+    Attributes:
+        number: Counted from 1, in the order of time.
+        at: Seconds from the beginning.
+        kind: A key of `KINDS`.
+        victims: The numbers of the accounts it hits, from 0.
+        values: What was drawn for it.
+        until: Seconds from the beginning when all should be as before; a hint, no limit.
+    """
+
+    number: int
+    at: float
+    kind: str
+    victims: tuple[int, ...]
+    values: Mapping[str, Value]
+    until: float
+
+    def __str__(self) -> str:
+        whom = account_name(self.victims[0]) if len(self.victims) == 1 else f"{len(self.victims)} accounts"
+        told = "".join(f" {name}={value:g}" for name, value in self.values.items())
+        return f"{self.at:6.1f} s  {self.kind:<16} {whom}{told}"
+
+
+class _Deck:
+    """Kinds in random order, heavy ones rather early: each one once, and then by their weights.
+
+    Args:
+        rng: Where chance comes from.
+        names: The kinds.
+        end: Seconds at which everything must be over.
+        accounts: How many there are.
+        long_first: Let those come first for which it would soon be too late.
+    """
+
+    def __init__(
+        self, rng: random.Random, names: Sequence[str], end: float, accounts: int, *, long_first: bool
+    ) -> None:
+        self._rng = rng
+        self._names = names
+        self._end = end
+        self._accounts = accounts
+        self._cards = sorted(names, key=lambda name: -(rng.random() ** (1 / KINDS[name].weight)))
+        if long_first:  # in random order among themselves: the sort is stable
+            self._cards.sort(key=lambda name: KINDS[name].takes({}, accounts) < end * _LONG)
+
+    def draw(self, at: float) -> tuple[str, dict[str, Value]] | None:
+        """Return the next kind that is over before the end, with its values; None if there is none."""
+        rng = self._rng
+        while self._cards:
+            name = self._cards.pop(0)
+            values = _values(rng, name)
+            if at + KINDS[name].takes(values, self._accounts) <= self._end:
+                return name, values
+        weights = [KINDS[name].weight for name in self._names]
+        for _ in range(20):
+            (name,) = rng.choices(self._names, weights)
+            values = _values(rng, name)
+            if at + KINDS[name].takes(values, self._accounts) <= self._end:
+                return name, values
+        return None
+
+
+def _values(rng: random.Random, name: str) -> dict[str, Value]:
+    drawn: dict[str, Value] = {}
+    for key, choice in KINDS[name].values.items():
+        if isinstance(choice, tuple):
+            drawn[key] = rng.choice(choice)
+        elif choice.whole:
+            drawn[key] = rng.randint(int(choice.low), int(choice.high))
+        else:
+            drawn[key] = round(rng.uniform(choice.low, choice.high), 1)
+    return drawn
+
+
+def _longest(name: str) -> dict[str, Value]:
+    """Return the largest values that may be drawn for a kind."""
+    choices = KINDS[name].values.items()
+    return {key: max(choice) if isinstance(choice, tuple) else choice.high for key, choice in choices}
+
+
+def plan(seed: int, accounts: int, minutes: float, kinds: Sequence[str] = tuple(KINDS)) -> list[Strike]:
+    """Return the faults of a soak, by time.
+
+    Each account has one fault of its own at a time; what hits all comes in between, one after the other, and
+    also while single accounts have theirs. Everything should be over within the time.
+
+    Args:
+        seed: Any number.
+        accounts: How many there are.
+        minutes: For how long.
+        kinds: Only these.
+    """
+    end = minutes * 60
+    rng = random.Random(f"{seed}/{accounts}/{minutes:g}")
+    single = [name for name in kinds if KINDS[name].reach != "all"]
+    fleet = [name for name in kinds if KINDS[name].reach == "all"]
+    found = _fleets(rng, fleet, accounts, end) if fleet else []
+    # While nothing comes, nobody is connected to whom something could happen.
+    silent = [(one.at, one.until) for one in found if KINDS[one.kind].link == "may drop"]
+    found += _singles(rng, single, accounts, end, silent) if single else []
+    found.sort(key=lambda strike: (strike.at, strike.kind))
+    return [
+        Strike(number, one.at, one.kind, one.victims, one.values, one.until)
+        for number, one in enumerate(found, 1)
+    ]
+
+
+def _singles(
+    rng: random.Random,
+    names: Sequence[str],
+    accounts: int,
+    end: float,
+    silent: Sequence[tuple[float, float]],
+) -> list[Strike]:
+    mean = sum(KINDS[name].takes({}, 0) * KINDS[name].weight for name in names) / sum(
+        KINDS[name].weight for name in names
+    )
+    gap = max(0.4, mean / (accounts * BUSY))
+    deck = _Deck(rng, names, end, accounts, long_first=True)
+    busy_until = [0.0] * accounts
+    found: list[Strike] = []
+    at = LEAD
+    while at < end:
+        at = max([at, *(until for begin, until in silent if begin <= at < until)])
+        free = [number for number in range(accounts) if busy_until[number] <= at]
+        if free and (drawn := deck.draw(at)) is not None:
+            name, values = drawn
+            count = 1 if KINDS[name].reach == "one" else min(len(free), max(1, accounts // 3))
+            victims = tuple(sorted(rng.sample(free, count)))
+            until = at + KINDS[name].takes(values, accounts if count > 1 else 0)
+            for number in victims:
+                busy_until[number] = until
+            found.append(Strike(0, round(at, 1), name, victims, values, round(until, 1)))
+        at += gap * rng.uniform(0.4, 1.6)
+    return found
+
+
+def _fleets(rng: random.Random, names: Sequence[str], accounts: int, end: float) -> list[Strike]:
+    # What would take most of the time leaves none for anything else.
+    short = [name for name in names if KINDS[name].takes(_longest(name), accounts) <= end / 2]
+    if not short:
+        return []
+    deck = _Deck(rng, short, end, accounts, long_first=False)
+    everybody = tuple(range(accounts))
+    found: list[Strike] = []
+    at = LEAD + rng.uniform(*FLEET_GAP) / 2
+    while at < end:
+        drawn = deck.draw(at)
+        if drawn is None:
+            break
+        name, values = drawn
+        until = at + KINDS[name].takes(values, accounts)
+        found.append(Strike(0, round(at, 1), name, everybody, values, round(until, 1)))
+        at = until + rng.uniform(*FLEET_GAP)
+    return found
