@@ -225,7 +225,7 @@ _FIELD = re.compile(
     r"(?i)(?<![a-z])((?:body|caption|contentText|conversation|description|displayName|fileName|footer|footerText|"
     r"fullName|firstName|hydratedContentText|matchedText|notify|pushName|subject|text|title|vcard|"
     r"verifiedName)\\?[\"']?:\s?)"
-    r"(?:(\")[^\"\\]*+(?:\\.[^\"\\]*+)*+|(')[^'\\]*+(?:\\.[^'\\]*+)*+|(\\\")[^\\]*+(?:\\(?!\")[^\\]*+)*+)",
+    r"(?:(\")[^\"\\]*+(?:\\.[^\"\\]*+)*+|(')[^'\\]*+(?:\\.[^'\\]*+)*+|(\\\")[^\\]*+(?:\\(?!\")[^\\]*+)*)",
     re.DOTALL,
 )
 _NAME = re.compile(r"((?:Push|Business) name of \S++ changed from |Got push name ).*+", re.DOTALL)

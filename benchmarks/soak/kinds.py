@@ -34,6 +34,7 @@ class Kind:
         each: Further seconds for every account, where all are hit.
         reach: Whom it hits: one account, a third of them, or all.
         link: What becomes of the accounts' connections.
+        renews: Whether their processes are replaced, each when its turn comes.
         weight: How often it comes, compared with others.
         echo: Seconds after its end for which connections may still suffer from it.
         within: Seconds within which an account must be back that nothing else hits, where that is promised.
@@ -46,6 +47,7 @@ class Kind:
     each: float = 0.0
     reach: Reach = "one"
     link: Link = "drops"
+    renews: bool = False
     weight: int = 2
     echo: float = 0.0
     within: float | None = None
@@ -124,14 +126,16 @@ KINDS: dict[str, Kind] = {
         link="stays",
         values={"seconds": Range(3, 12)},
     ),
-    "kill-fork-server": Kind("SIGKILL of the fork server; then one account is restarted", 25, weight=1),
+    "kill-fork-server": Kind(
+        "SIGKILL of the fork server; then one account is restarted", 25, renews=True, weight=1
+    ),
     # The operator, with one account.
     "stop-start": Kind("an operator stops an account, and starts it", 25, values={"seconds": Range(2, 15)}),
-    "restart": Kind("an operator restarts an account", 20),
+    "restart": Kind("an operator restarts an account", 20, renews=True),
     "repair": Kind(
         "an operator repairs an account that works", 35, parts="repair", values={"delay": OPERATOR}
     ),
-    "change": Kind("the configuration of an account changes; reload", 25),
+    "change": Kind("the configuration of an account changes; reload", 25, renews=True),
     "disable": Kind("an account is disabled, and enabled; reload", 30, values={"seconds": Range(2, 10)}),
     "remove-add": Kind(
         "an account is removed, and added", 40, weight=1, parts="removed", values={"delay": OPERATOR}
@@ -149,8 +153,8 @@ KINDS: dict[str, Kind] = {
         0.3,
         "all",
         "may drop",
-        1,
-        PING_SECONDS,
+        weight=1,
+        echo=PING_SECONDS,
         values={"seconds": SILENCE},
     ),
     "kill-sandbox": Kind(
@@ -172,7 +176,7 @@ KINDS: dict[str, Kind] = {
     "stop-service": Kind(
         "SIGTERM of the service; then it is started", 15, 0.4, "all", values={"seconds": Range(0, 4)}
     ),
-    "restart-all": Kind("an operator restarts all accounts", 15, 0.4, "all", weight=1),
+    "restart-all": Kind("an operator restarts all accounts", 15, 0.4, "all", renews=True, weight=1),
 }
 """The kinds by name."""
 

@@ -114,6 +114,8 @@ class Record:
         links = (seen.links or {}).get(name, frozenset())
         if account is None or account.state != "connected" or len(links) != 1 or name in seen.silent:
             return False
+        if self.kind.renews and account.pid == self.victims[name].pid:
+            return False  # another fault may have cut its connection before its turn came
         return self.kind.link != "drops" or not links & self.victims[name].links
 
     def times(self) -> list[float]:

@@ -65,6 +65,24 @@ def test_a_service_that_is_killed_leaves_nobody_behind_and_starts_again_as_if_no
         assert len(pairings) == 1
 
 
+def test_a_process_that_was_stopped_when_its_service_was_killed_does_not_keep_its_session(
+    sandbox: SandboxProcess, number: str, folder: Path
+) -> None:
+    with Service(folder, sandbox, ["support"]) as service:
+        service.pair("support", number)
+        orphan = psutil.Process(service.child("support"))
+        orphan.suspend()
+        # The fork server waits for it, and is no harm.
+        service.kill(but=[orphan.pid, orphan.ppid()])
+        assert orphan.is_running()
+        service.start()
+        account = service.wait_for_state("support", "connected", after=orphan.pid)
+        assert account["restarts"] == 0
+        assert not orphan.is_running()
+        assert any(f"process {orphan.pid}, left over" in line for line in service.log)
+        assert not service.quarantined("support")
+
+
 def test_no_picture_is_left_by_a_service_that_was_killed_once_the_next_one_runs(
     sandbox: SandboxProcess, folder: Path
 ) -> None:

@@ -132,7 +132,7 @@ def test_no_file_descriptors(service: Service) -> None:
     pid, other = service.child("one"), service.child("two")
     asking: list[list[Any]] = []
     thread = threading.Thread(target=lambda: asking.append(service.accounts()))
-    with no_descriptors(service.pid):
+    with no_descriptors(service.pid, ever=True):
         os.kill(pid, signal.SIGKILL)
         line = service.wait_for_log("no process could be started: too many open files")
         assert "LimitNOFILE=" in line

@@ -7,12 +7,14 @@ import errno
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+from multiprocess import forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
 from support.trouble import fork_server, frozen, no_descriptors
 
@@ -99,6 +101,21 @@ async def test_a_fork_server_that_hangs_is_replaced(
             await fleet.until(name, State.CONNECTED, after=pids[name])
         assert fleet.pid("d") == pids["d"]
     assert "fork server does not answer" in caplog.text
+
+
+@asynchronous
+async def test_a_fork_server_bears_a_service_that_hangs_up_on_it(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a", preload=(process.PRELOADED,)) as fleet:
+        fleet.has_session("a")
+        await fleet.until("a", State.CONNECTED)
+        pid, server = fleet.pid("a"), fork_server()
+        for _ in range(3):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(forkserver._forkserver._forkserver_address)
+        os.kill(pid, signal.SIGKILL)
+        about = await fleet.until("a", State.CONNECTED, after=pid)
+        assert about["last_exit"]["code"] == -9
+        assert fork_server().pid == server.pid
 
 
 @asynchronous
@@ -195,7 +212,7 @@ async def test_no_thread_is_needed_later(tmp_path: Path) -> None:
     async with Fleet(tmp_path, "a", start=False) as fleet:
         before = set(threading.enumerate())
         fleet.supervisor.start()
-        await fleet.until("a", State.PAIRING)
+        await fleet.until("a", State.CONNECTED)
         await fleet.supervisor._spawner.aside(lambda: None)
         assert set(threading.enumerate()) <= before
 

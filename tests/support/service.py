@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -165,18 +165,22 @@ class Service:
             raise AssertionError(f"the service did not stop within {PATIENCE:g} s") from None
         left = wait_gone(everything, ORPHAN_SECONDS)
         end(left)
-        self._over()
+        self._over(wait=not but)
         assert not left, f"left behind by the service: {left}"
         return code
 
-    def kill(self) -> None:
-        """End it by SIGKILL, and see that its children and helpers follow by themselves."""
-        everything = self.processes()
+    def kill(self, *, but: Container[int] = ()) -> None:
+        """End it by SIGKILL, and see that its children and helpers follow by themselves.
+
+        Args:
+            but: Processes that cannot.
+        """
+        everything = [process for process in self.processes() if process.pid not in but]
         self._running.kill()
         self._running.wait()
         left = wait_gone(everything, ORPHAN_SECONDS)
         end(left)
-        self._over()
+        self._over(wait=not but)
         assert not left, f"left behind by the service that was killed: {left}"
 
     def wait(self) -> int:
@@ -381,19 +385,20 @@ class Service:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            with self._changed:
-                self._log.append(line.rstrip("\n"))
-                self._changed.notify_all()
+        with process.stdout:
+            for line in process.stdout:
+                with self._changed:
+                    self._log.append(line.rstrip("\n"))
+                    self._changed.notify_all()
         with self._changed:
-            self._reading = False
+            if self._process in (process, None):  # and not that one's successor already
+                self._reading = False
             self._changed.notify_all()
 
-    def _over(self) -> None:
+    def _over(self, *, wait: bool = True) -> None:
         assert self._reader is not None
-        assert self._running.stdout is not None
-        self._reader.join()  # the pipe has no other end any more
-        self._running.stdout.close()
+        if wait:
+            self._reader.join()  # the pipe has no other end any more
         self._process = None
 
     def _story(self) -> str:

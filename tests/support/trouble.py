@@ -18,13 +18,16 @@ PIDS = Path("/sys/fs/cgroup/pids")
 
 
 @contextmanager
-def no_descriptors(pid: int = 0) -> Iterator[None]:
+def no_descriptors(pid: int = 0, *, ever: bool = False) -> Iterator[None]:
     """Let a process open no further file until the end of the context.
 
     Args:
         pid: The process, by default this one.
+        ever: Not even in the place of one that it closes.
     """
-    if pid:
+    if ever:
+        first_free = 3
+    elif pid:
         taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
         first_free = next(number for number in range(len(taken) + 1) if number not in taken)
     else:

@@ -279,7 +279,7 @@ def test_a_program_without_neonize_has_nothing_more_to_import(python: Python, ke
     program = "import sys, json; print(json.dumps(sorted(sys.modules)))"
     plain = dict(python.environment)
     del python.environment["PYTHONPATH"]
-    without = set(json.loads(python.run(program).stdout))
+    without = set(json.loads(python.run(program).stdout)) - {"sitecustomize"}  # Debian's Python has one
     python.environment = plain
     if key is None:
         del python.environment[ROOT_KEY_VARIABLE]

@@ -49,6 +49,16 @@ def test_somebody_is_back_with_a_new_connection() -> None:
     assert record.note(seen(14, 6)) == []
 
 
+def test_who_is_restarted_is_back_with_another_process() -> None:
+    record = struck("restart-all")
+    record.cleared_at = 10.0
+    assert record.note(seen(11, 6)) == [], "its connection was cut while it waited for its turn"
+    links = {"a": frozenset({Link(1, 7)})}
+    assert record.note(
+        Observation(12, 12, accounts={"a": Account("connected", "t0", pid=12)}, links=links)
+    ) == ["a"]
+
+
 def test_a_fault_that_lasts_is_not_over_before_its_end() -> None:
     record = struck("unreachable", seconds=7.0)
     assert record.note(seen(12, 6)) == []

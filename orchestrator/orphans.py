@@ -1,0 +1,79 @@
+"""What an earlier service may have left running is ended before its sessions are used again.
+
+An account's process ends by itself when its service is gone. One that cannot, because a signal or a debugger
+has stopped it, would keep its session from its successors for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+from orchestrator import session
+
+GRACE = 1.0
+"""Seconds in which whoever can has ended by itself; it takes some hundredths."""
+_POLL = 0.02
+_GONE_SECONDS = 5.0
+
+
+def end(sessions: Path) -> list[str]:
+    """End the processes that hold sessions; whoever calls this must hold the lock of the state folder.
+
+    Args:
+        sessions: The folder of sessions.
+
+    Returns:
+        What was done, a sentence for each process.
+    """
+    deadline = time.monotonic() + GRACE
+    said = []
+    for lock in sorted(sessions.glob("*.lock")):
+        while _is_held(lock):
+            if time.monotonic() < deadline:
+                time.sleep(_POLL)
+                continue
+            pid = _holder(lock)
+            if pid is not None and _kill(pid):
+                said.append(f"{lock.stem}: process {pid}, left over by an earlier service, was ended")
+            break
+    return said
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        os.close(session.lock(lock))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # the account's own process meets it again, and says so
+    return False
+
+
+def _holder(lock: Path) -> int | None:
+    """Return the process that has written its id into the lock file, if it has that open."""
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(lock.read_text())
+        if pid == os.getpid():
+            return None
+        about = lock.stat()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(descriptor.stat(), about):
+                    return pid
+    return None
+
+
+def _kill(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        pidfd = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            return bool(select.select([pidfd], [], [], _GONE_SECONDS)[0])
+        finally:
+            os.close(pidfd)
+    return False
