@@ -165,7 +165,7 @@ class Service:
             raise AssertionError(f"the service did not stop within {PATIENCE:g} s") from None
         left = wait_gone(everything, ORPHAN_SECONDS)
         end(left)
-        self._over(wait=not but)
+        self._over()
         assert not left, f"left behind by the service: {left}"
         return code
 
