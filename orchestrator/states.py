@@ -32,7 +32,3 @@ class State(StrEnum):
     """WhatsApp refuses this version of the client; the whole fleet waits while one account probes."""
     FAILED = "failed"
     """Gave up; the reason says why and what to do."""
-
-
-RUNNING = frozenset({State.STARTING, State.CONNECTING, State.PAIRING, State.CONNECTED, State.RECONNECTING})
-"""The states in which an account has a process, or is about to."""

@@ -47,7 +47,10 @@ from orchestrator.events import (
 )
 from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
 from orchestrator.settings import AccountSettings, Backoff
-from orchestrator.states import RUNNING, State
+from orchestrator.states import State
+
+RUNNING = {State.STARTING, State.CONNECTING, State.PAIRING, State.CONNECTED, State.RECONNECTING}
+"""The states of an account that has a process, or is about to."""
 
 NUMBER = "4915100001"
 KINDS = st.sampled_from(list(Kind))
