@@ -87,6 +87,7 @@ class Child:
         purpose: Why it was asked to stop, None if it was not.
         in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
+        superseded: Whether the configuration has changed while it was about to end.
     """
 
     started_at: float
@@ -98,6 +99,12 @@ class Child:
     purpose: Purpose | None = None
     in_turn: bool = False
     killed_because: str | None = None
+    superseded: bool = False
+
+    @property
+    def ends(self) -> bool:
+        """Whether it was killed or has said its last word, so that its exit is all that can come."""
+        return self.killed_because is not None or self.outcome is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +315,7 @@ class Account:
     def _obey(self, order: Order, pairing: Pairing) -> None:
         if order is Order.STOP:
             self.stopped = True
-            if not self._ask_to_stop("stop"):
+            if not self.leaving and not self._ask_to_stop("stop"):
                 self._settle(State.STOPPED, "stopped by an operator")
             return
         self.stopped = False
@@ -326,7 +333,7 @@ class Account:
     def _resume(self) -> None:
         """Start now whatever does not run, except where WhatsApp has named a time or a version."""
         if self.child is not None:
-            if self.child.purpose is not None:
+            if self.child.purpose not in (None, "repair"):
                 self.child.purpose = "restart"
             return
         waits = self.state is State.BANNED and self.next_retry_at is not None
@@ -365,7 +372,9 @@ class Account:
         if self.child is not None:
             if self.child.purpose == "disable":
                 self.child.purpose = "restart"
-            elif matters:
+            elif matters and self.child.ends:
+                self.child.superseded = True
+            elif matters and self.child.purpose != "repair":
                 self._renew(self.child, "restart", "its configuration has changed")
         elif self.state in (State.DISABLED, State.STOPPED) or (
             matters and self.state in (State.FAILED, State.BACKOFF)
@@ -375,6 +384,7 @@ class Account:
 
     def _remove(self, keep_session: bool) -> None:
         self._closing = True
+        keep_session = keep_session and (self.child is None or self.child.purpose != "remove")
         if not self._ask_to_stop("remove keeping" if keep_session else "remove"):
             self._unqueue()
             self._leave(keep_session)
@@ -439,8 +449,7 @@ class Account:
 
         Of hundreds that are renewed at once, no more are away than may start at once.
         """
-        leaves = child.purpose is not None or child.killed_because is not None or child.outcome is not None
-        if self.state is not State.CONNECTED or leaves:
+        if self.state is not State.CONNECTED or child.purpose is not None or child.ends:
             self._ask_to_stop(purpose)
             return
         self._renewal = purpose
@@ -454,6 +463,7 @@ class Account:
         if isinstance(message, messages.Ended):
             child.outcome = message.outcome
             child.deadline = self._now.monotonic + EXIT_DEADLINE
+            self._unqueue()
             self._hide_code()
             return
         if isinstance(message, messages.Heartbeat):
@@ -461,7 +471,7 @@ class Account:
             self.memory_bytes = message.memory_bytes
             self._mind_memory(child, message.memory_bytes)
             return
-        if child.purpose is not None or child.killed_because is not None or child.outcome is not None:
+        if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
         match message:
             case messages.Connecting(paired):
@@ -490,7 +500,7 @@ class Account:
         """Give an account that has outgrown its limit a new process, before its neighbours feel it."""
         limit = self.settings.memory_limit
         stable = self.state is State.CONNECTED and self._stable_at is None
-        if limit is not None and used > limit and stable and child.purpose is None:
+        if limit is not None and used > limit and stable and child.purpose is None and not child.ends:
             self._renew(child, "recycle", _OUTGROWN)
 
     def _connected(self, child: Child, phone: str) -> None:
@@ -542,6 +552,7 @@ class Account:
         if why is not None:
             child.killed_because = why
             child.deadline = None
+            self._unqueue()
             self._hide_code()
             self._actions.append(Kill(why))
 
@@ -586,6 +597,9 @@ class Account:
         match purpose:
             case None:
                 self._follow(outcome)
+                if child.superseded and self.state in (State.FAILED, State.BACKOFF):
+                    self._attempts.clear()
+                    self._start()
             case "stop" | "shutdown":
                 why = "stopped by an operator" if purpose == "stop" else "the service stops"
                 self._settle(State.STOPPED, why)

@@ -124,7 +124,7 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
             return Outlook(
                 "one account probes from time to time; when it is let in, all others follow",
                 at,
-                ("update the library: `pip install --upgrade neonize`, then restart the service",),
+                ("update the library, which the service soon finds: `pip install --upgrade neonize`",),
             )
         case State.FAILED:
             return Outlook("nothing until an operator acts", None, (*_about_kind(about), _start(name)))

@@ -104,12 +104,13 @@ class Fleet:
             if self._version.refused(name, now):
                 self._tell(f"{OUTDATED}: nobody connects until it is updated")
             return
-        self._version.canary_ended(name, now)
+        if self._accounts[name].child is None:  # or it goes on with its next process
+            self._version.canary_ended(name, now)
         if kind in _WHATSAPP_ANSWERED:
             self.reached(name)
         elif kind is Kind.NETWORK and self._accounts[name].state is State.BACKOFF:
             self._lost(name, now)
-        elif self._accounts[name].child is None:  # or it goes on with its next process
+        elif self._accounts[name].child is None:
             self._network.canary_ended(name, now)
 
     def _lost(self, name: str, now: float) -> None:

@@ -192,7 +192,13 @@ class ChildProcess:
         self._reaping.cancel()
         self._loop.remove_reader(self._process.sentinel)
         status: int | None = self._process.exitcode
-        self._drain()
+        try:
+            self._drain()
+        finally:
+            self._let_go(status)
+
+    def _let_go(self, status: int | None) -> None:
+        """Close what belongs to a process that is gone, and pass on how it ended."""
         self._stop_hearing()
         self._stop_writing()
         self._connection.close()
@@ -246,6 +252,7 @@ class Spawner:
         self._context.set_forkserver_preload(list(preload))
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
         self._closed = False
+        self._free = asyncio.Semaphore(_THREADS)
         self._starting = 0
         self._outdated = False
         self._children: Counter[int] = Counter()
@@ -278,16 +285,10 @@ class Spawner:
             OSError: There is no process to be had: no memory, no file descriptors, no fork server.
         """
         self._retire()
-        started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
         self._starting += 1
         try:
-            await asyncio.wait((started,), timeout=SPAWN_SECONDS)
-            if not started.done():
-                log.error(
-                    "the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS
-                )
-                _kill_fork_server()
-            process, connection = await started
+            async with self._free:
+                process, connection = await self._make(name, spec)
         except (EOFError, ValueError, MemoryError) as error:
             log.debug("the fork server: %r", error)
             raise OSError(
@@ -313,11 +314,25 @@ class Spawner:
             connection.close()
             raise
 
+    async def _make(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
+        started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
+        while not started.done():
+            await asyncio.wait((started,), timeout=SPAWN_SECONDS)
+            if not started.done():
+                log.error(
+                    "the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS
+                )
+                _kill_fork_server()
+        return await started
+
     def _start(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
         ours, theirs = self._context.Pipe(duplex=True)
         try:
             process = self._context.Process(target=self._target, args=(spec, theirs), name=name, daemon=False)
             process.start()
+            # Every start looks through these for what has ended: in another thread than the one that reaps,
+            # and whoever comes second is told 255.
+            multiprocess.process._children.discard(process)  # noqa: SLF001
         except BaseException:
             ours.close()
             raise

@@ -25,6 +25,7 @@ from orchestrator.events import (
     Moment,
     Order,
     Ordered,
+    Released,
     Removed,
     Said,
     ShuttingDown,
@@ -33,7 +34,7 @@ from orchestrator.events import (
     Stalled,
     Ticked,
 )
-from orchestrator.failure import from_exit
+from orchestrator.failure import Kind, from_exit
 from orchestrator.fleet import Fleet
 from orchestrator.library import installed_version
 from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
@@ -79,6 +80,7 @@ class Managed:
     code: Code | LinkCode | None = None
     timer: asyncio.TimerHandle | None = None
     version: int = 0
+    library: str = ""
     traceback: Path | None = None
     told_to_stop: bool = False
     to_be_killed: bool = False
@@ -371,7 +373,10 @@ class Supervisor:
         for action in wanted:
             self._do(name, managed, action)
         if isinstance(event, Exited) and name in self._accounts and managed.account.last_exit is not None:
-            self._fleet.ended(name, managed.account.last_exit.kind, time.monotonic())
+            if managed.account.last_exit.kind is Kind.OUTDATED and managed.library != self.library:
+                self.handle(name, Released())  # it had the library that was there before an update
+            else:
+                self._fleet.ended(name, managed.account.last_exit.kind, time.monotonic())
         self._touch(name, managed)
 
     def _touch(self, name: str, managed: Managed) -> None:
@@ -434,11 +439,16 @@ class Supervisor:
             said=lambda message: self._said(name, managed, message),
             exited=lambda code: self._exited(name, managed, code),
         )
+        managed.library = self.library
         try:
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
             self.handle(name, SpawnFailed(f"no process could be started: {trouble(error)}"))
+            return
+        except Exception:  # or the account would wait for ever for a process that does not come
+            log.exception("%s: no process could be started", name)
+            self.handle(name, SpawnFailed("no process could be started: the service's log says more"))
             return
         managed.child = child
         self.handle(name, Spawned(child.pid))
@@ -500,7 +510,12 @@ class Supervisor:
         self._later("save", SAVE_SECONDS, self.save)
         if name in self._told and name in self.settings.accounts:
             self._told.discard(name)
-            asyncio.get_running_loop().call_soon(self._add, self.settings.accounts[name], status.Kept())
+            asyncio.get_running_loop().call_soon(self._add_again, name)
+
+    def _add_again(self, name: str) -> None:
+        """Take up an account that was removed and is configured again, now that its old process is gone."""
+        if name in self.settings.accounts and name not in self._accounts and not self._closing:
+            self._add(self.settings.accounts[name], status.Kept())
 
     def _quarantine(self, name: str, reason: str) -> None:
         if reason == "repair":

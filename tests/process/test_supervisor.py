@@ -563,6 +563,23 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
 
 
 @asynchronous
+async def test_a_process_with_the_library_before_an_update_says_nothing_of_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(supervisor, "LIBRARY_SECONDS", 0.05)
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", "connected", "await: refusal", "end: outdated"], ONLINE)
+    async with fleet:
+        pid = (await fleet.until("a", State.CONNECTED))["pid"]
+        monkeypatch.setattr(supervisor, "installed_version", lambda: "0.6.0")
+        await until(lambda: fleet.supervisor.library == "0.6.0", "the update is found")
+        fleet.puppets.go("a", "refusal")
+        await fleet.until("a", State.CONNECTED, after=pid)
+    assert "nobody connects until it is updated" not in caplog.text
+
+
+@asynchronous
 async def test_a_fork_server_that_is_to_be_replaced_does_not_hold_up_a_stop(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")

@@ -104,9 +104,47 @@ async def test_a_fork_server_that_hangs_is_replaced(
 
 
 @asynchronous
+async def test_fork_servers_that_hang_one_after_the_other_hold_up_nobody_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.5)
+    hangs = tmp_path / "hangs"
+    hangs.touch()
+    (tmp_path / "hanging.py").write_text(
+        f"import time\nfrom pathlib import Path\nwhile Path({str(hangs)!r}).exists():\n    time.sleep(0.01)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    names = ("a", "b", "c", "d")
+    async with Fleet(tmp_path, *names, preload=("hanging",)) as fleet:
+        for name in names:
+            about = await fleet.until(name, State.BACKOFF)
+            assert about["last_exit"]["kind"] == "machine"
+        hangs.unlink()
+        for name in names:
+            await fleet.until(name, State.PAIRING)
+
+
+@asynchronous
+async def test_whatever_keeps_a_process_from_being_made_the_account_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("who would have thought of that")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(process.Spawner, "_start", fail)
+        async with Fleet(tmp_path, "a") as fleet:
+            about = await fleet.until("a", State.BACKOFF)
+            assert about["last_exit"]["kind"] == "machine"
+            patch.undo()
+            await fleet.until("a", State.PAIRING)
+
+
+@asynchronous
 async def test_a_fork_server_bears_a_service_that_hangs_up_on_it(tmp_path: Path) -> None:
-    async with Fleet(tmp_path, "a", preload=(process.PRELOADED,)) as fleet:
-        fleet.has_session("a")
+    fleet = Fleet(tmp_path, "a", preload=(process.PRELOADED,))
+    fleet.has_session("a")
+    async with fleet:
         await fleet.until("a", State.CONNECTED)
         pid, server = fleet.pid("a"), fork_server()
         for _ in range(3):
@@ -212,7 +250,7 @@ async def test_no_thread_is_needed_later(tmp_path: Path) -> None:
     async with Fleet(tmp_path, "a", start=False) as fleet:
         before = set(threading.enumerate())
         fleet.supervisor.start()
-        await fleet.until("a", State.CONNECTED)
+        await fleet.until("a", State.PAIRING)
         await fleet.supervisor._spawner.aside(lambda: None)
         assert set(threading.enumerate()) <= before
 

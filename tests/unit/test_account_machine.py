@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator import messages
-from orchestrator.account import STARTING_DEADLINE, Account, Parked
+from orchestrator.account import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account, Parked
 from orchestrator.actions import (
     Action,
     Forget,
@@ -765,9 +765,72 @@ def test_one_that_ends_while_it_waits_to_be_restarted_has_its_new_process_anyway
     driver = Driver()
     driver.connect()
     driver(Ordered(Order.RESTART))
-    assert Unqueue() in driver.end(ends)
+    driver.end(ends)
     assert driver.state() is State.BACKOFF
     assert not driver.account.queued
+
+
+@pytest.mark.parametrize("kind", [Kind.REPLACED, Kind.LOCKED, Kind.WRONG_PHONE])
+def test_a_turn_to_be_restarted_does_not_come_after_the_last_word(kind: Kind) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Configured(replace(driver.account.settings, proxy="http://127.0.0.1:1")))
+    assert driver.account.queued
+    assert Unqueue() in driver(Said(messages.Ended(kind, "ended")))
+    assert driver(TurnCame()) == []
+    driver(Exited(EXIT_CODES[kind]))
+    assert driver.state() in (State.REPLACED, State.BANNED, State.FAILED)
+    assert not driver.account.queued
+
+
+def test_a_turn_to_be_restarted_does_not_come_after_a_kill() -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Ordered(Order.RESTART))
+    assert Unqueue() in driver(Ticked(), after=HEARTBEAT_DEADLINE)
+    driver(Exited(-9))
+    assert driver.state() is State.BACKOFF
+    assert driver.account.attempts[Kind.CRASH] == 1
+
+
+@pytest.mark.parametrize("kind", [Kind.CONFIG, Kind.NETWORK, Kind.REPLACED])
+def test_a_configuration_that_changes_after_the_last_word_is_tried_unless_the_policy_forbids(
+    kind: Kind,
+) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Said(messages.Ended(kind, "ended")))
+    driver(Configured(replace(driver.account.settings, proxy="http://127.0.0.1:1")))
+    driver(Exited(EXIT_CODES[kind]))
+    assert driver.account.queued == (kind is not Kind.REPLACED)
+
+
+def test_nothing_turns_a_repair_that_is_under_way_into_a_restart() -> None:
+    for event in (Configured(AccountSettings("support", proxy="http://127.0.0.1:1")), Ordered(Order.START)):
+        driver = Driver()
+        driver.connect()
+        driver(Ordered(Order.REPAIR))
+        driver(event)
+        assert quarantined(driver(Exited(EXIT_CODES[Kind.STOPPED]))) == ["repair"]
+
+
+@pytest.mark.parametrize("event", [Ordered(Order.STOP), Removed(keep_session=True), Ordered(Order.REPAIR)])
+def test_a_removal_that_is_under_way_stays_one(event: Event) -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Removed())
+    driver(event)
+    done = driver(Exited(EXIT_CODES[Kind.STOPPED]))
+    assert quarantined(done) == ["removed"]
+    assert Forget() in done
+
+
+def test_a_removal_that_keeps_the_session_can_become_one_that_does_not() -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Removed(keep_session=True))
+    driver(Removed())
+    assert quarantined(driver(Exited(EXIT_CODES[Kind.STOPPED]))) == ["removed"]
 
 
 @pytest.mark.parametrize("order", [Order.STOP, Order.REPAIR])
