@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from orchestrator import messages
 from orchestrator.actions import (
@@ -46,6 +45,7 @@ from orchestrator.events import (
     TurnCame,
 )
 from orchestrator.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
+from orchestrator.life import Ban, Child, LastExit, Parked, Purpose, Renewal
 from orchestrator.messages import FromChild, Pairing
 from orchestrator.policy import Verdict, judge
 from orchestrator.settings import AccountSettings
@@ -66,79 +66,7 @@ STOP_DEADLINE = 10.0
 EXIT_DEADLINE = 10.0
 """Seconds from the last word to the exit."""
 
-Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
-"""Why a process was asked to stop, which says what follows its end."""
-Renewal = Literal["restart", "recycle"]
-"""The purposes after which another process follows at once."""
 _OUTGROWN = "its process has outgrown `memory_limit`"
-
-
-@dataclass(slots=True)
-class Child:
-    """The process of an account as the machine sees it.
-
-    Attributes:
-        started_at: Monotonic time of its start.
-        deadline: Monotonic time by which its present state must be over, or None.
-        heard_at: Monotonic time of its last word, None before the first.
-        pid: Its process id once it is there.
-        paired: Whether it began with a linked session, None until it has said so.
-        outcome: Its last word.
-        purpose: Why it was asked to stop, None if it was not.
-        in_turn: Whether it was asked when its turn had come, so that its successor needs none.
-        killed_because: Why it was killed, None if it was not.
-        superseded: Whether the configuration has changed while it was about to end.
-    """
-
-    started_at: float
-    deadline: float | None
-    heard_at: float | None = None
-    pid: int | None = None
-    paired: bool | None = None
-    outcome: Outcome | None = None
-    purpose: Purpose | None = None
-    in_turn: bool = False
-    killed_because: str | None = None
-    superseded: bool = False
-
-    @property
-    def ends(self) -> bool:
-        """Whether it was killed or has said its last word, so that its exit is all that can come."""
-        return self.killed_because is not None or self.outcome is not None
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """How the last process ended, for people."""
-
-    at: float
-    kind: Kind
-    code: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ban:
-    """A temporary ban: nobody but a repair starts the account before that monotonic time."""
-
-    until: float
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Parked:
-    """What outlives the service: an account that must not be tried just because the service restarts.
-
-    Attributes:
-        state: ``banned`` or ``replaced``.
-        reason: Why, for people.
-        until: Unix time of the next try, None for until an operator acts.
-        count: How often in a row it was ``replaced``.
-    """
-
-    state: State
-    reason: str | None
-    until: float | None
-    count: int = 0
 
 
 class Account:

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.account import Account, Parked
+from orchestrator.account import Account
 from orchestrator.clock import Reading, was_set
 from orchestrator.errors import StateError
 from orchestrator.events import Moment
+from orchestrator.life import Parked
 from orchestrator.redaction import mask_number
 from orchestrator.shortage import trouble
 from orchestrator.states import State

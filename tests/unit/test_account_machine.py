@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from orchestrator import messages
-from orchestrator.account import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account, Parked
+from orchestrator.account import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account
 from orchestrator.actions import (
     Action,
     Forget,
@@ -46,6 +46,7 @@ from orchestrator.events import (
     TurnCame,
 )
 from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
+from orchestrator.life import Parked
 from orchestrator.settings import AccountSettings, Backoff
 from orchestrator.states import State
 
