@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from support.service import ORPHAN_SECONDS, Service, wait_gone
+from support.service import ORPHAN_SECONDS, Service, end, wait_gone
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -75,11 +75,14 @@ def test_a_process_that_was_stopped_when_its_service_was_killed_does_not_keep_it
         # The fork server and its helper wait for it, and are no harm.
         waiting = psutil.Process(service.pid).children()
         service.kill(but=[orphan.pid, *(process.pid for process in waiting)])
-        assert orphan.is_running()
-        service.start()
-        account = service.wait_for_state("support", "connected", after=orphan.pid)
-        assert account["restarts"] == 0
-        assert not wait_gone([orphan, *waiting], ORPHAN_SECONDS)
+        try:
+            assert orphan.is_running()
+            service.start()
+            account = service.wait_for_state("support", "connected", after=orphan.pid)
+            assert account["restarts"] == 0
+            assert not wait_gone([orphan, *waiting], ORPHAN_SECONDS)
+        finally:
+            end([orphan])
         assert any(f"process {orphan.pid}, left over" in line for line in service.log)
         assert not service.quarantined("support")
 
