@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import importlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -77,22 +78,35 @@ class LateLibrary:
 def import_before_fork() -> None:
     """Import neonize and what of ours needs it, without its library and without a thread.
 
-    Where that does not work as expected, nothing of it is left, and a child imports all of it itself.
+    A fork server that had Go's library in it would give nothing but dead children, and there is no way to
+    unload it. So this is first tried in a process of its own; where it does not work as expected, nothing is
+    imported, and each child imports all of it itself.
     """
-    before = set(sys.modules)
-    try:
-        library.forbid_download()
-        with _late_libraries(), _no_threads():
-            importlib.import_module(_MODULE)
-        if not isinstance(sys.modules[_BINDER].__dict__["gocode"], LateLibrary):
-            raise ImportError("neonize loads its library in another way")
-    except Exception as error:  # noqa: BLE001 - a child that meets it again says what to do
-        log.warning("accounts take more memory, as neonize could not be shared: %r", error)
-        _postponed.clear()
-        for name in set(sys.modules) - before:
-            if name.partition(".")[0] == "neonize" or name == _MODULE:
-                del sys.modules[name]
+    trial = os.fork()
+    if trial == 0:
+        os._exit(_try())
+    if os.waitpid(trial, 0)[1] == 0:
+        _import()
+    else:
+        log.warning("this neonize cannot be shared: each account loads it for itself, and takes more memory")
     library.reap_helper()
+
+
+def _import() -> None:
+    library.forbid_download()
+    with _late_libraries(), _no_threads():
+        importlib.import_module(_MODULE)
+
+
+def _try() -> int:
+    """Return 0 if neonize can be imported before a fork, 1 if not."""
+    try:
+        _import()
+        is_late = isinstance(sys.modules[_BINDER].__dict__["gocode"], LateLibrary)
+        is_loaded = f"{library.package()}/" in Path("/proc/self/maps").read_text()
+        return 0 if is_late and not is_loaded and len(list(Path("/proc/self/task").iterdir())) == 1 else 1
+    except BaseException:  # noqa: BLE001 - whatever it is, the child that meets it again says what to do
+        return 1
 
 
 def complete() -> None:
