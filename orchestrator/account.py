@@ -633,4 +633,5 @@ def _identity(settings: AccountSettings) -> AccountSettings:
         backoff=plain.backoff,
         max_retries=plain.max_retries,
         pairing_rounds=plain.pairing_rounds,
+        memory_limit=plain.memory_limit,
     )

@@ -40,12 +40,6 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
         about: The account as `status.describe` shows it.
     """
     name, at = about["name"], about["next_retry_at"]
-    if about["reason"] == NOT_RUNNING:
-        return Outlook(
-            "nothing: the service is not running",
-            None,
-            ("start the service: `orchestrator run`, or `systemctl start orchestrator`",),
-        )
     match State(about["state"]):
         case State.DISABLED:
             return Outlook(
@@ -128,6 +122,18 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
             )
         case State.FAILED:
             return Outlook("nothing until an operator acts", None, (*_about_kind(about), _start(name)))
+
+
+def without_service(about: Mapping[str, Any]) -> Outlook:
+    """Say what is ahead of an account whose service does not run: nothing, whatever its state.
+
+    Args:
+        about: The account as `offline.describe` shows it.
+    """
+    at = about["next_retry_at"]
+    then = "; then it is tried just after its ban ends" if at and about["state"] == State.BANNED else ""
+    advice = ("start the service: `orchestrator run`, or `systemctl start` with the name of its unit",)
+    return Outlook(f"nothing while {NOT_RUNNING}{then}", at if then else None, advice)
 
 
 def _about_kind(about: Mapping[str, Any]) -> tuple[str, ...]:

@@ -97,11 +97,21 @@ class Fleet:
         if self._network.tripped:
             self._wanted.setdefault(name)
 
-    def ended(self, name: str, kind: Kind, now: float) -> None:
-        """Note how an account's process has ended, after its machine has."""
+    def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
+        """Note how an account's process has ended, after its machine has.
+
+        Args:
+            name: The account.
+            kind: How.
+            now: Monotonic seconds.
+            updated: It had a version of the client that the next process will not have any more.
+        """
         if kind is Kind.OUTDATED:
+            self._outage.reached(name)
             self._reached()
-            if self._version.refused(name, now):
+            if updated:
+                self._may_hold = True  # this one, which is to try with the new version
+            elif self._version.refused(name, now):
                 self._tell(f"{OUTDATED}: nobody connects until it is updated")
             return
         if self._accounts[name].child is None:  # or it goes on with its next process

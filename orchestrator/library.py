@@ -106,10 +106,10 @@ def check_library() -> Library:
 
 
 def installed_version() -> str | None:
-    """Return the version of neonize that is installed at this moment, without loading it; None for none."""
+    """Return the version of neonize that is installed, without loading it; None if it cannot be told now."""
     try:
         return metadata.version("neonize")
-    except metadata.PackageNotFoundError:
+    except (metadata.PackageNotFoundError, OSError):
         return None
 
 

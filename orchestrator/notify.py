@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, MutableMapping
-from typing import Final, Self
+from typing import Final
 
 from orchestrator.states import State
 
@@ -25,8 +25,6 @@ _LIFE: Final = ("READY", "RELOADING", "STOPPING")
 
 class Notifier:
     """Tells systemd how the service is; without a systemd that wants to know, it does nothing.
-
-    As a context manager it is closed at the end.
 
     Args:
         address: The socket, as ``$NOTIFY_SOCKET`` names it: a path, or a name after ``@``; None for none.
@@ -59,12 +57,6 @@ class Notifier:
         for name in VARIABLES:
             environ.pop(name, None)
         return cls(address, watchdog)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def listens(self) -> bool:

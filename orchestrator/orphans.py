@@ -37,8 +37,8 @@ def end(sessions: Path) -> list[str]:
             if time.monotonic() < deadline:
                 time.sleep(_POLL)
                 continue
-            pid = _holder(lock)
-            if pid is not None and _kill(pid):
+            pid = _end_holder(lock)
+            if pid is not None:
                 said.append(f"{lock.stem}: process {pid}, left over by an earlier service, was ended")
             break
     return said
@@ -54,26 +54,27 @@ def _is_held(lock: Path) -> bool:
     return False
 
 
-def _holder(lock: Path) -> int | None:
-    """Return the process that has written its id into the lock file, if it has that open."""
+def _end_holder(lock: Path) -> int | None:
+    """End the process that has written its id into the lock file, if it has that open; return its id."""
     with contextlib.suppress(OSError, ValueError):
         pid = int(lock.read_text())
         if pid == os.getpid():
             return None
-        about = lock.stat()
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                if os.path.samestat(descriptor.stat(), about):
+        pidfd = os.pidfd_open(pid)  # first, so that it is this one that is looked at and ended
+        try:
+            if _has_open(pid, lock):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                if select.select([pidfd], [], [], _GONE_SECONDS)[0]:
                     return pid
+        finally:
+            os.close(pidfd)
     return None
 
 
-def _kill(pid: int) -> bool:
-    with contextlib.suppress(OSError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            return bool(select.select([pidfd], [], [], _GONE_SECONDS)[0])
-        finally:
-            os.close(pidfd)
+def _has_open(pid: int, file: Path) -> bool:
+    about = file.stat()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if os.path.samestat(descriptor.stat(), about):
+                return True
     return False

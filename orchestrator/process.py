@@ -225,8 +225,10 @@ def _why_mute(pid: int) -> str | None:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         facts = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         state, caught = facts["State"], int(facts["SigCgt"], 16)
-    except (OSError, KeyError, ValueError):
+    except (FileNotFoundError, ProcessLookupError):
         return "it is gone"
+    except (OSError, KeyError, ValueError) as error:
+        return f"what it does cannot be told ({error}), so there is no traceback"
     if state.startswith(("T", "t")):
         return "it was stopped by a signal or a debugger, so there is no traceback"
     if not caught >> (tracebacks.SIGNAL - 1) & 1:
@@ -254,6 +256,7 @@ class Spawner:
         self._closed = False
         self._free = asyncio.Semaphore(_THREADS)
         self._starting = 0
+        self._quiet = asyncio.Event()
         self._outdated = False
         self._children: Counter[int] = Counter()
         self._retired: dict[int, int] = {}
@@ -284,8 +287,11 @@ class Spawner:
         Raises:
             OSError: There is no process to be had: no memory, no file descriptors, no fork server.
         """
+        while self._outdated and self._starting:
+            await self._quiet.wait()
         self._retire()
         self._starting += 1
+        self._quiet.clear()
         try:
             async with self._free:
                 process, connection = await self._make(name, spec)
@@ -296,6 +302,8 @@ class Spawner:
             ) from None
         finally:
             self._starting -= 1
+            if not self._starting:
+                self._quiet.set()
         server: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
 
         def exited(status: int | None) -> None:
@@ -353,15 +361,19 @@ class Spawner:
         server = forkserver._forkserver  # noqa: SLF001 - there is no public way
         if not self._outdated or self._starting:
             return
-        self._outdated = False
         pid, alive, address = server._forkserver_pid, server._forkserver_alive_fd, server._forkserver_address  # noqa: SLF001
         if pid is None:
+            self._outdated = False
             return
+        try:
+            self._ending[pid] = os.pidfd_open(pid)
+        except OSError:
+            return  # no descriptor is left: the next start tries again
+        self._outdated = False
         server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
         with contextlib.suppress(OSError):
             Path(address).unlink()
         self._retired[pid] = alive
-        self._ending[pid] = os.pidfd_open(pid)
         asyncio.get_running_loop().add_reader(self._ending[pid], self._has_ended, pid)
         self._dismiss(pid)
 

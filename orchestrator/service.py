@@ -180,7 +180,8 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
             # What goes on is shown; the log would stand in between.
             logs.configure("ERROR", "text")
             library = check_library()
-            orphans.end(paths.sessions)
+            for sentence in orphans.end(paths.sessions):
+                log.error("%s", sentence)
             hide_main_module()
             supervisor = Supervisor(
                 settings, paths, make_spawner(), version=library.version, log_level="ERROR"

@@ -25,7 +25,6 @@ from orchestrator.events import (
     Moment,
     Order,
     Ordered,
-    Released,
     Removed,
     Said,
     ShuttingDown,
@@ -34,7 +33,7 @@ from orchestrator.events import (
     Stalled,
     Ticked,
 )
-from orchestrator.failure import Kind, from_exit
+from orchestrator.failure import from_exit
 from orchestrator.fleet import Fleet
 from orchestrator.library import installed_version
 from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
@@ -373,10 +372,8 @@ class Supervisor:
         for action in wanted:
             self._do(name, managed, action)
         if isinstance(event, Exited) and name in self._accounts and managed.account.last_exit is not None:
-            if managed.account.last_exit.kind is Kind.OUTDATED and managed.library != self.library:
-                self.handle(name, Released())  # it had the library that was there before an update
-            else:
-                self._fleet.ended(name, managed.account.last_exit.kind, time.monotonic())
+            kind, updated = managed.account.last_exit.kind, managed.library != self.library
+            self._fleet.ended(name, kind, time.monotonic(), updated=updated)
         self._touch(name, managed)
 
     def _touch(self, name: str, managed: Managed) -> None:
@@ -656,6 +653,7 @@ class Supervisor:
 
     def _mind_the_library(self) -> None:
         """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""
+        self._later("library", LIBRARY_SECONDS, self._mind_the_library)
         found = installed_version()
         if found is not None and found != self.library:
             log.warning(
@@ -667,7 +665,6 @@ class Supervisor:
             self._spawner.renew()
             self._fleet.updated()
             self._dispatch()
-        self._later("library", LIBRARY_SECONDS, self._mind_the_library)
 
     def _get(self, name: str) -> Managed:
         managed = self._accounts.get(name)

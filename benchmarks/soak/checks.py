@@ -115,7 +115,10 @@ class Honest:
 
     def look(self, seen: Observation) -> Iterator[Finding]:
         """Yield accounts that are not as connected as the service says."""
-        for name, account in (seen.accounts or {}).items():
+        if seen.accounts is None:
+            self._lasting.keep(set())
+            return
+        for name, account in seen.accounts.items():
             dead = name in seen.silent or seen.links is None or not seen.links.get(name)
             true = account.state == "connected" and dead
             if self._lasting.over(name, seen.at, SILENT_SECONDS + SLACK, true=true):

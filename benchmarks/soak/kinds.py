@@ -63,8 +63,8 @@ OPERATOR = Range(0, 8)
 """Seconds that the operator takes to scan a code, or to act at all."""
 TIMES = Range(1, 3, whole=True)
 """How often in a row a log-in fails."""
-SILENCE = Range(50, 58)
-"""Seconds: longer than the 45 within which a silent peer must be noticed."""
+SILENCE = Range(70, 80)
+"""Seconds: longer than the 45 within which a silent peer must be noticed, and the slack on top."""
 PING_SECONDS = 45.0
 """Seconds: a ping that was sent into a silence times out 10 s later, even if the account has logged in since.
 The link is taken for lost then, until the next ping is answered, after 20 to 30 s."""

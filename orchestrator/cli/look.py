@@ -167,14 +167,14 @@ def explain(
 
 def _explain_offline(where: places.Places, name: str, entries: int) -> dict[str, Any]:
     from orchestrator import offline
-    from orchestrator.explain import outlook
+    from orchestrator.explain import without_service
     from orchestrator.timeline import Timeline
 
     state = where.state()
     (account,) = offline.describe(where.settings(), state, [name])
     return {
         "account": account,
-        "outlook": outlook(account).as_json(),
+        "outlook": without_service(account).as_json(),
         "timeline": Timeline(state.timeline).tail(name, entries),
     }
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from support.service import Service, read_session
+from support.service import QUICK, Json, Service, read_session
 
 from orchestrator.policy import BAN_MARGIN, BAN_SPREAD
 from orchestrator.sandbox.process import SandboxProcess
@@ -102,3 +102,30 @@ def test_a_link_that_is_lost_is_dialled_again_by_the_same_process(
         ]  # fmt: skip
         assert not service.quarantined("cut")
         assert (service.child("other"), service.connection(numbers["other"])) == other
+
+
+def test_an_account_that_outgrows_its_limit_gets_a_new_process_and_nobody_else_notices(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    numbers = {name: make_number() for name in ("grown", "other")}
+    accounts: dict[str, Json] = {name: {"backoff": {**QUICK, "reset_after": "1s"}} for name in numbers}
+    with Service(folder, sandbox, accounts) as service:
+        for name, number in numbers.items():
+            service.pair(name, number)
+        pids = {name: service.child(name) for name in numbers}
+        link = service.connection(numbers["other"])
+        known = len(service.timeline("grown"))
+        # What it has is more than this: no process with the library in it takes less.
+        accounts["grown"]["memory_limit"] = "16M"
+        service.configure(accounts)
+        service.command("reload")
+        assert service.child("grown") == pids["grown"], "a limit is no reason for a new process by itself"
+        service.wait_for_state("grown", "connected", after=pids["grown"])
+        entries = service.timeline("grown")[known:]
+        assert "memory_limit" in entries[0]["reason"]
+        assert [(entry["to"], entry["kind"]) for entry in entries[:3]] == [
+            ("starting", None), ("connecting", None), ("connected", None)
+        ]  # fmt: skip
+        assert service.about("grown")["last_exit"]["kind"] == "stopped"
+        assert not service.quarantined("grown")
+        assert (service.child("other"), service.connection(numbers["other"])) == (pids["other"], link)

@@ -327,11 +327,3 @@ def _sweep(cgroups: Path) -> None:
     for group in cgroups.glob(f"{_GROUP}*"):
         if not Path("/proc", group.name.removeprefix(_GROUP).split("-")[0]).exists() and not _members(group):
             _remove(group)
-
-
-@contextlib.contextmanager
-def booted() -> Iterator[Box]:
-    """Boot one, or skip the test."""
-    need_box()
-    with Box() as box:
-        yield box

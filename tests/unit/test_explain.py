@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.explain import NOT_RUNNING, outlook
+from orchestrator.explain import outlook, without_service
 from orchestrator.failure import Kind
 from orchestrator.states import State
 
@@ -44,8 +44,12 @@ def test_a_code_is_scanned_where_it_is_shown() -> None:
     assert "orchestrator qr a" in outlook(account(State.PAIRING)).advice[0]
 
 
-def test_without_a_service_the_service_is_what_is_missing() -> None:
-    found = outlook(account(State.STOPPED, reason=NOT_RUNNING))
+@pytest.mark.parametrize("state", list(State))
+def test_without_a_service_nothing_is_ahead_and_the_service_is_what_is_missing(state: State) -> None:
+    found = without_service(account(state, next_retry_at=AT))
+    assert found.next.startswith("nothing while the service is not running")
+    assert (found.at == AT) == (state is State.BANNED)
+    assert len(found.advice) == 1
     assert "orchestrator run" in found.advice[0]
 
 

@@ -1,5 +1,6 @@
 """What systemd is told, read from a real socket."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -96,7 +97,7 @@ def test_the_watchdog_is_for_one_process(environ: dict[str, str], seconds: float
 
 @pytest.fixture
 def notifier(path: str, receive: Receive) -> Iterator[Notifier]:  # noqa: ARG001 - so that somebody listens
-    with Notifier(path, watchdog=10) as notifier:
+    with contextlib.closing(Notifier(path, watchdog=10)) as notifier:
         yield notifier
 
 
@@ -119,21 +120,21 @@ def test_what_happens_is_told(notifier: Notifier, receive: Receive) -> None:
 
 def test_a_name_without_a_file_is_a_socket_too() -> None:
     name = f"orchestrator-test-{os.getpid()}"
-    with listen(f"\0{name}") as listener, Notifier(f"@{name}") as notifier:
+    with listen(f"\0{name}") as listener, contextlib.closing(Notifier(f"@{name}")) as notifier:
         notifier.ready()
         assert listener.recv(4096) == b"READY=1"
 
 
 @pytest.mark.parametrize("address", [None, "", "relative", "vsock:2:1", "/nowhere/at/all", "@nobody-is-here"])
 def test_nobody_who_listens_does_no_harm(address: str | None) -> None:
-    with Notifier(address) as notifier:
+    with contextlib.closing(Notifier(address)) as notifier:
         notifier.ready("fine")
         notifier.alive()
     notifier.stopping()
 
 
 def test_without_a_watchdog_nobody_is_told_of_being_alive(path: str, receive: Receive) -> None:
-    with Notifier(path) as notifier:
+    with contextlib.closing(Notifier(path)) as notifier:
         notifier.alive()
         with pytest.raises(BlockingIOError):
             receive()
@@ -160,7 +161,7 @@ def test_the_environment_is_cleared_for_children(path: str, receive: Receive) ->
     environ = {
         "NOTIFY_SOCKET": path, "WATCHDOG_USEC": "4000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"
     }  # fmt: skip
-    with Notifier.take(environ) as notifier:
+    with contextlib.closing(Notifier.take(environ)) as notifier:
         assert environ == {"HOME": "/"}
         assert notifier.watchdog == 4.0
         notifier.ready()

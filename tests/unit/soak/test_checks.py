@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.soak import checks
-from benchmarks.soak.checks import Check, all_checks
+from benchmarks.soak.checks import SILENT_SECONDS, SLACK, Check, all_checks
+from benchmarks.soak.kinds import KINDS, Range
 from benchmarks.soak.observation import Account, Attention, Dial, Link, Observation, Process
 
 WALL = 1_800_000_000.0
@@ -30,6 +31,13 @@ def told(check: Check, observations: Iterable[Observation]) -> list[float]:
 
 def every_second(begin: int, end: int, account: Account | None = UP, **facts: Any) -> list[Observation]:  # noqa: ANN401
     return [seen(at, account, **facts) for at in range(begin, end)]
+
+
+def test_a_silence_lasts_long_enough_to_be_judged() -> None:
+    for kind in ("silence", "silence-all"):
+        seconds = KINDS[kind].values["seconds"]
+        assert isinstance(seconds, Range)
+        assert seconds.low > SILENT_SECONDS + SLACK
 
 
 def test_nothing_is_wrong_with_a_fleet_that_is_well() -> None:
