@@ -48,8 +48,8 @@ def _unreachable(world: World, names: Names, values: Values) -> None:
 
 
 def _http(world: World, names: Names, values: Values) -> None:
-    world.fault("http", f"proxy:{names[0]}", times=values["times"], status=503)
-    _reset(world, names, values)
+    waits = world.fault("http", f"proxy:{names[0]}", times=values["times"], status=503)
+    _meet(world, names, waits)
 
 
 def _hang(world: World, names: Names, values: Values) -> None:
@@ -72,8 +72,17 @@ def _slow(world: World, names: Names, values: Values) -> None:
 
 def _refuse_login(world: World, names: Names, values: Values) -> None:
     told = {key: value for key, value in values.items() if key != "delay"}
-    world.fault("failure", world.numbers[names[0]], **told)
-    _reset(world, names, values)
+    waits = world.fault("failure", world.numbers[names[0]], **told)
+    _meet(world, names, waits)
+
+
+def _meet(world: World, names: Names, waits: int) -> None:
+    """Have an account dial, so that it meets the fault that waits for it; or nobody may meet it later."""
+    try:
+        _reset(world, names, {})
+    except BaseException:
+        world.sandbox.client.clear_faults(waits)
+        raise
 
 
 def _ban(world: World, names: Names, values: Values) -> None:
@@ -82,18 +91,18 @@ def _ban(world: World, names: Names, values: Values) -> None:
 
 
 def _logout(world: World, names: Names, _: Values) -> None:
-    world.part(names[0], "logged_out")
-    world.fault("logged-out", world.numbers[names[0]])
+    with world.part(names[0], "logged_out"):
+        world.fault("logged-out", world.numbers[names[0]])
 
 
 def _logout_at_login(world: World, names: Names, _: Values) -> None:
-    world.part(names[0], "logged_out")
-    _refuse_login(world, names, {"reason": 401})
+    with world.part(names[0], "logged_out"):
+        _refuse_login(world, names, {"reason": 401})
 
 
 def _locked(world: World, names: Names, values: Values) -> None:
-    world.part(names[0], "locked")
-    _refuse_login(world, names, values)
+    with world.part(names[0], "locked"):
+        _refuse_login(world, names, values)
 
 
 def _replaced(world: World, names: Names, _: Values) -> None:
@@ -249,8 +258,8 @@ def _restart_all(world: World, _: Names, __: Values) -> None:
 
 
 def _repair(world: World, names: Names, _: Values) -> None:
-    world.part(names[0], "repair")
-    world.order("repair", name=names[0])
+    with world.part(names[0], "repair"):
+        world.order("repair", name=names[0])
 
 
 def _change(world: World, names: Names, _: Values) -> None:
@@ -268,10 +277,10 @@ def _disable(world: World, names: Names, values: Values) -> None:
 
 def _remove_add(world: World, names: Names, _: Values) -> None:
     (name,) = names
-    world.part(name, "removed")
     with world.config_lock:
         world.wish(name, None)
-        _insist(world, ExitCode.NO_SUCH_ACCOUNT, "remove", name, "--yes")
+        with world.part(name, "removed"):
+            _insist(world, ExitCode.NO_SUCH_ACCOUNT, "remove", name, "--yes")
         world.wish(name, "removed")
         world.wish(name, None)
         _insist(world, None, "add", name, "--proxy", world.proxy(name))

@@ -67,8 +67,8 @@ class Operator:
             if wanted == "scan":
                 self._scan(name)
             elif wanted == "repair":
-                self._world.part(name, "repair")
-                self._world.order("repair", name=name)
+                with self._world.part(name, "repair"):
+                    self._world.order("repair", name=name)
                 self._world.tell("repaired", account=name)
             else:
                 self._world.order("start", names=[name])

@@ -153,10 +153,17 @@ class World:
         with self.lock:
             return dict(self._parting)
 
-    def part(self, name: str, *reasons: str) -> None:
-        """Note that a session may be given up once from now on."""
+    @contextlib.contextmanager
+    def part(self, name: str, reason: str) -> Iterator[None]:
+        """Note that a session may be given up once from now on, unless what is to bring that about fails."""
         with self.lock:
-            self._parting.update((name, reason) for reason in reasons)
+            self._parting[name, reason] += 1
+        try:
+            yield
+        except BaseException:
+            with self.lock:
+                self._parting[name, reason] -= 1
+            raise
 
     def wishes(self) -> Mapping[str, str]:
         """Return what is wanted of each account."""
