@@ -129,6 +129,11 @@ def test_what_a_soak_watches_can_be_seen(fresh_sandbox: SandboxProcess, folder: 
         world.sandbox.client.fault("reset", world.numbers[name])  # of which nothing is known
         watch.until_found("disturbed")
 
+        def is_back(seen: Observation, _: object) -> bool:
+            up = seen.accounts is not None and seen.accounts[name].state == "connected"
+            return up and bool(seen.links and seen.links.get(name))
+
+        watch.until(is_back)
         # The ban's end is not awaited.
         world.expect_ban(name, 60.0)
         world.sandbox.client.fault("failure", world.numbers[name], reason=402, code=101, expire=60)
