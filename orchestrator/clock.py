@@ -1,4 +1,4 @@
-"""Whether the clock on the wall was set between two moments, for what has to wait across a restart.
+"""Times as text, and whether the clock on the wall was set, for what has to wait across a restart.
 
 While the service runs, everything is measured by the monotonic clock. Between two of its lives there is only
 the clock that people set; as long as the machine was not started anew, the time since its start shows by how
@@ -11,12 +11,23 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SLEWED = 2.0
 """Seconds that do not count: clocks are corrected by so much all the time."""
+
+
+def utc(seconds: float, timespec: str = "seconds") -> str:
+    """Return Unix seconds as UTC in ISO form, such as 2026-11-22T10:00:00Z.
+
+    Args:
+        seconds: The time.
+        timespec: How exactly, as `datetime.isoformat` takes it.
+    """
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 @dataclass(frozen=True, slots=True)

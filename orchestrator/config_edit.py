@@ -18,6 +18,7 @@ from pathlib import Path
 
 from orchestrator import config, yaml_tree
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
+from orchestrator.files import open_file, replacing, sync, sync_folder
 from orchestrator.paths import check_name, shorten
 from orchestrator.settings import Settings
 from orchestrator.yaml_edit import AccountsText, CannotEditError, written
@@ -202,7 +203,7 @@ def _locked(target: Path) -> Iterator[None]:
     It is a file beside it that stays there: the configuration itself is replaced, and a lock on it with it.
     """
     path = target.with_name(f".{target.name}.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
     try:
         with suppress(OSError):
             # After a `sudo orchestrator add`, the owner of the configuration needs to get at the lock, too.
@@ -228,32 +229,18 @@ def _locked(target: Path) -> Iterator[None]:
 
 def _replace(target: Path, data: bytes, seen: os.stat_result | None) -> None:
     """Put a new file in the place of the old one, at once and with its mode, owner and attributes."""
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if seen:
-                _copy_attributes(target, descriptor, seen)
-            else:
-                _let_group_in(target.parent, descriptor)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
+    with replacing(target) as file:
+        if seen:
+            _copy_attributes(target, file.fileno(), seen)
+        else:
+            _let_group_in(target.parent, file.fileno())
+        file.write(data)
+        sync(file)
         now = target.stat() if seen else None
         if seen and now and (now.st_ino, now.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
             raise StateError(f"{target}: somebody changed it meanwhile; it was left as it is now, try again")
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
     with suppress(OSError):  # it is in place already; only a power cut right now could undo it
-        folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(target.parent)
 
 
 def _let_group_in(folder: Path, descriptor: int) -> None:

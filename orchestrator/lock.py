@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import AlreadyRunning, StateError
+from orchestrator.files import open_file, read_file
 from orchestrator.shortage import trouble
 
 PATIENCE = 0.5
@@ -42,10 +43,7 @@ def read_holder(path: Path) -> Holder | None:
         PermissionError: It may not be read.
     """
     try:
-        # What is there may be anything; neither a link is followed nor a pipe waited for.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            values = json.loads(file.read(_MAX_SIZE) or b"")
+        values = json.loads(read_file(path, _MAX_SIZE))
         socket = values["socket"]
         return Holder(int(values["pid"]), str(values["what"]), None if socket is None else Path(socket))
     except PermissionError:
@@ -70,8 +68,7 @@ class InstanceLock:
     def __init__(self, path: Path, *, what: str, socket: Path | None = None) -> None:
         self._path = path
         try:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._descriptor = os.open(path, flags, 0o600)
+            self._descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise StateError(f"{path}: the lock cannot be opened: {trouble(error)}") from None
         try:

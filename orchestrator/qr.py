@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import StateError
+from orchestrator.files import open_file, read_file
 from orchestrator.shortage import trouble
 
 if TYPE_CHECKING:
@@ -168,46 +169,37 @@ class QrFolder:
             os.unlink(f"{name}.png", dir_fd=folder)
 
     def _replace(self, name: str, png: bytes, issued_at: float) -> None:
-        with self._open() as folder:
-            temporary = self._write(folder, name, png, issued_at)
-            try:
-                os.rename(temporary, f"{name}.png", src_dir_fd=folder, dst_dir_fd=folder)
-            except OSError:
-                os.unlink(temporary, dir_fd=folder)
-                raise
+        with self._open() as folder, self._written(folder, name, png, issued_at) as temporary:
+            os.rename(temporary, f"{name}.png", src_dir_fd=folder, dst_dir_fd=folder)
 
-    def _write(self, folder: int, name: str, png: bytes, issued_at: float) -> str:
-        """Write a file under a hidden name, complete in every respect, and return the name."""
+    @contextmanager
+    def _written(self, folder: int, name: str, png: bytes, issued_at: float) -> Iterator[str]:
+        """Write a file, complete in every respect, under a hidden name; it goes if it is not renamed."""
         temporary = f".{name}.{secrets.token_hex(8)}.part"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.open(temporary, flags, 0o600, dir_fd=folder)
+        descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=folder)
         try:
-            try:
-                rest = memoryview(png)
-                while rest:
-                    rest = rest[os.write(file, rest) :]
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(png)
+                file.flush()  # writing would change the time
                 if (group := self._group_id()) is not None:
-                    os.fchown(file, -1, group)
-                os.fchmod(file, 0o600 if group is None else 0o640)
+                    os.fchown(descriptor, -1, group)
+                os.fchmod(descriptor, 0o600 if group is None else 0o640)
                 moment = round(issued_at * 1e6) * 1000  # nanoseconds; a float is good for microseconds
-                os.utime(file, ns=(moment, moment))
-            finally:
-                os.close(file)
-        except BaseException:
-            os.unlink(temporary, dir_fd=folder)
-            raise
-        return temporary
+                os.utime(descriptor, ns=(moment, moment))
+            yield temporary
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary, dir_fd=folder)
 
     def _probe(self, folder: int) -> None:
         """See that files can be made and given to the group, so that this is told at the start."""
         try:
-            temporary = self._write(folder, "probe", b"", 0)
+            with self._written(folder, "probe", b"", 0):
+                pass
         except OSError as error:
             # A full disk concerns those who wait for a code, and no account that is linked.
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-        else:
-            os.unlink(temporary, dir_fd=folder)
 
     @contextmanager
     def _open(self, *, make: bool = True) -> Iterator[int]:
@@ -250,16 +242,23 @@ class QrFolder:
             os.fchmod(folder, 0o750)
 
     def _group_id(self) -> int | None:
-        if self._group is None:
-            return None
-        try:
-            return grp.getgrnam(self._group).gr_gid
-        except KeyError:
-            if self._group.isdecimal():
-                return int(self._group)
-            raise StateError(
-                f'there is no group "{self._group}" on this machine: make it, or change qr_group'
-            ) from None
+        return None if self._group is None else group_id(self._group)
+
+
+def group_id(group: str) -> int:
+    """Return the number of a group that is given by its name, or by its number already.
+
+    Raises:
+        StateError: There is none of that name.
+    """
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        if group.isdecimal():
+            return int(group)
+        raise StateError(
+            f'there is no group "{group}" on this machine: make it, or change qr_group'
+        ) from None
 
 
 def _is_code(name: str, folder: int) -> bool:
@@ -267,15 +266,9 @@ def _is_code(name: str, folder: int) -> bool:
     if not _PICTURE.fullmatch(name):
         return False
     try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        head = read_file(name, _HEAD, dir_fd=folder)
     except OSError:
         return False
-    try:
-        head = os.read(file, _HEAD) if stat.S_ISREG(os.fstat(file).st_mode) else b""
-    except OSError:
-        return False
-    finally:
-        os.close(file)
     return head.startswith(_PNG) and _MARK in head
 
 

@@ -1,4 +1,4 @@
-"""Session files, the credentials of the accounts: lock, look at, put into quarantine, clear up.
+"""Session files, the credentials of the accounts: lock, put into quarantine, clear up, close to others.
 
 A session is a SQLite database, and whatever SQLite keeps beside it is part of it. Nothing here writes into
 one. It is touched as a whole or not at all, and only by rename where that is possible.
@@ -13,38 +13,21 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 import stat
-import struct
-import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
+
+from orchestrator.files import open_file, sync, sync_folder
 
 SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the database's name for its other files."""
-CHECK_SECONDS: Final = 5.0
-"""Time for the integrity check. A session of a few MB takes some 10 ms; of one that takes longer nothing bad
-is assumed."""
 
 _QUARANTINED = re.compile(
     r"([a-z0-9][a-z0-9._-]{0,62})-([0-9]{8}T[0-9]{6}Z)-[a-z0-9_]+(?:-[0-9]+)?", re.ASCII
 )
 _SESSION_FILE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,62}}\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
-_LOCK_BYTES: Final = (0x40000000, 512)
-"""Where SQLite's own locks are in the file, and how many: PENDING_BYTE to the end of SHARED_SIZE."""
-_FLOCK: Final = "hhqqi"
-"""`struct flock` of 64-bit Linux: type, whence, start, length, process."""
-_ABOUT_VALUES = re.compile(r"\S+ value in |CHECK constraint failed in ")
-"""What quick_check says of contents: those may be of another version, and SQLite reads them all right."""
-_SIDES_DECIDE: Final = ("-wal", "-journal")
-"""The side files without which the database may look damaged: what is committed, and what is half done."""
 
 log = logging.getLogger(__name__)
 
@@ -70,11 +53,10 @@ def lock(path: Path) -> int:
 
     Raises:
         BlockingIOError: Somebody holds the lock; ``strerror`` says who, if that is known.
-        OSError: It cannot be made or opened, or is a symbolic link.
+        OSError: It cannot be made or opened, or is a symbolic link, or no file.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     while True:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -190,8 +172,8 @@ def _move_across(found: list[Path], place: Path) -> None:
         for file in found:
             copies.append(place / file.name)
             _copy(file, copies[-1])
-        _sync(place)
-        _sync(place.parent)
+        sync_folder(place)
+        sync_folder(place.parent)
     except BaseException:
         for copy in copies:
             with contextlib.suppress(OSError):
@@ -203,23 +185,12 @@ def _move_across(found: list[Path], place: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file for this user alone, and see that it is on the disk."""
-    reading = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(reading, "rb") as original:
-        if not stat.S_ISREG(os.fstat(reading).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", str(source))
-        writing = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(writing, "wb") as copy:
-            shutil.copyfileobj(original, copy, 1024 * 1024)
-            copy.flush()
-            os.fsync(writing)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with (
+        os.fdopen(open_file(source), "rb") as original,
+        os.fdopen(open_file(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as copy,
+    ):
+        shutil.copyfileobj(original, copy, 1024 * 1024)
+        sync(copy)
 
 
 def prune(folder: Path, days: float, now: float) -> list[str]:
@@ -275,173 +246,6 @@ def _remove(folder: int, entry: str, name: str) -> None:
     finally:
         os.close(place)
     os.rmdir(entry, dir_fd=folder)
-
-
-# Look
-
-
-class Condition(StrEnum):
-    """What a session file is worth."""
-
-    ABSENT = "absent"
-    """There is none."""
-    EMPTY = "empty"
-    """It has no bytes; the library makes a database of it."""
-    UNPAIRED = "unpaired"
-    """A database without a device: it was logged out, or has never been linked."""
-    PAIRED = "paired"
-    """A database with the credentials of a linked device."""
-    DAMAGED = "damaged"
-    """No database, or one that SQLite finds errors in: there is no use in it any more."""
-    BUSY = "busy"
-    """Another process writes to it, so nothing can be said; it passes."""
-    UNREADABLE = "unreadable"
-    """It could not be looked at, for want of permission or of room: nothing can be said."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What `check` has found.
-
-    Attributes:
-        condition: What decides.
-        detail: What SQLite or the system said of a damaged or unreadable one; nothing of what is in it.
-        phone: Digits of the number it is paired with, if they can be told.
-    """
-
-    condition: Condition
-    detail: str | None = None
-    phone: str | None = field(default=None, repr=False)
-
-
-def check(path: Path) -> Finding:
-    """Look at a session without changing anything: neither the files nor what is beside them.
-
-    Call it before this process opens the database in any other way: POSIX takes a process's locks on a file
-    away as soon as it closes any descriptor of it.
-
-    Args:
-        path: The database.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return Finding(Condition.ABSENT)
-    except OSError as error:
-        return Finding(Condition.UNREADABLE, error.strerror)
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            return Finding(Condition.UNREADABLE, "is not a file")
-        if before.st_size == 0:
-            return Finding(Condition.EMPTY)
-        if _is_written(descriptor):
-            return Finding(Condition.BUSY)
-        finding = _examine(path)
-        after = os.fstat(descriptor)
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or _is_written(
-            descriptor
-        ):
-            return Finding(Condition.BUSY)
-        return finding
-    except OSError as error:
-        return Finding(Condition.UNREADABLE, error.strerror)
-    finally:
-        os.close(descriptor)
-
-
-def _is_written(descriptor: int) -> bool:
-    """Tell whether SQLite in any process may be writing to the database, by the locks it holds.
-
-    With a rollback journal a writer has a write lock, and readers do no harm. With a write-ahead log every
-    connection has a read lock on the database, and who writes shows elsewhere.
-    """
-    uses_wal = os.pread(descriptor, 1, 18) == b"\x02"  # the header's "file format write version"
-    kind = fcntl.F_WRLCK if uses_wal else fcntl.F_RDLCK
-    start, length = _LOCK_BYTES
-    asked = struct.pack(_FLOCK, kind, os.SEEK_SET, start, length, 0)
-    try:
-        answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked)
-    except OSError:
-        return False  # a file system without locks
-    return bool(struct.unpack(_FLOCK, answer)[0] != fcntl.F_UNLCK)
-
-
-def _examine(path: Path) -> Finding:
-    try:
-        with contextlib.ExitStack() as stack:
-            if any(_has_content(path.with_name(path.name + side)) for side in _SIDES_DECIDE):
-                # SQLite cannot take them into account without writing: it works on a copy.
-                uri = f"file:{quote(str(stack.enter_context(_copied(path))))}"
-            else:
-                # Nothing to be recovered and nobody there: no locks, no other files, just reading.
-                uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
-            database = stack.enter_context(contextlib.closing(sqlite3.connect(uri, uri=True)))
-            database.text_factory = lambda data: data.decode(errors="replace")
-            flaw = _flaw(database)
-            return _device(database) if flaw is None else Finding(Condition.DAMAGED, flaw)
-    except sqlite3.Error as error:
-        match _primary(error):
-            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return Finding(Condition.DAMAGED, str(error))
-            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-                return Finding(Condition.BUSY)
-            case _:
-                return Finding(Condition.UNREADABLE, str(error))
-
-
-def _flaw(database: sqlite3.Connection) -> str | None:
-    """Return what is wrong with a database's structure, None if nothing is."""
-    deadline = time.monotonic() + CHECK_SECONDS
-    database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-    try:
-        for (text,) in database.execute("PRAGMA quick_check(20)"):
-            if text != "ok" and not _ABOUT_VALUES.match(text):
-                return " ".join(str(text).split())[:200]
-    except sqlite3.Error as error:
-        if _primary(error) != sqlite3.SQLITE_INTERRUPT:
-            raise
-    finally:
-        database.set_progress_handler(None, 0)
-    return None
-
-
-def _device(database: sqlite3.Connection) -> Finding:
-    table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'whatsmeow_device'"
-    if database.execute(table).fetchone() is None:
-        return Finding(Condition.UNPAIRED)
-    # The library, too, takes the first row as they lie there.
-    row = database.execute("SELECT jid FROM whatsmeow_device ORDER BY rowid").fetchone()
-    if row is None:
-        return Finding(Condition.UNPAIRED)
-    number = re.match(r"([0-9]{5,20})(?:[.:][0-9]+)*@s\.whatsapp\.net\Z", str(row[0]))
-    return Finding(Condition.PAIRED, phone=number[1] if number else None)
-
-
-def _primary(error: sqlite3.Error) -> int:
-    """Return SQLite's error code without its refinements."""
-    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
-
-
-def _has_content(path: Path) -> bool:
-    try:
-        return path.lstat().st_size > 0
-    except OSError:
-        return False
-
-
-@contextlib.contextmanager
-def _copied(path: Path) -> Iterator[Path]:
-    """Copy a database and what must be recovered into a private folder, in memory if possible."""
-    memory = Path("/dev/shm")
-    parent = memory if memory.is_dir() and os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="orchestrator-check-", dir=parent) as folder:
-        copy = Path(folder) / path.name
-        for side in ("", *_SIDES_DECIDE):
-            source = path.with_name(path.name + side)
-            if _has_content(source):
-                _copy(source, copy.with_name(source.name))
-        yield copy
 
 
 # Modes

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
-import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from orchestrator.account import Account
-from orchestrator.clock import Reading, was_set
+from orchestrator.clock import Reading, utc, was_set
 from orchestrator.errors import StateError
 from orchestrator.events import Moment
+from orchestrator.files import read_file, replacing, sync
 from orchestrator.life import Parked
 from orchestrator.redaction import mask_number
 from orchestrator.shortage import trouble
@@ -28,9 +25,7 @@ MAX_SIZE = 16 * 1024 * 1024
 
 def iso(seconds: float | None) -> str | None:
     """Return Unix seconds as UTC in ISO form, None for None."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if seconds is None else utc(seconds)
 
 
 def describe(
@@ -108,28 +103,19 @@ def load(path: Path) -> dict[str, Kept]:
         StateError: The file is there and says nothing that can be understood.
     """
     try:
-        with os.fdopen(_open(path), "rb") as file:
-            document = json.loads(file.read(MAX_SIZE))
+        document = json.loads(read_file(path, MAX_SIZE))
         shift = was_set(Reading.of(document["clock"]), Reading.take()) if "clock" in document else 0.0
         return {name: _read(entry, shift) for name, entry in document["accounts"].items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise StateError(f"{path}: cannot be read: {trouble(error)}") from None
+        advice = ": move it away" if error.errno == errno.EINVAL else ""  # it is not a regular file
+        raise StateError(f"{path}: cannot be read: {trouble(error)}{advice}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StateError(
             f"{path}: is damaged. It holds which accounts an operator has stopped; move it away to start "
             "with all accounts that the configuration enables"
         ) from None
-
-
-def _open(path: Path) -> int:
-    """Open what was kept; neither a symbolic link nor anything but a file is that."""
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(errno.EINVAL, "is not a regular file: move it away", str(path))
-    return file
 
 
 def _read(entry: Mapping[str, Any], shift: float) -> Kept:
@@ -162,13 +148,6 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
         for name, entry in kept.items()
     }
     data = json.dumps({"clock": Reading.take().as_json(), "accounts": accounts}, indent=1).encode()
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(data)
+        sync(file)

@@ -6,14 +6,14 @@ import errno
 import json
 import logging
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.clock import utc
+from orchestrator.files import open_file
 from orchestrator.redaction import redact
 from orchestrator.shortage import trouble
 
@@ -57,9 +57,8 @@ class TimelineEntry:
 
     def as_json(self) -> dict[str, Any]:
         """Return what is written, redacted; the time as UTC with milliseconds."""
-        at = datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds")
         return {
-            "at": at.replace("+00:00", "Z"),
+            "at": utc(self.at, "milliseconds"),
             "from": str(self.before),
             "to": str(self.after),
             "kind": None if self.kind is None else str(self.kind),
@@ -137,12 +136,13 @@ class Timeline:
 
     def _write_in(self, folder: int, name: str, line: bytes) -> None:
         path, older = self._paths(name)
-        file = _open(folder, path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        file = open_file(path.name, flags, dir_fd=folder)
         try:
             size = os.fstat(file).st_size
             if size and size + len(line) > MAX_BYTES:
                 os.rename(path.name, older.name, src_dir_fd=folder, dst_dir_fd=folder)
-                fresh = _open(folder, path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+                fresh = open_file(path.name, flags, dir_fd=folder)
                 os.close(file)
                 file, size = fresh, 0
             if size and os.pread(file, 1, size - 1) != b"\n":
@@ -164,7 +164,7 @@ class Timeline:
         seen = set()
         for path in self._paths(name):
             try:
-                file = _open(folder, path, os.O_RDONLY)
+                file = open_file(path.name, dir_fd=folder)
             except OSError:
                 continue
             try:
@@ -199,16 +199,6 @@ def _opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _open(folder: int, path: Path, flags: int) -> int:
-    """Open a history; neither a symbolic link nor anything but a file is one."""
-    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    file = os.open(path.name, flags, 0o600, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(file).st_mode):
-        os.close(file)
-        raise OSError(errno.EINVAL, "is not a regular file", str(path))
-    return file
 
 
 def _backwards(file: int, size: int) -> Iterator[bytes]:

@@ -7,17 +7,14 @@ faulthandler writes files, lines and names of functions, never a value, so nothi
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import logging
-import os
 import re
 import signal
-import stat
 from collections.abc import Container
-from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.clock import utc
+from orchestrator.files import is_temporary, read_file, replacing
 from orchestrator.redaction import redact
 
 SIGNAL = signal.SIGUSR1
@@ -25,7 +22,7 @@ SIGNAL = signal.SIGUSR1
 MAX_BYTES = 64 * 1024
 """Bytes that are kept of a traceback; that of a child with 10 threads has some 5,000."""
 
-_FILE = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})\.(live|txt|txt\.new)")
+_FILE = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})\.(live|txt)")
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +53,7 @@ class Tracebacks:
             return
         for file in found:
             match = _FILE.fullmatch(file)
-            if match and not (match[2] == "txt" and match[1] in names):
+            if is_temporary(file) or (match and not (match[2] == "txt" and match[1] in names)):
                 self._remove(self._folder / file)
 
     def keep(self, name: str, pid: int, why: str, now: float) -> Path | None:
@@ -77,8 +74,8 @@ class Tracebacks:
             self._remove(live)
             if not text:
                 return None
-            at = datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            _write(kept, f"{name}: process {pid} ended at {at}: {redact(why)}\n\n".encode() + text)
+            with replacing(kept) as file:
+                file.write(f"{name}: process {pid} ended at {utc(now)}: {redact(why)}\n\n".encode() + text)
         except OSError as error:
             log.error("%s: the traceback of process %d could not be kept: %s", kept, pid, error.strerror)
             return None
@@ -99,26 +96,7 @@ class Tracebacks:
 def _read(path: Path) -> bytes:
     """Return what is in a file, but not all of one that is too large; nothing if there is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        text = read_file(path, MAX_BYTES + 1)
     except FileNotFoundError:
         return b""
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", str(path))
-        text = file.read(MAX_BYTES + 1)
     return text if len(text) <= MAX_BYTES else text[:MAX_BYTES] + b"\n(the rest is left out)\n"
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Replace a file as a whole, readable only by the owner; its predecessor stays if that fails."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.unlink(missing_ok=True)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(temporary, flags, 0o600), "wb") as file:
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise

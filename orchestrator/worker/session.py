@@ -33,7 +33,6 @@ ROOM = 256 * 1024
 _POLL = 0.1
 _PROGRESS_STEPS = 10_000
 
-_COMPANIONS = ("", "-wal", "-shm", "-journal")
 # Findings of quick_check that are about what is written, not about how it is stored.
 _HARMLESS = re.compile(r"(NULL value|\w+ value|non-\w+ value|CHECK constraint failed) in\b")
 _DAMAGES = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -100,7 +99,7 @@ def prepare(database: Path) -> Stored:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         advice = f"the folder {folder} cannot be written: check its owner and its mode"
         raise _unusable(_why_not_writable(folder), database, advice)
-    exists = [_make_private(database.with_name(database.name + end)) for end in _COMPANIONS]
+    exists = [_make_private(file) for file in session.files(database)]
     stored = _inspect(database) if exists[0] else Stored(paired=False)
     if stored.paired and not has_room(folder):
         # Messages that come in could not be stored, nor asked for again; WhatsApp keeps them until then.

@@ -14,6 +14,7 @@ import signal
 from pathlib import Path
 from typing import Self
 
+from orchestrator.files import open_file
 from orchestrator.tracebacks import SIGNAL
 
 
@@ -44,8 +45,7 @@ class Trace:
             # Whatever is there, a link or a pipe, is not opened; an orphan that has it writes to nobody.
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC
-            descriptor = os.open(path, flags, 0o600)
+            descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND)
         except OSError as error:
             return cls(None, f"{path}: {error.strerror}")
         faulthandler.enable(descriptor)

@@ -11,10 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.accounts import addresses
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
 from orchestrator import session
-from orchestrator.session import Condition, check, lock, prune, quarantine, repair_modes
+from orchestrator.session import lock, prune, quarantine, repair_modes
 
 NOW = 1795354074.9
 STAMP = "20261122T132754Z"
@@ -122,6 +123,9 @@ def test_a_lock_file_is_no_link_and_no_device(path: Path, tmp_path: Path) -> Non
     with pytest.raises(OSError, match="symbolic links"):
         lock(path)
     assert not (tmp_path / "target").exists()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="is not a regular file"):
+        lock(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError):
         lock(tmp_path / "absent" / "lock")
 
@@ -338,16 +342,29 @@ def test_a_crash_in_the_middle_loses_nothing(path: Path, put_away: Path, calls: 
     assert list(put_away.iterdir()) == []
 
 
+def beside(path: Path, mode: str) -> bytes:
+    """Return what SQLite keeps beside a session in the middle of a transaction."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(f"PRAGMA journal_mode = {mode}")
+        database.execute("CREATE TABLE whatsmeow_device (jid TEXT)")
+        database.execute("INSERT INTO whatsmeow_device VALUES (zeroblob(100000))")
+        database.execute("PRAGMA cache_size = 1")
+        database.execute("BEGIN EXCLUSIVE")
+        database.execute("UPDATE whatsmeow_device SET jid = zeroblob(200000)")
+        return path.with_name(f"{path.name}-{'wal' if mode == 'WAL' else 'journal'}").read_bytes()
+
+
 def test_sqlite_takes_nothing_that_a_crash_left_for_a_session(path: Path, tmp_path: Path) -> None:
     """What `quarantine` relies on: without the database, neither a log nor a journal counts."""
-    make_database(path, wal=True)
-    path.with_name("support.sqlite3-journal").write_bytes(hot_journal(tmp_path)[1])
-    path.unlink()
+    log, journal = beside(tmp_path / "one", "WAL"), beside(tmp_path / "two", "DELETE")
+    assert min(len(log), len(journal)) > 100_000
+    path.with_name("support.sqlite3-wal").write_bytes(log)
+    path.with_name("support.sqlite3-journal").write_bytes(journal)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         database.execute("CREATE TABLE whatsmeow_device (jid TEXT)")
         assert database.execute("SELECT count(*) FROM whatsmeow_device").fetchone() == (0,)
-    assert check(path).condition is Condition.UNPAIRED
+    assert addresses(path) == []
 
 
 # Another file system
@@ -502,253 +519,6 @@ def test_a_quarantine_that_is_a_link_is_not_pruned(put_away: Path, tmp_path: Pat
     put_away.symlink_to("real")
     assert prune(put_away, 0, NOW + DAY) == []
     assert (tmp_path / "real" / f"a-{STAMP}-repair" / "a.sqlite3").exists()
-
-
-# Check
-
-
-def make_database(path: Path, *, devices: int = 1, wal: bool = False, rows: int = 200) -> None:
-    """Make a session as the library does, with enough in it that there are pages to damage.
-
-    Args:
-        path: Where.
-        devices: How many devices it has.
-        wal: Leave everything in the write-ahead log, as a kill does.
-        rows: How many keys it has.
-    """
-    saved: dict[Path, bytes] = {}
-    with closing(sqlite3.connect(path)) as database:
-        if wal:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("PRAGMA wal_autocheckpoint = 0")
-        database.execute("CREATE TABLE whatsmeow_device (jid TEXT PRIMARY KEY, noise_key bytea NOT NULL)")
-        keys = "CREATE TABLE whatsmeow_pre_keys (jid TEXT, id INTEGER, key bytea, PRIMARY KEY (jid, id))"
-        database.execute(keys)
-        for number in range(devices):
-            values = (f"49151234567{number:02}:3@s.whatsapp.net", bytes(32))
-            database.execute("INSERT INTO whatsmeow_device VALUES (?, ?)", values)
-        rows_of_keys = [("x", number, bytes(32)) for number in range(rows)]
-        database.executemany("INSERT INTO whatsmeow_pre_keys VALUES (?, ?, ?)", rows_of_keys)
-        database.commit()
-        if wal:
-            saved = {file: file.read_bytes() for file in session.files(path) if file.exists()}
-    for file, data in saved.items():
-        file.write_bytes(data)
-
-
-def hot_journal(folder: Path) -> tuple[bytes, bytes]:
-    """Return a database in the middle of a transaction, and the journal that undoes it."""
-    path = folder / "hot.sqlite3"
-    make_database(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute("PRAGMA cache_size = 1")
-        database.execute("PRAGMA cache_spill = 1")
-        database.execute("BEGIN EXCLUSIVE")
-        database.execute("DELETE FROM whatsmeow_device")
-        database.execute("UPDATE whatsmeow_pre_keys SET key = zeroblob(900)")
-        return path.read_bytes(), path.with_name("hot.sqlite3-journal").read_bytes()
-
-
-@pytest.fixture
-def untouched(path: Path) -> Iterator[None]:
-    """See that a check has left everything as it was: names, contents, times of change, sizes."""
-    yield
-    assert path.parent.stat().st_mtime_ns == 10**18
-    for file in path.parent.iterdir():
-        assert file.lstat().st_mtime_ns == 10**18, file
-
-
-def checked(path: Path) -> session.Finding:
-    for file in (*path.parent.iterdir(), path.parent):
-        os.utime(file, ns=(10**18, 10**18), follow_symlinks=False)
-    return check(path)
-
-
-@pytest.mark.usefixtures("untouched")
-class TestCheck:
-    def test_absent(self, path: Path) -> None:
-        assert checked(path).condition is Condition.ABSENT
-        assert check(path.parent / "absent" / "x.sqlite3").condition is Condition.ABSENT
-
-    def test_empty(self, path: Path) -> None:
-        path.touch()
-        assert checked(path).condition is Condition.EMPTY
-
-    def test_paired(self, path: Path) -> None:
-        make_database(path, devices=2)
-        finding = checked(path)
-        assert finding == session.Finding(Condition.PAIRED, phone="4915123456700")
-        assert "4915" not in repr(finding)
-
-    def test_paired_with_no_number(self, path: Path) -> None:
-        make_database(path)
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("UPDATE whatsmeow_device SET jid = CAST(x'ff40' AS TEXT)")
-            database.commit()
-        assert checked(path) == session.Finding(Condition.PAIRED)
-
-    def test_unpaired(self, path: Path) -> None:
-        make_database(path, devices=0)
-        assert checked(path).condition is Condition.UNPAIRED
-
-    def test_a_database_without_tables(self, path: Path) -> None:
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA user_version = 1")
-        assert checked(path).condition is Condition.UNPAIRED
-
-    @pytest.mark.parametrize("name", ["a?b#c%20d.sqlite3", "ä b.sqlite3"])
-    def test_names_that_mean_something_in_addresses(self, path: Path, name: str) -> None:
-        odd = path.with_name(name)
-        make_database(odd)
-        assert checked(odd).condition is Condition.PAIRED
-
-    @pytest.mark.parametrize(
-        "data", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000, bytes(8192)]
-    )
-    def test_what_is_no_database(self, path: Path, data: bytes) -> None:
-        path.write_bytes(data)
-        finding = checked(path)
-        assert finding.condition is Condition.DAMAGED
-        assert finding.detail
-
-    def test_a_database_that_was_cut_off(self, path: Path) -> None:
-        make_database(path)
-        os.truncate(path, path.stat().st_size // 2 // 4096 * 4096)
-        assert checked(path).condition is Condition.DAMAGED
-
-    def test_a_page_of_garbage(self, path: Path) -> None:
-        make_database(path)
-        with path.open("r+b") as file:
-            file.seek(path.stat().st_size - 4096)
-            file.write(b"\xa5" * 4096)
-        finding = checked(path)
-        assert finding.condition is Condition.DAMAGED
-        assert len(finding.detail or "") <= 200
-
-    def test_contents_that_another_version_forbids_are_no_damage(self, path: Path) -> None:
-        make_database(path)
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("CREATE TABLE t (a INTEGER CHECK (a > 0))")
-            database.execute("PRAGMA ignore_check_constraints = ON")
-            database.execute("INSERT INTO t VALUES (-1)")
-            database.commit()
-        assert checked(path).condition is Condition.PAIRED
-
-    def test_a_device_that_is_only_in_the_log(self, path: Path) -> None:
-        make_database(path, wal=True)
-        assert checked(path) == session.Finding(Condition.PAIRED, phone="4915123456700")
-        path.with_name("support.sqlite3-shm").unlink()
-        assert checked(path).condition is Condition.PAIRED
-        path.with_name("support.sqlite3-wal").write_bytes(b"")
-        assert checked(path).condition is Condition.UNPAIRED
-        path.with_name("support.sqlite3-wal").unlink()
-        assert checked(path).condition is Condition.UNPAIRED
-
-    def test_a_log_that_was_cut_off(self, path: Path) -> None:
-        make_database(path, wal=True)
-        log = path.with_name("support.sqlite3-wal")
-        os.truncate(log, log.stat().st_size - 10)
-        assert checked(path).condition is Condition.UNPAIRED  # as SQLite sees it: the commit is not there
-
-    def test_a_write_that_was_interrupted(self, path: Path, tmp_path: Path) -> None:
-        data, journal = hot_journal(tmp_path)
-        path.write_bytes(data)
-        path.with_name("support.sqlite3-journal").write_bytes(journal)
-        assert checked(path) == session.Finding(Condition.PAIRED, phone="4915123456700")
-
-    def test_garbage_beside_a_sound_database(self, path: Path) -> None:
-        make_database(path)
-        for side in session.SIDES:
-            path.with_name(path.name + side).write_bytes(b"garbage" * 1000)
-        assert checked(path).condition is Condition.PAIRED
-
-    def test_a_link(self, path: Path, tmp_path: Path) -> None:
-        make_database(tmp_path / "real.sqlite3")
-        path.symlink_to(tmp_path / "real.sqlite3")
-        assert checked(path).condition is Condition.UNREADABLE
-
-    def test_a_folder_and_a_pipe(self, path: Path) -> None:
-        path.mkdir()
-        assert checked(path).condition is Condition.UNREADABLE
-        path.rmdir()
-        os.mkfifo(path)
-        assert checked(path).condition is Condition.UNREADABLE
-
-    @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-    def test_without_permission(self, path: Path) -> None:
-        make_database(path)
-        path.chmod(0)
-        assert checked(path).condition is Condition.UNREADABLE
-
-    def test_no_room_for_a_copy(self, path: Path) -> None:
-        make_database(path, wal=True)
-        for file in (*path.parent.iterdir(), path.parent):
-            os.utime(file, ns=(10**18, 10**18))
-        with size_limit(1000):
-            assert check(path).condition is Condition.UNREADABLE
-
-    def test_a_check_that_takes_too_long_assumes_the_best(
-        self, path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        make_database(path, rows=20_000)
-        with path.open("r+b") as file:
-            file.seek(path.stat().st_size - 4096)
-            file.write(b"\xa5" * 4096)
-        monkeypatch.setattr(session, "CHECK_SECONDS", -1.0)
-        assert checked(path).condition is Condition.PAIRED
-
-    def test_nothing_is_left_of_the_copy(self, path: Path) -> None:
-        make_database(path, wal=True)
-        before = set(Path("/dev/shm").iterdir())
-        assert checked(path).condition is Condition.PAIRED
-        assert not [
-            file for file in set(Path("/dev/shm").iterdir()) - before if "orchestrator-check" in file.name
-        ]
-
-
-WRITE = """
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1], isolation_level=None)
-for statement in sys.argv[2:]:
-    database.execute(statement).fetchall()
-print("ready", flush=True)
-sys.stdin.read()
-"""
-
-
-@pytest.mark.parametrize(
-    ("statements", "expected"),
-    [
-        (["BEGIN EXCLUSIVE"], Condition.BUSY),
-        (["BEGIN IMMEDIATE", "DELETE FROM whatsmeow_device"], Condition.BUSY),
-        (["BEGIN", "SELECT * FROM whatsmeow_device"], Condition.PAIRED),
-        (["PRAGMA journal_mode = WAL", "SELECT * FROM whatsmeow_device"], Condition.BUSY),
-    ],
-    ids=["writing", "about to write", "reading", "with a log"],
-)
-def test_a_session_that_others_use(path: Path, statements: list[str], expected: Condition) -> None:
-    make_database(path)
-    with run_in_process(WRITE, path, *statements) as process:
-        assert wait_for_line(process) == b"ready\n"
-        assert check(path).condition is expected
-        assert process.poll() is None
-        process.kill()
-    assert check(path).condition is Condition.PAIRED
-
-
-def test_a_session_that_is_written_meanwhile_is_not_called_damaged(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make_database(path)
-    real = session._examine
-
-    def examine(path: Path) -> session.Finding:
-        with path.open("r+b") as file:
-            file.write(b"garbage" * 1000)
-        return real(path)
-
-    monkeypatch.setattr(session, "_examine", examine)
-    assert check(path).condition is Condition.BUSY
 
 
 # Modes

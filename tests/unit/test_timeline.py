@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
-from orchestrator import timeline
+from orchestrator import files, timeline
 from orchestrator.failure import Kind
 from orchestrator.states import State
 from orchestrator.timeline import Timeline, TimelineEntry
@@ -115,15 +115,15 @@ def test_reading_while_the_file_is_renamed_gives_nothing_twice(
     history: Timeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.append("support", entry(1))
-    real = timeline._open
+    real = files.open_file
 
-    def rotate_after(descriptor: int, path: Path, flags: int) -> int:
-        descriptor = real(descriptor, path, flags)
-        if path.suffix == ".jsonl":
-            path.rename(folder / "support.jsonl.1")
+    def rotate_after(name: str, *, dir_fd: int) -> int:
+        descriptor = real(name, dir_fd=dir_fd)
+        if name == "support.jsonl":
+            (folder / name).rename(folder / "support.jsonl.1")
         return descriptor
 
-    monkeypatch.setattr(timeline, "_open", rotate_after)
+    monkeypatch.setattr(timeline, "open_file", rotate_after)
     assert attempts(history) == [1]
 
 

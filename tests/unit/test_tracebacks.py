@@ -63,15 +63,14 @@ def test_a_reason_with_a_number_in_it_is_masked(tracebacks: Tracebacks) -> None:
 
 
 def test_links_are_not_followed(
-    folder: Path, tracebacks: Tracebacks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tracebacks: Tracebacks, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = tmp_path / "precious"
     target.write_text("as it was")
     tracebacks.live("a").symlink_to(target)
     assert tracebacks.keep("a", 1, "", NOW) is None
     assert "could not be kept" in caplog.text
-    for path in (tracebacks.kept("b"), folder / "b.txt.new"):
-        path.symlink_to(target)
+    tracebacks.kept("b").symlink_to(target)
     tracebacks.live("b").write_text("x")
     kept = tracebacks.keep("b", 1, "", NOW)
     assert kept is not None
@@ -104,8 +103,9 @@ def test_a_disk_that_is_full_is_said_and_the_last_one_stays(
 def test_what_an_earlier_service_left_is_removed_but_for_what_people_may_want(
     folder: Path, tracebacks: Tracebacks
 ) -> None:
-    for name in ("a.txt", "a.live", "a.txt.new", "gone.txt", "gone.live", "a.live.txt", "Notes.txt", "x"):
+    for name in ("a.txt", "a.live", "gone.txt", "gone.live", "a.live.txt", "Notes.txt", "x"):
         (folder / name).touch()
+    (folder / ".a.txt.0123abcd.tmp").touch()  # of a service that was killed
     tracebacks.prepare({"a", "a.live"})
     assert names(folder) == ["Notes.txt", "a.live.txt", "a.txt", "x"]
     tracebacks.forget("a")

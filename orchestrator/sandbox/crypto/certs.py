@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from orchestrator.files import replacing, sync
 
 NAMES = ("web.whatsapp.com", "*.whatsapp.com", "*.whatsapp.net")
 """The hosts that neonize calls: the WebSocket's, then those of media."""
@@ -216,15 +217,7 @@ def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     """Put a file in place whole, with this mode whatever the umask."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+        sync(file)
