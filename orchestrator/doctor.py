@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import grp
 import os
 import platform
 import resource
@@ -19,10 +18,13 @@ from typing import Any
 
 from orchestrator import __version__
 from orchestrator.control.client import Client
-from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError
+from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
+from orchestrator.files import first_closed
+from orchestrator.folders import advice_on_owner, user_name
 from orchestrator.library import LibraryError, check_library
 from orchestrator.lock import InstanceLock, read_holder
 from orchestrator.paths import StatePaths
+from orchestrator.qr import group_id
 from orchestrator.reach import Proxy, Unreachable, environment_proxy, reach
 from orchestrator.settings import Settings
 
@@ -129,10 +131,10 @@ def _configuration(settings: Settings) -> Iterator[Finding]:
             f"{settings.config_file} has proxy passwords, and everybody can read it (mode {mode:04o})",
             f"chmod o= {settings.config_file}",
         )
-    if settings.qr_group is not None and not settings.qr_group.isdecimal():
+    if settings.qr_group is not None:
         try:
-            grp.getgrnam(settings.qr_group)
-        except KeyError:
+            group_id(settings.qr_group)
+        except StateError:
             yield Finding(
                 FAIL,
                 "configuration",
@@ -175,25 +177,22 @@ def _closed_to_group(settings: Settings) -> Finding | None:
     if settings.qr_group is None:
         return None
     try:
-        group = grp.getgrnam(settings.qr_group).gr_gid
-    except KeyError:
-        if not settings.qr_group.isdecimal():
-            return None  # that is said elsewhere
-        group = int(settings.qr_group)
-    for place in (*reversed(settings.qr_dir.parents), settings.qr_dir):
-        if not place.exists():
-            return None  # the service makes it, and lets the group in
-        about = place.stat()
-        wanted = 0o5 if place == settings.qr_dir else 0o1
-        if (about.st_mode >> (3 if about.st_gid == group else 0)) & wanted != wanted:
-            mode = stat.S_IMODE(about.st_mode)
-            return Finding(
-                FAIL,
-                "QR folder",
-                f"the group {settings.qr_group} cannot enter {place} (mode {mode:04o})",
-                f"chgrp {settings.qr_group} {place}; chmod g+{'rx' if wanted == 0o5 else 'x'} {place}",
-            )
-    return None
+        closed = first_closed(settings.qr_dir, -1, (group_id(settings.qr_group),))
+    except StateError:
+        return None  # that is said elsewhere
+    except PermissionError:
+        raise
+    except OSError:
+        return None  # the service makes the folder, and lets the group in
+    if closed is None:
+        return None
+    place, mode = closed
+    return Finding(
+        FAIL,
+        "QR folder",
+        f"the group {settings.qr_group} cannot enter {place} (mode {mode:04o})",
+        f"chgrp {settings.qr_group} {place}; chmod g+{'rx' if place == settings.qr_dir else 'x'} {place}",
+    )
 
 
 def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
@@ -207,8 +206,8 @@ def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
             yield Finding(
                 FAIL,
                 "state folder",
-                f"{folder} belongs to user {status.st_uid}, this is {os.geteuid()}",
-                "run this as the service's user, with `sudo -u`",
+                f"{folder} belongs to {user_name(status.st_uid)}, this is {user_name(os.geteuid())}",
+                advice_on_owner(status.st_uid),
             )
             return
         if status.st_mode & 0o077:
@@ -233,9 +232,10 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _service(paths: StatePaths, find_service: Callable[[], Client]) -> Iterator[Finding]:
     try:
-        about = find_service().call("ping")
+        service = find_service()
+        about = service.call("ping")
     except NotRunning:
-        yield from _lock(paths)
+        yield from _lock(paths, service.start_command)
     except OrchestratorError as error:
         yield Finding(FAIL, "service", str(error))
     else:
@@ -253,9 +253,10 @@ def _service(paths: StatePaths, find_service: Callable[[], Client]) -> Iterator[
             )
 
 
-def _lock(paths: StatePaths) -> Iterator[Finding]:
+def _lock(paths: StatePaths, start_command: Callable[[], str]) -> Iterator[Finding]:
+    start = f"`{start_command()}` starts it"
     if not paths.lock.exists():
-        yield Finding(OK, "service", "does not run")
+        yield Finding(OK, "service", "does not run", start)
         return
     holder = read_holder(paths.lock)
     try:
@@ -266,7 +267,7 @@ def _lock(paths: StatePaths) -> Iterator[Finding]:
     except OrchestratorError as error:
         yield Finding(FAIL, "service", str(error))
     else:
-        yield Finding(OK, "service", "does not run, and the state folder is free")
+        yield Finding(OK, "service", "does not run, and the state folder is free", start)
 
 
 def _disk(paths: StatePaths) -> Iterator[Finding]:

@@ -124,16 +124,18 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
             return Outlook("nothing until an operator acts", None, (*_about_kind(about), _start(name)))
 
 
-def without_service(about: Mapping[str, Any]) -> Outlook:
+def without_service(about: Mapping[str, Any], start: str) -> Outlook:
     """Say what is ahead of an account whose service does not run: nothing, whatever its state.
 
     Args:
         about: The account as `offline.describe` shows it.
+        start: The command that starts the service.
     """
     at = about["next_retry_at"]
     then = "; then it is tried just after its ban ends" if at and about["state"] == State.BANNED else ""
-    advice = ("start the service: `orchestrator run`, or `systemctl start` with the name of its unit",)
-    return Outlook(f"nothing while {NOT_RUNNING}{then}", at if then else None, advice)
+    return Outlook(
+        f"nothing while {NOT_RUNNING}{then}", at if then else None, (f"start the service: `{start}`",)
+    )
 
 
 def _about_kind(about: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.errors import StateError
+from orchestrator.installed import find_unit
 
 
 class Folder:
@@ -43,7 +44,7 @@ class Folder:
             if path.is_symlink():
                 owner = path.lstat().st_uid
                 if owner not in (0, os.geteuid()):
-                    raise StateError(f"{path}: is a symbolic link made by {_user(owner)}: remove it")
+                    raise StateError(f"{path}: is a symbolic link made by {user_name(owner)}: remove it")
                 real = path.resolve()
             make_folder(real)
             return cls(path, os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
@@ -85,10 +86,7 @@ class Folder:
         try:
             status = os.fstat(self._fd)
             if status.st_uid != os.geteuid():
-                raise StateError(
-                    f"{self.path}: belongs to {_user(status.st_uid)}, this is {_user(os.geteuid())}: start as"
-                    f" {_user(status.st_uid)}, or give it to this user with `chown -R`"
-                )
+                raise _belongs_to_another(self.path, status.st_uid)
             mode = stat.S_IMODE(status.st_mode)
             if mode & 0o700 == 0o700 and not mode & 0o077 & ~tolerated:
                 return []
@@ -132,13 +130,51 @@ def make_folder(path: Path) -> None:
         raise _trouble(wanted, error) from None
 
 
+def advice_on_owner(owner: int) -> str:
+    """Say what to do about a folder of another user's, whose service would be lost without it.
+
+    Args:
+        owner: The user's id.
+    """
+    if _runs_services(owner):
+        return f"run this as its user: `sudo -u {user_name(owner)} orchestrator …`"
+    return f"give it to {user_name(os.geteuid())} with `chown -R`"
+
+
+def _belongs_to_another(path: Path, owner: int) -> StateError:
+    advice = [advice_on_owner(owner)]
+    if unit := find_unit(path):
+        start = f"start the service with `systemctl start {unit}`"
+        advice = [start, *advice] if _runs_services(owner) else [start]
+    whose = f"belongs to {user_name(owner)}, this is {user_name(os.geteuid())}"
+    return StateError(f"{path}: {whose}: {', or '.join(advice)}")
+
+
+def _runs_services(uid: int) -> bool:
+    """Tell whether an id is that of a user whose service this may be: neither root nor one who is gone."""
+    try:
+        return uid != 0 and bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
+
+
+def _owner(path: Path) -> int:
+    """Return whose a folder is; this user's if it cannot be told."""
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return os.geteuid()
+
+
 def _trouble(path: Path, error: Exception) -> StateError:
     """Say what is wrong with a folder and what to do about it."""
     number = error.errno if isinstance(error, OSError) else errno.ELOOP
-    user = _user(os.geteuid())
+    user = user_name(os.geteuid())
     match number:
         case errno.EEXIST | errno.ENOTDIR:
             text = "a file is where a folder is needed: move it away, or choose another folder"
+        case errno.EACCES | errno.EPERM if (owner := _owner(path)) != os.geteuid() and _runs_services(owner):
+            return _belongs_to_another(path, owner)
         case errno.EACCES | errno.EPERM:
             text = f"{user} may not use this folder: give it to {user}, or choose another with --state-dir"
         case errno.EROFS:
@@ -154,7 +190,8 @@ def _trouble(path: Path, error: Exception) -> StateError:
     return StateError(f"{path}: {text}")
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return a user's name, or words that stand for one who has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

@@ -16,10 +16,10 @@ import stat
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
 
+from orchestrator.clock import utc
 from orchestrator.redaction import RedactingFilter
 
 Format: TypeAlias = Literal["text", "json", "journal"]
@@ -50,7 +50,8 @@ def configure(
     Args:
         level: From which level on; a number or a name of `logging`.
         format: How. "text" is a line with the time, or, if stderr is connected to the journal, which adds
-            times itself, the same as "journal": a line with a priority. "json" is an object a line.
+            times itself, the same as "journal": a line with a priority. "json" is an object a line, which
+            has a priority before it if stderr is connected to the journal, which takes that away.
         account: The account this process is for, named in every record.
 
     Raises:
@@ -68,9 +69,9 @@ def configure(
 
 
 def formatter(format: Format, account: str | None = None) -> logging.Formatter:  # noqa: A002
-    """Return what writes records in a form; for "text" it depends on what stderr is, as in `configure`."""
+    """Return what writes records in a form, which depends on what stderr is, as in `configure`."""
     if format == "json":
-        return JsonFormatter(account)
+        return JsonFormatter(account, with_priority=is_journal())
     if format == "journal" or is_journal():
         return JournalFormatter(account)
     return TextFormatter(account)
@@ -133,7 +134,7 @@ class TextFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
         text = "\n    ".join(self.lines(record))
-        return f"{_time(record)} {record.levelname:<7} {self.origin(record)}: {text}"
+        return f"{utc(record.created, 'milliseconds')} {record.levelname:<7} {self.origin(record)}: {text}"
 
 
 class JournalFormatter(_Formatter):
@@ -141,24 +142,31 @@ class JournalFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
-        priority = _PRIORITIES.get(record.levelno, 2 if record.levelno > logging.ERROR else 6)
         first, *more = self.lines(record)
         lines = [f"{self.origin(record)}: {first}", *(f"    {line}" for line in more)]
-        return "\n".join(f"<{priority}>{line}" for line in lines)
+        return "\n".join(f"{_priority(record)}{line}" for line in lines)
 
 
 class JsonFormatter(_Formatter):
     """An object on a line: time, level, logger, account, message, and if there are any, exception and stack.
 
     A record may name its account itself, by ``extra={"account": NAME}``.
+
+    Args:
+        account: The account this process is for.
+        with_priority: Write the priority before the object, for the journal, which takes it from there.
     """
+
+    def __init__(self, account: str | None, *, with_priority: bool = False) -> None:
+        super().__init__(account)
+        self._with_priority = with_priority
 
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         values: dict[str, Any] = {
-            "time": _time(record),
+            "time": utc(record.created, "milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "account": getattr(record, "account", self._account),
@@ -167,13 +175,13 @@ class JsonFormatter(_Formatter):
             "stack": record.stack_info and _shorten(record.stack_info),
         }
         present = {key: value for key, value in values.items() if value is not None}
-        return json.dumps(present, ensure_ascii=False, default=str).translate(_CONTROL)
+        text = json.dumps(present, ensure_ascii=False, default=str).translate(_CONTROL)
+        return f"{_priority(record)}{text}" if self._with_priority else text
 
 
-def _time(record: logging.LogRecord) -> str:
-    return (
-        datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )
+def _priority(record: logging.LogRecord) -> str:
+    """Return a record's priority as sd-daemon(3) has it before a line."""
+    return f"<{_PRIORITIES.get(record.levelno, 2 if record.levelno > logging.ERROR else 6)}>"
 
 
 def _shorten(text: str) -> str:

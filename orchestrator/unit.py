@@ -21,11 +21,12 @@ from pathlib import Path
 from orchestrator import __version__, config
 from orchestrator.config_edit import NEW_FILE
 from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.files import first_closed
+from orchestrator.installed import MARK, UNITS
 from orchestrator.paths import CONFIG_NAME, check_name
 
 SHIPPED = Path(__file__).resolve().parent / "systemd"
 """The files as they are shipped."""
-UNITS = Path("/etc/systemd/system")
 SYSUSERS = Path("/etc/sysusers.d")
 QR_GROUP = "orchestrator-qr"
 """The group that may see the codes in a configuration that is made here."""
@@ -34,8 +35,6 @@ PROGRAM = "/opt/orchestrator/bin/orchestrator"
 HIDDEN = tuple(map(Path, ("/root", "/home", "/run/user", "/tmp", "/var/tmp")))
 """Where the service sees nothing, by ProtectHome= and PrivateTmp=."""
 
-MARK = "# Written by orchestrator install-unit"
-"""What the first line of a file that is written begins with."""
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 """A user's name that every tool takes."""
 _PLAIN = re.compile(r"/[A-Za-z0-9/._@+,:=-]*")
@@ -238,8 +237,13 @@ def _check_config(unit: Unit) -> None:
         raise UnitError(f"{file}: the unit sees nothing below {hidden}; move the configuration to /etc")
     if not _PLAIN.fullmatch(str(file)):
         raise UnitError(f"{file}: a unit cannot name this path plainly; move the configuration to /etc")
-    if unit.config is None and not file.exists():
-        return
+    try:
+        file.stat()
+    except PermissionError:
+        raise ConfigError(f"{file}: this user may not look there: try again with sudo") from None
+    except OSError:
+        if unit.config is None:
+            return
     if unit.config is not None:
         check_open(file, unit.user, f"`chgrp {_group(unit.user)} {file}`, `chmod g+r {file}`")
     # What a file does not say shows in what it is read as.
@@ -259,16 +263,13 @@ def check_open(path: Path, user: str, advice: str) -> None:
         UnitError: A folder above it, or it itself, is closed to the user.
     """
     uid, groups = _ids(user)
-    for place in [*reversed(path.parents), path]:
-        try:
-            about = place.stat()
-        except OSError as error:
-            raise UnitError(f"{place}: {error.strerror}") from None
-        wanted = 0o5 if place == path and place.is_dir() else 0o1 if place.is_dir() else 0o4
-        shift = 6 if about.st_uid == uid else 3 if about.st_gid in groups else 0
-        if about.st_mode >> shift & wanted != wanted:
-            mode = about.st_mode & 0o7777
-            raise UnitError(f"{place} is closed to the user {user} (mode {mode:04o}): {advice}")
+    try:
+        closed = first_closed(path, uid, groups)
+    except OSError as error:
+        raise UnitError(f"{error.filename}: {error.strerror}") from None
+    if closed:
+        place, mode = closed
+        raise UnitError(f"{place} is closed to the user {user} (mode {mode:04o}): {advice}")
 
 
 def _ids(user: str) -> tuple[int, list[int]]:

@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.unit import MARK, UNITS, Unit, UnitError, check_open, digest
+from orchestrator.files import replacing, sync
+from orchestrator.installed import BOOTED, MARK, UNITS
+from orchestrator.unit import Unit, UnitError, check_open, digest
 
 COMMAND_SECONDS = 90.0
 """How long a command of systemd's may take; stopping a service takes up to 30 s."""
@@ -72,11 +74,15 @@ def _folder(path: Path, uid: int, gid: int, mode: int) -> Iterator[str]:
     yield f"{path}: belongs to {pwd.getpwuid(uid).pw_name}, mode {mode:04o}"
 
 
-def uninstall(unit: Unit) -> Iterator[str]:
+def uninstall(unit: Unit, *, dry_run: bool = False) -> Iterator[str]:
     """Stop a unit and remove its files. State, configuration and user stay.
 
+    Args:
+        unit: The unit.
+        dry_run: Change nothing.
+
     Yields:
-        What was done, a sentence each.
+        What was done, or would be, a sentence each.
 
     Raises:
         UnitError: A file was edited by hand since, or systemd does not take it.
@@ -84,22 +90,33 @@ def uninstall(unit: Unit) -> Iterator[str]:
     """
     there = [path for path in (unit.path, unit.sysusers) if path.exists()]
     for path in there:
-        _check_ours(path)
+        _read_ours(path)
     if unit.path in there:
-        _run("systemctl", "disable", "--now", unit.path.name)
-        yield f"stopped and disabled {unit.name}"
+        if not dry_run:
+            _run("systemctl", "disable", "--now", unit.path.name)
+        yield f"{'would stop and disable' if dry_run else 'stopped and disabled'} {unit.name}"
     for path in there:
-        path.unlink()
-        yield f"removed {path}"
-    if there:
-        _run("systemctl", "daemon-reload")
-    else:
+        if not dry_run:
+            path.unlink()
+        yield f"{'would remove' if dry_run else 'removed'} {path}"
+    if not there:
         yield f"there is no {unit.path}"
-    kept = [
-        path for path in (unit.state, unit.config_file, unit.path.with_suffix(".service.d")) if path.exists()
-    ]
-    if kept:
-        yield f"kept: {', '.join(map(str, kept))}"
+    elif not dry_run:
+        _run("systemctl", "daemon-reload")
+    stays = (unit.state, unit.config_file, unit.path.with_suffix(".service.d"))
+    if kept := [place for path in stays if (place := _found(path))]:
+        yield f"{'would keep' if dry_run else 'kept'}: {', '.join(map(str, kept))}"
+
+
+def _found(path: Path) -> Path | None:
+    """Return a path if something is there, or the folder that keeps this user from seeing that."""
+    try:
+        path.stat()
+    except PermissionError:
+        return path.parent
+    except OSError:
+        return None
+    return path
 
 
 def check_machine() -> None:
@@ -110,47 +127,38 @@ def check_machine() -> None:
     """
     if os.geteuid() != 0:
         raise UnitError("only root can do that: try again with sudo, or see what it would do by --dry-run")
-    if not Path("/run/systemd/system").is_dir():
+    if not BOOTED.is_dir():
         raise UnitError("systemd does not run here; see the unit by --dry-run, or run `orchestrator run`")
 
 
 def _differs(path: Path, text: str) -> bool:
-    if not path.exists():
-        return True
-    _check_ours(path)
-    return path.read_text() != text
+    return not path.exists() or _read_ours(path) != text
 
 
-def _check_ours(path: Path) -> None:
-    """See that a file is as it was written here, by this version or another.
+def _read_ours(path: Path) -> str:
+    """Return a file's text, which is as it was written here, by this version or another.
 
     Raises:
         UnitError: It is not.
     """
-    mark, _, rest = path.read_text(errors="replace").partition("\n")
+    text = path.read_text(errors="replace")
+    mark, _, rest = text.partition("\n")
     if not mark.startswith(MARK) or not mark.endswith(digest(rest)):
         edit = f"`systemctl edit {path.stem}`" if path.parent == UNITS else "a file of another name"
         raise UnitError(
             f"{path} was not written by install-unit, or was edited since: move your changes to {edit}, then"
             f" remove it with `rm {path}` and try again"
         )
+    return text
 
 
 def _write(path: Path, text: str, mode: int, group: int = 0) -> None:
     """Put a file in its place at once, whole and with its mode."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            os.fchown(descriptor, 0, group)
-            os.fchmod(descriptor, mode)
-            file.write(text)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        os.fchown(file.fileno(), 0, group)
+        os.fchmod(file.fileno(), mode)
+        file.write(text.encode())
+        sync(file)
 
 
 def _run(*command: str) -> None:

@@ -13,6 +13,7 @@ from orchestrator.cli import complete, places
 from orchestrator.cli.words import examples
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, ExitCode, NoSuchAccount, OrchestratorError
+from orchestrator.installed import RUN
 from orchestrator.paths import StatePaths
 
 app = typer.Typer(rich_markup_mode=None)
@@ -79,9 +80,17 @@ def add(
         client.call("reload")
     if disabled:
         return
-    if client is None:
-        print("the service is not running; `orchestrator run` starts it")
-    print(f"to link it: `orchestrator qr {name}`" if client else f"to link it: `orchestrator repair {name}`")
+    if client is not None:
+        print(f"to link it: `orchestrator qr {name}`")
+        return
+    start = where.start_command(file)
+    print(f"the service is not running; `{start}` starts it")
+    # Without it, only the unit's user can repair.
+    print(
+        f"to link it: `orchestrator repair {name}`"
+        if start == RUN
+        else f"then, to link it: `orchestrator qr {name}`"
+    )
 
 
 def _check_values(name: str, **values: str | None) -> None:

@@ -171,10 +171,12 @@ def _explain_offline(where: places.Places, name: str, entries: int) -> dict[str,
     from orchestrator.timeline import Timeline
 
     state = where.state()
-    (account,) = offline.describe(where.settings(), state, [name])
+    settings = where.settings()
+    (account,) = offline.describe(settings, state, [name])
+    start = where.start_command(settings.config_file)
     return {
         "account": account,
-        "outlook": without_service(account).as_json(),
+        "outlook": without_service(account, start).as_json(),
         "timeline": Timeline(state.timeline).tail(name, entries),
     }
 

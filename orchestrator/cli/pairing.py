@@ -74,13 +74,15 @@ def _repair_alone(where: places.Places, name: str, pairing: Pairing, *, no_wait:
         return
     from orchestrator import service
 
-    print("the service is not running: this command runs the account itself", file=sys.stderr)
+    start = where.start_command(settings.config_file)
+    said = f"the service is not running (`{start}` starts it): this command runs the account itself"
+    print(said, file=sys.stderr)
     with CodeScreen() as screen:
         account = service.repair(settings, name, pairing, screen.show)
     if account is None:
         raise KeyboardInterrupt
     _report(account)
-    print("it connects again when the service runs: `orchestrator run`")
+    print(f"it connects again when the service runs: `{start}`")
 
 
 @app.command(epilog=examples("orchestrator qr support"))

@@ -13,6 +13,7 @@ import typer
 from orchestrator import paths
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NotRunning
+from orchestrator.installed import start_command
 from orchestrator.lock import read_holder
 
 if TYPE_CHECKING:
@@ -82,7 +83,20 @@ class Places:
             holder = read_holder(state.lock)
         except PermissionError:
             holder = None
-        return Client(holder.socket if holder and holder.socket else state.control_socket)
+        socket = holder.socket if holder and holder.socket else state.control_socket
+        return Client(socket, lambda: start_command(state.root))
+
+    def start_command(self, file: Path) -> str:
+        """Return the command that starts the service with a configuration.
+
+        Args:
+            file: The configuration.
+
+        Raises:
+            ConfigError: What names the state folder makes no sense.
+            StateError: Its path is too long.
+        """
+        return start_command(self.state().root, file)
 
     def running_service(self) -> Client | None:
         """Return a client for the service if it answers, else None.

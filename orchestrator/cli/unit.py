@@ -44,7 +44,7 @@ def install_unit(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be written, and change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be written or taken back, and change nothing.")
     ] = False,
     uninstall: Annotated[
         bool,
@@ -66,11 +66,9 @@ def install_unit(
     file = None if named is None else Path(named).absolute()
     if uninstall:
         one = units.unit_of(instance, file)
-        if dry_run:
-            print(f"would stop {one.name} and remove {one.path} and {one.sysusers}")
-            return
-        unit_install.check_machine()
-        _say(unit_install.uninstall(one))
+        if not dry_run:
+            unit_install.check_machine()
+        _say(unit_install.uninstall(one, dry_run=dry_run))
         return
     if not dry_run:
         unit_install.check_machine()

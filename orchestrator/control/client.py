@@ -6,13 +6,14 @@ import os
 import pwd
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
+from orchestrator.installed import RUN
 
 CONNECT_SECONDS = 5
 """How long the service may take to accept a connection; it does nothing that takes a tenth of it."""
@@ -38,10 +39,12 @@ class Client:
 
     Args:
         path: The control socket.
+        start_command: Tells which command starts the service; it is asked when nobody listens.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start_command: Callable[[], str] = lambda: RUN) -> None:
         self.path = path
+        self.start_command = start_command
 
     def call(self, command: str, **arguments: object) -> Json:
         """Give a command and return its result.
@@ -56,7 +59,7 @@ class Client:
             OrchestratorError: The service refuses the command or does not answer in time.
         """
         patience = SEND_SECONDS if command == "send" else ANSWER_SECONDS
-        with Stream(self.path, {"command": command, **arguments}, patience) as stream:
+        with Stream(self.path, {"command": command, **arguments}, patience, self.start_command) as stream:
             for _ in stream:
                 pass
             return stream.result
@@ -66,7 +69,7 @@ class Client:
 
         There may be hours between two events, so nothing is awaited for a limited time but the connection.
         """
-        return Stream(self.path, {"command": command, **arguments}, None)
+        return Stream(self.path, {"command": command, **arguments}, None, self.start_command)
 
 
 class Stream:
@@ -76,13 +79,19 @@ class Stream:
         result: The command's result, once the events are over.
     """
 
-    def __init__(self, path: Path, request: Json, timeout: float | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        request: Json,
+        timeout: float | None,
+        start_command: Callable[[], str] = lambda: RUN,
+    ) -> None:
         self.result: Json = {}
         self._buffer = bytearray()
         line = encode(request)
         if len(line) > MAX_REQUEST:
             raise OrchestratorError("too many names for one command; use --all, or name them in turns")
-        self._socket = _connect(path)
+        self._socket = _connect(path, start_command)
         self._socket.settimeout(timeout)
         try:
             self._socket.sendall(line)
@@ -147,7 +156,7 @@ def _code(answer: Json) -> int:
     return code if isinstance(code, int) else ExitCode.FAILED
 
 
-def _connect(path: Path) -> socket.socket:
+def _connect(path: Path, start_command: Callable[[], str]) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # Not settimeout(): where others wait in line, a socket that does not block is refused at once.
@@ -156,7 +165,7 @@ def _connect(path: Path) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         raise NotRunning(
-            f"the service is not running: nobody listens on {path}; start it with `orchestrator run`,"
+            f"the service is not running: nobody listens on {path}; start it with `{start_command()}`,"
             " or name its state folder with --state-dir"
         ) from None
     except PermissionError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 from support.service import ROOT
 from support.systemd_box import Box, need_box
 from support.systemd_unit import HOME, PROGRAM, install_wheel
+
+from orchestrator.unit import marked
 
 UNIT = Path("/etc/systemd/system/orchestrator.service")
 SYSUSERS = Path("/etc/sysusers.d/orchestrator.conf")
@@ -95,7 +98,7 @@ def test_what_somebody_has_changed_is_let_alone(box: Box) -> None:
     install(box)
     text = box.path(UNIT).read_text()
     box.path(UNIT).write_text(text.replace("WatchdogSec=30s", "WatchdogSec=90s"))
-    for options in ((), ("--uninstall",)):
+    for options in ((), ("--uninstall",), ("--uninstall", "--dry-run")):
         assert "was edited since: move your changes to `systemctl edit orchestrator`" in refused(
             box, *options
         )
@@ -112,6 +115,14 @@ def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
     install(box)
     box.systemctl("enable", "orchestrator")
     box.path("/var/lib/orchestrator/session").write_text("precious")
+    dry_run = box.run(PROGRAM, "install-unit", "--uninstall", "--dry-run", user="nobody")
+    assert dry_run.stdout.splitlines() == [
+        "would stop and disable orchestrator",
+        f"would remove {UNIT}",
+        f"would remove {SYSUSERS}",
+        f"would keep: /var/lib/orchestrator, {CONFIG.parent}",  # which nobody may look into
+    ]
+    assert box.systemctl("is-enabled", "orchestrator").stdout == "enabled\n"
     assert install(box, "--uninstall") == [
         "stopped and disabled orchestrator",
         f"removed {UNIT}",
@@ -121,7 +132,12 @@ def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
     assert box.path("/var/lib/orchestrator/session").read_text() == "precious"
     assert not box.path("/etc/systemd/system/multi-user.target.wants/orchestrator.service").is_symlink()
     assert box.systemctl("cat", "orchestrator", check=False).returncode != 0
-    assert install(box, "--uninstall")[0] == f"there is no {UNIT}"
+    once_more = [f"there is no {UNIT}", f"would keep: /var/lib/orchestrator, {CONFIG}"]
+    assert install(box, "--uninstall", "--dry-run") == once_more
+    assert install(box, "--uninstall") == [one.replace("would keep", "kept") for one in once_more]
+    box.path(SYSUSERS).write_text(marked("u orchestrator -\n"))
+    assert install(box, "--uninstall", "--dry-run")[0] == f"would remove {SYSUSERS}"
+    assert install(box, "--uninstall")[0] == f"removed {SYSUSERS}"
 
 
 def test_a_user_and_a_configuration_of_ones_own(box: Box) -> None:
@@ -178,6 +194,9 @@ def test_an_installation_that_it_could_not_see_or_enter_is_refused(box: Box, whe
     assert done.returncode == 1
     assert "only root can do that" in done.stderr
     assert box.run(PROGRAM, "install-unit", "--dry-run", user="nobody").stdout.startswith(f"# {UNIT}\n")
+    install(box)
+    done = box.run(PROGRAM, "install-unit", "--dry-run", user="nobody", check=False)
+    assert done.stderr == f"orchestrator: {CONFIG}: this user may not look there: try again with sudo\n"
 
 
 def test_an_instance_has_a_unit_and_folders_of_its_own(box: Box) -> None:
@@ -199,3 +218,63 @@ def test_an_instance_has_a_unit_and_folders_of_its_own(box: Box) -> None:
     install(box, "--instance", "sales", "--uninstall")
     assert box.path(UNIT).exists()
     assert not box.path("/etc/systemd/system/orchestrator@sales.service").exists()
+
+
+# What commands advise while it does not run
+
+
+def say(box: Box, *arguments: str | Path, code: int, user: str | None = None) -> str:
+    done = box.run(PROGRAM, *arguments, user=user, check=False)
+    assert done.returncode == code, done
+    return done.stdout + done.stderr
+
+
+def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
+    install(box)
+    install(box, "--instance", "sales")
+    sales = ("--config", Path("/etc/orchestrator-sales/accounts.yaml"))
+    for options, name in (((), "orchestrator"), (sales, "orchestrator@sales")):
+        start = f"`systemctl start {name}`"
+        said = say(box, *options, "add", "support", code=0).splitlines()
+        assert said[1:] == [
+            f"the service is not running; {start} starts it",
+            "then, to link it: `orchestrator qr support`",
+        ]
+        assert f"start it with {start}, or name" in say(box, *options, "stop", "support", code=4)
+        assert f"you can   start the service: {start}\n" in say(box, *options, "explain", "support", code=0)
+        found = json.loads(box.run(PROGRAM, *options, "doctor", "--json", check=False).stdout)
+        (about,) = [one for one in found if one["check"] == "service"]
+        assert (about["status"], about["advice"]) == ("OK", f"{start} starts it")
+    # Another's state folder or configuration.
+    elsewhere = ("--state-dir", "/srv/state")
+    assert "`orchestrator run`" in say(box, *elsewhere, "stop", "support", code=4)
+    assert "`orchestrator run`" in say(box, *elsewhere, "explain", "support", code=0)
+    box.path("/srv/a.yaml").write_text("state_dir: /var/lib/orchestrator\naccounts: {}\n")
+    assert "`orchestrator run`" in say(box, "--config", "/srv/a.yaml", "add", "support", code=0)
+    # The same folder, on another disk.
+    box.run("mv", "/var/lib/orchestrator", "/srv/wa")
+    box.run("ln", "-s", "/srv/wa", "/var/lib/orchestrator")
+    for named in ((), ("--state-dir", "/srv/wa")):
+        assert "`systemctl start orchestrator`" in say(box, *named, "stop", "support", code=4)
+    # None is left.
+    install(box, "--uninstall")
+    assert "`orchestrator run`" in say(box, "stop", "support", code=4)
+    assert "`systemctl start orchestrator@sales`" in say(box, *sales, "stop", "support", code=4)
+
+
+def test_root_is_told_to_let_its_user_work_on_its_state(box: Box) -> None:
+    install(box)
+    box.run(PROGRAM, "add", "support")
+    owner = "/var/lib/orchestrator: belongs to orchestrator, this is root: "
+    advice = "`sudo -u orchestrator orchestrator …`"
+    for command in (("repair", "support", "--no-wait"), ("remove", "support", "--yes"), ("run",)):
+        said = say(box, *command, code=1)
+        assert (
+            f"{owner}start the service with `systemctl start orchestrator`, or run this as its user" in said
+        )
+        assert advice in said
+        assert "chown" not in said
+    say(box, "repair", "support", "--no-wait", code=0, user="orchestrator")
+    assert advice in say(box, "doctor", code=1)
+    install(box, "--uninstall")
+    assert f"{owner}run this as its user: {advice}" in say(box, "repair", "support", "--no-wait", code=1)

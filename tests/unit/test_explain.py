@@ -46,11 +46,10 @@ def test_a_code_is_scanned_where_it_is_shown() -> None:
 
 @pytest.mark.parametrize("state", list(State))
 def test_without_a_service_nothing_is_ahead_and_the_service_is_what_is_missing(state: State) -> None:
-    found = without_service(account(state, next_retry_at=AT))
+    found = without_service(account(state, next_retry_at=AT), "systemctl start orchestrator")
     assert found.next.startswith("nothing while the service is not running")
     assert (found.at == AT) == (state is State.BANNED)
-    assert len(found.advice) == 1
-    assert "orchestrator run" in found.advice[0]
+    assert found.advice == ("start the service: `systemctl start orchestrator`",)
 
 
 def test_an_account_that_waits_for_the_network_of_all_says_so() -> None:

@@ -173,7 +173,23 @@ def test_text_is_for_the_journal_if_it_goes_there(monkeypatch: pytest.MonkeyPatc
     assert isinstance(logs.formatter("journal"), JournalFormatter)
     monkeypatch.setattr(logs, "is_journal", lambda: True)
     assert isinstance(logs.formatter("text"), JournalFormatter)
-    assert isinstance(logs.formatter("json"), JsonFormatter)
+
+
+def test_json_has_a_priority_only_for_the_journal() -> None:
+    """The journal takes the prefix away: what is read from it is the object alone."""
+    script = "logs.configure('DEBUG', 'json'); logging.warning('a\\nb'); logging.debug('c')"
+    lines = run(script).splitlines()
+    assert [json.loads(line)["message"] for line in lines] == ["a\nb", "c"]
+    reading, writing = os.pipe()
+    about = os.fstat(writing)
+    with os.fdopen(reading) as journal:
+        try:
+            run(script, stderr=writing, JOURNAL_STREAM=f"{about.st_dev}:{about.st_ino}")
+        finally:
+            os.close(writing)
+        first, second = journal.read().splitlines()
+    assert (first[:4], second[:4]) == ("<4>{", "<7>{")
+    assert [json.loads(line[3:])["message"] for line in (first, second)] == ["a\nb", "c"]
 
 
 # All of it

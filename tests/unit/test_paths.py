@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -471,9 +472,47 @@ def test_folders_of_others_are_refused(state: StatePaths, name: str) -> None:
     os.chown(state.root / name, NOBODY, NOBODY)
     with pytest.raises(StateError) as caught:
         state.prepare()
+    # To take it away from the service's user would be the end of the service.
     assert str(caught.value) == (
-        f"{state.root / name}: belongs to nobody, this is root: start as nobody, or give it to this user with"
-        " `chown -R`"
+        f"{state.root / name}: belongs to nobody, this is root: run this as its user:"
+        " `sudo -u nobody orchestrator …`"
+    )
+
+
+@as_root
+def test_folders_of_users_who_are_gone_can_be_had(state: StatePaths) -> None:
+    state.prepare()
+    os.chown(state.root, 4_000_000, NOBODY)
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    assert str(caught.value) == (
+        f"{state.root}: belongs to user 4000000, this is root: give it to root with `chown -R`"
+    )
+
+
+@as_root
+def test_folders_of_roots_can_be_had_by_others(as_nobody: Path) -> None:
+    os.seteuid(0)
+    (as_nobody / "state").mkdir()
+    os.seteuid(NOBODY)
+    with pytest.raises(StateError) as caught:
+        StatePaths.of(as_nobody / "state", environ={}).prepare()
+    assert str(caught.value) == (
+        f"{as_nobody / 'state'}: belongs to root, this is nobody: give it to nobody with `chown -R`"
+    )
+
+
+@as_root
+def test_a_closed_folder_of_another_user_stays_theirs(as_nobody: Path) -> None:
+    os.seteuid(0)
+    (as_nobody / "state").mkdir(0o700)
+    os.chown(as_nobody / "state", pwd.getpwnam("daemon").pw_uid, NOBODY)
+    os.seteuid(NOBODY)
+    with pytest.raises(StateError) as caught:
+        StatePaths.of(as_nobody / "state", environ={}).prepare()
+    assert str(caught.value) == (
+        f"{as_nobody / 'state'}: belongs to daemon, this is nobody: run this as its user:"
+        " `sudo -u daemon orchestrator …`"
     )
 
 
