@@ -206,9 +206,9 @@ class Account:
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)
-            case Exited(status):
+            case Exited():
                 if self.child is not None:
-                    self._reaped(self.child, status)
+                    self._reaped(self.child, event)
             case Ticked():
                 self._tick()
             case Stalled(seconds):
@@ -501,14 +501,18 @@ class Account:
 
     # A process's end
 
-    def _reaped(self, child: Child, status: int | None) -> None:
-        killed_because = child.killed_because if child.outcome is None else None
-        outcome = from_exit(status, child.outcome, killed_because=killed_because)
+    def _reaped(self, child: Child, exited: Exited) -> None:
+        outcome = from_exit(
+            exited.status,
+            child.outcome,
+            killed_because=child.killed_because if child.outcome is None else None,
+            out_of_memory=exited.out_of_memory,
+        )
         if outcome.kind is Kind.STOPPED and child.purpose is None:
             outcome = Outcome(Kind.CRASH, "somebody else stopped the process")
         if child.purpose is not None and outcome.kind is Kind.CRASH:
             outcome = Outcome(Kind.STOPPED, outcome.text)
-        self._over(outcome, status)
+        self._over(outcome, exited.status)
 
     def _over(self, outcome: Outcome, status: int | None) -> None:
         child, self.child = self.child, None

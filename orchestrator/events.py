@@ -87,9 +87,15 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The process has ended and is reaped: exit code, minus a signal's number, or None if unknown."""
+    """The process has ended and is reaped.
+
+    Attributes:
+        status: Exit code, minus a signal's number, or None if unknown.
+        out_of_memory: Whether the kernel has of late ended processes because memory ran out.
+    """
 
     status: int | None
+    out_of_memory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

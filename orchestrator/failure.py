@@ -66,6 +66,8 @@ _KINDS = {code: kind for kind, code in EXIT_CODES.items()}
 HAS_ENDED_SESSION = frozenset({Kind.LOGGED_OUT, Kind.LOCKED, Kind.WRONG_PHONE, Kind.DAMAGED})
 """The kinds after which the session file is put into quarantine; after every other it stays as it is."""
 
+OUT_OF_MEMORY = "the kernel ended the process because memory ran out: allow more, or end other programs"
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -84,13 +86,20 @@ class Outcome:
     expire: float | None = None
 
 
-def from_exit(status: int | None, reported: Outcome | None, *, killed_because: str | None = None) -> Outcome:
+def from_exit(
+    status: int | None,
+    reported: Outcome | None,
+    *,
+    killed_because: str | None = None,
+    out_of_memory: bool = False,
+) -> Outcome:
     """Tell how a run ended from the exit status and from what the child reported last.
 
     Args:
         status: Exit code, or minus the signal's number, or None if it is not known.
         reported: The child's own word, if it came.
         killed_because: Why the parent killed it, if it did.
+        out_of_memory: Whether the kernel has of late ended processes because memory ran out.
 
     Returns:
         The child's word where the exit status bears it out; otherwise what the status says.
@@ -106,6 +115,8 @@ def from_exit(status: int | None, reported: Outcome | None, *, killed_because: s
         # It reported its end and was then killed on its way out, or nobody is left who could know more: its
         # word counts. A ban would be broken otherwise.
         return reported
+    if out_of_memory and status in (None, -signal.SIGKILL):
+        return Outcome(Kind.MACHINE, OUT_OF_MEMORY)
     return Outcome(Kind.CRASH, describe_exit(status))
 
 

@@ -37,6 +37,7 @@ from orchestrator.failure import from_exit
 from orchestrator.fleet import Fleet
 from orchestrator.library import installed_version
 from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
+from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
@@ -65,6 +66,8 @@ RETRY_SECONDS = 5.0
 """How long what could not be written down waits until it is tried again."""
 LIBRARY_SECONDS = 30.0
 """How often it is looked whether another version of neonize was installed: half a millisecond each."""
+OOM_SECONDS = 30.0
+"""How often what the kernel has ended for lack of memory is taken for known: 0.1 ms each."""
 PRUNE_SECONDS = 3600.0
 """How often the quarantine is looked through."""
 
@@ -132,6 +135,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._pulse = Pulse(self._stalled)
+        self._oom_kills = OomKills()
         self._born = self._now()
         self._unsaved = False
         self._started = False
@@ -167,6 +171,7 @@ class Supervisor:
         self._started = True
         self._pulse.start()
         self._prune()
+        self._look_for_oom_kills()
         if self.library:
             self._later("library", LIBRARY_SECONDS, self._mind_the_library)
 
@@ -472,7 +477,7 @@ class Supervisor:
             self._keep_traceback(name, managed, managed.child.pid, code)
         managed.child = None
         managed.sends.process_ended()
-        self.handle(name, Exited(code))
+        self.handle(name, Exited(code, out_of_memory=self._oom_kills.any_of_late()))
 
     def _background(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -650,6 +655,10 @@ class Supervisor:
         steady = self._born.wall + now.monotonic - self._born.monotonic
         session.prune(self.paths.quarantine, self.settings.quarantine_days, min(now.wall, steady))
         self._later("prune", PRUNE_SECONDS, self._prune)
+
+    def _look_for_oom_kills(self) -> None:
+        self._later("oom", OOM_SECONDS, self._look_for_oom_kills)
+        self._oom_kills.look()
 
     def _mind_the_library(self) -> None:
         """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""

@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from orchestrator import messages
+from orchestrator import messages, oom
 from orchestrator.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.shortage import shortage
 from orchestrator.worker import events, late, library, outcomes, proxy, session
@@ -38,6 +38,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         connection: The child's end of a duplex pipe.
     """
     os.umask(0o077)
+    oom.stand_before_the_parent()
     inbox = Inbox()
     _set_signals(inbox)
     trace = Trace.open(spec.trace)

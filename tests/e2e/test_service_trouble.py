@@ -17,11 +17,15 @@ import psutil
 import pytest
 from support.full_disk import fill, small_disk
 from support.service import ORPHAN_SECONDS, PATIENCE, Service, end, is_alive, read_session, wait_gone
-from support.trouble import fork_server, frozen, no_descriptors, no_new_processes
+from support.trouble import MemoryGroup, fork_server, frozen, no_descriptors, no_new_processes
 
+from orchestrator.oom import MARGIN
 from orchestrator.sandbox.process import SandboxProcess
 
 Numbers = Mapping[str, str]
+pytestmark = pytest.mark.timeout(900)
+
+AGAIN = "it is tried again and again"
 STALL_SECONDS = 33.0
 """Longer than every deadline for a sign of life."""
 
@@ -73,7 +77,7 @@ def test_a_full_disk(sandbox: SandboxProcess, numbers: Numbers, folder: Path) ->
         session = read_session(service.session("one"))
         since = sandbox.client.last_event()
         waiting = sandbox.client.send_text(two, one, "while it is away")
-        service.until(lambda all_: all_["one"]["attempt"] > 12, "it is tried again and again")
+        service.until(lambda all_: all_["one"]["attempt"] > 12, AGAIN, timeout=3 * PATIENCE)
         assert read_session(service.session("one")) == session
 
         # A terminal shows the codes; whoever uses one is told that it cannot work.
@@ -86,7 +90,7 @@ def test_a_full_disk(sandbox: SandboxProcess, numbers: Numbers, folder: Path) ->
         # With room again, all comes by itself.
         filler.unlink()
         service.wait_for_state("one", "connected")
-        sandbox.client.wait_for("receipt", since=since, id=waiting, type="inactive", by=one)
+        sandbox.client.wait_for("receipt", PATIENCE, since, id=waiting, type="inactive", by=one)
         service.pair("two", two)
         service.command("add", "another", "--disabled")
         assert kinds(service, "one") == {"machine"}
@@ -101,7 +105,7 @@ def test_the_folder_of_sessions_gone_for_a_while(service: Service) -> None:
     away = folder.rename(service.folder / "away")
     os.kill(pid, signal.SIGKILL)
     service.wait_for_log(f"the folder {folder} is gone: put it back")
-    service.until(lambda all_: all_["one"]["attempt"] > 12, "it is tried again and again")
+    service.until(lambda all_: all_["one"]["attempt"] > 12, AGAIN, timeout=3 * PATIENCE)
     assert service.pngs() == []
     away.rename(folder)
     service.wait_for_state("one", "connected")
@@ -177,6 +181,36 @@ def test_no_memory_for_one_more_child(service: Service) -> None:
     assert all("allow more" in reason or "no memory is left" in reason for reason in reasons[1:]), reasons
 
 
+def test_no_memory_and_the_kernel_ends_the_child(
+    sandbox: SandboxProcess, numbers: Numbers, folder: Path
+) -> None:
+    """It is never given up, as one that crashes is, and the service is not what the kernel chooses."""
+    with MemoryGroup() as group, Service(folder, sandbox, list(numbers), start=False) as service:
+        with group.joined():
+            service.start()
+        for name, number in numbers.items():
+            service.pair(name, number)
+        other, server = service.child("two"), fork_server(service.pid).pid
+        scores = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in (service.pid, other)]
+        assert scores[1] - scores[0] == MARGIN
+        group.release(other)
+        service.command("stop", "one")
+        session = read_session(service.session("one"))
+        group.deny(spare=8 * 1024 * 1024)
+        service.client.call("start", names=["one"])
+        service.until(lambda all_: all_["one"]["attempt"] > 12, AGAIN, timeout=3 * PATIENCE)
+        about = service.wait_for_state("one", "backoff")
+        assert about["kind"] == "machine"
+        assert "because memory ran out" in about["reason"]
+        assert about["last_exit"]["code"] == -signal.SIGKILL
+        assert read_session(service.session("one")) == session
+        assert fork_server(service.pid).pid == server
+        group.allow()
+        service.wait_for_state("one", "connected")
+        assert service.child("two") == other
+        assert kinds(service, "one") == {"machine"}
+
+
 def test_the_fork_server_killed(service: Service) -> None:
     pid, other = service.child("one"), service.child("two")
     server = fork_server(service.pid)
@@ -243,9 +277,9 @@ def works(service: Service, name: str, number: str) -> None:
     service.pair(name, number)
     pid = service.child(name)
     os.kill(pid, signal.SIGKILL)
-    service.wait_for_state(name, "connected", after=pid)
+    pid = service.wait_for_state(name, "connected", after=pid)["pid"]
     service.command("restart", name)
-    service.wait_for_state(name, "connected")
+    service.wait_for_state(name, "connected", after=pid)
     service.command("stop", name)
 
 

@@ -274,7 +274,9 @@ class World(RuleBasedStateMachine):
 
     @precondition(lambda self: self.forgotten)
     @rule(
-        event=st.sampled_from([Ticked(), Exited(-9), Spawned(1), TurnCame(), Said(messages.Connecting(True))])
+        event=st.sampled_from(
+            [Ticked(), Exited(-9), Exited(-9, True), Spawned(1), TurnCame(), Said(messages.Connecting(True))]
+        )
     )
     def late_word(self, event: Event) -> None:
         self.happens(event)
@@ -632,6 +634,17 @@ def test_a_process_that_cannot_be_started_is_never_given_up() -> None:
     for _ in range(20):
         driver(TurnCame())
         driver(SpawnFailed("no memory is left"))
+        assert (driver.state(), driver.account.kind) == (State.BACKOFF, Kind.MACHINE)
+        driver(Ticked(), 400)
+        assert driver.account.queued
+
+
+def test_a_process_that_the_kernel_ends_for_lack_of_memory_is_never_given_up() -> None:
+    driver = Driver(max_retries=1)
+    driver(Begin())
+    for _ in range(20):
+        driver(TurnCame())
+        driver(Exited(-9, out_of_memory=True))
         assert (driver.state(), driver.account.kind) == (State.BACKOFF, Kind.MACHINE)
         driver(Ticked(), 400)
         assert driver.account.queued

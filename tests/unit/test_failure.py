@@ -57,6 +57,22 @@ def test_what_the_parent_killed_is_a_crash(status: int | None, word: Outcome | N
     assert from_exit(status, word, killed_because="silent") == Outcome(Kind.CRASH, "silent")
 
 
+@given(STATUSES)
+def test_what_the_kernel_killed_for_lack_of_memory_is_the_machines_trouble(status: int | None) -> None:
+    outcome = from_exit(status, None, out_of_memory=True)
+    if status in (None, -signal.SIGKILL):
+        assert outcome.kind is Kind.MACHINE
+        assert "memory" in outcome.text
+    else:
+        assert outcome == from_exit(status, None)
+
+
+@given(STATUSES, OUTCOMES)
+def test_a_last_word_counts_all_the_same(status: int | None, word: Outcome) -> None:
+    if from_exit(status, word) is word:
+        assert from_exit(status, word, out_of_memory=True) is word
+
+
 @given(STATUSES, st.none() | OUTCOMES)
 def test_a_session_is_ended_only_by_the_childs_own_word(status: int | None, word: Outcome | None) -> None:
     outcome = from_exit(status, word)

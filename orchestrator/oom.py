@@ -1,0 +1,82 @@
+"""The kernel's way out when memory runs out is to end a process: which it should be, and whether it did.
+
+An exit status does not tell that from any other SIGKILL. The kernel counts those processes in files: for a
+control group alone, or else for the whole machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+MARGIN = 20
+"""Thousandths of all memory by which a child counts as larger than it is: 40 MB of 2 GiB, more than the
+service or the fork server differ from it. Not much more: another, large program should still come first."""
+SCORE = Path("/proc/self/oom_score_adj")
+MACHINE = Path("/proc/vmstat")
+OWN_GROUPS = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def stand_before_the_parent() -> None:
+    """Have the kernel end this process rather than the one it comes from, should it have to end one.
+
+    The service takes all accounts with it, a child but one. Where that cannot be said, it stays as it is.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        SCORE.write_text(str(min(1000, int(SCORE.read_text()) + MARGIN)))
+
+
+class OomKills:
+    """Tells whether there were any of late.
+
+    Args:
+        own_groups: The file with this process's control groups; see cgroups(7).
+        groups: Where they are.
+        machine: The file to look into where no group's can be read.
+    """
+
+    def __init__(self, own_groups: Path = OWN_GROUPS, groups: Path = GROUPS, machine: Path = MACHINE) -> None:
+        self._own_groups = own_groups
+        self._groups = groups
+        self._machine = machine
+        self._last = self._before = self._count()
+
+    def look(self) -> None:
+        """Take what has been so far for known, from the next but one call on: to be called now and then.
+
+        A process may take a while to die, and its exit to be noticed: what the kernel did just before a look
+        counts as new until the one after it.
+        """
+        self._before, self._last = self._last, self._count()
+
+    def any_of_late(self) -> bool:
+        """Return whether there were any since the look before the last; False where nobody can know."""
+        count = self._count()
+        return count is not None and self._before is not None and count > self._before
+
+    def _count(self) -> int | None:
+        for file in self._files():
+            for line in _lines(file):
+                key, _, value = line.partition(" ")
+                if key == "oom_kill" and value.isdecimal():
+                    return int(value)
+        return None
+
+    def _files(self) -> list[Path]:
+        files = []
+        for line in _lines(self._own_groups):
+            _, _, group = line.partition(":")
+            controllers, _, path = group.partition(":")
+            if not controllers:  # version 2
+                files.append(self._groups / path.lstrip("/") / "memory.events")
+            elif "memory" in controllers.split(","):
+                files.append(self._groups / "memory" / path.lstrip("/") / "memory.oom_control")
+        return [*files, self._machine]
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
