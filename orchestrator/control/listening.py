@@ -33,6 +33,10 @@ class ControlSocket:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._listen()
+
+    def _listen(self) -> None:
+        path = self.path
         try:
             # Held only while this is done: two services that start at once must not take each other's socket
             # for a stale one.
@@ -48,6 +52,27 @@ class ControlSocket:
             raise StateError(
                 f"{path}: the control socket cannot be made: {error.strerror or error}"
             ) from None
+
+    def is_gone(self) -> bool:
+        """Tell whether somebody has removed its file, so that nobody can connect any more."""
+        try:
+            self.path.lstat()
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass  # who knows
+        return False
+
+    def renew(self) -> None:
+        """Listen anew in the same place; the socket from before is closed.
+
+        Raises:
+            AlreadyRunning: Somebody else listens there.
+            StateError: It cannot be made, or something else is in its place; the socket stays the old one.
+        """
+        before = self.socket
+        self._listen()
+        before.close()
 
     def close(self) -> None:
         """Stop listening, and remove the file if it is still ours."""

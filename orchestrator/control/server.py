@@ -25,6 +25,8 @@ MAX_CONNECTIONS = 64
 """Commands at once. Each may hold up to `MAX_LINE` of unsent bytes and twice `MAX_REQUEST` of unread ones."""
 REQUEST_SECONDS = 10.0
 """How long a client may take to say what it wants; our own says it at once."""
+LOOK_SECONDS = 10.0
+"""How often it is looked whether the socket is still there: 5 microseconds each."""
 ACCEPT_RETRY_SECONDS = 1.0
 """How long commands wait when there is no descriptor for another connection."""
 SEND_SECONDS = 30.0
@@ -53,7 +55,9 @@ class ControlServer:
         self._silent: dict[asyncio.Task[None], None] = {}  # those that have said nothing yet, by age
         self._turned_away: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
+        self._look_again: asyncio.TimerHandle | None = None
         self._full = False
+        self._unreachable = False
 
     @property
     def connections(self) -> int:
@@ -63,19 +67,41 @@ class ControlServer:
     async def start(self) -> None:
         """Begin to accept connections."""
         # asyncio's own server logs a hundred tracebacks a second while there are no descriptors.
-        asyncio.get_running_loop().add_reader(self._listener.socket.fileno(), self._accept)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._listener.socket.fileno(), self._accept)
+        self._look_again = loop.call_later(LOOK_SECONDS, self._look)
 
     async def close(self) -> None:
         """End all connections, telling those that wait that the service stops, and remove the socket."""
         if self._listener.socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._look_again):
+            if timer is not None:
+                timer.cancel()
         self._listener.close()
         for task in self._connections:
             task.cancel()
         # Each ends by itself now; none waits for its client.
         await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _look(self) -> None:
+        """Listen anew if the socket was removed: without one, nobody could as much as stop an account."""
+        loop = asyncio.get_running_loop()
+        self._look_again = loop.call_later(LOOK_SECONDS, self._look)
+        if self._retry is not None or not self._listener.is_gone():
+            return
+        loop.remove_reader(self._listener.socket.fileno())
+        try:
+            self._listener.renew()
+        except OrchestratorError as error:
+            if not self._unreachable:
+                log.error("the control socket was removed, so no command can reach the service: %s", error)
+            self._unreachable = True
+        else:
+            log.warning("%s was removed, and is made anew", self._listener.path)
+            self._unreachable = False
+        finally:
+            loop.add_reader(self._listener.socket.fileno(), self._accept)
 
     def _accept(self) -> None:
         # One in a turn of the loop: it takes some turns to read a request, and whoever has sent one must not

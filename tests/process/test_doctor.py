@@ -55,7 +55,10 @@ def test_all_is_well_with_a_sandbox(cli: Cli, sandbox: SandboxProcess) -> None:
     assert [one["status"] for one in found["WhatsApp"]] == ["OK"] * 3
     assert f"through socks5://127.0.0.1:{port} for b" in found["WhatsApp"][1]["text"]
     assert found["neonize"][0]["text"].startswith("0.5.2 loads")
-    assert found["service"][0]["text"] == "does not run"
+    assert (found["service"][0]["text"], found["service"][0]["advice"]) == (
+        "does not run",
+        "`orchestrator run` starts it",
+    )
     assert "chmod" in found["configuration"][1]["advice"]
     with cli.service() as service:
         done = cli("doctor")
@@ -115,9 +118,11 @@ def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None
 def test_a_service_that_hangs_is_seen(cli: Cli) -> None:
     cli.configure()
     with cli.popen("run", stderr=subprocess.DEVNULL) as service:
-        lock = cli.state / "orchestrator.lock"
-        wait_for((cli.state / "control.sock").exists, "it listens")
-        (cli.state / "control.sock").unlink()
+        lock, place = cli.state / "orchestrator.lock", cli.state / "control.sock"
+        wait_for(place.exists, "it listens")
+        with socket.socket(socket.AF_UNIX) as dead:  # one that is only gone is made anew
+            dead.bind(str(cli.state / "dead"))
+        (cli.state / "dead").rename(place)
         (finding,) = findings(cli, code=1)["service"]
         assert finding["status"] == "WARN"
         assert f"process {service.pid}" in finding["text"]

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.fleet import PATIENCE, Fleet, asynchronous, until
+from support.fleet import PATIENCE, Fleet, asynchronous, open_files, until
 from support.trouble import no_descriptors
 
 from orchestrator.control import server
+from orchestrator.events import Configured
 from orchestrator.settings import AccountSettings
 from orchestrator.states import State
 
@@ -55,24 +56,24 @@ async def test_a_client_that_floods_with_connections(tmp_path: Path) -> None:
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         stop = False
+        counts = [0, 0]
 
-        def flood() -> int:
-            count = 0
+        def flood(number: int) -> None:
             while not stop:
                 with contextlib.suppress(OSError), raw(fleet) as connection:
                     connection.sendall(PING)
-                    count += 1
-            return count
+                    counts[number] += 1
 
-        flooding = [asyncio.ensure_future(asyncio.to_thread(flood)) for _ in range(2)]
+        flooding = [asyncio.ensure_future(asyncio.to_thread(flood, number)) for number in range(2)]
         for _ in range(20):
             await is_served(fleet)
         # Nor is an account held up.
         pid = fleet.pid("a")
         await fleet.call("restart", names=["a"])
         await fleet.until("a", State.CONNECTED, after=pid)
+        await until(lambda: sum(counts) > 100, "it was a flood")
         stop = True
-        assert sum(await asyncio.gather(*flooding)) > 100
+        await asyncio.gather(*flooding)
         await is_over(fleet)
 
 
@@ -117,7 +118,7 @@ async def test_clients_that_never_read_are_dropped(tmp_path: Path, monkeypatch: 
                 connection = deaf.enter_context(raw(fleet))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 connection.sendall(WATCH)
-            await until(lambda: fleet.server.connections == 20, "all watch")
+                assert await asyncio.to_thread(connection.recv, 1) == b"{"  # so much each reads
             await is_served(fleet)
             await fleet.until("busy", State.PAIRING)  # so that there is more to say
             await is_over(fleet)
@@ -164,4 +165,51 @@ async def test_no_file_descriptors_for_commands(tmp_path: Path, caplog: pytest.L
             assert answer["result"]["accounts"] == 1
         assert "commands are taken again" in caplog.text
         assert "Traceback" not in caplog.text
+        await is_served(fleet)
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that looks after its socket more often than every ten seconds."""
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("watchful")
+@asynchronous
+async def test_a_socket_that_was_removed_is_made_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("WARNING")
+    async with Fleet(tmp_path, IDLE, control=True) as fleet:
+        path = fleet.paths.control_socket
+        with raw(fleet) as watching:
+            watching.sendall(WATCH)
+            assert b"disabled" in await asyncio.to_thread(watching.recv, 65536)
+            files = open_files()
+            path.unlink()
+            await until(path.exists, "it is made anew")
+            assert path.stat().st_mode & 0o777 == 0o600
+            await is_served(fleet)
+            await until(lambda: open_files() <= files, "the old one is closed")
+            # Whoever came by that goes on.
+            fleet.supervisor.handle("a", Configured(AccountSettings("a")))
+            assert b'"accounts"' in await asyncio.to_thread(watching.recv, 65536)
+        assert caplog.text.count("made anew") == 1
+
+
+@pytest.mark.usefixtures("watchful")
+@asynchronous
+async def test_a_socket_that_cannot_be_made_anew_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Fleet(tmp_path, IDLE, control=True) as fleet:
+        path = fleet.paths.control_socket
+        away = path.parent.rename(tmp_path / "away")
+        await until(lambda: "no command can reach the service" in caplog.text, "it is said")
+        tries = fleet.server._look_again
+        await until(lambda: fleet.server._look_again is not tries, "it was tried again")
+        assert caplog.text.count("no command can reach the service") == 1
+        (away / path.name).unlink()
+        away.rename(path.parent)
+        await until(path.exists, "it is made anew")
         await is_served(fleet)
