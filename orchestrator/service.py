@@ -9,7 +9,7 @@ import logging
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -60,32 +60,32 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         LibraryError: neonize does not work on this machine.
     """
     announcer = Announcer(Notifier.take())  # before anything is started that would inherit the environment
-    with _signals_before_the_loop():
-        paths = StatePaths.of(settings.state_dir)
-        repaired = paths.prepare()
-        with InstanceLock(paths.lock, what="the service", socket=paths.control_socket):
-            logs.configure(log_level, log_format)
-            logs.log_uncaught()
-            if sys.stderr is not None:
-                faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
-            for sentence in [*repaired, *_repair_modes(paths)]:
-                log.warning("%s", sentence)
-            library = check_library()
-            for sentence in orphans.end(paths.sessions):
-                log.warning("%s", sentence)
-            raise_file_limit()
-            hide_main_module()
-            with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
-                supervisor = Supervisor(
-                    settings,
-                    paths,
-                    make_spawner(),
-                    version=library.version,
-                    log_level=log_level,
-                    log_format="json" if log_format == "json" else "text",
-                    around_reload=announcer.reload,
-                )
-                asyncio.run(_serve(supervisor, listener, announcer, library.version))
+    _take_signals()
+    paths = StatePaths.of(settings.state_dir)
+    repaired = paths.prepare()
+    with InstanceLock(paths.lock, what="the service", socket=paths.control_socket):
+        logs.configure(log_level, log_format)
+        logs.log_uncaught()
+        if sys.stderr is not None:
+            faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
+        for sentence in [*repaired, *_repair_modes(paths)]:
+            log.warning("%s", sentence)
+        library = check_library()
+        for sentence in orphans.end(paths.sessions):
+            log.warning("%s", sentence)
+        raise_file_limit()
+        hide_main_module()
+        with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
+            supervisor = Supervisor(
+                settings,
+                paths,
+                make_spawner(),
+                version=library.version,
+                log_level=log_level,
+                log_format="json" if log_format == "json" else "text",
+                around_reload=announcer.reload,
+            )
+            asyncio.run(_serve(supervisor, listener, announcer, library.version))
     return ExitCode.DONE
 
 
@@ -140,6 +140,7 @@ async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Ann
         await supervisor.stop()
         await server.close()
         await announcer.close()
+        _ignore_signals()
     log.info("the service has stopped")
 
 
@@ -173,20 +174,18 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
     """
     if name not in settings.accounts:
         raise NoSuchAccount(f"there is no account {name!r} in {settings.config_file}")
-    with _signals_before_the_loop():
-        paths = StatePaths.of(settings.state_dir)
-        paths.prepare()
-        with InstanceLock(paths.lock, what=f"repairs {name}"):
-            # What goes on is shown; the log would stand in between.
-            logs.configure("ERROR", "text")
-            library = check_library()
-            for sentence in orphans.end(paths.sessions):
-                log.error("%s", sentence)
-            hide_main_module()
-            supervisor = Supervisor(
-                settings, paths, make_spawner(), version=library.version, log_level="ERROR"
-            )
-            return asyncio.run(_repair(supervisor, name, pairing, show))
+    _take_signals()
+    paths = StatePaths.of(settings.state_dir)
+    paths.prepare()
+    with InstanceLock(paths.lock, what=f"repairs {name}"):
+        # What goes on is shown; the log would stand in between.
+        logs.configure("ERROR", "text")
+        library = check_library()
+        for sentence in orphans.end(paths.sessions):
+            log.error("%s", sentence)
+        hide_main_module()
+        supervisor = Supervisor(settings, paths, make_spawner(), version=library.version, log_level="ERROR")
+        return asyncio.run(_repair(supervisor, name, pairing, show))
 
 
 async def _repair(
@@ -207,6 +206,7 @@ async def _repair(
         return None
     finally:
         await supervisor.stop()
+        _ignore_signals()
 
 
 async def _pair(supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None]) -> Json:
@@ -251,20 +251,19 @@ def hide_main_module() -> None:
         del main.__file__
 
 
-@contextlib.contextmanager
-def _signals_before_the_loop() -> Iterator[None]:
+def _take_signals() -> None:
     """Make signals that come before the event loop can handle them end the process in good order, too."""
 
     def end(_number: int, _frame: FrameType | None) -> NoReturn:
         sys.exit(ExitCode.DONE)
 
-    # The configuration has just been read, so there is nothing to be told by SIGHUP.
-    before = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, end),
-        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN),
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the configuration has just been read
+
+
+def _ignore_signals() -> None:
+    """Let no signal change how the process ends: what it could ask for is done."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.remove_signal_handler(number)  # or it would be set back when the loop is closed
+        signal.signal(number, signal.SIG_IGN)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import COMMAND, PATIENCE, STAND_IN, Cli, wait_for
+from support.stand_in_orchestrator import NO_STOP_DEADLINE
 from support.terminal import Terminal
 from typer.testing import CliRunner
 
@@ -415,6 +416,8 @@ def test_repair_without_a_service_runs_the_account_until_it_is_connected(cli: Cl
         out, err = repair.communicate(timeout=PATIENCE)
         assert repair.returncode == 0, err
         assert "a is connected as +49…01" in out
+        assert "it connects again when the service runs: `orchestrator run`" in out
+        assert "the service is not running (`orchestrator run` starts it): this command" in err
     assert not png.exists()
     assert len(cli.puppets.runs("a")) == 1
     assert cli.puppets.runs("b") == []
@@ -471,6 +474,7 @@ def test_a_service_that_was_killed_is_followed_by_another(cli: Cli) -> None:
 def test_a_second_signal_hurries(cli: Cli) -> None:
     cli.configure("a: {}")
     cli.puppets.play("a", ["connecting", "connected", "deaf"])
+    cli.environment[NO_STOP_DEADLINE] = "1"
     with cli.service() as service:
         cli.until("a", "connected")
         service.send_signal(signal.SIGINT)
@@ -478,7 +482,18 @@ def test_a_second_signal_hurries(cli: Cli) -> None:
         assert cli.accounts()["a"]["pid"]
         assert "about to stop" in cli("start", "a", code=4).stderr
         service.send_signal(signal.SIGINT)
-        assert service.wait(8) == 0
+        assert service.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_when_all_is_done_changes_nothing(cli: Cli, number: signal.Signals) -> None:
+    cli.configure("a: {}")
+    with cli.service() as service:
+        service.send_signal(signal.SIGTERM)
+        wait_for(lambda: "the service has stopped" in cli.log.read_text(), "it has stopped")
+        while service.poll() is None:
+            service.send_signal(number)
+        assert service.returncode == 0
 
 
 def test_a_service_with_a_socket_elsewhere_is_found(cli: Cli) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,7 +23,7 @@ COMMAND = (sys.executable, "-m", "orchestrator")
 """What an operator runs."""
 STAND_IN = (sys.executable, str(ROOT / "tests/support/stand_in_orchestrator.py"))
 """The same, but children it starts are stand-ins."""
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds for what takes a fraction of one on an idle machine."""
 _VARIABLES = (
     "ORCHESTRATOR_CONFIG",
@@ -159,15 +159,12 @@ class Cli:
             everything = psutil.Process(process.pid).children(recursive=True)
             try:
                 yield process
-                everything += psutil.Process(process.pid).children(recursive=True)
-                process.send_signal(signal.SIGTERM)
-            except (psutil.NoSuchProcess, ProcessLookupError):
-                pass  # the test has ended it
             finally:
-                if process.poll() is None:
-                    process.send_signal(signal.SIGTERM)
+                with suppress(psutil.NoSuchProcess):  # the test has ended it
+                    everything += psutil.Process(process.pid).children(recursive=True)
+                process.send_signal(signal.SIGTERM)  # once: a second one would hurry it
             assert process.wait(PATIENCE) == code, self.log.read_text()
-            _, left = psutil.wait_procs(everything, 5)
+            _, left = psutil.wait_procs(everything, PATIENCE)
             assert not left, left
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
 

@@ -1,20 +1,26 @@
 """The command ``orchestrator``, all of it, but with stand-in children instead of those that load neonize.
 
 Run it as ``python stand_in_orchestrator.py run`` and so on, with the repository and its tests on PYTHONPATH.
+With `NO_STOP_DEADLINE` in its environment, no child is killed because it takes too long to stop.
 """
 
 from __future__ import annotations
 
+import os
 from unittest.mock import patch
 
 from support.stand_in_child import run
 
-from orchestrator import cli
+from orchestrator import account, cli, supervisor
 from orchestrator.library import Library
 from orchestrator.process import Spawner
 
+NO_STOP_DEADLINE = "STAND_IN_NO_STOP_DEADLINE"
+
 
 def main() -> None:
+    if NO_STOP_DEADLINE in os.environ:
+        account.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
     with patch.multiple(
         "orchestrator.service",
         make_spawner=lambda: Spawner(run, preload=()),
