@@ -6,6 +6,7 @@ import json
 import os
 import selectors
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from orchestrator.sandbox.client import SandboxClient, SandboxError, environment
 
 START_SECONDS: Final = 60.0
 """Time to get ready: half a second on an idle machine, many on one that runs other tests."""
-STOP_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 30.0
 """Time to stop after SIGTERM, before SIGKILL; an orderly stop takes some hundredths."""
 _LOG_LINES = 40
 
@@ -116,7 +117,8 @@ class SandboxProcess:
         """
         if self._process is not None:
             raise SandboxError("the sandbox runs already")
-        port, control_port = self._ports
+        port, control_port = (port or self._free_port() for port in self._ports)
+        self._ports = (port, control_port)
         arguments = ["--json", "--until-stdin-closes", "--state-dir", str(self.state_dir)]
         arguments += ["--port", str(port), "--control-port", str(control_port)]
         with self._open_log() as log:
@@ -132,7 +134,6 @@ class SandboxProcess:
         except BaseException:
             self.kill()
             raise
-        self._ports = (self._about["port"], self._about["control_port"])
 
     def stop(self) -> None:
         """Stop the sandbox in good order; no harm if it does not run.
@@ -166,6 +167,15 @@ class SandboxProcess:
         """
         self.stop()
         self.start()
+
+    def _free_port(self) -> int:
+        """Return a port that nobody else is given as long as this object lives, also between two starts."""
+        with socket.socket() as reserved:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or the sandbox could not have it
+            reserved.bind(("127.0.0.1", 0))
+            port: int = reserved.getsockname()[1]
+            weakref.finalize(self, os.close, reserved.detach())
+        return port
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:

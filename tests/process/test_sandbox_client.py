@@ -237,8 +237,9 @@ def test_a_time_out_tells_what_came_instead(client: SandboxClient, number: str) 
     assert first == (
         f"no event 'login', phone '{number}', device 2 within 0.2 s; the last events after number {start}:"
     )
-    assert [json.loads(line) for line in events] == client.events(start)
-    assert [json.loads(line)["event"] for line in events] == ["phone-added"]
+    told = [json.loads(line) for line in events]
+    assert told == client.events(start)[: len(told)], "other tests' clients may have gone meanwhile"
+    assert [event["event"] for event in told if event.get("phone") == number] == ["phone-added"]
     assert caught.value.status is None
 
 
@@ -254,8 +255,10 @@ def test_a_time_out_lists_only_the_last_events(client: SandboxClient, make_numbe
         client.add_phone(number)
     with pytest.raises(SandboxError) as caught:
         client.wait_for("login", 0, start)
-    listed = [json.loads(line)["phone"] for line in str(caught.value).splitlines()[1:]]
-    assert listed == numbers[-20:]
+    listed = [json.loads(line).get("phone") for line in str(caught.value).splitlines()[1:]]
+    assert len(listed) == 20
+    ours = [phone for phone in listed if phone in numbers]
+    assert ours == numbers[-len(ours) :]
 
 
 def test_a_number_from_before_a_restart_does_not_hide_events(
@@ -274,7 +277,7 @@ def test_events_are_followed(client: SandboxClient, make_number: Callable[[], st
     followed = client.follow(client.last_event())
     for number in numbers:
         client.add_phone(number)
-        assert next(followed)["phone"] == number
+        assert next(event for event in followed if event["event"] == "phone-added")["phone"] == number
 
 
 # The address
@@ -409,6 +412,16 @@ def test_a_restart_keeps_ports_and_state(tmp_path: Path, number: str) -> None:
         assert process.client.phones() == phones
     assert (tmp_path / "new" / "state").stat().st_mode & 0o777 == 0o700
     assert process.log.stat().st_mode & 0o777 == 0o600
+
+
+def test_its_ports_are_nobody_elses_while_it_is_stopped() -> None:
+    with SandboxProcess() as process:
+        process.stop()
+        for port in (process.port, int(process.about["control_port"])):
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+        process.start()
+        assert process.client.about()["port"] == process.port
 
 
 def test_stopping_twice_does_no_harm(fresh_sandbox: SandboxProcess) -> None:
