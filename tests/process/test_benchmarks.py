@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 240.0
+PATIENCE = 840.0
+"""Seconds for what takes up to seventy on an idle machine, most of them spent waiting."""
+pytestmark = pytest.mark.timeout(900)
 
 
 def printed_by(name: str, *arguments: str) -> str:
@@ -34,6 +36,12 @@ def cells(output: str, row: str) -> list[str]:
     return re.split(r"  +", line)
 
 
+def idle(output: str, count: str) -> str:
+    """Return how long so many were left alone, in the words of the output: no less than was asked for."""
+    (found,) = set(re.findall(rf"{count}, idle for [1-9]\d* s", output))
+    return str(found)
+
+
 def test_pairing_compares_real_clients_with_the_sandbox() -> None:
     output = printed_by("sandbox_pairing", "--clients", "2", "--rounds", "1")
 
@@ -48,9 +56,14 @@ def test_idle_measures_memory_and_cpu_with_stand_ins() -> None:
     output = printed_by("sandbox_idle", "--connections", "5", "--seconds", "1")
 
     assert "light stand-ins (benchmarks/light_client.py) in one asyncio process, not neonize" in output
-    before, after = (cells(output, row) for row in ("no client yet", "5 online, idle for 1 s"))
-    for small, large in zip(before, after, strict=True):
-        assert 0 < float(small.removesuffix(" MB")) <= float(large.removesuffix(" MB"))
+    before, after = (
+        [float(cell.removesuffix(" MB")) for cell in cells(output, row)]
+        for row in ("no client yet", idle(output, "5 online"))
+    )
+    # Its share of what it has in common with others depends on how many others run.
+    for share, whole in (before, after):
+        assert 0 < share <= whole
+    assert before[1] <= after[1]
     assert len(cells(output, "per connection")) == 2
 
 
@@ -60,7 +73,7 @@ def test_startup_is_compared_with_that_of_python_itself() -> None:
     times, imports, _ = re.split(r"^(?=imports$|load after)", output, flags=re.MULTILINE)
     assert cells(times, "python -c pass")[1] == "1.0"
     for row in ("orchestrator --help", "orchestrator list, service runs", "orchestrator list, it does not"):
-        assert float(cells(times, row)[1]) > 1
+        assert float(cells(times, row)[3]) > 1  # of the CPU: other programs can hold up any of them
         assert set(cells(imports, row)[1:]) == {"no"}  # neither neonize nor pydantic nor ...
 
 
@@ -80,7 +93,7 @@ def test_accounts_are_paired_restarted_and_left_alone() -> None:
     for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
         assert all(float(cell.removesuffix(" s")) > 0 for cell in cells(output, row))
         assert len(cells(output, row)) == 4  # paired, and started again at three paces
-    assert "2 accounts, idle for 1 s" in output
+    assert idle(output, "2 accounts")
     whole = cells(output, "the account in the middle")
     part = [cells(output, row) for row in ("Go's heap", "Go's library, the file")]
     for pss, *_ in (whole, *part):

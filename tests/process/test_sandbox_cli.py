@@ -442,14 +442,15 @@ def test_a_message_that_makes_no_sense_is_wrong_usage(given: list[str], message:
 
 
 def test_the_state_is_one_document(sandbox: SandboxProcess, cli: Cli) -> None:
-    assert json.loads(cli("state").stdout) == sandbox.client.state()
+    before, shown, after = sandbox.client.state(), json.loads(cli("state").stdout), sandbox.client.state()
+    assert shown in (before, after), "another test's client may have gone meanwhile"
 
 
 def test_events_are_lines(sandbox: SandboxProcess, cli: Cli, number: str) -> None:
     start = sandbox.client.last_event()
     sandbox.client.add_phone(number)
-    lines = cli("events", "--since", str(start)).stdout.splitlines()
-    assert [json.loads(text) for text in lines] == sandbox.client.events(start) != []
+    told = [json.loads(text) for text in cli("events", "--since", str(start)).stdout.splitlines()]
+    assert told == sandbox.client.events(start)[: len(told)] != []
 
 
 def test_events_are_followed_until_ctrl_c(sandbox: SandboxProcess, make_number: Callable[[], str]) -> None:
@@ -459,7 +460,8 @@ def test_events_are_followed_until_ctrl_c(sandbox: SandboxProcess, make_number: 
         for _ in range(2):
             number = make_number()
             client.add_phone(number)
-            assert json.loads(line(following))["phone"] == number
+            while json.loads(line(following)).get("phone") != number:
+                pass  # another test's client may have gone meanwhile
         following.send_signal(signal.SIGINT)
         assert following.communicate(timeout=DEADLINE) == ("", "")
         assert following.returncode == 130

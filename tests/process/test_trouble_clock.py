@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fleet import Fleet, asynchronous, until
+from support.fleet import PATIENCE, Fleet, asynchronous, until
 from support.stand_in_child import NUMBER
 
 from orchestrator import clock, session, status, supervisor
@@ -44,6 +44,11 @@ def wait_of(about: dict[str, Any]) -> float:
     return datetime.fromisoformat(about["next_retry_at"]).timestamp() - time.time()
 
 
+def is_about_an_hour(seconds: float) -> bool:
+    """Tell whether it is a ban's rest, whatever of it is over: a day more or less would show."""
+    return 3600 - 10 * PATIENCE < seconds < 3660
+
+
 def banned(folder: Path, *others: str) -> Fleet:
     fleet = Fleet(folder, "a", *others)
     fleet.has_session("a")
@@ -59,26 +64,26 @@ async def test_the_clock_set_while_the_service_runs(tmp_path: Path, wall: Wall, 
     async with fleet:
         pid = (await fleet.until("on", State.CONNECTED))["pid"]
         await fleet.until("p", State.PAIRING)
-        assert 3600 < wait_of(await fleet.until("a", State.BANNED)) < 3660
+        assert is_about_an_hour(wait_of(await fleet.until("a", State.BANNED)))
         wall.set_by = by
         # Who is connected, or shows a code, goes on; the rest of the ban is the same, by the new clock.
-        assert 3590 < wait_of(fleet.about("a")) < 3660
+        assert is_about_an_hour(wait_of(fleet.about("a")))
         assert fleet.supervisor.save()
         # What is written down is right by the new clock, too.
         parked = status.load(fleet.paths.status)["a"].parked
         assert parked is not None
         assert parked.until is not None
-        assert 3590 < parked.until - time.time() < 3660
+        assert is_about_an_hour(parked.until - time.time())
         fleet.supervisor.order("a", Order.START)
         assert fleet.state("a") is State.BANNED
         fleet.puppets.scan("p", NUMBER)
-        assert (await fleet.until("p", State.CONNECTED))["uptime_s"] < 60
+        assert (await fleet.until("p", State.CONNECTED))["uptime_s"] < 10 * PATIENCE
         assert not fleet.paths.qr_code("p").exists()
         assert fleet.pid("on") == pid
         fleet.supervisor.order("on", Order.RESTART)
         await fleet.until("on", State.CONNECTED, after=pid)
         last = fleet.supervisor.timeline("on", 1)[0]
-        assert abs(datetime.fromisoformat(last["at"]).timestamp() - time.time()) < 60
+        assert abs(datetime.fromisoformat(last["at"]).timestamp() - time.time()) < 10 * PATIENCE
 
 
 @SETS
@@ -90,7 +95,7 @@ async def test_the_clock_set_while_the_service_does_not_run(tmp_path: Path, wall
     async with banned(tmp_path) as fleet:
         runs = len(fleet.puppets.runs("a"))
         assert fleet.state("a") is State.BANNED
-        assert 3590 < wait_of(fleet.about("a")) < 3660
+        assert is_about_an_hour(wait_of(fleet.about("a")))
         assert len(fleet.puppets.runs("a")) == runs
 
 

@@ -77,6 +77,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
         async with fleet:
             about = await fleet.until("a", State.CONNECTED)
             await fleet.until("p", State.PAIRING)
+            await nothing_else_saves(fleet)  # or it might do so where the picture has made room
             fleet.supervisor.save()
             kept = fleet.paths.status.read_bytes()
             end_page(fleet.paths.timeline_file("a"))

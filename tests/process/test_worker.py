@@ -107,7 +107,7 @@ open_log("support", logging.INFO, {form!r}, Scrubber(["hunter2"]))
 output = Output(heard.append)
 output.catch()
 {body}
-output.flush(10)
+output.flush(50)
 print(heard, file=report, flush=True)
 os._exit(0)
 """

@@ -36,7 +36,7 @@ from orchestrator.sandbox.wire.noise import Initiator, Transport
 from orchestrator.sandbox.wire.tokens import Tokens, load_tokens
 
 HOST = "web.whatsapp.com"
-DEADLINE = 30.0
+DEADLINE = 90.0
 """Seconds for any one answer: the machine may be busy with other tests."""
 HEAD = (
     f"GET /ws/chat HTTP/1.1\r\nHost: {HOST}\r\nOrigin: https://{HOST}\r\nUpgrade: websocket\r\n"

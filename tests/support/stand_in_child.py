@@ -100,10 +100,11 @@ class Puppets:
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
-            lines = (self._folder / name).read_text().splitlines()
+            text = (self._folder / name).read_text()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines]
+        # The last line may be one that is just being written.
+        return [json.loads(line) for line in text.rpartition("\n")[0].splitlines()]
 
 
 def run(spec: ChildSpec, connection: Any) -> NoReturn:  # noqa: ANN401 - multiprocess has no types

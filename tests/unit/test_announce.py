@@ -99,6 +99,29 @@ def test_what_changes_often_is_told_now_and_then(
     announcing(systemd, story)
 
 
+def test_a_sign_of_life_comes_twice_in_the_time_that_systemd_waits(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    pause = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        await pause(0 if seconds == 2.0 else seconds)
+
+    async def run() -> None:
+        announcer = Announcer(Notifier(systemd.getsockname(), watchdog=4.0))
+        announcer.ready(cast("Supervisor", Fleet()))
+        for _ in range(3):
+            assert (await told(systemd, "WATCHDOG=1"))[-1] == "WATCHDOG=1"
+        await announcer.close()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    asyncio.run(run())
+    assert waits.count(2.0) >= 3
+    assert set(waits) <= {2.0, announce.STATUS_SECONDS}
+
+
 def test_what_makes_no_difference_is_not_told(
     systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
