@@ -312,10 +312,14 @@ class Course:
 
     def _note(self, event: events.Event) -> None:
         match event:
-            case events.RefusalLogged(reason):
+            case events.RefusalLogged(reason, deleted=deleted):
                 self._refusal = event
-                if not self._paired and reason not in outcomes.PASSING and self._verdict is None:
-                    self._expect(event)  # a device that is not linked gets no event
+                # A device that is not linked gets no event. One that is logged out before connect() has got
+                # round to telling events may get none either: neonize then waits, for ever, for the address
+                # that the library has just deleted.
+                silent = deleted or not self._paired
+                if silent and reason not in outcomes.PASSING and self._verdict is None:
+                    self._expect(event)
             case events.SocketLost():
                 self._socket = event
             case events.RedialFailed(error, for_good):
@@ -364,12 +368,18 @@ class Course:
                 self._end(outcomes.linking_failed(self._link_error))
             case events.ConnectEnded(error), None | events.RefusalLogged(500 | 503):
                 self._end(outcomes.connect_raised(error or ""))
-            case _, events.RefusalLogged(reason, code, expire):
-                self._end(outcomes.refusal(reason, code, expire))
+            case _, events.RefusalLogged() as logged:
+                self._end(self._refused(logged))
             case events.LoginLine("timeout"), _:
                 self._end(self._codes_ended())
             case events.LoginLine(word), _:
                 self._end(outcomes.linking_ended(word))
+
+    def _refused(self, refusal: events.RefusalLogged) -> Outcome:
+        """Tell a refusal by the library's log alone."""
+        if refusal.deleted:
+            return outcomes.logged_out(refusal.reason, paired=self._paired)
+        return outcomes.refusal(refusal.reason, refusal.code, refusal.expire)
 
     def _codes_ended(self) -> Outcome:
         """Tell the end of a round from a connection that broke: the library prints the same for both."""
@@ -392,9 +402,8 @@ class Course:
             case Phase.CLOSING:
                 self._end(outcomes.stopped())
             case _:
-                refusal = self._refusal
-                if refusal is not None:
-                    self._end(outcomes.refusal(refusal.reason, refusal.code, refusal.expire))
+                if self._refusal is not None:
+                    self._end(self._refused(self._refusal))
                 else:
                     self._hang(outcomes.too_slow(deadlines.DIAL_SECONDS, self._last_error()))
 

@@ -175,11 +175,16 @@ class ConnectEnded:
 
 @dataclass(frozen=True, slots=True)
 class RefusalLogged:
-    """A log-in was refused: reason, and a ban's code and seconds. It comes before its event, if one comes."""
+    """A log-in was refused: reason, and a ban's code and seconds. It comes before its event, if one comes.
+
+    Attributes:
+        deleted: The library deletes the session for that.
+    """
 
     reason: int
     code: int | None = None
     expire: float | None = None
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

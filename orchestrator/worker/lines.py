@@ -19,6 +19,7 @@ _LOGIN = re.compile(r"Login event: ?(\S+)")
 
 _REFUSED = re.compile(r"(?:Unknown|Temporary ban) connect failure: <failure\b([^>]*)")
 _REFUSED_BY_NUMBER = re.compile(r"(?:Got (\d{3})[:/]|Client outdated \((\d{3})\)).*\bconnect failure\b")
+_DELETED = " and deleting session"
 _ATTRIBUTE = re.compile(r'\b(reason|code|expire)="(\d{1,10})"')
 _STREAM_ERROR = re.compile(r'Unknown stream error: <stream:error\b[^>]*\bcode="([^"]{1,20})"')
 _SOCKET = "Error reading from websocket: "
@@ -67,7 +68,7 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
             seconds = None if expire is None else float(expire)
             return events.RefusalLogged(found["reason"], found.get("code"), seconds)
     if match := _REFUSED_BY_NUMBER.match(message):
-        return events.RefusalLogged(int(match[1] or match[2]))
+        return events.RefusalLogged(int(match[1] or match[2]), deleted=message.endswith(_DELETED))
     return None
 
 

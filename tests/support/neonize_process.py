@@ -19,7 +19,7 @@ import qrcode
 Event = dict[str, Any]
 
 DRIVER = Path(__file__).with_name("neonize_driver.py")
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 """Time for Python to start and import neonize: 1 s on an idle machine, many on one that runs other tests."""
 
 LOG_LINES = 60
@@ -119,7 +119,7 @@ class NeonizeProcess:
     def wait_for(
         self,
         name: str,
-        timeout: float = 30.0,
+        timeout: float = 90.0,
         predicate: Callable[[Event], bool] | None = None,
         *,
         after: int = -1,
@@ -141,7 +141,7 @@ class NeonizeProcess:
 
         return self._wait(look, f"event {name!r}", timeout)
 
-    def qr(self, timeout: float = 30.0, *, after: int = -1) -> str:
+    def qr(self, timeout: float = 90.0, *, after: int = -1) -> str:
         """Return the text of the newest QR code, waiting for one if need be.
 
         Args:
@@ -180,7 +180,7 @@ class NeonizeProcess:
         times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
 
-    def wait_for_end(self, timeout: float = 30.0) -> int:
+    def wait_for_end(self, timeout: float = 90.0) -> int:
         """Return the exit code, once the process has ended by itself; a signal's number is negative."""
         code = self._running.wait(timeout)
         self._reap()

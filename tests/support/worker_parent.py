@@ -88,7 +88,7 @@ def main() -> None:
     threading.Thread(target=obey, args=(ours, hears), daemon=True).start()
     child.join()
     hears.set()
-    relaying.join(10)
+    relaying.join(60)
     tell("exit", status=child.exitcode)
     sys.stdout.flush()
     os._exit(0)

@@ -253,6 +253,22 @@ def test_the_last_sign_decides(
     assert run.course.due is None
 
 
+@pytest.mark.parametrize(("reason", "kind"), [(401, Kind.LOGGED_OUT), (403, Kind.LOCKED), (406, Kind.LOCKED)])
+@pytest.mark.parametrize(
+    "past",
+    [(STORED,), (*ONLINE, events.Disconnected()), (*LINKED,)],
+    ids=["dialling", "lost", "linked"],
+)
+def test_a_session_that_the_library_has_deleted_is_over_though_no_event_tells_of_it(
+    past: tuple[events.Event, ...], reason: int, kind: Kind
+) -> None:
+    told = settled(*past, events.LoggedOut(reason))
+    assert settled(*past, events.RefusalLogged(reason, deleted=True)) == told
+    assert (told.kind, told.code) == (kind, reason)
+    # Nothing is deleted where there was nothing.
+    assert settled(FRESH, events.RefusalLogged(reason, deleted=True)).kind is Kind.REFUSED
+
+
 @pytest.mark.parametrize("reason", [500, 503])
 def test_what_the_library_retries_is_no_end(reason: int) -> None:
     run = Run([STORED, events.RefusalLogged(reason), events.ConnectFailure(reason), events.Disconnected()])
@@ -564,6 +580,7 @@ ANY_EVENT = st.sampled_from(
         events.ConnectEnded("x"),
         events.ConnectEnded("proto: required field neonize.ConnectFailure.Reason not set"),
         events.RefusalLogged(401),
+        events.RefusalLogged(403, deleted=True),
         events.RefusalLogged(402, 101, 60.0),
         events.RefusalLogged(503),
         GOODBYE,
@@ -612,7 +629,7 @@ def check(run: Run, happenings: list[events.Event | float]) -> None:
         assert run.course.due is None
         seen = {type(one) for one in happenings}
         if outcome.kind in (Kind.LOGGED_OUT, Kind.LOCKED):
-            assert events.LoggedOut in seen
+            assert events.LoggedOut in seen or events.RefusalLogged(403, deleted=True) in happenings
         if outcome.kind is Kind.STOPPED:
             assert events.StopAsked in seen
         for secret in (NUMBER, OTHER, QR, "ABCD-EFGH"):

@@ -39,8 +39,8 @@ def test_lines_that_report_nothing(line: str) -> None:
         ),
         (
             "Client",
-            "Got 403: primary device was logged out connect failure, sending LoggedOut event",
-            events.RefusalLogged(403),
+            "Got 403: primary device is gone connect failure, sending LoggedOut event and deleting session",
+            events.RefusalLogged(403, deleted=True),
         ),
         (
             "Client",

@@ -6,6 +6,10 @@ that comes in, for a file SLOW_CALLBACKS/ACCOUNT. What is in it decides:
     slow    the callback takes five seconds, as all that follow do
     sleep   it never returns; the file is removed first, so that the next process is not concerned
     hold    the same, in C, with the GIL held
+
+What is in it may also be
+
+    deaf    Python hears of no log-out: neonize's connect() never tells of one that comes before it listens
 """
 
 import os
@@ -21,6 +25,8 @@ from typing import Any
 MODULE = "neonize.events"
 MESSAGE = 17
 """The number by which neonize tells Python that a message came in."""
+LOGGED_OUT = 6
+"""The same for a log-out."""
 
 
 class Finder:
@@ -48,6 +54,8 @@ def change(event: Any) -> None:  # noqa: ANN401 - neonize has no types
     execute = event.execute
 
     def wait_and_execute(self: Any, uuid: bytes, binary: int, size: int, code: int) -> None:  # noqa: ANN401
+        if code == LOGGED_OUT and word(self.client.uuid.decode()) == "deaf":
+            return
         if code == MESSAGE:
             wait(self.client.uuid.decode())
         execute(self, uuid, binary, size, code)
@@ -55,9 +63,14 @@ def change(event: Any) -> None:  # noqa: ANN401 - neonize has no types
     event.execute = wait_and_execute
 
 
+def word(account: str) -> str:
+    file = Path(os.environ["SLOW_CALLBACKS"]) / account
+    return file.read_text() if file.exists() else ""
+
+
 def wait(account: str) -> None:
     file = Path(os.environ["SLOW_CALLBACKS"]) / account
-    match file.read_text() if file.exists() else "":
+    match word(account):
         case "slow":
             with (file.parent / f"{account}.calls").open("a") as calls:
                 calls.write("x")
