@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from orchestrator.background import Accounts, BackgroundService, Cancelled
+from orchestrator.errors import NotRunning
 from orchestrator.paths import StatePaths
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
@@ -35,6 +36,9 @@ STOP_SECONDS = 30.0
 MAX_FOLDER = 60
 """Bytes of a folder's path that is fit for temporary files, too: multiprocess puts a socket there, 36 further
 down, and the path of one may have 107."""
+
+ENDED = "the service has ended by itself"
+"""What is said when it does, whoever notices."""
 
 # Numbers for fiction: the North American Numbering Plan keeps 555-0100 to 555-0199 free.
 NUMBERS = {"support": "+12025550101", "sales": "+12025550102", "alerts": "+12025550103"}
@@ -200,7 +204,7 @@ class Demo:
                 self._screen.page(self._suggestions())
                 self._screen.now("all this is yours now; Ctrl-C ends it")
                 if self._news.get() is News.SERVICE_ENDED:
-                    raise self._service.failure("the service has ended by itself")
+                    raise self._service.failure(ENDED)
             return True
         finally:
             self._service.cancel()
@@ -211,10 +215,13 @@ class Demo:
             case News.SIGNAL:
                 return False
             case News.SERVICE_ENDED:
-                raise self._service.failure("the service has ended by itself")
-        if self._error is not None:
-            raise self._error
-        return True
+                raise self._service.failure(ENDED)
+        if self._error is None:
+            return True
+        if isinstance(self._error, NotRunning) or not self._service.runs:
+            # The story's thread may notice first, in whatever it was about.
+            raise self._service.failure(ENDED)
+        raise self._error
 
     def _stop_service(self) -> None:
         self._service.ask_to_stop()

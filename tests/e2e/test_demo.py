@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
-import time
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import psutil
 import pytest
 from support.service import PATIENCE, ROOT, end, wait_gone
 from support.terminal import CONTROLLED, Terminal
 
+from orchestrator.background import BackgroundService
+from orchestrator.cli.demo import LineScreen
+from orchestrator.demo import Demo, News
+from orchestrator.errors import NotRunning, OrchestratorError
+
 DEMO = (sys.executable, "-m", "orchestrator", "demo")
-LONG_PATIENCE = 3 * PATIENCE
+LONG_PATIENCE = 6 * PATIENCE
 """Seconds for the whole story, which takes twenty on an idle machine."""
-END_SECONDS = 20.0
-"""Seconds for its end; it takes about two."""
+END_SECONDS = PATIENCE
+"""Seconds for its end; it takes about two on an idle machine, and its own deadlines are shorter."""
 MARK = "ORCHESTRATOR_TEST_DEMO"
 
 
@@ -58,8 +65,13 @@ class Stage:
 
     def service(self) -> psutil.Process:
         """Return the service."""
-        (found,) = [one for one in self.processes() if one.cmdline()[-1:] == ["run"]]
-        return found
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a helper of the library's, which has ended
+                if process.cmdline()[-1:] == ["run"]:
+                    found.append(process)
+        (service,) = found
+        return service
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one whose output is no terminal."""
@@ -118,7 +130,7 @@ def in_order(story: str, parts: Sequence[str]) -> None:
         assert at >= 0, f"{part!r} is not, or not there, in\n{story}"
 
 
-@pytest.mark.timeout(LONG_PATIENCE + 60)
+@pytest.mark.timeout(LONG_PATIENCE + 2 * PATIENCE + 60)
 def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage: Stage) -> None:
     keep = stage.temporary / "kept"
     process = stage.start("--keep", str(keep))
@@ -169,7 +181,7 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
     assert process.returncode == 1
 
 
-@pytest.mark.timeout(LONG_PATIENCE + 60)
+@pytest.mark.timeout(LONG_PATIENCE + 2 * PATIENCE + 60)
 def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
     with stage.terminal() as terminal:
         terminal.until(lambda text: "Ctrl-C ends it" in text, "the end of the story", timeout=LONG_PATIENCE)
@@ -192,10 +204,8 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
         refuse = [*DEMO[:-1], "sandbox", "fault", "refuse", "--seconds", "60"]
         subprocess.run(refuse, env=environment, cwd=ROOT, capture_output=True, check=True)
         terminal.until(lambda text: "reconnecting" in text, "the fault")
-        began = time.monotonic()
         terminal.press("\x03")
-        assert terminal.exit_code() == 0
-        assert time.monotonic() - began < END_SECONDS
+        assert terminal.exit_code(END_SECONDS) == 0
         assert "all has ended and is removed" in terminal.text
         assert terminal.text.rstrip().endswith("removed")
         assert "\x1b[?25h" in terminal.text  # the cursor is back
@@ -213,16 +223,14 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
         "killed by SIGKILL",
     ],
 )
-@pytest.mark.timeout(LONG_PATIENCE)
+@pytest.mark.timeout(LONG_PATIENCE + 2 * END_SECONDS + 60)
 def test_ctrl_c_ends_it_cleanly_at_any_moment(stage: Stage, moment: str) -> None:
     with stage.terminal() as terminal:
         terminal.until(lambda text: moment in text, moment, timeout=LONG_PATIENCE)
-        began = time.monotonic()
         terminal.press("\x03")
-        code = terminal.exit_code()
+        code = terminal.exit_code(END_SECONDS)
         # After the last of these moments, the story may have come to its end before the key did.
         assert code == (0 if "What happened" in terminal.text else 130)
-        assert time.monotonic() - began < END_SECONDS
         assert "Traceback" not in terminal.text
     stage.is_clean()
 
@@ -262,8 +270,31 @@ def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
     assert process.returncode == 1
     assert "orchestrator: the service has ended by itself" in said
     assert "the end of the service's log:" in said
-    assert "commands come in by" in said
+    assert "orchestrator.supervisor: " in said.partition("the end of the service's log:")[2]
     stage.is_clean()
+
+
+def test_so_it_is_if_the_story_notices_first(stage: Stage) -> None:
+    news: SimpleQueue[News] = SimpleQueue()
+    demo = Demo(stage.temporary, LineScreen(), "orchestrator", news)
+    ended = threading.Event()
+    demo._service = BackgroundService(
+        stage.temporary / "there-is-none.yaml",
+        stage.temporary / "control.sock",
+        stage.environment,
+        stage.temporary / "service.log",
+        changed=lambda _: None,
+        ended=ended.set,
+    )
+    demo._service.start()
+    assert ended.wait(PATIENCE)
+    demo._service.join()
+    # What has come of it where the story was.
+    for error in (demo._service.failure("alerts did not connect"), NotRunning("nobody listens")):
+        demo._error = error
+        news.put(News.STORY_OVER)
+        with pytest.raises(OrchestratorError, match="the service has ended by itself"):
+            demo._is_told()
 
 
 def test_it_says_how_to_get_what_is_missing(stage: Stage, tmp_path: Path) -> None:
