@@ -154,17 +154,21 @@ def test_a_logout_deletes_the_session_and_the_bot_has_to_be_linked_anew(
 def test_what_ends_the_matter_is_not_tried_again(
     sandbox: SandboxProcess, account: Linked, neonize: StartNeonize, tmp_path: Path
 ) -> None:
-    # The last bot is there to be waited for: by the time it has tried three times, at once and 2 s later, the
-    # others would have tried again as well.
+    # The last bot is there to be waited for, and begins when the others have heard their end: by the time it
+    # has tried three times, at once and 2 s later, they would have tried again as well.
     ends = {"banned": 402, "outdated": 405, "refused": 409, "retrying": 503}
     faults = {}
     for name, reason in ends.items():
         copy_session(account.bot.database, tmp_path / f"{name}.sqlite3")
-        told = {"reason": reason, "code": 101} if reason == 402 else {"reason": reason}
-        faults[name] = sandbox.client.fault("failure", f"proxy:{name}", times=2, **told)["id"]
+        why = {"reason": reason, "code": 101} if reason == 402 else {"reason": reason}
+        faults[name] = sandbox.client.fault("failure", f"proxy:{name}", times=2, **why)["id"]
     bots = {name: neonize(name, proxy=proxy_of(sandbox, name)) for name in ends}
-    for bot in bots.values():
-        bot.command("connect")
+    told = {"banned": "TemporaryBan", "outdated": "ClientOutdated", "refused": "ConnectFailure"}
+    for name in told:
+        bots[name].command("connect")
+    for name, event in told.items():
+        bots[name].wait_for(event, PATIENCE)
+    bots["retrying"].command("connect")
     bots["retrying"].wait_for("Connected", PATIENCE)
     assert fortunes(bots["retrying"]) == ["Disconnected", "Disconnected", "Connected"]
     left = {fault["id"]: fault["struck"] for fault in sandbox.client.faults()}
@@ -287,8 +291,8 @@ def another_of_each_kind(linked: Linked) -> Iterator[str]:
 
 def next_connection(sandbox: SandboxClient) -> int:
     """Return the number that the next connection to come will have."""
-    opened = [int(event["connection"]) for event in sandbox.events() if event["event"] == "opened"]
-    return max(opened) + 1
+    # One that was cut before it had asked for anything has a number, and was never opened.
+    return max(int(event.get("connection") or 0) for event in sandbox.events()) + 1
 
 
 def refusals(sandbox: SandboxClient, since: int) -> list[dict[str, Any]]:

@@ -204,6 +204,7 @@ def test_a_log_in_that_falls_into_a_blackhole_succeeds_when_that_is_over(
     hole = sandbox.client.fault("blackhole", online.number)
     sandbox.client.fault("reset", online.number)
     wait_until(lambda: sandbox.client.faults()[0]["struck"] == 2, "no new connection in the blackhole")
+    bot.wait_for("Disconnected", PATIENCE, after=before)
     assert fortunes(bot, before) == ["Disconnected"]
     sandbox.client.clear_faults(hole["id"])
     bot.wait_for("Connected", PATIENCE, after=before)

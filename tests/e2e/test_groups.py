@@ -267,7 +267,7 @@ def test_a_phone_that_lost_its_keys_asks_again(
 
     message_id = everybody_gets(alice, team, "after it was set up anew", bob, ada)
 
-    assert sandbox.client.wait_for("phone-undecryptable", phone=ada.number, id=message_id)
+    assert sandbox.client.wait_for("phone-undecryptable", PATIENCE, phone=ada.number, id=message_id)
     everybody_gets(ada, team, "from the new phone", alice, bob)
 
 

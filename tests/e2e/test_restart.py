@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 from conftest import StartNeonize
-from support.conversation import Account, Contact, come_back, device_facts, go_away, new_account, settle
+from support.conversation import (
+    Account,
+    Contact,
+    come_back,
+    device_facts,
+    go_away,
+    new_account,
+    settle,
+    wait_until_confirmed,
+)
 from support.linked import PATIENCE, fortunes
 from support.neonize_process import NeonizeProcess
 
@@ -63,7 +72,7 @@ def test_after_a_crash_everything_is_as_it_was(
     assert bob.gets(waiting)["text"] == "when you are back"
     settle(bob, contact)
     assert bob.texts().count("when you are back") == 1
-    assert device_facts(client, bob)["queued"] == 0
+    wait_until_confirmed(bob, client)
 
     # The sessions go on: nothing has to be sent twice, and no keys are used up or uploaded.
     assert ann.gets(contact.write(ann.number, "still there?"))["text"] == "still there?"

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.conversation import Contact
-from support.service import Service
+from support.service import PATIENCE, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -37,7 +37,7 @@ def test_a_text_arrives_in_clear_and_is_nowhere_else(service: Service, ada: Cont
     since = ada.sandbox.last_event()
     done = send(service, ada.number)
     assert (done.returncode, done.stdout, done.stderr) == (0, "support: sent\n", "")
-    ada.sandbox.wait_for("received", since=since, phone=ada.number)
+    ada.sandbox.wait_for("received", PATIENCE, since, phone=ada.number)
     (message,) = ada.sandbox.inbox(ada.number)
     assert (message["text"], message["kind"]) == (TEXT, "text")
     told = "\n".join([*service.log, *map(str, service.timeline("support"))])
@@ -70,11 +70,18 @@ def test_a_text_that_is_never_acknowledged_holds_up_nothing(service: Service, ad
         service.command("restart", "support")
         done = sending.result()
     assert done.returncode == 1
-    assert "nobody knows whether the text was sent: the account's process ended" in done.stderr
+    # Both come after five seconds: the library gives up the link, and the process the library.
+    assert any(
+        why in done.stderr
+        for why in (
+            "nobody knows whether the text was sent: the account's process ended",
+            "the connection was lost; the message may still arrive",
+        )
+    ), done.stderr
     ada.sandbox.clear_faults()
     account = service.wait_for_state("support", "connected", after=pid)
     assert account["last_exit"]["kind"] == "stopped"
     since = ada.sandbox.last_event()
     service.command("send", "support", "--to", ada.number, "and again")
-    ada.sandbox.wait_for("received", since=since, phone=ada.number)
+    ada.sandbox.wait_for("received", PATIENCE, since, phone=ada.number)
     assert ada.sandbox.inbox(ada.number)[-1]["text"] == "and again"

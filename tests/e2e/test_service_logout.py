@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.accounts import addresses
 from support.service import Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.session import Condition, check
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def assert_paired_again(fleet: Fleet, name: str, pid: int, known: int) -> Json:
     fleet.sandbox.client.scan(fleet.numbers[name], png=png)
     account = service.wait_for_state(name, "connected")
     assert account["pid"] != pid
-    assert check(service.session(name)).phone in (fleet.numbers[name][1:], None)
+    (address,) = addresses(service.session(name))
+    assert address.startswith(f"{fleet.numbers[name][1:]}:")
     return entry
 
 
@@ -68,7 +69,7 @@ def test_a_phone_that_unlinks_its_device_costs_nobody_else_anything(fleet: Fleet
     assert len(service.quarantined("three")) == len(quarantined) + 1
     closed = [event for event in fleet.sandbox.client.events(since) if event["event"] == "closed"]
     touched = {event["phone"] for event in closed if "phone" in event}
-    assert touched == {fleet.numbers["three"]}
+    assert touched & set(fleet.numbers.values()) == {fleet.numbers["three"]}
     for name in ("one", "two"):
         assert service.timeline(name)[-1]["to"] == "connected"
 
@@ -94,5 +95,5 @@ def test_the_session_in_quarantine_is_the_one_that_was_used(fleet: Fleet) -> Non
     assert_paired_again(fleet, "one", pid, known)
     kept = service.quarantined("one", "logged_out")[-1] / "one.sqlite3"
     assert kept.stat().st_ino == inode
-    assert check(kept).condition in (Condition.PAIRED, Condition.UNPAIRED)
+    assert len(addresses(kept)) <= 1
     assert database.stat().st_ino != inode

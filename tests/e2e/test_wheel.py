@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from support.service import ROOT, Service
+from support.service import PATIENCE, ROOT, Service
 from support.wheel import PIP, clean_environment, run
 
 from orchestrator import __version__
 from orchestrator.sandbox.process import SandboxProcess
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_wheel_by_itself(
     wheel: Path, make_number: Callable[[], str], make_folder: Callable[[], Path], tmp_path: Path
 ) -> None:
@@ -67,7 +67,7 @@ def test_the_wheel_by_itself(
             assert "connecting → connected" in service.command("explain", "support").stdout
     finally:
         server.terminate()
-        assert server.wait(30) == 0
+        assert server.wait(PATIENCE) == 0
         for stream in (server.stdin, server.stdout):
             assert stream is not None
             stream.close()

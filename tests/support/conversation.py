@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.linked import PATIENCE, Linked, devices, link
+from support.linked import PATIENCE, Linked, devices, link, wait_until
 from support.neonize_process import Event, NeonizeProcess
 
 from orchestrator.sandbox.client import SandboxClient
@@ -103,12 +103,21 @@ def own_account(
         yield new_account(bot, sandbox.client, number)
 
 
+def wait_until_confirmed(account: Account, sandbox: SandboxClient) -> None:
+    """Wait until an account's bot has confirmed all it was sent: it does so after it has shown it.
+
+    What it has not confirmed when it ends comes again.
+    """
+    wait_until(lambda: device_facts(sandbox, account)["queued"] == 0, "not all is confirmed")
+
+
 def go_away(account: Account, sandbox: SandboxClient, *, kill: bool = False) -> None:
-    """End an account's bot, and wait until the sandbox has noticed."""
+    """End an account's bot once it has confirmed all, or kill it at once; wait until the sandbox notices."""
     connection = devices(sandbox, account.number)[account.device]
     if kill:
         account.bot.kill()
     else:
+        wait_until_confirmed(account, sandbox)
         account.bot.stop()
     if connection is not None:
         sandbox.wait_for("closed", PATIENCE, connection=connection)

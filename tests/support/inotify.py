@@ -81,7 +81,7 @@ class Watcher:
                 assert not mask & _OVERFLOW, "events were lost: they came faster than they were read"
                 found += [Happening(kind, os.fsdecode(name)) for bit, kind in KINDS.items() if mask & bit]
 
-    def wait_for(self, predicate: Callable[[Happening], bool], timeout: float = 10.0) -> list[Happening]:
+    def wait_for(self, predicate: Callable[[Happening], bool], timeout: float = 90.0) -> list[Happening]:
         """Return what has happened up to the first event that fits, waiting for it if need be.
 
         Events that come with it, after it, are returned, too.

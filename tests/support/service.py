@@ -19,6 +19,7 @@ import yaml
 
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import OrchestratorError
+from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.process import SandboxProcess
 
 Json = dict[str, Any]
@@ -29,11 +30,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "orchestrator")
 PATIENCE = 90.0
 """Seconds for what takes a few on an idle machine."""
-ORPHAN_SECONDS = 2.0
-"""Seconds within which nothing may be left of a service that was killed."""
+ORPHAN_SECONDS = 60.0
+"""Seconds within which nothing may be left of a service that has ended; a fraction of one on an idle machine.
+What does not notice by itself lives for ever."""
 QUICK: Json = {"base": "100ms", "factor": 1, "max": "100ms", "jitter": 0}
 """A back-off for tests that wait for the next try."""
 _LOG_LINES = 60
+_NOT_SHOWN = "no client shows this code now"
 
 
 class Service:
@@ -362,9 +365,23 @@ class Service:
 
         return self.until(shown, f"{name} shows a code")
 
+    def scan(self, name: str, number: str, *, after: int | None = None) -> None:
+        """Hold a phone to an account's picture, as a person does: to the next one, if its round is over."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            png = self.wait_for_code(name, after=after)
+            try:
+                self.sandbox.client.scan(number, png=png)
+                return
+            except FileNotFoundError:
+                assert time.monotonic() < deadline, f"{name} shows no picture"
+            except SandboxError as error:
+                if _NOT_SHOWN not in str(error) or time.monotonic() > deadline:
+                    raise
+
     def pair(self, name: str, number: str, *, after: int | None = None) -> Json:
         """Hold a phone to an account's picture; return the account once it is connected."""
-        self.sandbox.client.scan(number, png=self.wait_for_code(name, after=after))
+        self.scan(name, number, after=after)
         return self.wait_for_state(name, "connected")
 
     def connections(self, number: str) -> list[int]:
@@ -375,6 +392,12 @@ class Service:
         """Return the number of the one connection there is."""
         (connection,) = self.connections(number)
         return connection
+
+    def wait_until_away(self, number: str) -> None:
+        """Wait until WhatsApp has noticed that none of a phone's devices is connected any more."""
+        since = self.sandbox.client.last_event()
+        while self.connections(number):
+            since = self.sandbox.client.wait_for("closed", PATIENCE, since, phone=number)["seq"]
 
     # Its output
 

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 HOME = Path("/opt/orchestrator")
 PROGRAM = HOME / "bin/orchestrator"
 HOOK = "orchestrator/sandbox/hook"
-PATIENCE = 90.0
+PATIENCE = 180.0
 _CA = Path("/etc/ssl/sandbox-ca.pem")
 
 

@@ -29,6 +29,7 @@ CONTROLLED = (
 )
 """In front of a command: it is in the terminal's foreground, as where a shell has started it."""
 
+_AT_ONCE = 0.01  # seconds
 _MODULE = 6
 """Pixels of a module's side in `picture`."""
 _ROW = re.compile(r"\x1b\[38;5;16;48;5;231m([ ▀▄█]*)\x1b\[0m")
@@ -117,6 +118,8 @@ class Terminal:
 
     def picture(self) -> bytes:
         """Return the QR code that was drawn last, as a PNG, the way a camera sees it."""
+        while self._read(_AT_ONCE):
+            pass  # what has been drawn since it was looked at
         rows = _rows(self.text)
         wide, high = len(rows[0]), 2 * len(rows)
         image = Image.new("L", (wide, high), 255)
