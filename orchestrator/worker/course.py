@@ -188,7 +188,7 @@ class Course:
         match event:
             case events.HungUp() | events.ConnectEnded():
                 self._end(outcomes.stopped())
-            case events.LoggedOut(reason):
+            case events.LoggedOut(reason) | events.RefusalLogged(reason, deleted=True):
                 # The library has thrown the session away, and whoever keeps its file must know.
                 self._end(outcomes.logged_out(reason, paired=True))
 
@@ -205,7 +205,9 @@ class Course:
                 self._steps.append(Say(messages.Sent(id, why)))
 
     def _stop(self) -> None:
-        if self.phase is Phase.ONLINE:
+        if self._refusal is not None and self._refusal.deleted:
+            self._end(self._refused(self._refusal))
+        elif self.phase is Phase.ONLINE:
             self._enter(Phase.CLOSING, deadlines.CLOSE_SECONDS)
             self._steps.append(HangUp())
         else:

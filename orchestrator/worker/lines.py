@@ -19,7 +19,11 @@ _LOGIN = re.compile(r"Login event: ?(\S+)")
 
 _REFUSED = re.compile(r"(?:Unknown|Temporary ban) connect failure: <failure\b([^>]*)")
 _REFUSED_BY_NUMBER = re.compile(r"(?:Got (\d{3})[:/]|Client outdated \((\d{3})\)).*\bconnect failure\b")
-_DELETED = " and deleting session"
+_DELETED = re.compile(
+    r"Got (?:(401|403|406): [^/\n]* connect failure|device removed stream error)"
+    r", sending LoggedOut event and deleting session"
+)
+"""All but the number is whatsmeow's own text: nothing that WhatsApp sends is in it."""
 _ATTRIBUTE = re.compile(r'\b(reason|code|expire)="(\d{1,10})"')
 _STREAM_ERROR = re.compile(r'Unknown stream error: <stream:error\b[^>]*\bcode="([^"]{1,20})"')
 _SOCKET = "Error reading from websocket: "
@@ -67,8 +71,10 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
         if "reason" in found:
             seconds = None if expire is None else float(expire)
             return events.RefusalLogged(found["reason"], found.get("code"), seconds)
+    if match := _DELETED.fullmatch(message):
+        return events.RefusalLogged(int(match[1] or 401), deleted=True)
     if match := _REFUSED_BY_NUMBER.match(message):
-        return events.RefusalLogged(int(match[1] or match[2]), deleted=message.endswith(_DELETED))
+        return events.RefusalLogged(int(match[1] or match[2]))
     return None
 
 

@@ -26,6 +26,7 @@ from support.accounts import (
 from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.worker.deadlines import DIAL_SECONDS
 
 HOOK = Path(__file__).parents[1] / "support" / "slow_callbacks"
 
@@ -160,8 +161,10 @@ def test_a_session_that_is_over_though_the_library_does_not_say_so(
         "PYTHONPATH": os.pathsep.join([sandbox.environment()["PYTHONPATH"], str(HOOK)]),
     }
     run = worker(account=account, environment=environment)
+    dialled = run.wait_for("Connecting")["time"]
     end = run.ended()
     assert (end["kind"], end["code"], end["status"]) == (Kind.LOCKED, 403, EXIT_CODES[Kind.LOCKED])
+    assert end["at"] - dialled < DIAL_SECONDS - 10, "not only when it gives up"
 
 
 @pytest.mark.parametrize(

@@ -256,8 +256,8 @@ def test_the_last_sign_decides(
 @pytest.mark.parametrize(("reason", "kind"), [(401, Kind.LOGGED_OUT), (403, Kind.LOCKED), (406, Kind.LOCKED)])
 @pytest.mark.parametrize(
     "past",
-    [(STORED,), (*ONLINE, events.Disconnected()), (*LINKED,)],
-    ids=["dialling", "lost", "linked"],
+    [(STORED,), ONLINE, (*ONLINE, events.Disconnected()), (*LINKED,)],
+    ids=["dialling", "online", "lost", "linked"],
 )
 def test_a_session_that_the_library_has_deleted_is_over_though_no_event_tells_of_it(
     past: tuple[events.Event, ...], reason: int, kind: Kind
@@ -265,6 +265,9 @@ def test_a_session_that_the_library_has_deleted_is_over_though_no_event_tells_of
     told = settled(*past, events.LoggedOut(reason))
     assert settled(*past, events.RefusalLogged(reason, deleted=True)) == told
     assert (told.kind, told.code) == (kind, reason)
+    # A stop that comes before the dust has settled does not hide it.
+    stopped = Run([*past, events.RefusalLogged(reason, deleted=True), events.StopAsked()]).outcome
+    assert stopped == told
     # Nothing is deleted where there was nothing.
     assert settled(FRESH, events.RefusalLogged(reason, deleted=True)).kind is Kind.REFUSED
 
@@ -456,6 +459,10 @@ def test_a_link_is_closed_in_good_order(end: events.Event) -> None:
 
 def test_a_log_out_while_stopping_is_not_lost() -> None:
     assert Run([*ONLINE, events.StopAsked(), events.LoggedOut(401)]).kind is Kind.LOGGED_OUT
+    deleted = events.RefusalLogged(401, deleted=True)
+    assert Run([*ONLINE, events.StopAsked(), deleted]).kind is Kind.LOGGED_OUT
+    assert Run([*ONLINE, deleted, events.StopAsked()]).kind is Kind.LOGGED_OUT
+    assert Run([*ONLINE, events.StopAsked(), events.RefusalLogged(401)]).kind is None
 
 
 # The wrong phone

@@ -15,6 +15,8 @@ KEY = base64.b64encode(bytes(range(100, 132))).decode()
 REF = "2@" + base64.b64encode(bytes(range(60))).decode()
 QR = f"https://wa.me/settings/linked_devices#{REF},{KEY},{KEY},{KEY},6"
 
+DELETES = "sending LoggedOut event and deleting session"
+
 
 @pytest.mark.parametrize("word", ["timeout", "success", "error", "passkey-request", "err-unexpected-state"])
 def test_the_only_report_on_linking(word: str) -> None:
@@ -39,8 +41,24 @@ def test_lines_that_report_nothing(line: str) -> None:
         ),
         (
             "Client",
-            "Got 403: primary device is gone connect failure, sending LoggedOut event and deleting session",
+            f"Got 403: primary device is gone connect failure, {DELETES}",
             events.RefusalLogged(403, deleted=True),
+        ),
+        (
+            "Client",
+            f"Got 401: logged out from another device connect failure, {DELETES}",
+            events.RefusalLogged(401, deleted=True),
+        ),
+        (
+            "Client",
+            f"Got device removed stream error, {DELETES}",
+            events.RefusalLogged(401, deleted=True),
+        ),
+        ("Client", "Got 500/x connect failure and deleting session", events.RefusalLogged(500)),
+        (
+            "Client",
+            f"Got 401: x/y connect failure, {DELETES}",
+            events.RefusalLogged(401),
         ),
         (
             "Client",
