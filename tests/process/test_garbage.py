@@ -110,6 +110,12 @@ class Visits:
     def unpaired(self, **other: bytes) -> StandIn:
         return self._kept(stand_in.unpaired(self._place.port, self._place.ca_file, Keys(), **other))
 
+    def login(self) -> StandIn:
+        culprit = self._place.culprit
+        return self._kept(
+            stand_in.login(self._place.port, self._place.ca_file, culprit.keys, culprit.address)
+        )
+
     def online(self) -> StandIn:
         culprit = self._place.culprit
         return self._kept(
@@ -563,6 +569,19 @@ def test_a_login_in_the_name_of_another_is_refused_and_harms_nobody(place: Place
     client.until_gone()
     (phone,) = [one for one in place.sandbox.client.phones() if one["phone"] == friend.number]
     assert [(one["device"], one["online"]) for one in phone["devices"]] == [(friend.address.device, True)]
+
+
+def test_a_client_that_goes_before_it_is_told_has_not_been_logged_out(place: Place, visits: Visits) -> None:
+    client, number, since = place.sandbox.client, place.culprit.number, place.since()
+    fault = client.fault("failure", number, reason=403)
+    visits.login().reset()
+    closed = client.wait_for("closed", stand_in.DEADLINE, since)
+    events = client.events(since)
+    mine = [one["event"] for one in events if one.get("connection") == closed["connection"]]
+    assert "login-refused" not in mine
+    # It is told when it comes again, unless that is called off.
+    assert [one["id"] for one in client.clear_faults(fault["id"])] == [fault["id"]]
+    visits.online().ping()
 
 
 # After the log-in

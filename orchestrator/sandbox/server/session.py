@@ -33,6 +33,8 @@ HANDSHAKE_FRAME_LIMIT = 64 * 1024
 """Bytes of a frame before a client is known; a real ClientFinish has about 600."""
 LAST_WORDS = 0.1
 """Seconds between the stanza that ends a connection and the close, so that the client reads it first."""
+LOG_OUTS = (401, 403, 406)
+"""Reasons for which a client forgets its session."""
 ROUND_TRIP = 0.5
 """Seconds by which a log-out comes after the log-in, as from servers far away. Told before its connect() has
 begun to tell events, neonize 0.5.2 tells none any more, or crashes."""
@@ -146,6 +148,7 @@ class Session:
             self._proven = device.key
         await self._struck_before_success()
         if device is None or self._proven is None:
+            await self._round_trip()
             await self.fail(401, location="cln")
         assert device is not None
         await self._succeed(device)
@@ -168,9 +171,23 @@ class Session:
     async def _struck_before_success(self) -> None:
         if self.hub.strikes("hang", self.who, phase="success"):
             await self._serve_nothing()
+        waiting = self.hub.faults.find("failure", self.who)
+        if waiting is not None and waiting.params.get("reason") in LOG_OUTS:
+            await self._round_trip()
         if fault := self.hub.strikes("failure", self.who):
             params = {key: value for key, value in fault.params.items() if value is not None}
             await self.fail(**params)
+
+    async def _round_trip(self) -> None:
+        """Let a log-out come as from a server far away; before, nothing has happened to the device.
+
+        Raises:
+            Closed: The client has gone meanwhile.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ROUND_TRIP):
+                while True:
+                    await self._websocket.receive()
 
     async def _serve_nothing(self) -> None:
         """Take everything in and answer nothing until the client goes."""
@@ -190,10 +207,8 @@ class Session:
         self.hub.events.add(
             "login-refused", connection=self.number, phone=who.number, device=who.device, reason=reason
         )
-        if reason in (401, 403, 406):
-            if self._proven:
-                self.hub.forget_device(self._proven)
-            await asyncio.sleep(ROUND_TRIP)
+        if reason in LOG_OUTS and self._proven:
+            self.hub.forget_device(self._proven)
         attrs = {"reason": str(reason), **{key: str(value) for key, value in facts.items()}}
         await self.end_with(Node("failure", attrs))
         raise Closed(f"log-in refused with {reason}")
