@@ -72,7 +72,9 @@ class OomKills:
                 files.append(self._groups / path.lstrip("/") / "memory.events")
             elif "memory" in controllers.split(","):
                 files.append(self._groups / "memory" / path.lstrip("/") / "memory.oom_control")
-        return [*files, self._machine]
+        # In a container, what is mounted may be its own group, wherever that is on the machine.
+        own = [self._groups / "memory.events", self._groups / "memory" / "memory.oom_control"]
+        return [*files, *own, self._machine]
 
 
 def _lines(file: Path) -> list[str]:

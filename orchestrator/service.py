@@ -264,6 +264,9 @@ def _take_signals() -> None:
 def _ignore_signals() -> None:
     """Let no signal change how the process ends: what it could ask for is done."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    numbers = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # between two handlers is the system's own
+    for number in numbers:
         loop.remove_signal_handler(number)  # or it would be set back when the loop is closed
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)

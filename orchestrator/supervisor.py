@@ -473,11 +473,12 @@ class Supervisor:
         log.warning("%s: process killed: %s%s", name, why, f" ({mute})" if mute else "")
 
     def _exited(self, name: str, managed: Managed, code: int | None) -> None:
+        exited = Exited(code, out_of_memory=self._oom_kills.any_of_late())
         if managed.child is not None:
-            self._keep_traceback(name, managed, managed.child.pid, code)
+            self._keep_traceback(name, managed, managed.child.pid, exited)
         managed.child = None
         managed.sends.process_ended()
-        self.handle(name, Exited(code, out_of_memory=self._oom_kills.any_of_late()))
+        self.handle(name, exited)
 
     def _background(self, work: Any) -> None:  # noqa: ANN401 - a coroutine
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)
@@ -494,10 +495,12 @@ class Supervisor:
         self._machines[settings.name] = account
         self.handle(settings.name, Begin())
 
-    def _keep_traceback(self, name: str, managed: Managed, pid: int, code: int | None) -> None:
+    def _keep_traceback(self, name: str, managed: Managed, pid: int, exited: Exited) -> None:
         about = managed.account.child
         outcome, killed_because = (about.outcome, about.killed_because) if about else (None, None)
-        why = from_exit(code, outcome, killed_because=killed_because).text
+        why = from_exit(
+            exited.status, outcome, killed_because=killed_because, out_of_memory=exited.out_of_memory
+        ).text
         managed.traceback = self._tracebacks.keep(name, pid, why, time.time())
         if managed.traceback is not None:
             log.warning("%s: the traceback of process %d is in %s", name, pid, managed.traceback)

@@ -33,25 +33,7 @@ class ControlSocket:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._listen()
-
-    def _listen(self) -> None:
-        path = self.path
-        try:
-            # Held only while this is done: two services that start at once must not take each other's socket
-            # for a stale one.
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX)
-                _check_place(path)
-                self.socket = _listen(path)
-            finally:
-                os.close(folder)
-            self._identity = _identity(path)
-        except OSError as error:
-            raise StateError(
-                f"{path}: the control socket cannot be made: {error.strerror or error}"
-            ) from None
+        self.socket, self._identity = _make(path, fcntl.LOCK_EX)
 
     def is_gone(self) -> bool:
         """Tell whether somebody has removed its file, so that nobody can connect any more."""
@@ -71,7 +53,7 @@ class ControlSocket:
             StateError: It cannot be made, or something else is in its place; the socket stays the old one.
         """
         before = self.socket
-        self._listen()
+        self.socket, self._identity = _make(self.path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         before.close()
 
     def close(self) -> None:
@@ -84,7 +66,23 @@ class ControlSocket:
         self.socket.close()
 
 
-def _listen(path: Path) -> socket.socket:
+def _make(path: Path, lock: int) -> tuple[socket.socket, tuple[int, int]]:
+    """Return a socket that listens, and its file's identity; see `ControlSocket` for the errors."""
+    try:
+        # Held only while this is done: two services that start at once must not take each other's socket
+        # for a stale one.
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, lock)
+            _check_place(path)
+            return _listen(path)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StateError(f"{path}: the control socket cannot be made: {error.strerror or error}") from None
+
+
+def _listen(path: Path) -> tuple[socket.socket, tuple[int, int]]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     # No longer than the name it gets in the end, whose length has been checked.
     temporary = path.with_name(f".{secrets.token_hex(4)}.s")
@@ -95,6 +93,7 @@ def _listen(path: Path) -> socket.socket:
         listener.bind(os.fspath(temporary))
         try:
             listener.listen(BACKLOG)
+            identity = _identity(temporary)
             temporary.rename(path)
         except BaseException:
             temporary.unlink()
@@ -102,7 +101,7 @@ def _listen(path: Path) -> socket.socket:
     except BaseException:
         listener.close()
         raise
-    return listener
+    return listener, identity
 
 
 def _check_place(path: Path) -> None:

@@ -43,6 +43,7 @@ def machine(tmp_path: Path) -> Machine:
         (["0::/"], "memory.events"),  # in a container
         (["8:pids:/a", "4:memory:/b/c", "1:cpu:/d", "0::/"], "memory/b/c/memory.oom_control"),
         (["4:hugetlb,memory:/b", "0::/"], "memory/b/memory.oom_control"),
+        (["4:memory:/docker/b", "0::/"], "memory/memory.oom_control"),
         (["0::/a:b"], "a:b/memory.events"),
     ],
 )
