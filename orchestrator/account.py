@@ -59,6 +59,8 @@ PAIRING_DEADLINE = 180.0
 """Seconds of a round of codes: WhatsApp's 160 and a grace for the child to say that it is over."""
 RECONNECTING_DEADLINE = 120.0
 """Seconds without a link before the process is replaced; the child gives up by itself after 90."""
+CODE_GRACE = 0.5
+"""Seconds for which a code is shown after it is out of date, so that the next one can take its place."""
 HEARTBEAT_DEADLINE = 30.0
 """Seconds without a heartbeat; the child sends one every 10."""
 STOP_DEADLINE = 10.0
@@ -66,6 +68,8 @@ STOP_DEADLINE = 10.0
 EXIT_DEADLINE = 10.0
 """Seconds from the last word to the exit."""
 
+_CODE_WAITS = "waiting for its code to be used"
+_CODE_EXPIRED = "its code is out of date, waiting for the next one"
 _OUTGROWN = "its process has outgrown `memory_limit`"
 
 
@@ -126,6 +130,7 @@ class Account:
         self._random = random
         self._attempts: Counter[Kind] = Counter()
         self._stable_at: float | None = None
+        self._code_until: float | None = None
         self._pairing: Pairing = "qr"
         self._closing = False
         self._actions: list[Action] = []
@@ -173,7 +178,7 @@ class Account:
 
     def wakes_at(self) -> float | None:
         """Return the monotonic time at which `Ticked` is due, None if nothing is waited for."""
-        times = [None if self.held else self.next_retry_at, self._stable_at]
+        times = [None if self.held else self.next_retry_at, self._stable_at, self._code_until]
         if self.child is not None:
             times.append(self.child.deadline)
             if self.child.heard_at is not None and self.child.killed_because is None:
@@ -215,7 +220,9 @@ class Account:
                 if self.child is not None:
                     self._allow(self.child, seconds)
             case Held():
-                if self.child is None and self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
+                if self.child is not None:
+                    self.child.in_turn = False  # its turn is over: the next process waits like all others
+                elif self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
                     self._hold(event)
             case Released():
                 if self.held:
@@ -410,8 +417,8 @@ class Account:
             case messages.Code() | messages.LinkCode():
                 if self.state is not State.PAIRING:
                     child.deadline = self._now.monotonic + PAIRING_DEADLINE
-                    self._change(State.PAIRING, "waiting for its code to be used")
-                self._actions.append(ShowCode(message))
+                    self._change(State.PAIRING, _CODE_WAITS)
+                self._show_code(message)
             case messages.Paired(phone):
                 self.phone = phone
                 self._pairing = "qr"
@@ -423,6 +430,13 @@ class Account:
                 if self.state is State.CONNECTED:
                     child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
                     self._change(State.RECONNECTING, why, Kind.NETWORK)
+
+    def _show_code(self, code: messages.Code | messages.LinkCode) -> None:
+        self.reason = _CODE_WAITS
+        self._code_until = None  # an eight-character code is the only one of its round, and ends with that
+        if isinstance(code, messages.Code):
+            self._code_until = self._now.monotonic + code.expires_at - code.issued_at + CODE_GRACE
+        self._actions.append(ShowCode(code))
 
     def _mind_memory(self, child: Child, used: int) -> None:
         """Give an account that has outgrown its limit a new process, before its neighbours feel it."""
@@ -462,6 +476,9 @@ class Account:
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
             self._attempts.clear()
+        if self._code_until is not None and now >= self._code_until:
+            self.reason = _CODE_EXPIRED
+            self._hide_code()
         if self.child is not None:
             self._check_deadlines(self.child, now)
         elif (
@@ -617,6 +634,7 @@ class Account:
         if state is not State.CONNECTED:
             self._stable_at = None
         if before is State.PAIRING and state is not State.PAIRING:
+            self._code_until = None
             self._actions.append(HideCode())
         if before is not state:
             self.since = self._now.wall
@@ -625,6 +643,7 @@ class Account:
 
     def _hide_code(self) -> None:
         if self.state is State.PAIRING:
+            self._code_until = None
             self._actions.append(HideCode())
 
 

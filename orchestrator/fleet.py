@@ -247,7 +247,7 @@ class Fleet:
 def _is_to_be_held(account: Account, kind: Kind, until: float | None) -> bool:
     """Tell whether an account does not know yet that it has to wait, or for how long."""
     if account.child is not None:
-        return False
+        return account.child.in_turn
     if account.held and account.state is (State.OUTDATED if kind is Kind.OUTDATED else State.BACKOFF):
         return until is not None and account.next_retry_at != until
     if kind is Kind.OUTDATED:

@@ -403,6 +403,31 @@ def test_a_new_account_shows_its_codes_and_hides_them_once_paired() -> None:
     assert driver.state() is State.CONNECTING
 
 
+def test_a_code_is_hidden_within_a_second_of_its_time_unless_another_follows() -> None:
+    driver = Driver()
+    driver(Begin())
+    driver(TurnCame())
+    driver(Said(messages.Connecting(False)))
+    # Whatever the clock on the wall says of it here.
+    first = messages.Code("2@first", b"png", 5000.0, 5060.0)
+    second = messages.Code("2@second", b"png", 5060.0, 5080.0)
+    driver(Said(first))
+    shown_at = driver.now
+    driver(Said(messages.Heartbeat(True, None, 1)), after=40)
+    wakes_at = driver.account.wakes_at()
+    assert wakes_at is not None
+    assert shown_at + 60 < wakes_at < shown_at + 61
+    assert HideCode() not in driver(Said(second), after=20)
+    shown_at = driver.now
+    assert driver(Ticked(), after=10) == []
+    wakes_at = driver.account.wakes_at()
+    assert wakes_at is not None
+    assert shown_at + 20 < wakes_at < shown_at + 21
+    assert driver(Ticked(), after=wakes_at - driver.now) == [HideCode()]
+    assert driver.state() is State.PAIRING
+    assert driver(Ticked(), after=1) == []
+
+
 @pytest.mark.parametrize("kind", [Kind.CRASH, Kind.REFUSED, Kind.LOGGED_OUT, Kind.DAMAGED])
 def test_what_goes_wrong_too_often_fails(kind: Kind) -> None:
     driver = Driver(max_retries=3)

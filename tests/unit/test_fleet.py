@@ -24,6 +24,8 @@ from orchestrator.states import State
 
 DIAL = 1.0
 """Seconds from the start of a process to WhatsApp's word."""
+STOP = 0.5
+"""Seconds from being asked to stop to the end of the process."""
 LOST = 90.0
 """Seconds from the loss of a link to the end of its process."""
 NUMBER = "4915100001"
@@ -129,7 +131,7 @@ class World:
                 case Spawn():
                     self.spawn(name, account.child)
                 case TellStop():
-                    self.later(0.5, functools.partial(self.end, name, Kind.STOPPED, account.child))
+                    self.later(STOP, functools.partial(self.end, name, Kind.STOPPED, account.child))
                 case Forget():
                     del self.accounts[name]
                     self.fleet.forget(name, self.now)
@@ -221,6 +223,23 @@ def test_a_restart_does_not_take_away_who_could_not_come_back() -> None:
     world.run(4 * PROBE_FIRST)
     assert world.states() == {State.CONNECTED}
     assert sorted(world.started_since(then)) == names(5)
+
+
+def test_who_is_about_to_be_given_a_new_process_waits_when_all_have_to() -> None:
+    world = World("a", "b", "c", spread=0)
+    world.run(30)
+    world.outdated = True
+    world.order("a", Order.RESTART)
+    world.run(DIAL + STOP / 2)
+    then = world.now
+    world.order("b", Order.RESTART)
+    assert world.accounts["b"].stopping, "its turn has come, and a has not been refused yet"
+    world.run(60)
+    assert world.started_since(then) == []
+    assert [world.accounts[name].state for name in "abc"] == 2 * [State.OUTDATED] + [State.CONNECTED]
+    world.outdated = False
+    world.run(2 * PROBE_FIRST)
+    assert world.states() == {State.CONNECTED}
 
 
 def test_a_host_without_network_sends_out_one_probe_at_a_time_and_all_return_in_step() -> None:
