@@ -207,7 +207,7 @@ def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
                 FAIL,
                 "state folder",
                 f"{folder} belongs to {user_name(status.st_uid)}, this is {user_name(os.geteuid())}",
-                advice_on_owner(status.st_uid),
+                advice_on_owner(status.st_uid, inside_ours=folder != paths.root),
             )
             return
         if status.st_mode & 0o077:

@@ -12,6 +12,10 @@ from typing import Self
 from orchestrator.errors import StateError
 from orchestrator.installed import find_unit
 
+UNMAPPED = 65534
+"""Whom a file belongs to whose owner a user namespace does not know: overflowuid in proc_sys_kernel(5). The
+user of that id is nobody, who runs no services."""
+
 
 class Folder:
     """An open folder; everything is done through its descriptor, so nobody can swap it meanwhile.
@@ -20,9 +24,10 @@ class Folder:
         path: The folder as messages name it.
     """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, inside_ours: bool = False) -> None:
         self.path = path
         self._fd = descriptor
+        self._inside_ours = inside_ours
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +63,7 @@ class Folder:
             StateError: It cannot be had, or is a symbolic link.
         """
         name = path.name
+        inside_ours = os.fstat(self._fd).st_uid == os.geteuid()
         try:
             try:
                 os.mkdir(name, 0o700, dir_fd=self._fd)
@@ -65,9 +71,9 @@ class Folder:
                 if stat.S_ISLNK(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
                     raise StateError(f"{path}: is a symbolic link, a folder is needed: remove it") from None
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            return Folder(path, os.open(name, flags, dir_fd=self._fd))
+            return Folder(path, os.open(name, flags, dir_fd=self._fd), inside_ours=inside_ours)
         except OSError as error:
-            raise _trouble(path, error) from None
+            raise _trouble(path, error, inside_ours=inside_ours) from None
 
     def close_to_others(self, *, tolerated: int = 0, known: frozenset[str] | None = None) -> list[str]:
         """See that the folder is this user's, and that nobody else can enter it.
@@ -86,7 +92,7 @@ class Folder:
         try:
             status = os.fstat(self._fd)
             if status.st_uid != os.geteuid():
-                raise _belongs_to_another(self.path, status.st_uid)
+                raise _belongs_to_another(self.path, status.st_uid, inside_ours=self._inside_ours)
             mode = stat.S_IMODE(status.st_mode)
             if mode & 0o700 == 0o700 and not mode & 0o077 & ~tolerated:
                 return []
@@ -130,19 +136,25 @@ def make_folder(path: Path) -> None:
         raise _trouble(wanted, error) from None
 
 
-def advice_on_owner(owner: int) -> str:
+def advice_on_owner(owner: int, *, inside_ours: bool = False) -> str:
     """Say what to do about a folder of another user's, whose service would be lost without it.
 
     Args:
         owner: The user's id.
+        inside_ours: It is inside a state folder of this user's, whose service then is this user's, too.
     """
+    give = f"give it to {user_name(os.geteuid())} with `chown -R`"
+    if inside_ours:
+        return give
+    if owner == 0:
+        return f"use sudo if root runs the service, or {give}"
     if _runs_services(owner):
         return f"run this as its user: `sudo -u {user_name(owner)} orchestrator …`"
-    return f"give it to {user_name(os.geteuid())} with `chown -R`"
+    return give
 
 
-def _belongs_to_another(path: Path, owner: int) -> StateError:
-    advice = [advice_on_owner(owner)]
+def _belongs_to_another(path: Path, owner: int, *, inside_ours: bool) -> StateError:
+    advice = [advice_on_owner(owner, inside_ours=inside_ours)]
     if unit := find_unit(path):
         start = f"start the service with `systemctl start {unit}`"
         advice = [start, *advice] if _runs_services(owner) else [start]
@@ -151,9 +163,9 @@ def _belongs_to_another(path: Path, owner: int) -> StateError:
 
 
 def _runs_services(uid: int) -> bool:
-    """Tell whether an id is that of a user whose service this may be: neither root nor one who is gone."""
+    """Tell whether an id is that of a user for services: neither root, nor nobody, nor one who is gone."""
     try:
-        return uid != 0 and bool(pwd.getpwuid(uid))
+        return uid not in (0, UNMAPPED) and bool(pwd.getpwuid(uid))
     except KeyError:
         return False
 
@@ -166,15 +178,15 @@ def _owner(path: Path) -> int:
         return os.geteuid()
 
 
-def _trouble(path: Path, error: Exception) -> StateError:
+def _trouble(path: Path, error: Exception, *, inside_ours: bool = False) -> StateError:
     """Say what is wrong with a folder and what to do about it."""
     number = error.errno if isinstance(error, OSError) else errno.ELOOP
     user = user_name(os.geteuid())
     match number:
         case errno.EEXIST | errno.ENOTDIR:
             text = "a file is where a folder is needed: move it away, or choose another folder"
-        case errno.EACCES | errno.EPERM if (owner := _owner(path)) != os.geteuid() and _runs_services(owner):
-            return _belongs_to_another(path, owner)
+        case errno.EACCES | errno.EPERM if (owner := _owner(path)) != os.geteuid():
+            return _belongs_to_another(path, owner, inside_ours=inside_ours)
         case errno.EACCES | errno.EPERM:
             text = f"{user} may not use this folder: give it to {user}, or choose another with --state-dir"
         case errno.EROFS:

@@ -227,11 +227,22 @@ class QrFolder:
             return os.open(self._folder, flags)
 
     def _make(self) -> None:
+        """Make the folder under a hidden name first: once it can be seen, the group can enter it."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            self._folder.mkdir(0o700)
-            with self._open(make=False) as folder:
+        temporary = self._folder.with_name(f".{secrets.token_hex(4)}")
+        temporary.mkdir(0o700)
+        try:
+            folder = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
                 self._let_group_in(folder)
+            finally:
+                os.close(folder)
+            temporary.rename(self._folder)
+        except BaseException as error:
+            temporary.rmdir()
+            # Somebody else was quicker, and uses it already.
+            if not isinstance(error, OSError) or error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
 
     def _let_group_in(self, folder: int) -> None:
         """Open the folder to the group if nobody but this user can enter it."""

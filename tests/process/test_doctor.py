@@ -3,6 +3,7 @@
 import grp
 import json
 import os
+import pwd
 import socket
 import ssl
 import subprocess
@@ -24,6 +25,7 @@ from support.cli import COMMAND, Cli, wait_for
 
 from orchestrator import doctor, library
 from orchestrator.library import LibraryError, check_library
+from orchestrator.paths import StatePaths
 from orchestrator.reach import HOST, Proxy, Unreachable, environment_proxy, reach
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.settings import Settings
@@ -89,6 +91,23 @@ def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
     assert "accounts.yaml:1" in findings(cli, code=1)["configuration"][0]["text"]
     cli.config.unlink()
     assert findings(cli, code=1)["configuration"][0]["status"] == "FAIL"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_a_folder_of_another_users_is_told_with_what_to_do_about_it(tmp_path: Path) -> None:
+    daemon = pwd.getpwnam("daemon").pw_uid
+    state = StatePaths.of(tmp_path / "state", environ={})
+    state.prepare()
+    advice = {
+        state.root: "`sudo -u daemon orchestrator …`",
+        state.sessions: "give it to root with `chown -R`",
+    }
+    for folder, what in advice.items():
+        os.chown(folder, daemon, -1)
+        (finding,) = doctor._wrong_modes(state)
+        assert (finding.status, finding.text) == ("FAIL", f"{folder} belongs to daemon, this is root")
+        assert what in (finding.advice or "")
+        os.chown(folder, 0, -1)
 
 
 def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None:

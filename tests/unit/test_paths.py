@@ -466,39 +466,74 @@ def test_a_file_system_without_modes(state: StatePaths, monkeypatch: pytest.Monk
 
 
 @as_root
-@pytest.mark.parametrize("name", ["", "sessions"])
-def test_folders_of_others_are_refused(state: StatePaths, name: str) -> None:
+def test_folders_of_others_are_refused(state: StatePaths) -> None:
     state.prepare()
-    os.chown(state.root / name, NOBODY, NOBODY)
+    os.chown(state.root, pwd.getpwnam("daemon").pw_uid, NOBODY)
     with pytest.raises(StateError) as caught:
         state.prepare()
     # To take it away from the service's user would be the end of the service.
     assert str(caught.value) == (
-        f"{state.root / name}: belongs to nobody, this is root: run this as its user:"
-        " `sudo -u nobody orchestrator …`"
+        f"{state.root}: belongs to daemon, this is root: run this as its user:"
+        " `sudo -u daemon orchestrator …`"
     )
 
 
 @as_root
-def test_folders_of_users_who_are_gone_can_be_had(state: StatePaths) -> None:
+@pytest.mark.parametrize("owner", ["daemon", "nobody"])
+def test_folders_of_others_inside_a_state_folder_of_ones_own_can_be_had(
+    state: StatePaths, owner: str
+) -> None:
     state.prepare()
-    os.chown(state.root, 4_000_000, NOBODY)
+    os.chown(state.sessions, pwd.getpwnam(owner).pw_uid, NOBODY)
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    # As that user, one could not use the state folder.
+    said = f"{state.sessions}: belongs to {owner}, this is root: give it to root with `chown -R`"
+    assert str(caught.value) == said
+
+
+@as_root
+@pytest.mark.parametrize("owner", ["daemon", "root"])
+def test_closed_folders_of_others_inside_a_state_folder_of_ones_own_can_be_had(
+    as_nobody: Path, owner: str
+) -> None:
+    os.seteuid(0)
+    os.chown(as_nobody, NOBODY, NOBODY)
+    os.seteuid(NOBODY)
+    state = StatePaths.of(as_nobody / "state", environ={})
+    state.prepare()
+    os.seteuid(0)
+    os.chown(state.sessions, pwd.getpwnam(owner).pw_uid, 0)
+    os.seteuid(NOBODY)
+    with pytest.raises(StateError) as caught:
+        state.prepare()
+    said = f"{state.sessions}: belongs to {owner}, this is nobody: give it to nobody with `chown -R`"
+    assert str(caught.value) == said
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "name"), [(4_000_000, "user 4000000"), (NOBODY, "nobody")])
+def test_folders_of_those_who_run_no_services_can_be_had(state: StatePaths, owner: int, name: str) -> None:
+    state.prepare()
+    os.chown(state.root, owner, NOBODY)
     with pytest.raises(StateError) as caught:
         state.prepare()
     assert str(caught.value) == (
-        f"{state.root}: belongs to user 4000000, this is root: give it to root with `chown -R`"
+        f"{state.root}: belongs to {name}, this is root: give it to root with `chown -R`"
     )
 
 
 @as_root
-def test_folders_of_roots_can_be_had_by_others(as_nobody: Path) -> None:
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_folders_of_roots_may_be_those_of_a_service_of_roots(as_nobody: Path, mode: int) -> None:
     os.seteuid(0)
-    (as_nobody / "state").mkdir()
+    (as_nobody / "state").mkdir(mode)
     os.seteuid(NOBODY)
     with pytest.raises(StateError) as caught:
         StatePaths.of(as_nobody / "state", environ={}).prepare()
     assert str(caught.value) == (
-        f"{as_nobody / 'state'}: belongs to root, this is nobody: give it to nobody with `chown -R`"
+        f"{as_nobody / 'state'}: belongs to root, this is nobody: use sudo if root runs the service,"
+        " or give it to nobody with `chown -R`"
     )
 
 

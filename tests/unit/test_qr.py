@@ -136,6 +136,38 @@ def test_a_group_may_read_the_pictures(tmp_path: Path) -> None:
         assert folder.path("support").stat().st_gid == os.getgid()
 
 
+def test_the_folder_is_open_to_the_group_once_it_can_be_seen(tmp_path: Path) -> None:
+    with Watcher(tmp_path) as watcher:
+        QrFolder(tmp_path / "qr", GROUP).prepare()
+        assert mode(tmp_path / "qr") == 0o750
+        happened = watcher.happenings()
+    assert [event for event in happened if event.name == "qr"] == [Happening("moved_to", "qr")]
+    assert [path.name for path in tmp_path.iterdir()] == ["qr"]
+
+
+def test_nothing_is_left_of_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match="there is no group"):
+        QrFolder(tmp_path / "qr", "no-such-group").prepare()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_somebody_else_makes_at_that_moment_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def make_both(path: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        mkdir(path, mode, parents, exist_ok)
+        if path.name.startswith("."):
+            mkdir(tmp_path / "qr")
+            (tmp_path / "qr/theirs").touch()
+
+    monkeypatch.setattr(Path, "mkdir", make_both)
+    QrFolder(tmp_path / "qr").prepare()
+    assert [path.name for path in tmp_path.iterdir()] == ["qr"]
+    assert (tmp_path / "qr/theirs").exists()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to any group")
 def test_the_files_belong_to_the_group(tmp_path: Path) -> None:
     (tmp_path / "qr").mkdir(0o700)
