@@ -1,6 +1,7 @@
 """Two hundred accounts under the real supervisor, each with a process: light ones, which load no library."""
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import support.fleet
 from support.fleet import Fleet, asynchronous, is_alive
 
 from orchestrator import account, supervisor
+from orchestrator.events import Event, ShuttingDown
 from orchestrator.settings import AccountSettings
 from orchestrator.states import State
 
@@ -17,6 +19,8 @@ PARALLEL = 8
 NAMES = [f"a{number:03}" for number in range(COUNT)]
 PATIENCE = 240.0
 """Seconds for what takes ten on an idle machine."""
+STOP_SECONDS = 2.0
+"""Seconds that a process which will not stop gets for that."""
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -26,16 +30,32 @@ class Scale:
     Attributes:
         most: How many have been starting or connecting at once, at the most.
         away: How many have not been connected, or were about to be so no more, at the most.
+        stopping: Of each account, by when its process must have stopped, in monotonic seconds, and when it is
+            looked whether it has.
+        killed: Of each, when it was asked to be killed because it had not stopped.
     """
 
     def __init__(self, fleet: Fleet) -> None:
         self.most = self.away = 0
+        self.stopping: dict[str, tuple[float | None, float]] = {}
+        self.killed: dict[str, float] = {}
         self._fleet = fleet
         self._handle = fleet.supervisor.handle
-        fleet.supervisor.handle = self._look  # type: ignore[method-assign,assignment]
+        self._kill = fleet.supervisor._kill
+        fleet.supervisor.handle = self._look  # type: ignore[method-assign]
+        fleet.supervisor._kill = self._see_killed  # type: ignore[method-assign]
 
-    def _look(self, *event: object) -> None:
-        self._handle(*event)  # type: ignore[arg-type]
+    def _see_killed(self, name: str, managed: supervisor.Managed, why: str) -> None:
+        assert why == "it did not stop in time"
+        assert name not in self.killed
+        self.killed[name] = time.monotonic()
+        self._kill(name, managed, why)
+
+    def _look(self, name: str, event: Event) -> None:
+        self._handle(name, event)
+        managed = self._fleet.supervisor._accounts.get(name)
+        if isinstance(event, ShuttingDown) and managed and managed.account.child and managed.timer:
+            self.stopping[name] = managed.account.child.deadline, managed.timer.when()
         machines = self._fleet.supervisor._machines.values()
         self.most = max(self.most, sum(machine.dials for machine in machines))
         away = sum(machine.state is not State.CONNECTED or machine.stopping for machine in machines)
@@ -127,11 +147,11 @@ async def test_two_hundred_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @asynchronous
-async def test_two_hundred_processes_that_do_not_stop_are_killed_in_time(
+async def test_two_hundred_processes_that_do_not_stop_are_killed_when_their_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(support.fleet, "PATIENCE", PATIENCE)
-    monkeypatch.setattr(account, "STOP_DEADLINE", 2.0)
+    monkeypatch.setattr(account, "STOP_DEADLINE", STOP_SECONDS)
     fleet = Fleet(tmp_path, *NAMES, start=False, start_parallel=PARALLEL, preload=("support.stand_in_child",))
     for name in NAMES:
         fleet.puppets.play(name, ["connecting", "connected", "deaf"])
@@ -140,6 +160,18 @@ async def test_two_hundred_processes_that_do_not_stop_are_killed_in_time(
         fleet.supervisor.start()
         await scale.until_connected()
         pids = scale.pids()
-        await asyncio.wait_for(fleet.supervisor.stop(), PATIENCE)
+        begun = time.monotonic()
+        stopping = asyncio.ensure_future(fleet.supervisor.stop())
+        await asyncio.sleep(0)
+        told = time.monotonic()
+        # All are told at once, each has its time from then on, and when that is over the loop wakes for it.
+        assert list(scale.stopping) == NAMES
+        for deadline, looks_at in scale.stopping.values():
+            assert deadline is not None
+            assert begun + STOP_SECONDS <= deadline <= told + STOP_SECONDS
+            assert looks_at <= deadline
+        await asyncio.wait_for(stopping, PATIENCE)
+        assert set(scale.killed) == set(NAMES)
+        assert all(at >= (scale.stopping[name][0] or 0) for name, at in scale.killed.items())
         assert not [pid for pid in pids.values() if is_alive(pid)]
         assert {fleet.about(name)["last_exit"]["kind"] for name in NAMES} == {"stopped"}

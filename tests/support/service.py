@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-m", "orchestrator")
 PATIENCE = 90.0
 """Seconds for what takes a few on an idle machine."""
-ORPHAN_SECONDS = 60.0
+ORPHAN_SECONDS = 30.0
 """Seconds within which nothing may be left of a service that has ended; a fraction of one on an idle machine.
-What does not notice by itself lives for ever."""
+Less than `DIAL_SECONDS`, by which a process that dials ends in any case; other ones would live for ever."""
 QUICK: Json = {"base": "100ms", "factor": 1, "max": "100ms", "jitter": 0}
 """A back-off for tests that wait for the next try."""
 _LOG_LINES = 60
@@ -152,7 +152,12 @@ class Service:
         """Start it and wait until it takes commands."""
         after = len(self.log)
         self.launch()
-        self.wait_for_log("commands come in by", after=after)
+        try:
+            self.wait_for_log("commands come in by", after=after)
+        except BaseException:
+            end(self.processes())  # without a context, nobody would
+            self._over()
+            raise
 
     def stop(self, *signals: signal.Signals) -> int:
         """Stop it by SIGTERM or other signals; return its exit code once nothing is left of it."""
