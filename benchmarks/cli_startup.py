@@ -1,16 +1,23 @@
 """How long a command takes to start, compared with Python that does nothing.
 
-Run as ``python -m benchmarks.cli_startup [--repetitions 30]``.
+Run as ``python -m benchmarks.cli_startup [--repetitions 30] [--against REVISION]``.
 
-``list`` asks a running service with no accounts, or reads the configuration where none runs; that service
-needs no WhatsApp. The programs take turns, so that what disturbs one disturbs all. CPU is that of the program
-alone, user and system, as the kernel tells when it ends.
+The benchmark builds a wheel and installs it, with the versions of constraints.txt, in a new virtual
+environment, as an operator does. It then compares the command ``orchestrator`` with ``python -c pass`` in an
+empty virtual environment of the same Python. With --against, the benchmark also builds, installs and measures
+another revision of this checkout in the same run.
+
+The service has two accounts that connect to the sandbox: one shows QR codes, the other is stopped. ``start``
+and ``stop`` ask for the state that the account already has. ``qr`` is interrupted, as by Ctrl-C, after the
+first code. The programs take turns, so that a disturbance affects all of them. CPU is the program's user and
+system time, as the kernel reports both at its end.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,15 +28,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from benchmarks.installed import (
+    Installed,
+    install_checkout,
+    install_revision,
+    plain_environment,
+    plain_python,
+)
 from benchmarks.machine import print_load, print_machine
 from benchmarks.report import table
-from benchmarks.service import Service, program_environment
+from benchmarks.service import Service
+from orchestrator.sandbox.process import SandboxProcess
 
 NEVER = ("neonize", "pydantic", "multiprocess", "cryptography")
 """Packages that none of these commands needs, and each of which takes longer to import than all it needs."""
 SHOWN = 6
 """How many packages are named of those that take longest to import."""
+SHOWS, RESTS = "shows-codes", "rests"
+"""The accounts."""
+_CODE_LINES = 20
+"""A code has more lines than these, and what comes before it has not."""
 _IMPORT_TIME = "import time:"
+_PYTHON = "python -c pass"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +58,13 @@ class Program:
 
     Attributes:
         name: What it is called in the tables.
-        arguments: What Python is called with.
-        exit_code: How it has to end.
+        line: How it is called.
+        goes_on: Whether it goes on after it has drawn a code, so that it has to be interrupted.
     """
 
     name: str
-    arguments: Sequence[str]
-    exit_code: int = 0
+    line: Sequence[str]
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,107 +75,207 @@ class Run:
     cpu: float
 
 
+@dataclass(frozen=True, slots=True)
+class Times:
+    """What the starts of a program took, in seconds.
+
+    Attributes:
+        wall: The median of the time from its start to its end.
+        cpu: The median of its CPU time, user and system.
+        least_cpu: The least of its CPU times.
+    """
+
+    wall: float
+    cpu: float
+    least_cpu: float
+
+
 class Programs:
     """Starts programs in the same surroundings.
 
     Args:
-        folder: The current folder of those that are measured: nothing of an operator's is found from there.
-        environment: Their environment.
+        folder: The current folder and the home of the programs, so that they find no operator's files.
+        environment: The rest of their environment.
     """
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self._folder = folder
-        self._environment = environment
+        self._environment = {**environment, "HOME": str(folder)}
 
     def measure(self, program: Program) -> Run:
         """Start a program, wait for its end, and return what it took."""
         began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *program.arguments],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        process = self._start(program)
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == program.exit_code, f"{program.name} ended with {process.returncode}"
+        self._check(program, process)
         return Run(wall, used.ru_utime + used.ru_stime)
 
     def imports(self, program: Program) -> dict[str, int]:
         """Return the modules a program imports, each with its own microseconds, without what it imports."""
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", *program.arguments],
-            cwd=self._folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == program.exit_code, done.stderr
+        with tempfile.TemporaryFile("w+") as errors:
+            process = self._start(program, errors=errors.fileno(), PYTHONPROFILEIMPORTTIME="1")
+            process.wait()
+            self._check(program, process)
+            errors.seek(0)
+            lines = errors.readlines()
         found = {}
-        for line in done.stderr.splitlines():
+        for line in lines:
             if line.startswith(_IMPORT_TIME):
                 own, _, name = line.removeprefix(_IMPORT_TIME).split("|")
                 if own.strip().isdecimal():
                     found[name.strip()] = int(own)
         return found
 
-
-def measure(programs: Programs, which: Sequence[Program], repetitions: int) -> dict[str, list[Run]]:
-    """Start each of them so often, in turns, after one start that does not count."""
-    found: dict[str, list[Run]] = {program.name: [] for program in which}
-    for number in range(repetitions + 1):
-        for program in which:
-            run = programs.measure(program)
-            if number:
-                found[program.name].append(run)
-    return found
-
-
-def show_times(runs: Mapping[str, Sequence[Run]]) -> None:
-    """Print the medians, and how they compare with the first program's."""
-    (base_wall, base_cpu), *_ = (_medians(found) for found in runs.values())
-    rows = []
-    for name, found in runs.items():
-        wall, cpu = _medians(found)
-        cells = (
-            f"{1000 * wall:.0f} ms",
-            f"{wall / base_wall:.1f}",
-            f"{1000 * cpu:.0f} ms",
-            f"{cpu / base_cpu:.1f}",
+    def _start(
+        self, program: Program, errors: int | None = None, **environment: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a program, and interrupt it after a code if it would go on then."""
+        process = subprocess.Popen(
+            program.line,
+            cwd=self._folder,
+            env=self._environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if program.goes_on else subprocess.DEVNULL,
+            stderr=errors,
         )
-        rows.append((name, *cells, f"{1000 * min(run.cpu for run in found):.0f} ms"))
-    count = len(next(iter(runs.values())))
-    table(f"to start and end, medians of {count}", ("", "wall", "ratio", "CPU", "ratio", "least CPU"), *rows)
+        if process.stdout is not None:
+            with process.stdout as lines:
+                for _ in zip(range(_CODE_LINES), lines, strict=False):
+                    pass
+                process.send_signal(signal.SIGINT)
+                lines.read()
+        return process
+
+    @staticmethod
+    def _check(program: Program, process: subprocess.Popen[bytes]) -> None:
+        wanted = 130 if program.goes_on else 0
+        assert process.returncode == wanted, f"{program.name} ended with {process.returncode}"
 
 
-def _medians(runs: Sequence[Run]) -> tuple[float, float]:
-    return median(run.wall for run in runs), median(run.cpu for run in runs)
+def commands(installed: Installed, service: Service, elsewhere: Path) -> list[Program]:
+    """Return the commands that are measured.
+
+    Args:
+        installed: Whose they are.
+        service: The service that they talk to.
+        elsewhere: A state folder on which no service runs.
+    """
+    program = str(installed.program)
+    ours = (program, "--config", str(service.config_file), "--state-dir")
+    running, other = (*ours, str(service.paths.root)), (*ours, str(elsewhere))
+    return [
+        Program("--help", (program, "--help")),
+        Program("--version", (program, "--version")),
+        Program("list", (*running, "list")),
+        Program("list --json", (*running, "list", "--json")),
+        Program(f"qr {SHOWS}", (*running, "qr", SHOWS), goes_on=True),
+        Program(f"start {SHOWS}", (*running, "start", SHOWS)),
+        Program(f"stop {RESTS}", (*running, "stop", RESTS)),
+        Program("list, no service", (*other, "list")),
+        Program("list --json, no service", (*other, "list", "--json")),
+    ]
 
 
-def show_imports(programs: Programs, which: Sequence[Program]) -> bool:
-    """Print what the programs import; return whether there is nothing among it that must not be."""
+def until_ready(service: Service) -> None:
+    """Stop the account that is to rest, and wait until the other shows a code."""
+    service.client.call("stop", names=[RESTS], wait=True)
+    with service.client.stream("watch", names=[SHOWS]) as events:
+        for event in events:
+            if any(one["qr_path"] for one in event["accounts"]):
+                return
+
+
+def measure(
+    programs: Programs, python: Program, which: Mapping[str, Sequence[Program]], repetitions: int
+) -> tuple[Times, dict[str, dict[str, Times]]]:
+    """Start each program so often, in turns, after one start that does not count.
+
+    Returns:
+        What Python alone took; and what the commands took, by installation and command.
+    """
+    everything = [("", python), *((of, one) for of, several in which.items() for one in several)]
+    runs: dict[tuple[str, str], list[Run]] = {(of, one.name): [] for of, one in everything}
+    for number in range(repetitions + 1):
+        for of, one in everything:
+            run = programs.measure(one)
+            if number:
+                runs[of, one.name].append(run)
+    found = {
+        key: Times(
+            median(run.wall for run in each), median(run.cpu for run in each), min(run.cpu for run in each)
+        )
+        for key, each in runs.items()
+    }
+    return found["", python.name], {
+        of: {one.name: found[of, one.name] for one in several} for of, several in which.items()
+    }
+
+
+def show_times(python: Times, found: Mapping[str, Mapping[str, Times]], repetitions: int) -> None:
+    """Print the medians of each installation, and how they compare with Python alone."""
+    for name, times in found.items():
+        rows = [
+            (
+                program,
+                _milliseconds(one.wall),
+                f"{one.wall / python.wall:.1f}",
+                _milliseconds(one.cpu),
+                f"{one.cpu / python.cpu:.1f}",
+                _milliseconds(one.least_cpu),
+                f"{one.least_cpu / python.least_cpu:.1f}",
+            )
+            for program, one in {_PYTHON: python, **times}.items()
+        ]
+        heads = ("", "wall", "ratio", "CPU", "ratio", "least CPU", "ratio")
+        table(f"{name}: from start to end, medians of {repetitions}", heads, *rows)
+
+
+def show_change(python: Times, before: Mapping[str, Times], now: Mapping[str, Times]) -> None:
+    """Print how the CPU times of this checkout compare with those of the other revision."""
+    rows = [
+        (
+            program,
+            f"{before[program].cpu / python.cpu:.1f}",
+            f"{one.cpu / python.cpu:.1f}",
+            f"{100 * (one.cpu / before[program].cpu - 1):+.0f} %",
+        )
+        for program, one in now.items()
+    ]
+    table(f"CPU, as so many times {_PYTHON}", ("", "before", "now", "change"), *rows)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms"
+
+
+def show_imports(programs: Programs, python: Program, which: Sequence[Program]) -> bool:
+    """Print what commands import beyond what Python does; return whether nothing must not be among it."""
+    always = programs.imports(python).keys()
     found = {program.name: programs.imports(program) for program in which}
     forbidden = {
         name: sorted({_package(one) for one in modules} & set(NEVER)) for name, modules in found.items()
     }
     table(
-        "imports",
+        "imports beyond those of Python alone",
         ("", "modules", *(f"{name}?" for name in NEVER)),
         *(
-            (name, str(len(modules)), *("YES" if one in forbidden[name] else "no" for one in NEVER))
+            (
+                name,
+                str(len(modules.keys() - always)),
+                *("YES" if one in forbidden[name] else "no" for one in NEVER),
+            )
             for name, modules in found.items()
         ),
     )
     for name, modules in found.items():
         times: dict[str, int] = {}
-        for module, own in modules.items():
-            times[_package(module)] = times.get(_package(module), 0) + own
-        dearest = sorted(times.items(), key=lambda item: -item[1])[:SHOWN]
-        cells = ", ".join(f"{package} {own / 1000:.0f} ms" for package, own in dearest)
-        print(f"  dearest imports of {name}: {cells}")
+        for module in modules.keys() - always:
+            times[_package(module)] = times.get(_package(module), 0) + modules[module]
+        slowest = sorted(times.items(), key=lambda item: -item[1])[:SHOWN]
+        cells = ", ".join(f"{package} {own / 1000:.0f} ms" for package, own in slowest)
+        print(f"  slowest imports of {name}: {cells}")
     return not any(forbidden.values())
 
 
@@ -168,30 +288,46 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=30, help="how often each starts (default: 30)")
+    parser.add_argument("--against", metavar="REVISION", help="measure this revision of the checkout, too")
     arguments = parser.parse_args()
     print_machine()
-    package = str(Path(__file__).resolve().parents[1])
-    environment = {**program_environment(os.environ), "PYTHONPATH": package}
+    environment = plain_environment(os.environ)
     with ExitStack() as running:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="startup-")))
-        (folder / "other").mkdir()
-        service = Service(folder, {}, environment)
-        running.enter_context(service.running())
-        ours = ("-m", "orchestrator", "--config", str(service.config_file), "--state-dir")
-        which = [
-            Program("python -c pass", ("-c", "pass")),
-            Program("orchestrator --help", ("-m", "orchestrator", "--help")),
-            Program("orchestrator --version", ("-m", "orchestrator", "--version")),
-            Program("orchestrator list, service runs", (*ours, str(service.paths.root), "list")),
-            Program("  with --json", (*ours, str(service.paths.root), "list", "--json")),
-            Program("orchestrator list, it does not", (*ours, str(folder / "other"), "list")),
-        ]
-        programs = Programs(folder, environment)
-        show_times(measure(programs, which, arguments.repetitions))
-        good = show_imports(programs, which)
+        ours = _folder(folder / "ours")
+        installed = [install_checkout(ours)]
+        if arguments.against:
+            try:
+                installed.insert(0, install_revision(arguments.against, _folder(folder / "against")))
+            except ValueError as error:
+                parser.error(str(error))
+        python = Program(_PYTHON, (str(plain_python(folder / "plain")), "-c", "pass"))
+        sandbox = running.enter_context(SandboxProcess())
+        which = {}
+        for number, one in enumerate(installed):
+            service = Service(
+                _folder(folder / f"service-{number}"),
+                {SHOWS: {}, RESTS: {}},
+                sandbox.environment(environment),
+                (str(one.program),),
+            )
+            running.enter_context(service.running())
+            until_ready(service)
+            which[one.name] = commands(one, service, folder / "elsewhere")
+        programs = Programs(_folder(folder / "home"), environment)
+        alone, found = measure(programs, python, which, arguments.repetitions)
+        show_times(alone, found, arguments.repetitions)
+        if arguments.against:
+            show_change(alone, *found.values())
+        good = show_imports(programs, python, which[installed[-1].name])
     print_load()
     if not good:
         sys.exit("\na command imports what it must not")
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(mode=0o700)
+    return path
 
 
 if __name__ == "__main__":

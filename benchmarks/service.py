@@ -68,10 +68,15 @@ class Service:
         folder: Where everything of it goes; it must exist.
         accounts: Names of the accounts, each with what its configuration says.
         environment: Which WhatsApp it meets, and what else the process needs.
+        program: The command ``orchestrator``, which is this checkout's if no other is given.
     """
 
     def __init__(
-        self, folder: Path, accounts: Mapping[str, Mapping[str, object]], environment: Mapping[str, str]
+        self,
+        folder: Path,
+        accounts: Mapping[str, Mapping[str, object]],
+        environment: Mapping[str, str],
+        program: Sequence[str] = (sys.executable, "-m", "orchestrator"),
     ) -> None:
         self.folder = folder
         self.names = list(accounts)
@@ -81,6 +86,7 @@ class Service:
         self.client = Client(self.paths.control_socket)
         self._accounts = accounts
         self._environment = program_environment(environment)
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 
@@ -123,7 +129,7 @@ class Service:
         self._started_at = time.time()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", *arguments],
+                [*self._program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=self._environment,

@@ -68,12 +68,16 @@ def test_idle_measures_memory_and_cpu_with_stand_ins() -> None:
 
 
 def test_startup_is_compared_with_that_of_python_itself() -> None:
-    output = printed_by("cli_startup", "--repetitions", "2")
+    output = printed_by("cli_startup", "--repetitions", "2", "--against", "HEAD")
 
-    times, imports, _ = re.split(r"^(?=imports$|load after)", output, flags=re.MULTILINE)
-    assert cells(times, "python -c pass")[1] == "1.0"
-    for row in ("orchestrator --help", "orchestrator list, service runs", "orchestrator list, it does not"):
-        assert float(cells(times, row)[3]) > 1  # of the CPU: other programs can hold up any of them
+    titles = r"^(?=HEAD|this checkout: |CPU, as |imports |load after)"
+    _, before, now, change, imports, _ = re.split(titles, output, flags=re.MULTILINE)
+    for times in (before, now):
+        assert cells(times, "python -c pass")[1::2] == ["1.0"] * 3
+        for row in ("--help", "list", "qr shows-codes", "stop rests", "list, no service"):
+            assert float(cells(times, row)[3]) > 1  # of the CPU: other programs can hold up any of them
+    for row in ("--help", "list", "qr shows-codes", "stop rests", "list, no service"):
+        assert cells(change, row)[:2] == [cells(times, row)[3] for times in (before, now)]
         assert set(cells(imports, row)[1:]) == {"no"}  # neither neonize nor pydantic nor ...
 
 
