@@ -8,8 +8,8 @@ from typing import Any
 from orchestrator import status
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
+from orchestrator.masking import mask_number
 from orchestrator.paths import StatePaths
-from orchestrator.redaction import mask_number
 from orchestrator.settings import AccountSettings, Settings
 from orchestrator.states import State
 

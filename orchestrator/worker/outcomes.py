@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from orchestrator.failure import Kind, Outcome
-from orchestrator.redaction import mask_number, redact
+from orchestrator.masking import mask_number
+from orchestrator.redaction import redact
 
 REASONS = {
     "GENERIC": 400,
