@@ -1,7 +1,7 @@
-"""The command ``orchestrator``: a typer app to which every module of this package adds one group.
+"""The command ``orchestrator``: a typer app whose commands are in the modules of this package.
 
-A command imports what it needs when it runs: ``--help`` and mistyped commands must not wait for
-cryptography or neonize.
+Only the module of the requested command is imported, and a command imports what it needs when it runs: an
+operator must not wait for what another command needs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,42 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import accounts, demo, look, pairing, sandbox, send, service, unit
+from orchestrator.cli.lazy import LazyGroup
 from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
 
+COMMANDS = {
+    "run": "service",
+    "reload": "service",
+    "doctor": "service",
+    "add": "accounts",
+    "remove": "accounts",
+    "start": "accounts",
+    "stop": "accounts",
+    "restart": "accounts",
+    "list": "look",
+    "explain": "look",
+    "repair": "pairing",
+    "qr": "pairing",
+    "send": "send",
+    "install-unit": "unit",
+    "demo": "demo",
+    "sandbox": "sandbox",
+}
+"""The commands in the order of the help, each with the module of this package that has the command."""
+
+
+class _Commands(LazyGroup):
+    modules = COMMANDS
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # rich would take longer to import than typer itself
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (service, accounts, look, pairing, send, unit, demo):
-    app.add_typer(group.app)
-app.add_typer(sandbox.app, name="sandbox")
 
 
 def _print_version(wanted: bool) -> None:

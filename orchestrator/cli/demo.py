@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +70,8 @@ def demo(
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     if keep is None:
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="orchestrator-demo-") as name:
             yield Path(name)
         return
@@ -88,6 +88,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 def _program() -> str:
     """Return how a person at this machine calls the command."""
+    import shlex
+
     return (
         "orchestrator" if shutil.which("orchestrator") else f"{shlex.quote(sys.executable)} -m orchestrator"
     )

@@ -29,6 +29,7 @@ PARENT_GONE_SECONDS: Final = 10.0
 """Time for an orderly stop when stdin has closed; then the process ends itself the hard way."""
 
 app = typer.Typer(
+    name="sandbox",
     help="A WhatsApp server on this machine, to try bots without a phone.",
     no_args_is_help=True,
     rich_markup_mode=None,

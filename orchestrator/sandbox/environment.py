@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,6 +50,8 @@ def client_environment(
 
 def as_shell(environment: Mapping[str, str]) -> str:
     """Return ``export`` lines that a POSIX shell can evaluate, whatever the values hold."""
+    import shlex
+
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 

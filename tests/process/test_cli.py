@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,7 +27,7 @@ def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
 
 
-# Help, and how fast it comes
+# Help
 
 
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
@@ -42,30 +41,6 @@ def test_every_command_has_help_with_an_example(cli: Cli) -> None:
         # Enough of processes: these words come from no other place than those above.
         assert f"orchestrator {command}" in CliRunner().invoke(app, [command, "--help"]).stdout
     assert cli("--version").stdout == f"orchestrator {__version__}\n"
-
-
-def imported(cli: Cli, *arguments: str) -> set[str]:
-    """Return the modules that a command imports."""
-    done = cli.run([sys.executable, "-X", "importtime", *COMMAND[1:], *cli.line(*arguments)[3:]])
-    return {
-        line.rpartition("|")[2].strip()
-        for line in done.stderr.splitlines()
-        if line.startswith("import time:")
-    }
-
-
-def test_commands_import_only_what_they_need(cli: Cli) -> None:
-    heavy = {
-        "PIL", "asyncio", "cryptography", "multiprocess", "neonize", "orchestrator.config",
-        "orchestrator.supervisor", "pydantic", "qrcode", "ruamel", "yaml",
-    }  # fmt: skip
-    cli.configure("a: {}")
-    assert not imported(cli, "--help") & {*heavy, "rich"}
-    with cli.service():
-        assert not imported(cli, "list") & heavy
-        assert not imported(cli, "list", "--json") & {*heavy, "rich"}
-        assert not imported(cli, "stop", "a") & {*heavy, "rich"}
-        assert not imported(cli, "explain", "a") & {*heavy, "rich"}
 
 
 def test_names_are_completed(cli: Cli) -> None:

@@ -1,0 +1,77 @@
+"""What a command imports decides how fast it starts: the commands of every day import only what they need."""
+
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+import pytest
+from support.cli import COMMAND, Cli
+
+from orchestrator.cli import COMMANDS
+
+HEAVY = {
+    "PIL", "asyncio", "concurrent", "cryptography", "email", "http", "httpx", "importlib.metadata", "logging",
+    "multiprocess", "neonize", "orchestrator.account", "orchestrator.config", "orchestrator.redaction",
+    "orchestrator.service", "orchestrator.supervisor", "psutil", "pydantic", "qrcode", "random", "rich",
+    "ruamel", "secrets", "shlex", "ssl", "tempfile", "unittest", "xml", "yaml",
+}  # fmt: skip
+"""Takes long to import, and is needed by few commands."""
+OFFLINE = {"orchestrator.config", "yaml"}
+"""What reads the configuration."""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+def imported(cli: Cli, *arguments: str, code: int = 0) -> set[str]:
+    """Return the modules that a command imports."""
+    line = [sys.executable, "-X", "importtime", *COMMAND[1:], *cli.line(*arguments)[len(COMMAND) :]]
+    done = cli.run(line, code=code)
+    found = {
+        text.rpartition("|")[2].strip()
+        for text in done.stderr.splitlines()
+        if text.startswith("import time:")
+    }
+    assert "orchestrator.cli" in found
+    return found
+
+
+def needless(cli: Cli, *arguments: str, code: int = 0, but: Collection[str] = ()) -> set[str]:
+    """Return what a command imports that is heavy or belongs to another command."""
+    own = {COMMANDS[one] for one in arguments[:1] if one in COMMANDS}
+    others = {f"orchestrator.cli.{module}" for module in set(COMMANDS.values()) - own}
+    return imported(cli, *arguments, code=code) & (HEAVY | others) - set(but)
+
+
+def test_commands_that_ask_the_service_import_only_what_they_need(cli: Cli) -> None:
+    cli.configure("a: {}")
+    cli.has_session("a")
+    with cli.service():
+        cli.until("a", "connected")
+        assert not needless(cli, "list", "--json")
+        assert not needless(cli, "list", but={"rich", "random"})
+        assert not needless(cli, "explain", "a")
+        assert not needless(cli, "qr", "a", code=1)
+        assert not needless(cli, "start", "a")
+        assert not needless(cli, "restart", "a")
+        assert not needless(cli, "stop", "a")
+        assert not needless(cli, "reload")
+
+
+def test_commands_that_find_no_service_import_only_what_they_need(cli: Cli) -> None:
+    cli.configure("a: {phone: '+4915100001'}")
+    assert not needless(cli, "list", "--json", but=OFFLINE)
+    assert not needless(cli, "list", but={*OFFLINE, "rich", "random"})
+    assert not needless(cli, "explain", "a", but={*OFFLINE, "logging", "orchestrator.redaction"})
+    assert not needless(cli, "start", "a", code=4)
+
+
+def test_help_and_mistakes_import_only_what_they_need(cli: Cli) -> None:
+    assert not needless(cli, "--version")
+    assert not needless(cli, "lits", code=2)
+    assert not needless(cli, "list", "--help")
+    assert not needless(cli, "sandbox", "--help")
+    # The first sentences of all commands are in all modules.
+    assert not imported(cli, "--help") & HEAVY

@@ -1,0 +1,66 @@
+"""The table of commands against the modules that have them."""
+
+import pkgutil
+from importlib import import_module
+
+import pytest
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
+from typer.testing import CliRunner
+
+from orchestrator import cli
+from orchestrator.cli.lazy import LazyGroup
+
+
+def registered() -> dict[str, str]:
+    """Return what the modules of the package offer, each with its module."""
+    found = {}
+    for module in pkgutil.iter_modules(cli.__path__):
+        app = getattr(import_module(f"orchestrator.cli.{module.name}"), "app", None)
+        if isinstance(app, typer.Typer):
+            names = [app.info.name] if isinstance(app.info.name, str) else get_group(app).commands
+            found.update(dict.fromkeys(names, module.name))
+    return found
+
+
+def test_the_table_has_every_command_that_a_module_offers() -> None:
+    assert registered() == cli.COMMANDS
+
+
+def test_every_command_of_the_table_can_be_made() -> None:
+    root = get_command(cli.app)
+    assert isinstance(root, LazyGroup)
+    made = {name: root.get_command(None, name) for name in cli.COMMANDS}
+    assert {name: one and one.name for name, one in made.items()} == {name: name for name in made}
+    assert [name for name, one in made.items() if isinstance(one, TyperGroup)] == ["sandbox"]
+    assert root.get_command(None, "nonsense") is None
+
+
+def test_the_list_of_commands_says_what_their_own_help_says() -> None:
+    root = get_command(cli.app)
+    assert isinstance(root, LazyGroup)
+    shown = CliRunner().invoke(cli.app, ["--help"]).stdout.partition("Commands:\n")[2].splitlines()
+    assert [line.split(None, 1)[0] for line in shown] == list(cli.COMMANDS)
+    for line, name in zip(shown, cli.COMMANDS, strict=True):
+        command = root.get_command(None, name)
+        assert isinstance(command, TyperCommand | TyperGroup)
+        text = line.split(None, 1)[1]
+        assert text
+        assert command.get_short_help_str(200).startswith(text.removesuffix("...").removesuffix(".")), name
+
+
+def test_a_mistyped_command_is_answered_with_those_that_are_like_it() -> None:
+    said = CliRunner().invoke(cli.app, ["lits"])
+    assert said.exit_code == 2
+    assert "Did you mean 'list'" in said.output
+
+
+def test_a_command_in_the_wrong_module_is_a_bug() -> None:
+    class Wrong(LazyGroup):
+        modules = {"list": "service"}  # noqa: RUF012 - a ClassVar in the base class
+
+    app = typer.Typer(cls=Wrong)
+    app.callback()(lambda: None)
+    with pytest.raises(LookupError, match="wrong module for list"):
+        CliRunner().invoke(app, ["list"], catch_exceptions=False)
