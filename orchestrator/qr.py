@@ -12,7 +12,6 @@ import grp
 import io
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -175,7 +174,7 @@ class QrFolder:
     @contextmanager
     def _written(self, folder: int, name: str, png: bytes, issued_at: float) -> Iterator[str]:
         """Write a file, complete in every respect, under a hidden name; it goes if it is not renamed."""
-        temporary = f".{name}.{secrets.token_hex(8)}.part"
+        temporary = f".{name}.{os.urandom(8).hex()}.part"
         descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -229,7 +228,7 @@ class QrFolder:
     def _make(self) -> None:
         """Make the folder under a hidden name first: once it can be seen, the group can enter it."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder.with_name(f".{secrets.token_hex(4)}")
+        temporary = self._folder.with_name(f".{os.urandom(4).hex()}")
         temporary.mkdir(0o700)
         try:
             folder = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -354,7 +354,7 @@ def test_planted_temporary_files_are_not_used(
     folder: QrFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "target"
-    monkeypatch.setattr("secrets.token_hex", lambda _: "0123456789abcdef")
+    monkeypatch.setattr("os.urandom", lambda _: bytes.fromhex("0123456789abcdef"))
     (folder.path("x").parent / ".support.0123456789abcdef.part").symlink_to(target)
     with pytest.raises(FileExistsError):
         folder.show("support", PNG, ISSUED)
