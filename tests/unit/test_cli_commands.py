@@ -1,6 +1,8 @@
 """The table of commands against the modules that have them."""
 
 import pkgutil
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -64,3 +66,14 @@ def test_a_command_in_the_wrong_module_is_a_bug() -> None:
     app.callback()(lambda: None)
     with pytest.raises(LookupError, match="wrong module for list"):
         CliRunner().invoke(app, ["list"], catch_exceptions=False)
+
+
+def test_the_collector_skips_the_modules_and_is_on_while_a_command_runs() -> None:
+    code = (
+        "import gc, orchestrator.cli as cli\n"
+        "from orchestrator.__main__ import main\n"
+        "cli.main = lambda: print(gc.isenabled(), gc.get_freeze_count() > 1000)\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
