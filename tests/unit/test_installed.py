@@ -148,3 +148,121 @@ def test_a_machine_without_the_folder_has_no_units(units: Path, monkeypatch: pyt
     assert start_command(STATE) == RUN
     monkeypatch.setattr(installed, "UNITS", units / "a\0b")
     assert start_command(STATE) == RUN
+
+
+# Drop-ins
+
+
+@pytest.fixture
+def places(units: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of units, with both units in it, and folders in it for drop-ins that count more or less."""
+    for name, text in BOTH.items():
+        (units / f"{name}.service").write_text(text)
+    monkeypatch.setattr(installed, "CONTROL", (units / "control",))
+    monkeypatch.setattr(installed, "LESSER", (units / "run", units / "lib"))
+    return units
+
+
+def drop_in(folder: Path, text: str, name: str = "override", unit: str = "orchestrator") -> Path:
+    path = folder / f"{unit}.service.d" / f"{name}.conf"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+PROGRAM = "/opt/orchestrator/bin/orchestrator"
+SRV = Path("/srv/wa/accounts.yaml")
+ELSEWHERE = Path("/var/lib/elsewhere")
+RESET = f"[Service]\nExecStart=\nExecStart={PROGRAM}"
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "config"),
+    [
+        # What `systemctl edit` is told to write, and what people write.
+        (f"{RESET} --config {SRV} run\n", STATE, SRV),
+        (f"[Service]\nExecStart =\nExecStart = {PROGRAM} --config={SRV} run --log-format json\n", STATE, SRV),
+        (f'[Service]\nExecStart=\nExecStart=-"{PROGRAM}" --config "{SRV}" run\n', STATE, SRV),
+        (f"{RESET} \\\n# here\n  --config {SRV} \\\n  run\n", STATE, SRV),
+        (f"[Service]\nExecStart=\nExecStart=/usr/bin/nice -n 5 {PROGRAM} --config {SRV} run\n", STATE, SRV),
+        (f"{RESET} run\nEnvironment=A=b ORCHESTRATOR_CONFIG={SRV}\n", STATE, SRV),
+        ("[Service]\nStateDirectory=\nStateDirectory=elsewhere\n", ELSEWHERE, CONFIG),
+        ("[Service]\nStateDirectory=\nStateDirectory=elsewhere:link\n", ELSEWHERE, CONFIG),
+        ("[Service]\nStateDirectory=elsewhere\n", ELSEWHERE, CONFIG),
+        (f"{RESET} --config {SRV} --state-dir /srv/wa run\n", Path("/srv/wa"), SRV),
+        # What says nothing about either.
+        ("[Service]\nWatchdogSec=90s\n", STATE, CONFIG),
+        (f"[Unit]\nExecStart=\nExecStart={PROGRAM} --config {SRV} run\n", STATE, CONFIG),
+        (f"[Service]\n#ExecStart=\n;ExecStart={PROGRAM} --config {SRV} run\n", STATE, CONFIG),
+        ("no unit at all\n\xff", STATE, CONFIG),
+        ("", STATE, CONFIG),
+    ],
+)  # fmt: skip
+def test_a_drop_in_counts(places: Path, text: str, state: Path, config: Path) -> None:
+    drop_in(places, text)
+    assert start_command(state) == start_command(state, config) == "systemctl start orchestrator"
+    if state != STATE:
+        assert start_command(STATE) == RUN
+    if config != CONFIG:
+        assert start_command(state, CONFIG) == RUN
+    assert start_command(SALES) == "systemctl start orchestrator@sales"
+
+
+def test_a_second_command_without_a_reset_is_none_that_systemd_starts(places: Path) -> None:
+    drop_in(places, f"[Service]\nExecStart={PROGRAM} --config {SRV} run\n")
+    assert start_command(STATE) == "systemctl start orchestrator"  # which says what is wrong
+    assert start_command(STATE, SRV) == start_command(STATE, CONFIG) == RUN
+
+
+def says(state: str) -> str:
+    return f"[Service]\nStateDirectory=\nStateDirectory={state}\n"
+
+
+def found(state: str) -> bool:
+    return start_command(Path("/var/lib", state)) == "systemctl start orchestrator"
+
+
+def test_drop_ins_are_applied_by_their_names_wherever_they_are(places: Path) -> None:
+    drop_in(places, says("first"), "10-a")
+    drop_in(places / "lib", says("last"), "90-b")
+    drop_in(places / "run", says("middle"), "50-c")
+    assert found("last")
+    drop_in(places, "", "90-b")
+    assert found("middle")
+    (places / "control/orchestrator.service.d").mkdir(parents=True)
+    (places / "control/orchestrator.service.d/50-c.conf").symlink_to("/dev/null")
+    assert found("first")
+
+
+def test_of_one_name_the_more_important_folder_counts(places: Path) -> None:
+    for number, folder in enumerate((places / "lib", places / "run", places, places / "control")):
+        drop_in(folder, says(f"state{number}"))
+        assert found(f"state{number}")
+
+
+def test_drop_ins_of_all_instances_and_of_all_services(places: Path) -> None:
+    drop_in(places, "[Service]\nStateDirectory=\nStateDirectory=wa-%i\n", unit="orchestrator@")
+    assert start_command(Path("/var/lib/wa-sales")) == "systemctl start orchestrator@sales"
+    assert start_command(STATE) == "systemctl start orchestrator"
+    drop_in(places, says("one"), unit="orchestrator@sales")  # of the same name, and more to the point
+    assert start_command(Path("/var/lib/one")) == "systemctl start orchestrator@sales"
+    path = places / "service.d" / "all.conf"
+    path.parent.mkdir()
+    path.write_text("[Service]\nStateDirectory=\nStateDirectory=all\n")
+    assert found("all")
+
+
+def test_a_drop_in_may_be_a_link_and_odd_ones_do_no_harm(places: Path) -> None:
+    target = places / "mine"
+    target.write_text(says("linked"))
+    link = drop_in(places, "", "20-link")
+    link.unlink()
+    link.symlink_to(target)
+    assert found("linked")
+    os.mkfifo(link.with_name("30-pipe.conf"))
+    link.with_name("40-folder.conf").mkdir()
+    link.with_name("50-dangling.conf").symlink_to("nowhere")
+    with link.with_name("60-large.conf").open("wb") as file:
+        file.truncate(1 << 40)
+    link.with_name("70-other.txt").write_text(says("other"))
+    assert found("linked")
