@@ -18,7 +18,7 @@ from pathlib import Path
 
 from orchestrator import config, yaml_tree
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
-from orchestrator.files import open_file, replacing, sync, sync_folder
+from orchestrator.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.paths import check_name, shorten
 from orchestrator.settings import Settings
 from orchestrator.yaml_edit import AccountsText, CannotEditError, written
@@ -166,6 +166,7 @@ def _edit(
         if create:
             target.parent.mkdir(0o700, parents=True, exist_ok=True)
         with _locked(target):
+            sweep(target.parent, of=target.name)
             seen = target.stat() if target.exists() or not create else None
             data = config.read(path) if seen else NEW_FILE.encode()
             text = config.decode(data, path)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp|\.[0-9a-f]{8}\.s")
 
 
 def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
@@ -60,7 +60,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: The file cannot be made, written or put in its place.
     """
-    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -73,8 +73,41 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a file's name is one that `replacing` gives to a file until it has its place."""
+    """Tell whether a name is one that `replacing` and others give to what they make until it is done.
+
+    That is ``.NAME.01234567.tmp``, or for a socket, whose path has a limit, ``.01234567.s``.
+    """
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def temporary_name(name: str) -> str:
+    """Return a name under which to make what is to be called ``name`` once it is done."""
+    return f".{name}.{os.urandom(4).hex()}.tmp"
+
+
+def sweep(folder: Path, *, of: str | None = None) -> None:
+    """Remove what was left in a folder under temporary names because its maker was killed; never raises.
+
+    Only a file, a socket, a link or an empty folder is removed. Nobody may be making something in there
+    meanwhile, which a lock sees to.
+
+    Args:
+        folder: The folder; it may be missing.
+        of: Only what was to be called that.
+    """
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names are all that is needed
+    except OSError:
+        return
+    for name in names:
+        match = _TEMPORARY.fullmatch(name)
+        if match and of in (None, match[1]):
+            path = folder / name
+            with suppress(OSError):
+                if path.is_dir() and not path.is_symlink():
+                    path.rmdir()
+                else:
+                    path.unlink()
 
 
 def sync(file: BinaryIO) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.errors import StateError
+from orchestrator.files import is_temporary
 from orchestrator.installed import find_unit
 
 UNMAPPED = 65534
@@ -98,7 +99,8 @@ class Folder:
                 return []
             # As root, a mistaken `state_dir: /tmp` would otherwise lock everybody out of /tmp.
             names = os.listdir(self._fd)  # noqa: PTH208 - of the descriptor, not of a path
-            if mode & stat.S_ISVTX or (known is not None and not known.issuperset(names)):
+            unknown = [name for name in names if known is not None and name not in known]
+            if mode & stat.S_ISVTX or not all(map(is_temporary, unknown)):
                 raise StateError(
                     f"{self.path}: holds other things, and others can enter it (mode {mode:04o}): choose a"
                     " folder for the service alone, or close this one with `chmod 700`"

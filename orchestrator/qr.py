@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.errors import StateError
-from orchestrator.files import open_file, read_file
+from orchestrator.files import open_file, read_file, sweep, temporary_name
 from orchestrator.shortage import trouble
 
 if TYPE_CHECKING:
@@ -123,6 +123,7 @@ class QrFolder:
                 disk is full is no error here.
         """
         ours = {f"{name}.png" for name in names}
+        sweep(self._folder.parent, of=self._folder.name)
         try:
             with self._open() as folder:
                 self._let_group_in(folder)
@@ -228,7 +229,7 @@ class QrFolder:
     def _make(self) -> None:
         """Make the folder under a hidden name first: once it can be seen, the group can enter it."""
         self._folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder.with_name(f".{os.urandom(4).hex()}")
+        temporary = self._folder.with_name(temporary_name(self._folder.name))
         temporary.mkdir(0o700)
         try:
             folder = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator import __version__, logs, orphans, session
+from orchestrator import __version__, leftovers, logs, orphans, session
 from orchestrator.announce import Announcer
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
@@ -71,7 +71,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         for sentence in [*repaired, *_repair_modes(paths)]:
             log.warning("%s", sentence)
         library = check_library()
-        for sentence in orphans.end(paths.sessions):
+        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths)]:
             log.warning("%s", sentence)
         raise_file_limit()
         hide_main_module()
@@ -181,7 +181,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         # What goes on is shown; the log would stand in between.
         logs.configure("ERROR", "text")
         library = check_library()
-        for sentence in orphans.end(paths.sessions):
+        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths)]:
             log.error("%s", sentence)
         hide_main_module()
         supervisor = Supervisor(settings, paths, make_spawner(), version=library.version, log_level="ERROR")

@@ -28,6 +28,8 @@ _QUARANTINED = re.compile(
 )
 _SESSION_FILE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,62}}\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
+_UNFINISHED: Final = stat.S_ISVTX
+"""The sticky bit, by which `tidy` knows a folder of the quarantine that a session was still moved to."""
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,9 @@ def quarantine(path: Path, folder: Path, reason: str, now: float) -> Path | None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = _new_folder(folder, path.stem, reason, now)
         try:
-            _move(found, place)
+            place.chmod(0o700 | _UNFINISHED)
+            move([(file, place / file.name) for file in found])
+            place.chmod(0o700)
         except BaseException:
             with contextlib.suppress(OSError):
                 place.rmdir()  # fails if something is in it, as it should
@@ -148,30 +152,39 @@ def _new_folder(folder: Path, name: str, reason: str, now: float) -> Path:
             return place
 
 
-def _move(found: list[Path], place: Path) -> None:
-    """Move files into a folder, all or none."""
-    moved: list[Path] = []
+def move(moves: list[tuple[Path, Path]]) -> None:
+    """Move a session's files, all or none: by rename, or to another file system by copies.
+
+    Args:
+        moves: From where to where each is moved, in this order; a file that is missing is left out. All of
+            them go into one folder.
+
+    Raises:
+        OSError: They cannot be moved; all of them are where they were, as far as that was possible.
+    """
+    moved: list[tuple[Path, Path]] = []
     try:
-        for file in found:
+        for source, target in moves:
             with contextlib.suppress(FileNotFoundError):  # SQLite's side files come and go
-                file.rename(place / file.name)
-                moved.append(file)
+                source.rename(target)
+                moved.append((source, target))
     except OSError as error:
-        for file in reversed(moved):
+        for source, target in reversed(moved):
             with contextlib.suppress(OSError):
-                (place / file.name).rename(file)
+                target.rename(source)
         if error.errno != errno.EXDEV:
             raise
-        _move_across(found, place)
+        _move_across([one for one in moves if os.path.lexists(one[0])])
 
 
-def _move_across(found: list[Path], place: Path) -> None:
-    """Move files into a folder on another file system: nothing is removed before everything is safe there."""
+def _move_across(moves: list[tuple[Path, Path]]) -> None:
+    """Move files to another file system: nothing is removed before everything is safe there."""
     copies: list[Path] = []
     try:
-        for file in found:
-            copies.append(place / file.name)
-            _copy(file, copies[-1])
+        for source, target in moves:
+            copies.append(target)
+            _copy(source, target)
+        place = copies[0].parent
         sync_folder(place)
         sync_folder(place.parent)
     except BaseException:
@@ -179,8 +192,8 @@ def _move_across(found: list[Path], place: Path) -> None:
             with contextlib.suppress(OSError):
                 copy.unlink()
         raise
-    for file in found:
-        file.unlink()
+    for source, _ in moves:
+        source.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -191,6 +204,86 @@ def _copy(source: Path, target: Path) -> None:
     ):
         shutil.copyfileobj(original, copy, 1024 * 1024)
         sync(copy)
+
+
+def tidy(sessions: Path, folder: Path, now: float) -> list[str]:
+    """Clear up what was left half done because whoever moved sessions was killed.
+
+    Whoever calls it holds the lock of the state folder, and no process may use a session.
+
+    Args:
+        sessions: The folder of sessions; it may be missing.
+        folder: The quarantine; it may be missing.
+        now: Unix seconds.
+
+    Returns:
+        What was done, a sentence each, for the log.
+    """
+    said: list[str] = []
+    if not folder.is_symlink() and not sessions.is_symlink():
+        for place in _folders(folder):
+            try:
+                if place.stat().st_mode & _UNFINISHED:
+                    _finish(sessions, place)
+                    said.append(f"{place}: a session was half in there, because its move was interrupted")
+                if not os.listdir(place):  # noqa: PTH208 - names are all that is needed
+                    place.rmdir()
+            except OSError as error:
+                said.append(f"{place}: could not be cleared up: {error.strerror}")
+        # Without their database they are of no use, and would spoil the next one of that name.
+        for path in _without_database(sessions):
+            try:
+                left = quarantine(path, folder, "leftover", now)
+            except OSError as error:
+                said.append(f"{path}: what was left beside it could not be put away: {error.strerror}")
+            else:
+                said.append(f"{path}: is missing, and what was left beside it was put into {left}")
+    return said
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in quarantine that have names `quarantine` gives."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError:
+        return []
+    return [
+        one for one in entries if _QUARANTINED.fullmatch(one.name) and one.is_dir() and not one.is_symlink()
+    ]
+
+
+def _finish(sessions: Path, place: Path) -> None:
+    """Put the rest of a session into quarantine, or nothing of it, if its database is not there yet."""
+    match = _QUARANTINED.fullmatch(place.name)
+    assert match is not None
+    database = sessions / f"{match[1]}.sqlite3"
+    held = lock(database.with_suffix(".lock"))
+    try:
+        if os.path.lexists(database):
+            # The originals are all there still: what is here are copies, if anything.
+            for file in files(place / database.name):
+                file.unlink(missing_ok=True)
+        else:
+            rest = []
+            for file in files(database)[1:]:
+                if os.path.lexists(place / file.name):
+                    file.unlink(missing_ok=True)
+                else:
+                    rest.append((file, place / file.name))
+            move(rest)
+        place.chmod(0o700)
+    finally:
+        os.close(held)
+
+
+def _without_database(sessions: Path) -> list[Path]:
+    """Return where databases are missing that have files beside them."""
+    try:
+        names = {path.name for path in sessions.iterdir()}
+    except OSError:
+        return []
+    sides = {name.removesuffix(side) for name in names for side in SIDES if name.endswith(side)}
+    return [sessions / name for name in sorted(sides - names) if _SESSION_FILE.fullmatch(name)]
 
 
 def prune(folder: Path, days: float, now: float) -> list[str]:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.files import replacing, sync
+from orchestrator.files import replacing, sweep, sync
 from orchestrator.installed import BOOTED, MARK, UNITS
 from orchestrator.unit import Unit, UnitError, check_open, digest
 
@@ -154,6 +154,7 @@ def _read_ours(path: Path) -> str:
 
 def _write(path: Path, text: str, mode: int, group: int = 0) -> None:
     """Put a file in its place at once, whole and with its mode."""
+    sweep(path.parent, of=path.name)
     with replacing(path) as file:
         os.fchown(file.fileno(), 0, group)
         os.fchmod(file.fileno(), mode)

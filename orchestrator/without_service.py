@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import session, status
+from orchestrator import leftovers, session, status
 from orchestrator.errors import NoSuchAccount, StateError
 from orchestrator.lock import InstanceLock
 from orchestrator.paths import StatePaths
@@ -30,6 +30,7 @@ def exclusive(paths: StatePaths, what: str) -> Iterator[None]:
     """
     paths.prepare()
     with InstanceLock(paths.lock, what=what):
+        leftovers.clear(paths)
         yield
 
 
