@@ -159,6 +159,11 @@ class Account:
         return self.child is not None and self.child.purpose is not None
 
     @property
+    def runs(self) -> bool:
+        """Whether it has a process, or is to get one by itself."""
+        return self.child is not None or self.queued or self.held or self.next_retry_at is not None
+
+    @property
     def dials(self) -> bool:
         """Whether it starts, connects, or stops in order to, which only a few accounts may at once."""
         child = self.child
@@ -205,9 +210,9 @@ class Account:
             case Spawned(pid):
                 if self.child is not None:
                     self.child.pid = pid
-            case SpawnFailed(why):
+            case SpawnFailed(why, kind):
                 if self.child is not None:
-                    self._over(Outcome(Kind.MACHINE, why), None)
+                    self._over(Outcome(kind, why), None)
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)

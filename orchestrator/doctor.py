@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__
+from orchestrator import __version__, device, duplicates, status
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.files import first_closed
@@ -84,6 +84,7 @@ def examine(
     try:
         paths = find_state()
         yield from _folders(paths, settings)
+        yield from _sessions(paths, settings)
         yield from _service(paths, find_service)
         yield from _disk(paths)
     except OrchestratorError as error:
@@ -222,6 +223,28 @@ def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
             "sessions",
             f"{len(opened)} session files can be read by others, such as {opened[0]}",
             f"chmod 600 {paths.sessions}/*",
+        )
+
+
+def _sessions(paths: StatePaths, settings: Settings | None) -> Iterator[Finding]:
+    """Find sessions that several accounts have."""
+    if settings is None or not paths.sessions.exists():
+        return
+    try:
+        kept = status.load(paths.status)
+    except StateError as error:
+        yield Finding(FAIL, "sessions", str(error))
+        kept = {}
+    marks = {name: device.look(paths.session(name)).marks for name in settings.accounts}
+    for group in duplicates.groups(marks):
+        run = [n for n in group if settings.accounts[n].enabled and not kept.get(n, status.Kept()).stopped]
+        first = run[0] if run else group[0]
+        other = next(name for name in reversed(group) if name != first)
+        yield Finding(
+            FAIL if len(run) > 1 else WARN,
+            "sessions",
+            f"the accounts {' and '.join(group)} have the session of one device, which one of them can use",
+            duplicates.advice(other),
         )
 
 

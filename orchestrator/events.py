@@ -73,9 +73,10 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """There is no process; the text says why."""
+    """There is no process; the text says why, and the kind what follows."""
 
     why: str
+    kind: Kind = Kind.MACHINE
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,8 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
                 at,
                 ("update the library, which the service soon finds: `pip install --upgrade neonize`",),
             )
+        case State.FAILED if about.get("kind") == Kind.DUPLICATE:
+            return Outlook("nothing until an operator acts", None, _about_kind(about))
         case State.FAILED:
             return Outlook("nothing until an operator acts", None, (*_about_kind(about), _start(name)))
 
@@ -145,6 +147,11 @@ def _about_kind(about: Mapping[str, Any]) -> tuple[str, ...]:
             return _doctor()
         case Kind.LOGGED_OUT | Kind.PAIRING_EXPIRED | Kind.WRONG_PHONE | Kind.DAMAGED:
             return (f"pair it again: `orchestrator repair {name}`",)
+        case Kind.DUPLICATE:
+            return (
+                f"link it as a device of its own: `orchestrator repair {name}`",
+                f"or remove one of the two accounts; if it is the other: `orchestrator start {name}`",
+            )
         case Kind.CONFIG:
             return ("mend the configuration, then `orchestrator reload`",)
         case Kind.MACHINE:

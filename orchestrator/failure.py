@@ -38,6 +38,8 @@ class Kind(StrEnum):
     """The session file is no sound database."""
     MACHINE = "machine"
     """This machine lacks what a run needs: room on the disk, memory, a process, a file descriptor."""
+    DUPLICATE = "duplicate"
+    """Its session is a copy of another account's; it is told before there is a process."""
     CONFIG = "config"
     """What the account is configured with cannot work."""
 
@@ -58,6 +60,7 @@ EXIT_CODES: dict[Kind, int] = {
     Kind.DAMAGED: 31,
     Kind.CRASH: 32,
     Kind.MACHINE: 33,
+    Kind.DUPLICATE: 34,
 }
 """How a child's process says its kind. They start at 10: 1 is Python's own, 2 is Go's and typer's."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator import duplicates
 from orchestrator.failure import Kind, Outcome
 from orchestrator.settings import AccountSettings
 from orchestrator.states import State
@@ -75,6 +76,8 @@ def _what_to_do(outcome: Outcome, count: int, name: str) -> str:
             return f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
         case Kind.CONFIG:
             return f"{outcome.text}; mend the configuration, then run `orchestrator reload`"
+        case Kind.DUPLICATE:
+            return f"{outcome.text}: {duplicates.advice(name)}"
         case Kind.PASSKEY:
             return f"{outcome.text}; this account cannot be linked with this version of neonize"
         case _:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import actions, config, sending, session, status, texts
+from orchestrator import actions, config, duplicates, sending, session, status, texts
 from orchestrator.account import Account
 from orchestrator.actions import Action
+from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.events import (
     Begin,
@@ -33,10 +34,10 @@ from orchestrator.events import (
     Stalled,
     Ticked,
 )
-from orchestrator.failure import from_exit
+from orchestrator.failure import Kind, from_exit
 from orchestrator.fleet import Fleet
 from orchestrator.library import installed_version
-from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Pairing, Sent, Stop
+from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Paired, Pairing, Sent, Stop
 from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
@@ -129,6 +130,7 @@ class Supervisor:
         self._pictures = Pictures(QrFolder(settings.qr_dir, settings.qr_group))
         self._timeline = Timeline(paths.timeline)
         self._tracebacks = Tracebacks(paths.tracebacks)
+        self._devices = Devices(paths.session)
         self._changes: deque[float] = deque()
         self._changed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -282,6 +284,10 @@ class Supervisor:
             raise OrchestratorError(f"{name} is disabled: set `enabled: true` in the configuration first")
         if order is Order.REPAIR and pairing == "code" and settings.phone is None:
             raise OrchestratorError(f"{name}: pairing by code needs `phone:` in the configuration")
+        if order in (Order.START, Order.RESTART) and self._get(name).account.kind is Kind.DUPLICATE:
+            self._devices.read(name, self._first(name))
+            if other := self._rival(name):
+                raise OrchestratorError(f"{name}: {duplicates.why(other)}: {duplicates.advice(name)}")
         if order is not Order.STOP:
             self._fleet.wanted(name)
         self.handle(name, Ordered(order, pairing))
@@ -384,6 +390,8 @@ class Supervisor:
     def _touch(self, name: str, managed: Managed) -> None:
         """Follow up what an event has changed: the next wake-up, watchers, whose turn it is."""
         self.version += 1
+        if not managed.account.runs:
+            self._devices.free(name)
         if name in self._accounts:
             managed.version = self.version
             wakes_at = managed.account.wakes_at()
@@ -443,6 +451,13 @@ class Supervisor:
         )
         managed.library = self.library
         try:
+            first = self._first(name)
+            await self._spawner.aside(lambda: self._devices.read(name, first))
+            if other := self._rival(name):
+                managed.traceback = None
+                self.handle(name, SpawnFailed(duplicates.why(other), Kind.DUPLICATE))
+                return
+            self._devices.use(name)
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
@@ -460,10 +475,23 @@ class Supervisor:
         elif managed.told_to_stop:
             child.tell(Stop())
 
+    def _first(self, name: str) -> list[str]:
+        """Return the accounts before this one that run, or are to: each of them may have its session."""
+        order = list(self.settings.accounts)
+        before = order[: order.index(name)] if name in order else order
+        return [other for other in before if other in self._machines and self._machines[other].runs]
+
+    def _rival(self, name: str) -> str | None:
+        """Return the account because of whose session this one may not start."""
+        runs = {other for other, managed in self._accounts.items() if managed.account.runs}
+        return self._devices.rival(name, list(self.settings.accounts), runs)
+
     def _said(self, name: str, managed: Managed, message: FromChild) -> None:
         if isinstance(message, Sent):
             managed.sends.sent(message)
         else:
+            if isinstance(message, Paired):
+                self._devices.changed(name)
             self.handle(name, Said(message))
 
     def _kill(self, name: str, managed: Managed, why: str) -> None:
@@ -532,6 +560,7 @@ class Supervisor:
             # Nothing is lost: the session stays where it is, and the next try meets it again.
             log.error("%s: the session could not be put into quarantine: %s", name, trouble(error))
         else:
+            self._devices.changed(name)
             if place is not None:
                 log.warning("%s: the session was put into quarantine (%s): %s", name, reason, place)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator import session
+from orchestrator import device, session
 from orchestrator.failure import Kind, Outcome
 from orchestrator.shortage import shortage, trouble
 
@@ -178,12 +178,8 @@ def _read(database: Path) -> Stored:
     address = f"file:{quote(str(database))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
         connection.text_factory = lambda data: data.decode(errors="replace")
-        found = connection.execute(
-            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'whatsmeow_device'"
-        ).fetchone()[0]
-        # The library takes the first row as they lie there.
-        row = found and connection.execute("SELECT jid FROM whatsmeow_device ORDER BY rowid").fetchone()
-        stored = Stored(paired=bool(row), phone=_number_of(row[0]) if row else None)
+        row = device.first_row(connection)
+        stored = Stored(paired=bool(row), phone=_number_of(row.get("jid")) if row else None)
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
             _check(connection)
