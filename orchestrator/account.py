@@ -133,6 +133,7 @@ class Account:
         self._code_until: float | None = None
         self._pairing: Pairing = "qr"
         self._closing = False
+        self._gone_because = "removed"
         self._actions: list[Action] = []
         self._now = now
 
@@ -172,6 +173,14 @@ class Account:
         renews = child.in_turn and child.purpose in ("restart", "recycle")
         return renews or self.state in (State.STARTING, State.CONNECTING)
 
+    def take_over(self, former: Account) -> None:
+        """Go on where an account has left off that had another name; this one has not begun yet."""
+        self._attempts = Counter(former._attempts)
+        self.phone = self.settings.phone or former.phone
+        self.restarts = former.restarts
+        self.last_seen_at = former.last_seen_at
+        self.last_exit = former.last_exit
+
     def parked(self, now: Moment) -> Parked | None:
         """Return what must outlive the service, its time by the present clock; None if nothing must."""
         if self._ban is not None:
@@ -203,7 +212,8 @@ class Account:
                 self._obey(order, pairing)
             case Configured(settings):
                 self._configure(settings)
-            case Removed(keep_session):
+            case Removed(keep_session, why):
+                self._gone_because = why
                 self._remove(keep_session)
             case TurnCame():
                 self._take_turn()
@@ -332,7 +342,7 @@ class Account:
     def _leave(self, keep_session: bool) -> None:
         if not keep_session:
             self._actions.append(Quarantine("removed"))
-        self._settle(State.STOPPED, "removed")
+        self._settle(State.STOPPED, self._gone_because)
         self._actions.append(Forget())
 
     def _shut_down(self, deadline: float) -> None:

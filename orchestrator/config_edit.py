@@ -147,6 +147,54 @@ def remove_account(
     return _edit(Path(path), edit, is_right, read)
 
 
+def rename_account(
+    path: str | Path,
+    name: str,
+    new: str,
+    *,
+    state_dir: str | Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Call an account otherwise; all else stays as it is written.
+
+    Args:
+        path: The configuration file; a symbolic link is followed.
+        name: The account's name.
+        new: Its new name.
+        state_dir: What ``--state-dir`` says.
+        environ: The environment, for the variables in the file.
+
+    Returns:
+        What the file says now.
+
+    Raises:
+        NoSuchAccount: There is no account of that name.
+        ConfigError: The file is not valid, or laid out in a way that only a person can edit; or there is an
+            account of the new name already.
+        StateError: The file cannot be written; it is as it was.
+    """
+    check_name(new)
+
+    def edit(text: str, document: Document, before: Settings) -> str:
+        if name not in before.accounts:
+            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}, see `orchestrator list`")
+        if new in before.accounts:
+            raise ConfigError(f"{path}: there is an account {new} already")
+        return AccountsText(text, document).with_renamed(name, new)
+
+    def is_right(before: Settings, after: Settings) -> bool:
+        wanted = {
+            new if old == name else old: replace(value, name=new) if old == name else value
+            for old, value in before.accounts.items()
+        }
+        return _same(after, replace(before, accounts=wanted))
+
+    def read(text: str) -> Settings:
+        return config.parse(text, path, state_dir=state_dir, environ=environ)
+
+    return _edit(Path(path), edit, is_right, read)
+
+
 def _same(one: Settings, other: Settings) -> bool:
     return one == other and list(one.accounts) == list(other.accounts)
 

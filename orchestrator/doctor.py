@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, device, duplicates, status
+from orchestrator import __version__, device, duplicates, moving, status
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.files import first_closed
@@ -227,7 +227,7 @@ def _wrong_modes(paths: StatePaths) -> Iterator[Finding]:
 
 
 def _sessions(paths: StatePaths, settings: Settings | None) -> Iterator[Finding]:
-    """Find sessions that several accounts have."""
+    """Find sessions that several accounts have, and those that none has."""
     if settings is None or not paths.sessions.exists():
         return
     try:
@@ -246,6 +246,9 @@ def _sessions(paths: StatePaths, settings: Settings | None) -> Iterator[Finding]
             f"the accounts {' and '.join(group)} have the session of one device, which one of them can use",
             duplicates.advice(other),
         )
+    for sentence in moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts):
+        text, _, advice = sentence.partition(": ")
+        yield Finding(WARN, "sessions", text, advice)
 
 
 def _files(folder: Path) -> Iterator[Path]:

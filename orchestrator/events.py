@@ -54,9 +54,10 @@ class Configured:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The configuration does not name the account any more."""
+    """The configuration does not name the account any more; ``why`` is for people."""
 
     keep_session: bool = False
+    why: str = "removed"
 
 
 @dataclass(frozen=True, slots=True)

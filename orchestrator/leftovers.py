@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import time
 
-from orchestrator import session
+from orchestrator import moving, session
 from orchestrator.files import sweep
 from orchestrator.paths import StatePaths
+from orchestrator.settings import Settings
 
 
-def clear(paths: StatePaths) -> list[str]:
+def clear(paths: StatePaths, settings: Settings | None = None) -> list[str]:
     """Remove temporary files, and bring to an end what was begun; whoever calls this holds the folder's lock.
 
     Other folders see to their own: see `QrFolder.prepare` and `Tracebacks.prepare`.
 
+    Args:
+        paths: The state folder.
+        settings: The configuration; without it, what was being renamed is let alone.
+
     Returns:
         What was done to sessions, a sentence each, for the log.
+
+    Raises:
+        StateError: What was begun cannot be brought to an end.
     """
     for folder in {paths.root, paths.control_socket.parent}:
         sweep(folder)
-    return session.tidy(paths.sessions, paths.quarantine, time.time())
+    done = moving.finish(paths, settings) if settings is not None else None
+    if moving.pending(paths) is not None:
+        return []
+    said = [] if done is None else [done]
+    return [*said, *session.tidy(paths.sessions, paths.quarantine, time.time())]

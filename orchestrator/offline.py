@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator import status
+from orchestrator import session, status
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
 from orchestrator.masking import mask_number
@@ -40,6 +40,15 @@ def describe(
     return [
         _describe(settings.accounts[name], kept.get(name, status.Kept()), reveal=reveal) for name in wanted
     ]
+
+
+def strays(settings: Settings, paths: StatePaths) -> list[str]:
+    """Return what is to be said of sessions that no account has, a sentence each."""
+    if not any(name not in settings.accounts for name in session.names(paths.sessions)):
+        return []
+    from orchestrator import moving  # only then: this is on the way of a command that is to be fast
+
+    return moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts)
 
 
 def _describe(settings: AccountSettings, kept: status.Kept, *, reveal: bool) -> dict[str, Any]:

@@ -34,9 +34,14 @@ def check_name(name: str) -> str:
     Raises:
         ConfigError: It is none.
     """
-    if _NAME.fullmatch(name):
+    if is_name(name):
         return name
     raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}")
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a text is a valid name of an account."""
+    return _NAME.fullmatch(name) is not None
 
 
 def shorten(text: str) -> str:
@@ -251,6 +256,11 @@ class StatePaths:
         """The file with the operators' wishes and what was last known of the accounts."""
         return self.root / "status.json"
 
+    @property
+    def moving(self) -> Path:
+        """The file that says what is being moved, while it is."""
+        return self.root / "moving.json"
+
     def session(self, name: str) -> Path:
         """Return an account's session file; SQLite's others lie beside it."""
         return self.sessions / f"{check_name(name)}.sqlite3"
@@ -283,7 +293,7 @@ class StatePaths:
         with Folder.open(self.root) as root:
             private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
             names = {path.name for path in (*private, self.qr)}
-            files = {self.lock.name, self.status.name, "control.sock"}
+            files = {self.lock.name, self.status.name, self.moving.name, "control.sock"}
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
             for path in private:

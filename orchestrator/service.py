@@ -71,7 +71,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         for sentence in [*repaired, *_repair_modes(paths)]:
             log.warning("%s", sentence)
         library = check_library()
-        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths)]:
+        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.warning("%s", sentence)
         raise_file_limit()
         hide_main_module()
@@ -149,6 +149,8 @@ async def _reload(supervisor: Supervisor) -> None:
         changes = await supervisor.reload()
     except OrchestratorError:
         return  # the supervisor has logged it, and goes on with the configuration it has
+    for sentence in changes.pop("without_account"):
+        log.warning("%s", sentence)
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in changes.items() if names)
     log.info("the configuration was read again: %s", said or "nothing has changed")
 
@@ -181,7 +183,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         # What goes on is shown; the log would stand in between.
         logs.configure("ERROR", "text")
         library = check_library()
-        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths)]:
+        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)
         hide_main_module()
         supervisor = Supervisor(settings, paths, make_spawner(), version=library.version, log_level="ERROR")

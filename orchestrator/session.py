@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import stat
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the database's name for its other files."""
 
 _QUARANTINED = re.compile(
-    r"([a-z0-9][a-z0-9._-]{0,62})-([0-9]{8}T[0-9]{6}Z)-[a-z0-9_]+(?:-[0-9]+)?", re.ASCII
+    r"([a-z0-9][a-z0-9._-]{0,62})-([0-9]{8}T[0-9]{6}Z)-([a-z0-9_]+)(?:-([0-9]+))?", re.ASCII
 )
 _SESSION_FILE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,62}}\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
@@ -249,6 +250,64 @@ def _folders(folder: Path) -> list[Path]:
         return []
     return [
         one for one in entries if _QUARANTINED.fullmatch(one.name) and one.is_dir() and not one.is_symlink()
+    ]
+
+
+BY_THE_WAY: Final = ("leftover", "unlinked")
+"""Reasons for which something was put away that nobody wants back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A session in quarantine.
+
+    Attributes:
+        path: Its folder.
+        name: The account it was of.
+        reason: Why it was put there, empty if that cannot be told.
+        database: Its database.
+    """
+
+    path: Path
+    name: str
+    reason: str
+    database: Path
+
+
+def quarantined(folder: Path) -> list[Quarantined]:
+    """Return the sessions in quarantine, the newest first, and those last whose folders have another name.
+
+    Args:
+        folder: The quarantine; it may be missing.
+    """
+    found: list[tuple[tuple[str, int], Quarantined]] = []
+    try:
+        places = [one for one in folder.iterdir() if one.is_dir() and not one.is_symlink()]
+    except OSError:
+        return []
+    for place in places:
+        match = _QUARANTINED.fullmatch(place.name)
+        databases = [place / f"{name}.sqlite3" for name in names(place)]
+        if match is not None:
+            databases = [one for one in databases if one.stem == match[1]]
+        if len(databases) == 1:
+            reason, number = (match[3], int(match[4] or 1)) if match else ("", 0)
+            one = Quarantined(place, databases[0].stem, reason, databases[0])
+            found.append(((match[2] if match else "", number), one))
+    found.sort(key=lambda one: (one[0], one[1].path.name), reverse=True)
+    return [one for _, one in found]
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the sessions in a folder, which may be missing."""
+    try:
+        entries = sorted(os.listdir(folder))  # noqa: PTH208 - names are all that is needed
+    except OSError:
+        return []
+    return [
+        one.removesuffix(".sqlite3")
+        for one in entries
+        if one.endswith(".sqlite3") and _SESSION_FILE.fullmatch(one)
     ]
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,20 @@ def load(path: Path) -> dict[str, Kept]:
             f"{path}: is damaged. It holds which accounts an operator has stopped; move it away to start "
             "with all accounts that the configuration enables"
         ) from None
+
+
+def renamed(kept: Kept, old: str, new: str) -> Kept:
+    """Return what was kept of an account under its new name, which the commands in its reasons get, too."""
+
+    def reworded(reason: str | None) -> str | None:
+        return reason and re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason)
+
+    parked, shown = kept.parked, kept.shown
+    if parked is not None:
+        parked = replace(parked, reason=reworded(parked.reason))
+    if shown is not None:
+        shown = {**shown, "name": new, "reason": reworded(shown.get("reason"))}
+    return Kept(kept.stopped, parked, shown)
 
 
 def _read(entry: Mapping[str, Any], shift: float) -> Kept:

@@ -8,12 +8,12 @@ import logging
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import actions, config, duplicates, sending, session, status, texts
+from orchestrator import actions, config, duplicates, moving, sending, session, status, texts
 from orchestrator.account import Account
 from orchestrator.actions import Action
 from orchestrator.devices import Devices
@@ -146,6 +146,7 @@ class Supervisor:
         self._wakes_at: float | None = None
         self._told: set[str] = set()
         self._others: dict[str, status.Kept] = {}
+        self._renaming: dict[str, Account] = {}
         self._reloading = asyncio.Lock()
 
     # Life
@@ -170,6 +171,9 @@ class Supervisor:
                 self._add(settings, replace(known, stopped=True))
             else:
                 self._others[settings.name] = known
+        for name, known in kept.items():
+            if name not in self.settings.accounts and self.paths.session(name).exists():
+                self._others[name] = known  # one that was renamed by hand, most likely
         self._started = True
         self._pulse.start()
         self._prune()
@@ -327,7 +331,8 @@ class Supervisor:
 
         Returns:
             What has changed: names ``added``, ``changed`` and ``removed``, and ``restart``: settings that
-            take effect only when the service is started anew.
+            take effect only when the service is started anew. And ``renamed``, what is said of an account
+            that has another name now, and ``without_account``, the same of sessions that no account has.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
@@ -339,15 +344,20 @@ class Supervisor:
     async def _reload(self, dropped: set[str]) -> dict[str, Any]:
         before = self.settings
         after = await self._spawner.aside(self._read_config)
+        renamed = await self._rename(after)
         self.settings = after
         self._fleet.set_pace(after.start_parallel, after.start_spread)
         removed = [name for name in self._accounts if name not in after.accounts]
         for name in removed:
+            if name not in dropped and self.paths.session(name).exists():
+                # It may have been renamed by hand: what it was told comes along, once that is known.
+                self._others[name] = self._kept(name)
             self.handle(name, Removed(keep_session=name not in dropped))
         added, changed = [], []
         for name, settings in after.accounts.items():
             managed = self._accounts.get(name)
             if managed is None:
+                self._others.pop(name, None)
                 self._add(settings, status.Kept())
                 added.append(name)
             elif managed.account.leaving:
@@ -361,7 +371,140 @@ class Supervisor:
             key for key in ("state_dir", "qr_dir", "qr_group") if getattr(before, key) != getattr(after, key)
         ]
         self._dispatch()
-        return {"added": added, "changed": changed, "removed": removed, "restart": needs_restart}
+        return {
+            "added": added,
+            "changed": changed,
+            "removed": removed,
+            "restart": needs_restart,
+            "renamed": renamed,
+            "without_account": self.strays(but=dropped),
+        }
+
+    def forget(self, name: str) -> None:
+        """Do not remember what was last known of an account that is gone."""
+        if self._others.pop(name, None) is not None:
+            self.save()
+
+    def strays(self, *, but: Container[str] = ()) -> list[str]:
+        """Return what is to be said of sessions that no account has, a sentence each."""
+        names = [name for name in moving.strays(self.paths, self.settings.accounts) if name not in but]
+        free: list[str] = []
+        if names:
+            unpaired = {
+                name for name, one in self._machines.items() if one.child and one.child.paired is False
+            }
+            free = [
+                name
+                for name in self.settings.accounts
+                if name in unpaired or not self.paths.session(name).exists()
+            ]
+        return moving.about_strays(self.paths, names, free)
+
+    async def begin_rename(self, old: str, new: str, *, anew: bool) -> bool:
+        """See that an account can be renamed, and write down that it is to be.
+
+        Args:
+            old: The account; or the name it had, if it was renamed in the configuration by hand.
+            new: Its new name.
+            anew: Look at everything again, even if this was begun already.
+
+        Returns:
+            Whether the configuration still has the old name: then it is to be edited before it is read again.
+
+        Raises:
+            NoSuchAccount: There is nothing of that name.
+            OrchestratorError: The new name is taken.
+            ConfigError: The configuration is not valid.
+            StateError: The state folder cannot be written.
+        """
+        async with self._reloading:
+            settings = await self._spawner.aside(self._read_config)
+            task = moving.pending(self.paths)
+            if isinstance(task, moving.Rename) and (task.old, task.new) == (old, new):
+                if task.begun or not anew:
+                    return old in settings.accounts
+            elif task is not None:
+                moving.finish(self.paths, settings)
+            edit = moving.check_rename(self.paths, settings, old, new, known=self._accounts)
+            moving.begin(self.paths, moving.Rename(old, new))
+        return edit
+
+    async def _rename(self, after: Settings) -> list[str]:
+        """Rename what a new configuration has under a new name, if that was begun.
+
+        Returns:
+            What is said of it.
+        """
+        task = moving.pending(self.paths)
+        if not isinstance(task, moving.Rename):
+            return []
+        old, new = task.old, task.new
+        if new not in after.accounts or old in after.accounts:
+            moving.finish(self.paths, after)
+            return []
+        if not task.begun and self.paths.session(old).exists() and moving.has_session(self.paths, new):
+            log.error("%s: is not renamed: %s has a session of its own", old, new)
+            moving.give_up(self.paths)
+            return []
+        for name in {old, new} & self._accounts.keys():
+            self._renaming[name] = self._accounts[name].account
+            # Should the service be killed before the files have followed, this must not be lost.
+            self._others[name] = self._kept(name)
+            self.handle(name, Removed(keep_session=True, why=f"renamed to {new}"))
+        while not self._renaming.keys().isdisjoint(self._accounts):
+            await self.wait_for_change()
+        former, target = self._renaming.pop(old, None), self._renaming.pop(new, None)
+        self.save()
+        said = moving.finish(self.paths, after)
+        # What was last known of the one that had the session counts, and what was last ordered.
+        kept = status.renamed(self._others.pop(old, status.Kept()), old, new)
+        self._others.pop(new, None)
+        now = self._now()
+        if former is not None:
+            kept = replace(kept, stopped=former.stopped, parked=kept.parked or former.parked(now))
+        if target is not None and target.stopped:
+            kept = replace(kept, stopped=True)
+        self._devices.changed(new)
+        self._add(after.accounts[new], kept, former)
+        self.save()
+        log.info("%s", said)
+        return [said] if said else []
+
+    async def restore(self, name: str, wanted: str | None) -> moving.Restored:
+        """Put an account's session back from quarantine, and start the account unless it was stopped.
+
+        Args:
+            name: The account.
+            wanted: See `moving.find`.
+
+        Raises:
+            NoSuchAccount: There is neither an account of that name nor a session of one.
+            OrchestratorError: The account runs or has a session, or another account has this one; or there is
+                none to put back.
+            StateError: It cannot be moved.
+        """
+        async with self._reloading:
+            self._refuse_running(name)
+            found = moving.find(self.paths, self.settings, name, wanted)
+            about = await self._spawner.aside(
+                lambda: moving.check_restore(self.paths, self.settings, name, found)
+            )
+            self._refuse_running(name)
+            moving.restore(self.paths, self.settings, name, found)
+        log.warning("%s: its session was put back from %s", name, found.path)
+        self._devices.changed(name)
+        managed = self._accounts.get(name)
+        if managed is not None and managed.account.settings.enabled and not managed.account.stopped:
+            self.handle(name, Ordered(Order.START))
+        return about
+
+    def _refuse_running(self, name: str) -> None:
+        managed = self._accounts.get(name)
+        if managed is not None and managed.account.child is not None:
+            raise OrchestratorError(
+                f"{name} is {managed.account.state}, and nothing may use a session while it is put back: stop"
+                f" it by `orchestrator stop {name}`, restore it, then `orchestrator start {name}`"
+            )
 
     def _read_config(self) -> Settings:
         try:
@@ -515,10 +658,12 @@ class Supervisor:
 
     # What the machines ask for
 
-    def _add(self, settings: AccountSettings, kept: status.Kept) -> None:
+    def _add(self, settings: AccountSettings, kept: status.Kept, former: Account | None = None) -> None:
         account = Account(
             settings, self._now(), random=random.random, stopped=kept.stopped, parked=kept.parked
         )
+        if former is not None:
+            account.take_over(former)
         self._accounts[settings.name] = Managed(account, sending.Waiting(settings.name))
         self._machines[settings.name] = account
         self.handle(settings.name, Begin())
@@ -538,7 +683,8 @@ class Supervisor:
             managed.timer.cancel()
         del self._accounts[name], self._machines[name]
         self._fleet.forget(name, time.monotonic())
-        self._tracebacks.forget(name)
+        if name not in self._renaming:
+            self._tracebacks.forget(name)
         self._gone[name] = self.version + 1
         self._later("save", SAVE_SECONDS, self.save)
         if name in self._told and name in self.settings.accounts:
@@ -548,6 +694,7 @@ class Supervisor:
     def _add_again(self, name: str) -> None:
         """Take up an account that was removed and is configured again, now that its old process is gone."""
         if name in self.settings.accounts and name not in self._accounts and not self._closing:
+            self._others.pop(name, None)
             self._add(self.settings.accounts[name], status.Kept())
 
     def _quarantine(self, name: str, reason: str) -> None:
@@ -661,13 +808,7 @@ class Supervisor:
         Returns:
             Whether it is written; a failure is logged.
         """
-        now = self._now()
-        kept = self._others | {
-            name: status.Kept(
-                managed.account.stopped, managed.account.parked(now), {**self.describe(name), "qr_path": None}
-            )
-            for name, managed in self._accounts.items()
-        }
+        kept = {name: self._kept(name) for name in self._accounts} | self._others
         try:
             status.save(self.paths.status, kept)
         except OSError as error:
@@ -680,6 +821,12 @@ class Supervisor:
             log.warning("%s: is written again", self.paths.status)
             self._unsaved = False
         return True
+
+    def _kept(self, name: str) -> status.Kept:
+        account = self._accounts[name].account
+        return status.Kept(
+            account.stopped, account.parked(self._now()), {**self.describe(name), "qr_path": None}
+        )
 
     def _prune(self) -> None:
         # A clock that is set forward, as after a start without a battery, must not make anything old at once.

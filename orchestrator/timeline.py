@@ -7,13 +7,13 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.clock import utc
-from orchestrator.files import open_file
+from orchestrator.files import open_file, replacing, sync
 from orchestrator.redaction import redact
 from orchestrator.shortage import trouble
 
@@ -127,6 +127,32 @@ class Timeline:
         entries.reverse()
         return entries
 
+    def rename(self, old: str, new: str) -> None:
+        """Let an account have its history under another name, together with what there is of that name.
+
+        Raises:
+            OSError: It cannot be moved; called again, this goes on.
+        """
+        mine, others = self._paths(old), self._paths(new)
+        if not any(os.path.lexists(path) for path in others):
+            for source, target in zip(reversed(mine), reversed(others), strict=True):
+                with suppress(FileNotFoundError):
+                    source.rename(target)
+            return
+        if not any(os.path.lexists(path) for path in mine):
+            return
+        # Lines that are in both were put there by a rename that was interrupted.
+        lines = dict.fromkeys(line for name in (old, new) for line in reversed([*self._lines(name)]) if line)
+        text = b"".join(line + b"\n" for line in sorted(lines, key=_time_of))
+        cut = text.find(b"\n", len(text) - MAX_BYTES) + 1 if len(text) > MAX_BYTES else 0
+        for path, part in ((others[1], text[:cut][-MAX_BYTES:]), (others[0], text[cut:])):
+            if part:
+                with replacing(path) as file:
+                    file.write(part)
+                    sync(file)
+        for path in (*mine, *(others[1:] if not cut else ())):
+            path.unlink(missing_ok=True)
+
     def _paths(self, name: str) -> tuple[Path, Path]:
         return self._folder / f"{name}.jsonl", self._folder / f"{name}.jsonl.1"
 
@@ -219,6 +245,14 @@ def _backwards(file: int, size: int) -> Iterator[bytes]:
         later.append(first)
         at = start
     yield b"".join(reversed(later))
+
+
+def _time_of(line: bytes) -> str:
+    """Return what lines of a history are ordered by."""
+    try:
+        return str(json.loads(line)["at"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
 
 
 def _shorten(text: str) -> str:

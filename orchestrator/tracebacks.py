@@ -7,6 +7,7 @@ faulthandler writes files, lines and names of functions, never a value, so nothi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import signal
@@ -85,6 +86,15 @@ class Tracebacks:
         """Remove what there is of an account."""
         for path in (self.live(name), self.kept(name)):
             self._remove(path)
+
+    def rename(self, old: str, new: str) -> None:
+        """Let an account that is called otherwise from now on have its traceback.
+
+        Raises:
+            OSError: It cannot be moved.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self.kept(old).rename(self.kept(new))
 
     def _remove(self, path: Path) -> None:
         try:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import leftovers, session, status
+from orchestrator import leftovers, moving, session, status
 from orchestrator.errors import NoSuchAccount, StateError
 from orchestrator.lock import InstanceLock
 from orchestrator.paths import StatePaths
@@ -17,12 +17,13 @@ from orchestrator.tracebacks import Tracebacks
 
 
 @contextmanager
-def exclusive(paths: StatePaths, what: str) -> Iterator[None]:
+def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) -> Iterator[None]:
     """Keep the state folder to oneself.
 
     Args:
         paths: The folder.
         what: What for, for those who find it locked.
+        settings: The configuration, if what others have begun with it is to be brought to an end first.
 
     Raises:
         AlreadyRunning: Another process has it.
@@ -30,7 +31,7 @@ def exclusive(paths: StatePaths, what: str) -> Iterator[None]:
     """
     paths.prepare()
     with InstanceLock(paths.lock, what=what):
-        leftovers.clear(paths)
+        leftovers.clear(paths, settings)
         yield
 
 
@@ -50,12 +51,34 @@ def forget_session(settings: Settings, name: str) -> Path | None:
     if name not in settings.accounts:
         raise NoSuchAccount(f"there is no account {name!r} in {settings.config_file}")
     paths = StatePaths.of(settings.state_dir)
-    with exclusive(paths, f"repairs {name}"):
+    with exclusive(paths, f"repairs {name}", settings):
         place = quarantine(paths, name, "repair")
         kept = status.load(paths.status)
         if name in kept:
             _save(paths, {**kept, name: replace(kept[name], stopped=False, parked=None, shown=None)})
     return place
+
+
+def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> moving.Restored:
+    """Put an account's session back from quarantine; see `moving.find` for what is wanted.
+
+    Raises:
+        NoSuchAccount: There is neither an account of that name nor a session of one.
+        AlreadyRunning: A service runs after all.
+        StateError: The session cannot be moved, or the state folder cannot be used.
+        OrchestratorError: There is no such session, the account has one, or another account has this one.
+    """
+    with exclusive(paths, f"restores {name}", settings):
+        found = moving.find(paths, settings, name, wanted)
+        about = moving.check_restore(paths, settings, name, found)
+        moving.restore(paths, settings, name, found)
+        kept = status.load(paths.status)
+        if name in kept:
+            # What kept it from being tried was about the session it had, unless it is over at some time.
+            parked = kept[name].parked
+            ban = parked if parked is not None and parked.until is not None else None
+            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None)})
+    return about
 
 
 def forget_account(paths: StatePaths, name: str, *, keep_session: bool) -> Path | None:

@@ -72,6 +72,25 @@ class AccountsText:
             return self._without_in_braces(accounts.pairs, index)
         return self._without_lines(accounts.pairs, index, pair.key.line + 1)
 
+    def with_renamed(self, name: str, new: str) -> str:
+        """Return the text with an account called otherwise."""
+        pair = self._accounts
+        accounts = pair.value if pair and not pair.is_alias else None
+        if not isinstance(accounts, yaml_tree.Mapping):
+            raise CannotEditError
+        keys = [entry.key for entry in accounts.pairs if entry.key.text == name]
+        if len(keys) != 1:  # it comes out of a merge
+            raise CannotEditError
+        start, end = keys[0].start, keys[0].end
+        before = self._text[start:end]
+        if before == name:
+            key = written(new)
+        elif before in (f'"{name}"', f"'{name}'"):
+            key = before[0] + new + before[0]
+        else:
+            raise CannotEditError  # an anchor, a tag, an escape
+        return self._text[:start] + key + self._text[end:]
+
     # In blocks: whole lines come and go.
 
     def _with_accounts_and(self, name: str, entry: Mapping[str, str]) -> str:

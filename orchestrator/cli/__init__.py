@@ -25,6 +25,8 @@ COMMANDS = {
     "doctor": "service",
     "add": "accounts",
     "remove": "accounts",
+    "rename": "sessions",
+    "restore": "sessions",
     "start": "accounts",
     "stop": "accounts",
     "restart": "accounts",

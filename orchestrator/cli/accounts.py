@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator import paths
 from orchestrator.cli import complete, places
 from orchestrator.cli.words import examples
 from orchestrator.control.client import Client
@@ -65,7 +66,7 @@ def add(
     where = places.of(context)
     file = where.config_file(create=True)
     client = where.running_service()
-    _check_service_reads(client, file)
+    check_service_reads(client, file)
     config_edit.add_account(
         file,
         name,
@@ -100,12 +101,8 @@ def _check_values(name: str, **values: str | None) -> None:
         typer.BadParameter: One is not.
     """
     from orchestrator import config
-    from orchestrator.paths import check_name
 
-    try:
-        check_name(name)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error), param_hint="NAME") from None
+    check_name(name, "NAME")
     for key, value in values.items():
         if value is not None:
             try:
@@ -115,7 +112,23 @@ def _check_values(name: str, **values: str | None) -> None:
                 raise typer.BadParameter(str(error).removeprefix(f"{key}: "), param_hint=hint) from None
 
 
-def _check_service_reads(client: Client | None, file: Path) -> None:
+def check_name(name: str, hint: str) -> None:
+    """See that an account can have a name.
+
+    Args:
+        name: The name.
+        hint: What the command's help calls it.
+
+    Raises:
+        typer.BadParameter: It cannot.
+    """
+    try:
+        paths.check_name(name)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint=hint) from None
+
+
+def check_service_reads(client: Client | None, file: Path) -> None:
     """See that the service has the configuration that is about to be edited."""
     if client is None:
         return
@@ -148,7 +161,7 @@ def remove(
     where = places.of(context)
     file = where.config_file()
     client = where.running_service()
-    _check_service_reads(client, file)
+    check_service_reads(client, file)
     if not yes and sys.stdin.isatty() and sys.stdout.isatty():
         typer.confirm(f"Remove {name} from {file}?", abort=True)
     if client is not None:

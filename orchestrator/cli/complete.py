@@ -15,12 +15,38 @@ def accounts(context: typer.Context, incomplete: str) -> list[str]:
 
     Nothing may go wrong aloud while somebody types, so whatever goes wrong gives no names.
     """
-    given = context.find_root().params
-    places = Places(given.get("config"), given.get("state_dir"))
+    places = _places(context)
     named = set(context.params.get("names") or ())
     with contextlib.suppress(OrchestratorError, OSError):
         return [name for name in _known(places) if name.startswith(incomplete) and name not in named]
     return []
+
+
+def renamable(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the accounts whose names begin like that, and the sessions that no account has."""
+    found = accounts(context, incomplete)
+    with contextlib.suppress(OrchestratorError, OSError):
+        from orchestrator import session
+
+        sessions = session.names(_places(context).state().sessions)
+        found += [name for name in sessions if name.startswith(incomplete) and name not in found]
+    return found
+
+
+def quarantined(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the sessions in quarantine whose folders' names begin like that: first those of the account."""
+    with contextlib.suppress(OrchestratorError, OSError):
+        from orchestrator import session
+
+        every = session.quarantined(_places(context).state().quarantine)
+        own = [one.path.name for one in every if one.name == context.params.get("name")]
+        return [name for name in own or [one.path.name for one in every] if name.startswith(incomplete)]
+    return []
+
+
+def _places(context: typer.Context) -> Places:
+    given = context.find_root().params
+    return Places(given.get("config"), given.get("state_dir"))
 
 
 def _known(places: Places) -> list[str]:

@@ -62,15 +62,20 @@ def list_accounts(
         _watch(where.service(), names or [], as_json=as_json, reveal=reveal)
         return
     try:
-        found = where.service().call("list", names=names or [], reveal=reveal)["accounts"]
+        result = where.service().call("list", names=names or [], reveal=reveal)
+        found, strays = result["accounts"], result.get("without_account", [])
     except NotRunning:
         from orchestrator import offline
 
-        found = offline.describe(where.settings(), where.state(), names or (), reveal=reveal)
+        settings, state = where.settings(), where.state()
+        found = offline.describe(settings, state, names or (), reveal=reveal)
+        strays = [] if names else offline.strays(settings, state)
     if as_json:
         print(json.dumps(found, indent=2))
     else:
         _print_table(found)
+        for sentence in strays:
+            print(printable(sentence))
     if check and not all(one["state"] in (State.CONNECTED, State.DISABLED) for one in found):
         raise typer.Exit(ExitCode.NOT_CONNECTED)
 

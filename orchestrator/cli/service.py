@@ -56,8 +56,13 @@ def reload(context: typer.Context) -> None:
             print(f"{what}: {', '.join(changes[what])}")
     if changes["restart"]:
         print(f"takes effect when the service is restarted: {', '.join(changes['restart'])}")
+    strays = changes.pop("without_account", [])
+    for sentence in changes.get("renamed", []):
+        print(printable(sentence))
     if not any(changes.values()):
         print("nothing has changed")
+    for sentence in strays:
+        print(printable(sentence))
 
 
 @app.command(

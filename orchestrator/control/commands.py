@@ -19,6 +19,7 @@ from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
 from orchestrator.events import Order
 from orchestrator.explain import outlook
 from orchestrator.messages import Code, LinkCode
+from orchestrator.paths import is_name
 from orchestrator.states import State
 from orchestrator.status import iso
 from orchestrator.supervisor import Supervisor
@@ -79,6 +80,8 @@ class Commands:
             "explain": self._explain,
             "reload": self._reload,
             "remove": self._remove,
+            "rename": self._rename,
+            "restore": self._restore,
             "send": self._send,
             "ping": self._about,
             "version": self._about,
@@ -109,7 +112,10 @@ class Commands:
         arguments = Arguments(request, "names", "reveal")
         names = self._known(arguments.names())
         reveal = arguments.flag("reveal")
-        return {"accounts": [self._supervisor.describe(name, reveal=reveal) for name in names]}
+        result: Json = {"accounts": [self._supervisor.describe(name, reveal=reveal) for name in names]}
+        if not arguments.names():
+            result["without_account"] = self._supervisor.strays()
+        return result
 
     async def _watch(self, request: Json) -> Events:
         arguments = Arguments(request, "names", "reveal")
@@ -229,7 +235,30 @@ class Commands:
                 f"{name} is still in {self._supervisor.settings.config_file}: take it out there first"
             )
         await self._until_gone(name)
+        self._supervisor.forget(name)
         return result
+
+    async def _rename(self, request: Json) -> Json:
+        """Rename an account: first ``begin``, then the configuration is edited by the command, then the rest.
+
+        What the command does not come to do, the next reading of the configuration does.
+        """
+        arguments = Arguments(request, "name", "new", "begin")
+        name, new = arguments.name(), arguments.text("new")
+        if not is_name(new) or name == new:
+            raise BadRequest("new must be another name, and a valid one")
+        begins = arguments.flag("begin")
+        edit = await self._supervisor.begin_rename(name, new, anew=begins)
+        if begins:
+            return {"edit": edit}
+        await self._supervisor.reload()
+        return {"accounts": self._describe([new])}
+
+    async def _restore(self, request: Json) -> Json:
+        arguments = Arguments(request, "name", "quarantine")
+        name = arguments.name()
+        about = await self._supervisor.restore(name, arguments.text("quarantine") or None)
+        return {"folder": about.folder, "notes": list(about.notes), "accounts": self._describe([name])}
 
     async def _until_gone(self, name: str) -> None:
         try:

@@ -1,0 +1,391 @@
+"""Moves what belongs to an account as a whole: to another name, or its session back from quarantine.
+
+Several files are moved, and a process can be killed between any two of them. So what is to be done is
+written down first, in ``moving.json``, which is removed when it is done. Whoever takes up the state folder
+next brings it to an end by `finish`, before any session in it is used.
+
+For a rename, the configuration decides: once that has the new name, the files follow; as long as it has the
+old one, nothing has happened yet. No process may use the sessions concerned meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Container, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from orchestrator import device, session, status
+from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
+from orchestrator.files import read_file, replacing, sync, sync_folder
+from orchestrator.paths import StatePaths, is_name, shorten
+from orchestrator.qr import QrFolder
+from orchestrator.settings import Settings
+from orchestrator.shortage import trouble
+from orchestrator.timeline import Timeline
+from orchestrator.tracebacks import Tracebacks
+
+SHOWN = 10
+"""How many folders of the quarantine an error names."""
+_MAX_SIZE = 4096
+_NOTES = {
+    "logged_out": "WhatsApp logged this session out, so it will not log in again",
+    "locked": "WhatsApp locked the account, so this session will hardly log in again",
+    "damaged": "this session was put away because it is damaged",
+    "wrong_phone": "this session is of another phone than the configuration named",
+}
+"""What is to be known of a session that was put away for such a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """An account gets another name.
+
+    Attributes:
+        old: The name it had.
+        new: The name it gets.
+        begun: Whether files may have been moved.
+    """
+
+    old: str
+    new: str
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """A session goes back from quarantine.
+
+    Attributes:
+        name: The account that gets it.
+        folder: The name of its folder in quarantine.
+        database: The name of the file in there.
+    """
+
+    name: str
+    folder: str
+    database: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was put back.
+
+    Attributes:
+        folder: Its folder in quarantine, which is gone.
+        notes: What is to be known of it, a sentence each.
+    """
+
+    folder: str
+    notes: tuple[str, ...] = ()
+
+
+# What is written down
+
+
+def pending(paths: StatePaths) -> Rename | Restore | None:
+    """Return what was begun and not brought to an end.
+
+    Raises:
+        StateError: That cannot be told.
+    """
+    try:
+        values = json.loads(read_file(paths.moving, _MAX_SIZE))
+        task = Rename(**values["rename"]) if "rename" in values else Restore(**values["restore"])
+        names = (task.old, task.new) if isinstance(task, Rename) else (task.name,)
+        if not all(map(is_name, names)):
+            raise ValueError("no names")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"{paths.moving}: cannot be read: {trouble(error)}") from None
+    except (ValueError, KeyError, TypeError):
+        raise StateError(
+            f"{paths.moving}: is damaged. It says which session was being moved; see whether one is missing"
+            f" in {paths.sessions}, then move this file away"
+        ) from None
+    return task
+
+
+def begin(paths: StatePaths, task: Rename | Restore) -> None:
+    """Write down what is to be done.
+
+    Raises:
+        StateError: It cannot be written.
+    """
+    values = {"rename" if isinstance(task, Rename) else "restore": asdict(task)}
+    try:
+        with replacing(paths.moving) as file:
+            file.write(json.dumps(values).encode())
+            sync(file)
+        sync_folder(paths.root)
+    except OSError as error:
+        raise StateError(f"{paths.moving}: cannot be written: {trouble(error)}") from None
+
+
+def give_up(paths: StatePaths) -> None:
+    """Do not do what was written down, of which nothing has been done yet."""
+    with contextlib.suppress(OSError):
+        paths.moving.unlink(missing_ok=True)
+
+
+def finish(paths: StatePaths, settings: Settings) -> str | None:
+    """Bring to an end what was begun, or take it back.
+
+    Returns:
+        What was done, for the log; None if nothing was.
+
+    Raises:
+        StateError: A file cannot be moved. What is left to do stays written down.
+    """
+    task = pending(paths)
+    if task is None:
+        return None
+    try:
+        if isinstance(task, Restore):
+            _put_back(paths, task)
+            said = f"{task.name}: its session is back from {paths.quarantine / task.folder}"
+        else:
+            said = _finish_rename(paths, settings, task)
+        paths.moving.unlink(missing_ok=True)
+        sync_folder(paths.root)
+    except OSError as error:
+        place = error.filename or paths.moving
+        raise StateError(
+            f"{place}: cannot be moved ({trouble(error)}); once that is mended, run the command again"
+        ) from None
+    return said
+
+
+# Rename
+
+
+def check_rename(
+    paths: StatePaths, settings: Settings, old: str, new: str, *, known: Container[str] = ()
+) -> bool:
+    """See that an account can be renamed.
+
+    Args:
+        paths: The state folder.
+        settings: The configuration.
+        old: The account; or the name it had, if it was renamed in the configuration by hand.
+        new: Its new name, which is a valid one.
+        known: Accounts that a service runs, whatever the configuration says by now.
+
+    Returns:
+        Whether the configuration still has the old name.
+
+    Raises:
+        NoSuchAccount: There is nothing of that name.
+        OrchestratorError: The new name is taken.
+    """
+    file = settings.config_file
+    configured = old in settings.accounts
+    there = old in known or (is_name(old) and os.path.lexists(paths.session(old)))
+    if not configured and not there:
+        raise NoSuchAccount(f"there is no account {shorten(old)} in {file}; `orchestrator list` shows them")
+    if configured and new in settings.accounts:
+        raise OrchestratorError(f"there is an account {new} already in {file}: choose another name")
+    if not configured and new not in settings.accounts:
+        raise NoSuchAccount(
+            f"neither {old} nor {new} is an account in {file}, only a session of {old} is there:"
+            f" `orchestrator add {old}` takes it up"
+        )
+    if has_session(paths, new):
+        whose = "belongs to no account" if configured else f"is that of the account {new}"
+        raise OrchestratorError(
+            f"{paths.session(new)} is there already and {whose}: choose another name, or move it away"
+        )
+    return configured
+
+
+def has_session(paths: StatePaths, name: str) -> bool:
+    """Tell whether there is a session, and not only the file that the library makes before a code is used."""
+    path = paths.session(name)
+    return os.path.lexists(path) and device.look(path).linked is not False
+
+
+def _finish_rename(paths: StatePaths, settings: Settings, task: Rename) -> str:
+    old, new = task.old, task.new
+    forward = new in settings.accounts and old not in settings.accounts
+    back = old in settings.accounts and new not in settings.accounts
+    if not task.begun and not forward:
+        return f"{old}: it was to be called {new}, but the configuration does not say so: nothing was moved"
+    if not task.begun:
+        begin(paths, Rename(old, new, begun=True))
+    if back:
+        old, new = new, old
+    _rename(paths, old, new)
+    with contextlib.suppress(OSError):  # whoever has shown it is gone
+        QrFolder(settings.qr_dir).hide(old)
+    return f"{old}: is called {new} now, with its session and its history"
+
+
+def _rename(paths: StatePaths, old: str, new: str) -> None:
+    source, target = paths.session(old), paths.session(new)
+    if os.path.lexists(source):
+        _clear(paths, new)
+    with _locked(paths, old), _locked(paths, new):
+        session.move(list(zip(session.files(source), session.files(target), strict=True)))
+        Timeline(paths.timeline).rename(old, new)
+        Tracebacks(paths.tracebacks).rename(old, new)
+        kept = status.load(paths.status)
+        if old in kept:
+            status.save(paths.status, {**_without(kept, old), new: status.renamed(kept[old], old, new)})
+        sync_folder(paths.sessions)
+        paths.session_lock(old).unlink(missing_ok=True)
+
+
+def _without(kept: dict[str, status.Kept], name: str) -> dict[str, status.Kept]:
+    return {other: entry for other, entry in kept.items() if other != name}
+
+
+def _clear(paths: StatePaths, name: str) -> None:
+    """Put away what is where a session is about to go: at most, what is of no linked device.
+
+    Raises:
+        StateError: It is a session.
+        OSError: It cannot be moved.
+    """
+    path = paths.session(name)
+    if any(os.path.lexists(file) for file in session.files(path)):
+        if has_session(paths, name):
+            raise StateError(f"{path}: another session is in the place: move it away")
+        session.quarantine(path, paths.quarantine, "unlinked", time.time())
+
+
+@contextmanager
+def _locked(paths: StatePaths, name: str) -> Iterator[None]:
+    held = session.lock(paths.session_lock(name))
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+# Restore
+
+
+def find(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> session.Quarantined:
+    """Find a session in quarantine.
+
+    Args:
+        paths: The state folder.
+        settings: The configuration.
+        name: The account it is for.
+        wanted: The name or the absolute path of its folder; None for the newest of the account.
+
+    Raises:
+        NoSuchAccount: There is neither an account of that name nor a session of one.
+        OrchestratorError: There is none; the message has those that there are.
+    """
+    every = session.quarantined(paths.quarantine)
+    own = [one for one in every if one.name == name]
+    if wanted is None:
+        found = next((one for one in own if one.reason not in session.BY_THE_WAY), None)
+        missing = f"there is no session of {shorten(name)} in {paths.quarantine}"
+    else:
+        folder = _folder_name(paths.quarantine, wanted)
+        found = next((one for one in every if one.path.name == folder), None)
+        missing = f"{shorten(wanted)} is no session in {paths.quarantine}"
+    if found is not None and is_name(name):
+        return found
+    names = [one.path.name for one in own or every]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    there = f"; there are: {', '.join(names[:SHOWN])}{more}" if names else "; it holds no sessions"
+    if name not in settings.accounts and not own:
+        raise NoSuchAccount(f"there is no account {shorten(name)}, and {missing}{there}")
+    raise OrchestratorError(f"{missing}{there}")
+
+
+def _folder_name(quarantine: Path, wanted: str) -> str | None:
+    """Return the name of the folder that is meant: by its name, its path, or that of a file in it."""
+    if "/" not in wanted:
+        return wanted
+    path = Path(os.path.normpath(wanted))
+    for place in (path, path.parent):
+        if os.path.realpath(place.parent) == os.path.realpath(quarantine):
+            return place.name
+    return None
+
+
+def check_restore(paths: StatePaths, settings: Settings, name: str, found: session.Quarantined) -> Restored:
+    """See that a session can be put back.
+
+    Raises:
+        OrchestratorError: The account has a session, or another account has this one.
+    """
+    if has_session(paths, name):
+        raise OrchestratorError(
+            f"{name} has a session, {paths.session(name)}: nothing was put back. `orchestrator remove {name}`"
+            f" or `orchestrator repair {name}` puts that into quarantine"
+        )
+    about = device.look(found.database)
+    for other in settings.accounts:
+        if other != name and about.marks & device.look(paths.session(other)).marks:
+            raise OrchestratorError(
+                f"{found.path.name} is of the device that the account {other} uses, and WhatsApp keeps one"
+                f" connection for each: nothing was put back. `orchestrator repair {name}` links {name} anew"
+            )
+    notes = [_NOTES[found.reason]] if found.reason in _NOTES else []
+    if about.linked is False:
+        notes.append("it is of no linked device any more, so the account will show a code")
+    return Restored(found.path.name, tuple(notes))
+
+
+def restore(paths: StatePaths, settings: Settings, name: str, found: session.Quarantined) -> None:
+    """Put a session back that was checked by `check_restore`; no process of the account may run.
+
+    Raises:
+        StateError: It cannot be moved.
+    """
+    begin(paths, Restore(name, found.path.name, found.database.name))
+    finish(paths, settings)
+
+
+def _put_back(paths: StatePaths, task: Restore) -> None:
+    source = paths.quarantine / task.folder / task.database
+    target = paths.session(task.name)
+    if os.path.lexists(source) and any(os.path.lexists(file) for file in session.files(target)):
+        # Nothing linked was there before: it is that, or half a copy from another file system.
+        session.quarantine(target, paths.quarantine, "leftover", time.time())
+    with _locked(paths, task.name):
+        session.move(list(zip(session.files(source), session.files(target), strict=True)))
+        sync_folder(paths.sessions)
+    with contextlib.suppress(OSError):
+        source.parent.rmdir()  # stays if something else is in it
+
+
+# Sessions without an account
+
+
+def strays(paths: StatePaths, accounts: Container[str]) -> list[str]:
+    """Return the names of sessions that no account has."""
+    return [
+        name
+        for name in session.names(paths.sessions)
+        if name not in accounts and device.look(paths.session(name)).linked is not False
+    ]
+
+
+def about_strays(paths: StatePaths, names: list[str], accounts: Iterable[str]) -> list[str]:
+    """Say of sessions without an account what to do about them, a sentence each.
+
+    Args:
+        paths: The state folder.
+        names: The sessions' names.
+        accounts: The accounts that may be theirs under another name.
+    """
+    if not names:
+        return []
+    free = [name for name in accounts if not has_session(paths, name)]
+    to = free[0] if len(free) == 1 else "NEW"
+    return [
+        f"{paths.session(name)} belongs to no account: if the account was renamed, run"
+        f" `orchestrator rename {name} {to}`; if it was removed, `orchestrator add {name}` takes it up again"
+        for name in names
+    ]
