@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import logging
 import os
 import re
 import shutil
@@ -31,8 +30,6 @@ _SESSION_FILE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,62}}\.(?:sqlite3(?:{'|'.joi
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _UNFINISHED: Final = stat.S_ISVTX
 """The sticky bit, by which `tidy` knows a folder of the quarantine that a session was still moved to."""
-
-log = logging.getLogger(__name__)
 
 
 def files(path: Path) -> list[Path]:
@@ -360,6 +357,9 @@ def prune(folder: Path, days: float, now: float) -> list[str]:
     Returns:
         The names of the folders that are gone.
     """
+    import logging  # only the service prunes, and a command that lists accounts is to be fast
+
+    log = logging.getLogger(__name__)
     removed = []
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
