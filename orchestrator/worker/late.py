@@ -120,7 +120,10 @@ def complete() -> None:
     if isinstance(stand_in, LateLibrary):
         stand_in.load()
     while _postponed:
-        _postponed.pop(0).start()
+        asked = _postponed.pop(0)
+        # A new thread that does the same: one that was made before the fork counts as ended after it, and from
+        # Python 3.13 on it does not start.
+        threading.Thread(target=asked.run, name=asked.name, daemon=asked.daemon).start()
 
 
 @contextlib.contextmanager
