@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 
 from benchmarks.meter import cpu_seconds
+from orchestrator import interpreter
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import NotRunning
 from orchestrator.paths import StatePaths
@@ -58,7 +58,8 @@ def program_environment(base: Mapping[str, str]) -> dict[str, str]:
     Args:
         base: What the environment holds otherwise.
     """
-    return {name: value for name, value in base.items() if name not in _LEFT_OUT}
+    kept = {name: value for name, value in base.items() if name not in _LEFT_OUT}
+    return interpreter.environment(kept)
 
 
 class Service:
@@ -76,7 +77,7 @@ class Service:
         folder: Path,
         accounts: Mapping[str, Mapping[str, object]],
         environment: Mapping[str, str],
-        program: Sequence[str] = (sys.executable, "-m", "orchestrator"),
+        program: Sequence[str] | None = None,
     ) -> None:
         self.folder = folder
         self.names = list(accounts)
@@ -86,7 +87,7 @@ class Service:
         self.client = Client(self.paths.control_socket)
         self._accounts = accounts
         self._environment = program_environment(environment)
-        self._program = program
+        self._program = interpreter.program() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
 

@@ -8,7 +8,6 @@ import pty
 import select
 import struct
 import subprocess
-import sys
 import termios
 import threading
 import time
@@ -19,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.meter import cpu_seconds
+from orchestrator import interpreter
 from orchestrator.control.client import Client
 
 ROWS, COLUMNS = 50, 160
@@ -140,4 +140,4 @@ def _watch(command: Sequence[str], environment: Mapping[str, str], seen: Seen, o
 
 def command_line(config: Path, state: Path) -> list[str]:
     """Return how a command is given to the service of a configuration and a state folder."""
-    return [sys.executable, "-m", "orchestrator", "--config", str(config), "--state-dir", str(state)]
+    return interpreter.program("--config", str(config), "--state-dir", str(state))

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
+from orchestrator import interpreter
 from orchestrator.control.client import Client
 from orchestrator.errors import NotRunning, OrchestratorError
 
@@ -34,7 +34,7 @@ _POLL = 0.05  # seconds between two looks whether it listens already, of which n
 _LAUNCH = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: it outlives the exec
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -69,9 +69,10 @@ class BackgroundService:
     ) -> None:
         self.log = log
         self.client = Client(socket)
-        service = ["-m", "orchestrator", "--config", str(config_file), "run"]
-        self._arguments = [sys.executable, "-c", _LAUNCH, *service]
-        self._environment = {key: value for key, value in environment.items() if key not in _NOT_OURS}
+        service = interpreter.program("--config", str(config_file), "run")
+        self._arguments = interpreter.script(_LAUNCH, *service)
+        kept = {key: value for key, value in environment.items() if key not in _NOT_OURS}
+        self._environment = interpreter.environment(kept)
         self._tell = changed
         self._tell_end = ended
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
+from orchestrator import interpreter
 from orchestrator.errors import OrchestratorError
 
 LOAD_SECONDS = 60.0
@@ -22,7 +22,6 @@ def end(**values):
     print(json.dumps(values))
     sys.exit()
 
-sys.path.append(sys.argv[1])
 from orchestrator.worker.library import LibraryError, forbid_download
 started = time.monotonic()
 try:
@@ -41,7 +40,6 @@ except BaseException as error:
     end(failed="fit" if "goneonize" in text else "load", text=text)
 end(version=neonize.__version__, seconds=time.monotonic() - started)
 """
-_PACKAGES = Path(__file__).resolve().parents[1]
 
 
 class LibraryError(OrchestratorError):
@@ -78,9 +76,9 @@ def check_library() -> Library:
         LibraryError: It does not load.
     """
     try:
-        # -P: a file of that name in the current folder is not meant.
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _SCRIPT, _PACKAGES],
+            interpreter.script(_SCRIPT),
+            env=interpreter.environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LOAD_SECONDS,

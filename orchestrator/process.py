@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
+import select
 import signal
 import struct
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -18,10 +21,11 @@ from typing import Any, Protocol, TypeVar
 
 import multiprocess
 import multiprocess.connection
-from multiprocess import forkserver, resource_tracker
+from multiprocess import forkserver, resource_tracker, spawn, util
 
-from orchestrator import messages, tracebacks
+from orchestrator import interpreter, messages, tracebacks
 from orchestrator.errors import StateError
+from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.messages import FromChild, FromParent, MessageError
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,8 @@ PRELOADED = "orchestrator.worker.preload"
 """What the fork server imports before it forks, so that children need not."""
 REAP_SECONDS = 5.0
 """How long the exit status of a process that is known to be gone may take to arrive."""
+END_SECONDS = 1.0
+"""How long a fork server that has hung up may take to end; it takes some thousandths."""
 SPAWN_SECONDS = 20.0
 """How long the fork server may take to make a process, at worst with its own imports before, which take one;
 an account's machine allows 30 for the whole start."""
@@ -252,6 +258,7 @@ class Spawner:
         # The default start method would be fork, and a fork of a process with threads is a gamble.
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+        _guard_helpers()
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
         self._closed = False
         self._free = asyncio.Semaphore(_THREADS)
@@ -295,11 +302,6 @@ class Spawner:
         try:
             async with self._free:
                 process, connection = await self._make(name, spec)
-        except (EOFError, ValueError, MemoryError) as error:
-            log.debug("the fork server: %r", error)
-            raise OSError(
-                "the fork server has ended, for want of memory, processes or descriptors: another follows"
-            ) from None
         finally:
             self._starting -= 1
             if not self._starting:
@@ -324,6 +326,7 @@ class Spawner:
 
     async def _make(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
         started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
+        hung = False
         while not started.done():
             await asyncio.wait((started,), timeout=SPAWN_SECONDS)
             if not started.done():
@@ -331,7 +334,18 @@ class Spawner:
                     "the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS
                 )
                 _kill_fork_server()
-        return await started
+                hung = True
+        try:
+            return await started
+        except (EOFError, ValueError, MemoryError) as error:
+            log.debug("the fork server: %r", error)
+            if hung:
+                text = (
+                    f"the fork server did not answer for {SPAWN_SECONDS:g} s and was ended: another follows"
+                )
+            else:
+                text = await self.aside(functools.partial(_how_it_ended, error))
+            raise OSError(text) from None
 
     def _start(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
         ours, theirs = self._context.Pipe(duplex=True)
@@ -415,6 +429,69 @@ class Spawner:
         for helper in (forkserver._forkserver, resource_tracker._resource_tracker):  # noqa: SLF001
             with contextlib.suppress(OSError):
                 helper._stop()  # noqa: SLF001
+
+
+def _guard_helpers() -> None:
+    """Have multiprocess start its fork server and its resource tracker as `interpreter` does."""
+    # They get the environment of this process.
+    path = os.environ.pop("PYTHONPATH", None)
+    if path is not None:
+        os.environ.update(interpreter.environment({"PYTHONPATH": path}))
+    util.spawnv_passfds = _spawn_guarded
+    spawn.get_preparation_data = _preparation
+
+
+def _spawn_guarded(path: bytes, args: list[Any], passfds: Any, start: Any = util.spawnv_passfds) -> int:  # noqa: ANN401
+    pid: int = start(path, interpreter.guarded(args), passfds)
+    return pid
+
+
+def _preparation(name: str) -> dict[str, Any]:
+    """Return what a child has to know before it can read what it is to run.
+
+    multiprocess would add the main module, which is the whole command line and takes 70 ms and some MB in
+    each child, and the current folder, which may have been removed.
+    """
+    return {"name": name, "authkey": multiprocess.current_process().authkey, "sys_path": sys.path.copy()}
+
+
+def _how_it_ended(error: BaseException) -> str:
+    """Say why the fork server has made no process; this may take a moment."""
+    if isinstance(error, MemoryError):
+        return "the service has too little memory to start a process"
+    status = _exit_status(forkserver._forkserver._forkserver_pid)  # noqa: SLF001 - there is no public way
+    if status is None:
+        return f"the fork server has made no process ({error}): it is tried again"
+    if status == EXIT_CODES[Kind.MACHINE]:
+        return "the fork server has ended, for want of memory, processes or descriptors: another follows"
+    if status == -signal.SIGKILL:
+        how = "by SIGKILL, from somebody or from the kernel for want of memory"
+    elif status < 0:
+        how = f"by {signal.Signals(-status).name}, see the lines above in the log"
+    else:
+        how = f"with exit code {status}, see the lines above in the log"
+    return f"the fork server has ended {how}: another follows"
+
+
+def _exit_status(pid: int | None) -> int | None:
+    """Return how a child of this process has ended, with signals below 0; None if that cannot be told.
+
+    It is left to be reaped by multiprocess. What it had open may be closed a moment before it has ended.
+    """
+    ended = None
+    with contextlib.suppress(OSError):
+        if pid is not None:
+            pidfd = os.pidfd_open(pid)
+            try:
+                poll = select.poll()
+                poll.register(pidfd, select.POLLIN)
+                poll.poll(END_SECONDS * 1000)
+            finally:
+                os.close(pidfd)
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if ended is None:
+        return None
+    return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
 def _kill_fork_server() -> None:

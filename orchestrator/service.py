@@ -74,7 +74,6 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.warning("%s", sentence)
         raise_file_limit()
-        hide_main_module()
         with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
             supervisor = Supervisor(
                 settings,
@@ -185,7 +184,6 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)
-        hide_main_module()
         supervisor = Supervisor(settings, paths, make_spawner(), version=library.version, log_level="ERROR")
         return asyncio.run(_repair(supervisor, name, pairing, show))
 
@@ -240,17 +238,6 @@ def raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def hide_main_module() -> None:
-    """Keep children from running the main module again, as they do with that of any script.
-
-    It is the whole command line: 70 ms and some MB for each child. (That of ``python -m orchestrator`` is
-    left out anyway.)
-    """
-    main = sys.modules["__main__"]
-    if main.__spec__ is None and hasattr(main, "__file__"):
-        del main.__file__
 
 
 def _take_signals() -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from benchmarks.soak.leaks import Secrets
 from benchmarks.soak.observation import Attention, Finding, Observation
 from benchmarks.soak.plan import account_name
 from benchmarks.soak.records import Record
+from orchestrator import interpreter
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.sandbox.client import SandboxError, SandboxUnreachable
 from orchestrator.sandbox.process import SandboxProcess
@@ -245,7 +245,8 @@ class World:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Give a command as an operator does, in a process of its own."""
         return subprocess.run(
-            [sys.executable, "-m", "orchestrator", "--config", str(self.service.config_file), *arguments],
+            interpreter.program("--config", str(self.service.config_file), *arguments),
+            env=interpreter.environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator import interpreter
 from orchestrator.cli.sandbox import INSTALL
 from orchestrator.cli.words import examples, printable
 from orchestrator.errors import OrchestratorError
@@ -90,9 +91,7 @@ def _program() -> str:
     """Return how a person at this machine calls the command."""
     import shlex
 
-    return (
-        "orchestrator" if shutil.which("orchestrator") else f"{shlex.quote(sys.executable)} -m orchestrator"
-    )
+    return "orchestrator" if shutil.which("orchestrator") else shlex.join(interpreter.program())
 
 
 class LineScreen:

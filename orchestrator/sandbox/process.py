@@ -8,7 +8,6 @@ import selectors
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import weakref
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from orchestrator import interpreter
 from orchestrator.sandbox.client import SandboxClient, SandboxError, environment_of
 
 START_SECONDS: Final = 60.0
@@ -123,7 +123,8 @@ class SandboxProcess:
         arguments += ["--port", str(port), "--control-port", str(control_port)]
         with self._open_log() as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator", "sandbox", "serve", *arguments],
+                interpreter.program("sandbox", "serve", *arguments),
+                env=interpreter.environment(os.environ),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

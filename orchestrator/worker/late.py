@@ -121,8 +121,8 @@ def complete() -> None:
         stand_in.load()
     while _postponed:
         asked = _postponed.pop(0)
-        # A new thread that does the same: one that was made before the fork counts as ended after it, and from
-        # Python 3.13 on it does not start.
+        # A new thread that does the same: one that was made before the fork counts as ended after it, and
+        # Python 3.13 refuses to start it.
         threading.Thread(target=asked.run, name=asked.name, daemon=asked.daemon).start()
 
 

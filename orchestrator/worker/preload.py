@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import os
 import socket
 import sys
 from types import TracebackType
@@ -13,6 +14,7 @@ from typing import Any
 
 from multiprocess import reduction
 
+from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.shortage import shortage
 from orchestrator.worker import late
 
@@ -81,6 +83,8 @@ def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackT
     """End without a word where the machine lacks something: the parent says so, and starts another."""
     if shortage(error) is None:
         sys.__excepthook__(kind, error, trace)
+    else:
+        os._exit(EXIT_CODES[Kind.MACHINE])
 
 
 load()

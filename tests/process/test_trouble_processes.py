@@ -106,6 +106,50 @@ async def test_a_fork_server_that_hangs_is_replaced(
         assert fleet.pid("d") == pids["d"]
 
 
+def see_modules_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the fork server find modules there: Python 3.11's looks in PYTHONPATH, later ones in our path."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        ("raise RuntimeError('no good')", "exit code 1, see the lines above in the log: another follows"),
+        ("import os; os._exit(7)", "exit code 7"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT"),
+        ("raise MemoryError", "for want of memory"),
+        ("raise OSError(11, 'no process')", "for want of memory, processes or descriptors"),
+    ],
+)
+@asynchronous
+async def test_what_ended_the_fork_server_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, said: str
+) -> None:
+    see_modules_of(tmp_path, monkeypatch)
+    (tmp_path / "ends_it.py").write_text(module)
+    async with Fleet(tmp_path, "a", preload=(process.PRELOADED, "ends_it")) as fleet:
+        about = await fleet.until("a", State.BACKOFF)
+        assert about["last_exit"]["kind"] == "machine"
+        assert said in about["reason"]
+        assert ("memory" in about["reason"]) == ("memory" in said or "KILL" in said)
+        (tmp_path / "ends_it.py").write_text("")
+        await fleet.until("a", State.PAIRING)
+
+
+@asynchronous
+async def test_a_folder_that_was_removed_keeps_nobody_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    async with Fleet(tmp_path, "a") as fleet:
+        await fleet.until("a", State.PAIRING)
+
+
 @asynchronous
 async def test_fork_servers_that_hang_one_after_the_other_hold_up_nobody_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -116,7 +160,7 @@ async def test_fork_servers_that_hang_one_after_the_other_hold_up_nobody_for_goo
     (tmp_path / "hanging.py").write_text(
         f"import time\nfrom pathlib import Path\nwhile Path({str(hangs)!r}).exists():\n    time.sleep(0.01)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    see_modules_of(tmp_path, monkeypatch)
     names = ("a", "b", "c", "d")
     async with Fleet(tmp_path, *names, preload=("hanging",)) as fleet:
         for name in names:

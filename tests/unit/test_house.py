@@ -61,6 +61,12 @@ def test_processes_are_made_in_one_place() -> None:
     assert {name for name in named if ".worker" not in name} <= {"orchestrator.process"}
 
 
+def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:
+    # `unit` looks where this Python is, and starts none.
+    paths = [path for path in PACKAGE.rglob("*.py") if "sys.executable" in path.read_text()]
+    assert {module_name(path) for path in paths} == {"orchestrator.interpreter", "orchestrator.unit"}
+
+
 @pytest.mark.parametrize("name", PURE)
 def test_what_decides_is_pure(name: str) -> None:
     path = PACKAGE / f"{name}.py"

@@ -1,0 +1,108 @@
+"""Where a Python of this project looks for modules: never in the current folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator import interpreter
+
+PACKAGE = Path(interpreter.__file__).resolve().parent
+ENTRY = "from orchestrator import interpreter; interpreter.leave_current_folder()"
+LOOK = "import sys; print(*sys.path, sep='\\n')"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, None),
+        ("", None),
+        (":", None),
+        (".", None),
+        (".:./:lib:../lib:lib/..", None),
+        ("/a", "/a"),
+        (":/a", "/a"),
+        ("/a:", "/a"),
+        ("/a::/b", "/a:/b"),
+        ("/a:.:/b:./c", "/a:/b"),
+        ("/b:/a:/b", "/b:/a:/b"),
+    ],
+)
+def test_what_is_relative_is_no_place_for_modules(before: str | None, after: str | None) -> None:
+    base = {"HOME": "/home/me", "PYTHONPATHS": ":"}
+    given = base if before is None else {**base, "PYTHONPATH": before}
+    kept = dict(given)
+    assert interpreter.environment(given) == (base if after is None else {**base, "PYTHONPATH": after})
+    assert given == kept
+
+
+def test_a_command_line_of_somebody_else_is_guarded_once() -> None:
+    guarded = interpreter.guarded([b"/usr/bin/python", "-B", "-P", "-W", "error", "-c", "print(1)"])
+    assert guarded[:-1] == [b"/usr/bin/python", "-P", "-B", "-W", "error", "-c"]
+    assert isinstance(guarded[-1], str)
+    assert guarded[-1].endswith("\nprint(1)")
+
+
+@pytest.mark.parametrize("command", [["python", "-m", "json"], ["python", "-c", b"pass"]])
+def test_what_is_no_such_command_line_is_not_guarded(command: list[str | bytes]) -> None:
+    with pytest.raises(ValueError, match="does not run"):
+        interpreter.guarded(command)
+
+
+def run(command: list[str], folder: Path, path: str | None = None) -> list[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = path
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("path", [None, "", ":", ".", "./", "/nonexistent:", "/nonexistent::/usr", "sub/.."])
+@pytest.mark.parametrize("how", ["-c", "-m", "script"])
+def test_a_program_leaves_the_current_folder(tmp_path: Path, how: str, path: str | None) -> None:
+    (tmp_path / "sub").mkdir()
+    look = tmp_path / "look.py"
+    look.write_text(f"import sys; sys.path.append({str(PACKAGE.parent)!r}); {ENTRY}; {LOOK}")
+    command = {"-c": ["-c", look.read_text()], "-m": ["-m", "look"], "script": [str(look)]}[how]
+    found = run([sys.executable, *command], tmp_path, path)
+    assert str(tmp_path) not in found
+    assert "" not in found
+    assert str(PACKAGE.parent) in found
+    assert ("/usr" in found) == (path == "/nonexistent::/usr")
+
+
+def test_an_absolute_place_stays_wherever_one_is(tmp_path: Path) -> None:
+    look = f"import sys; sys.path.append({str(PACKAGE.parent)!r}); {ENTRY}; {LOOK}"
+    found = run([sys.executable, "-c", look], tmp_path, f":{tmp_path}")
+    assert found.count(str(tmp_path)) == 1
+
+
+def test_a_program_runs_from_a_folder_that_was_removed(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'rmdir "$PWD" && exec "$@"'
+    line = ["sh", "-c", script, "sh", *interpreter.program("--version")]
+    assert run(line, gone)[0].startswith("orchestrator ")
+
+
+def test_lines_of_this_project_see_the_same_package_and_no_current_folder(tmp_path: Path) -> None:
+    # Sources that were never installed, in the current folder; others may be installed.
+    copy = tmp_path / "orchestrator"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    show = "import orchestrator, sys; print(orchestrator.__file__); print(*sys.path, sep='\\n')"
+    first = f"import subprocess; from orchestrator import interpreter; import os\n{ENTRY}\n"
+    first += "line = interpreter.script(sys.argv[1])\n"
+    first += "subprocess.run(line, env=interpreter.environment(os.environ), check=True)"
+    for path in (None, ".", ":"):
+        place, *found = run([sys.executable, "-c", f"import sys; {first}", show], tmp_path, path)
+        assert Path(place) == copy / "__init__.py"
+        assert str(tmp_path) not in found
+    run([sys.executable, "-m", "orchestrator", "--version"], tmp_path)
+    (copy / "__init__.py").write_text('__version__ = "of the copy"\n')
+    command = [sys.executable, "-P", str(copy / "__main__.py"), "--version"]
+    assert run(command, Path("/")) == ["orchestrator of the copy"]
