@@ -8,6 +8,7 @@ import platform
 import resource
 import shutil
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, device, duplicates, moving, status
+from orchestrator import __version__, device, duplicates, moving, pythons, status
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.files import first_closed
@@ -73,6 +74,7 @@ def examine(
         find_service: Makes a client for the service.
     """
     yield from _versions()
+    yield from _python(sys.version_info)
     yield from _library()
     settings: Settings | None = None
     try:
@@ -105,6 +107,18 @@ def _versions() -> Iterator[Finding]:
         except metadata.PackageNotFoundError:
             versions.append(f"no {package}")
     yield Finding(OK, "versions", ", ".join(versions))
+
+
+def _python(version: tuple[Any, ...]) -> Iterator[Finding]:
+    """Name a Python that this program was never tried on; with 3.13, no account started for a while."""
+    if not pythons.is_tried(version):
+        major, minor, *_ = version
+        yield Finding(
+            WARN,
+            "Python",
+            f"this program was never tried on Python {major}.{minor}, and accounts may not start",
+            f"use Python {pythons.tried()}, or see first whether `orchestrator demo --once` works",
+        )
 
 
 def _library() -> Iterator[Finding]:
