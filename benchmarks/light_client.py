@@ -19,7 +19,8 @@ import itertools
 import os
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,10 +29,12 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.xeddsa import sign
 from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE
+from orchestrator.sandbox.server.pairing import NOT_SHOWN, code_shown
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.binxml import Codec
 from orchestrator.sandbox.wire.frames import HEADER, FrameReader, encode_frame
@@ -43,6 +46,10 @@ from orchestrator.sandbox.wire.tokens import load_tokens
 HOST = "web.whatsapp.com"
 PING_SECONDS = (20.0, 30.0)
 """neonize waits a random time between these before each ping."""
+AGENT = {"platform": 14, "app_version": {"primary": 2, "secondary": 3000, "tertiary": 1_047_769_893}}
+"""What neonize says of its version."""
+SCAN_AGAIN_SECONDS = 0.1
+"""Until a phone that came too late for a code is held to the next one."""
 FIRST_PREKEYS = 812
 """Prekeys that neonize uploads when it logs in for the first time,"""
 MORE_PREKEYS = 50
@@ -211,16 +218,13 @@ class LightClient:
         Returns:
             The client's address from now on.
         """
-        payload = proto.ClientPayload.encode(pairing_data=self._pairing_data())
+        payload = proto.ClientPayload.encode(user_agent=AGENT, pairing_data=self._pairing_data())
         connection = self._connection = await Connection.open(self._world, self._noise, payload)
         adv_secret = os.urandom(32)
         offer = await self._until(lambda node: node.find("pair-device") is not None)
         connection.send(Node("iq", {"to": SERVER, "type": "result", "id": offer.text("id")}))
-        keys = (self._noise.public, self._identity.public, adv_secret)
-        ref = offer.need("pair-device", "ref").data.decode()
-        scanning = asyncio.ensure_future(
-            scan(",".join([ref, *(base64.b64encode(key).decode() for key in keys), "6"]))
-        )
+        refs = [ref.data.decode() for ref in offer.need("pair-device").all("ref")]
+        scanning = asyncio.ensure_future(self._be_scanned(scan, refs, adv_secret))
         success = await self._until(lambda node: node.find("pair-success") is not None)
         address = success.need("pair-success", "device").jid("jid")
         sealed = success.need_data("pair-success", "device-identity")
@@ -233,6 +237,21 @@ class LightClient:
         await scanning
         self.address = address
         return address
+
+    async def _be_scanned(
+        self, scan: Callable[[str], Awaitable[object]], refs: Sequence[str], adv_secret: bytes
+    ) -> None:
+        """Show one code after the other, each for its own time, until one of them is scanned in time."""
+        keys = [self._noise.public, self._identity.public, adv_secret]
+        began = time.monotonic()
+        while (shown := code_shown(time.monotonic() - began, len(refs))) is not None:
+            try:
+                await scan(",".join([refs[shown], *(base64.b64encode(key).decode() for key in keys), "6"]))
+                return
+            except SandboxError as error:
+                if NOT_SHOWN not in str(error):
+                    raise
+            await asyncio.sleep(SCAN_AGAIN_SECONDS)
 
     def _pairing_data(self) -> dict[str, bytes]:
         return {
@@ -251,7 +270,7 @@ class LightClient:
         """Log in, upload prekeys if the server has few, and take what has waited."""
         assert self.address is not None, "not linked yet"
         payload = proto.ClientPayload.encode(
-            username=int(self.address.user), device=self.address.device, passive=True
+            username=int(self.address.user), device=self.address.device, passive=True, user_agent=AGENT
         )
         self._connection = await Connection.open(self._world, self._noise, payload)
         await self._until(lambda node: node.tag == "success")

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from support.linked import scan_shown
 from support.neonize_process import NeonizeProcess
 
 from benchmarks.machine import cores, print_machine
@@ -88,7 +89,7 @@ def measure(sandbox: SandboxProcess, folder: Path, numbers: Sequence[str]) -> Ro
 
         def pair(client: NeonizeProcess, number: str) -> float:
             client.command("connect")
-            sandbox.client.scan(number, text=client.qr(PATIENCE))
+            scan_shown(sandbox.client, number, lambda: client.qr(PATIENCE))
             return float(client.wait_for("Connected", PATIENCE)["time"]) - began
 
         each = list(pool.map(pair, clients, numbers))

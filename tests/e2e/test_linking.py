@@ -164,6 +164,18 @@ def test_a_code_is_worth_nothing_when_its_round_is_over(
     assert USED in refused(sandbox, number, code)
 
 
+def test_a_code_that_was_replaced_links_no_more(
+    sandbox: SandboxProcess, neonize: StartNeonize, number: str
+) -> None:
+    sandbox.client.fault("short-qr", "proxy:five", codes=5)  # of six, the first would be shown for 60 s
+    bot = neonize(proxy=proxy_of(sandbox, "five"))
+    first = showing(bot)
+    second = bot.qr(PATIENCE, after=bot.last_index())
+    assert USED in refused(sandbox, number, first)
+    sandbox.client.scan(number, text=second)
+    bot.wait_for("Connected", PATIENCE)
+
+
 # By the code of eight characters
 
 

@@ -37,7 +37,7 @@ from support.neonize_process import CommandError
 from support.stand_in import Keys, StandIn
 
 from orchestrator.sandbox.client import MediaKind
-from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
+from orchestrator.sandbox.crypto.signal import SignalPhone
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sandbox.server.media import HOST, media_id
 from orchestrator.sandbox.wire import proto
@@ -486,11 +486,12 @@ def test_a_message_that_a_client_sends_again_is_shown_once(stranger: Stranger, a
     # As a client does after a connection that was cut between message and ack.
     to = JID.parse(lid(ada.sandbox, ada.number))
     plain = proto.PlainMessage.encode(conversation="only once")
-    bundle = read_bundle(stranger.bundles(to)[0])
+    bundle = stand_in.bundle(stranger.bundles(to)[0])
     kind, data = SignalPhone.generate(stranger.keys.identity).encrypt(str(to), plain, bundle)
     part = Node("to", {"jid": to}, [Node("enc", {"v": "2", "type": kind}, data)])
     head: dict[str, str | JID] = {"id": f"3EB0{os.urandom(9).hex().upper()}", "type": "text", "to": to}
-    message = Node("message", head, [Node("participants", {}, [part])])
+    identity = Node("device-identity", {}, stranger.keys.signed[0])
+    message = Node("message", head, [Node("participants", {}, [part]), identity])
 
     for _ in range(2):
         stranger.connection.send(message)
@@ -501,18 +502,6 @@ def test_a_message_that_a_client_sends_again_is_shown_once(stranger: Stranger, a
     events = [event["event"] for event in ada.sandbox.events() if event.get("phone") == ada.number]
     assert events.count("received") == 1
     assert "phone-undecryptable" not in events
-
-
-def read_bundle(user: Node) -> PreKeyBundle:
-    """Read what is needed to begin a session with a phone, which has no one-time prekeys."""
-    skey = user.need("skey")
-    return PreKeyBundle(
-        registration_id=int.from_bytes(user.need_data("registration", size=4)),
-        identity=user.need_data("identity", size=32),
-        signed_prekey_id=int.from_bytes(skey.need_data("id", size=3)),
-        signed_prekey=skey.need_data("value", size=32),
-        signature=skey.need_data("signature", size=64),
-    )
 
 
 # Prekeys
@@ -683,7 +672,7 @@ def change_blob(sandbox: SandboxProcess, blob_id: str, change: Callable[[bytes],
             store.execute("UPDATE media SET blob = ? WHERE id = ?", (changed, blob_id))
 
 
-def test_an_upload_whose_name_is_not_its_hash_is_refused(sandbox: SandboxProcess) -> None:
+def test_an_upload_whose_name_is_not_its_hash_is_refused(sandbox: SandboxProcess, stranger: Stranger) -> None:
     blob = os.urandom(1000)
     promised, uploaded = media_id(hashlib.sha256(blob).digest()), blob[:-1]
     environment = sandbox.about["environment"]
@@ -693,7 +682,8 @@ def test_an_upload_whose_name_is_not_its_hash_is_refused(sandbox: SandboxProcess
     ) as connection:
         connection.set_tunnel(HOST, 443)
 
-        connection.request("POST", f"/mms/image/{promised}", uploaded)
+        given = stranger.connection.ask("w:m", Node("media_conn"), kind="set").need("media_conn").text("auth")
+        connection.request("POST", f"/mms/image/{promised}?auth={given}", uploaded)
         refused = connection.getresponse()
         assert (refused.status, b"hash" in refused.read()) == (400, True)
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import stand_in
-from support.stand_in import HEAD, HOST, Gone, Keys, StandIn
+from support.stand_in import AGENT, HEAD, HOST, Gone, Keys, StandIn
 from websockets.frames import Frame, Opcode
 
 from orchestrator.sandbox.crypto.certs import Authority
@@ -362,8 +362,8 @@ def exchange(client: StandIn, head: str, body: bytes = b"") -> tuple[int, bytes]
         ("HEAD / HTTP/1.1", b"", 404),
         ("DELETE /v/x HTTP/1.1", b"", 404),
         ("CONNECT example.org:443 HTTP/1.1", b"", 404),
-        ("POST /mms/image/AAAA HTTP/1.1", b"", 400),
-        ("POST /mms/image/AAAA HTTP/1.1\r\nContent-Length: 3", b"abc", 400),
+        ("POST /mms/image/AAAA HTTP/1.1", b"", 401),
+        ("POST /mms/image/AAAA HTTP/1.1\r\nContent-Length: 3", b"abc", 401),
         ("POST /mms/nonsense/AAAA HTTP/1.1\r\nContent-Length: 3", b"abc", 404),
         ("POST /mms/image/AAAA/more HTTP/1.1\r\nContent-Length: 3", b"abc", 404),
     ],
@@ -552,7 +552,13 @@ def test_an_unpaired_client_with_unfit_keys(
     assert garbage(place, since) == error
 
 
-@pytest.mark.parametrize("payload", [b"", proto.ClientPayload.encode(username=2**64 - 1, device=1)])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        proto.ClientPayload.encode(user_agent=AGENT),
+        proto.ClientPayload.encode(username=2**64 - 1, device=1, user_agent=AGENT),
+    ],
+)
 def test_a_login_of_nobody_is_refused(visits: Visits, payload: bytes) -> None:
     client = visits.websocket().handshake(Keys(), payload)
     assert client.receive() == Node("failure", {"reason": "401", "location": "cln"})
@@ -562,7 +568,9 @@ def test_a_login_of_nobody_is_refused(visits: Visits, payload: bytes) -> None:
 
 def test_a_login_in_the_name_of_another_is_refused_and_harms_nobody(place: Place, visits: Visits) -> None:
     friend = place.friend
-    payload = proto.ClientPayload.encode(username=int(friend.address.user), device=friend.address.device)
+    payload = proto.ClientPayload.encode(
+        username=int(friend.address.user), device=friend.address.device, user_agent=AGENT
+    )
     client = visits.websocket().handshake(Keys(), payload)
     assert client.receive().text("reason") == "401"
     client.send_message((1000).to_bytes(2), Opcode.CLOSE)
@@ -785,13 +793,13 @@ def test_a_message_that_grows_beyond_a_frame_is_not_delivered(place: Place, visi
 
 
 UNFIT_FOR_UNPAIRED: dict[str, tuple[Node, str | None]] = {
-    "prekeys": (upload(prekey(), signed_prekey()), ""),
-    "counting prekeys": (iq("encrypt", Node("count")), "501"),
-    "looking people up": (usync(), "501"),
-    "groups": (iq("w:g2", Node("participating"), to=JID("", GROUP)), "501"),
-    "media": (iq("w:m", Node("media_conn")), "501"),
-    "going online": (iq("passive", Node("active"), kind="set"), ""),
-    "unlinking": (iq("md", Node("remove-companion-device"), kind="set"), ""),
+    "prekeys": (upload(prekey(), signed_prekey()), "401"),
+    "counting prekeys": (iq("encrypt", Node("count")), "401"),
+    "looking people up": (usync(), "401"),
+    "groups": (iq("w:g2", Node("participating"), to=JID("", GROUP)), "401"),
+    "media": (iq("w:m", Node("media_conn")), "401"),
+    "going online": (iq("passive", Node("active"), kind="set"), "401"),
+    "unlinking": (iq("md", Node("remove-companion-device"), kind="set"), "401"),
     "a code's unknown stage": (link_code("nonsense"), "400"),
     "a code's beginning without anything": (link_code("companion_hello"), "400"),
     "a code's beginning without number": (
@@ -862,7 +870,7 @@ def test_a_client_that_does_not_sign_in_return_is_not_linked(
     place: Place, visits: Visits, answer: list[Node] | None, complaint: str
 ) -> None:
     keys = Keys()
-    payload = proto.ClientPayload.encode(pairing_data=keys.pairing_data())
+    payload = proto.ClientPayload.encode(user_agent=AGENT, pairing_data=keys.pairing_data())
     client = visits.websocket().handshake(keys, payload)
     devices = len(place.sandbox.client.phones())
     with scanning(place, keys.qr_text(stand_in.refs(client)[0])) as errors:
@@ -876,12 +884,11 @@ def test_a_client_that_does_not_sign_in_return_is_not_linked(
 
 
 def test_a_client_that_goes_while_its_code_is_entered(place: Place, visits: Visits) -> None:
-    client = visits.unpaired()
+    keys = Keys()
+    payload = proto.ClientPayload.encode(user_agent=AGENT, pairing_data=keys.pairing_data())
+    client = visits.websocket().handshake(keys, payload)
     stand_in.refs(client)
-    wrapped = Node("link_code_pairing_wrapped_companion_ephemeral_pub", {}, bytes(80))
-    number = JID(place.culprit.number.removeprefix("+"))
-    hello = Node("link_code_companion_reg", {"stage": "companion_hello", "jid": number}, [wrapped])
-    assert client.ask("md", hello, kind="set").text("type") == "result"
+    assert client.ask("md", keys.code_wanted(place.culprit.number), kind="set").text("type") == "result"
     errors: list[str] = []
 
     def enter() -> None:

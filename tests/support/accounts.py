@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from support.linked import scan_shown
 from support.worker_process import PATIENCE, WorkerProcess
 
 from orchestrator.sandbox.process import SandboxProcess
@@ -74,10 +75,10 @@ def starter(sandbox: SandboxProcess, folder: Path, running: ExitStack) -> StartW
 
 def link(worker: WorkerProcess, sandbox: SandboxProcess, number: str) -> int:
     """Have a phone scan the child's picture, and wait until it is online; return the device number."""
-    png = base64.b64decode(worker.wait_for("Code")["png"])
-    device = sandbox.client.scan(number, png=png)["device"]
+    worker.wait_for("Code")
+    device = scan_shown(sandbox.client, number, lambda: base64.b64decode(worker.last("Code")["png"]))
     worker.wait_for("Connected")
-    return int(device)
+    return device
 
 
 def make_account(sandbox: SandboxProcess, number: str, folder: Path) -> Account:

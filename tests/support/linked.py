@@ -12,11 +12,13 @@ from typing import Any
 
 from support.neonize_process import NeonizeProcess
 
-from orchestrator.sandbox.client import SandboxClient
+from orchestrator.sandbox.client import SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
 
 PATIENCE = 90.0
 """Seconds for what takes less than ten on an idle machine."""
+NOT_SHOWN = "no client shows this code now"
+"""What the sandbox says of a code that is used, or has been replaced by the next one."""
 POLL = 0.1
 """Seconds between two looks at what nobody tells of by itself."""
 FORTUNES = (
@@ -61,10 +63,33 @@ class Linked:
         return f"{self.number[1:]}:{self.device}@s.whatsapp.net"
 
 
+def scan_shown(sandbox: SandboxClient, number: str, code: Callable[[], str | bytes]) -> int:
+    """Hold a phone to a code, as a person does: to the next one, if that has just been replaced.
+
+    Args:
+        sandbox: The sandbox.
+        number: The phone's number.
+        code: Returns the code that is shown now: its text, or its picture.
+
+    Returns:
+        The number of the new device.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        shown = code()
+        try:
+            given = {"text": shown} if isinstance(shown, str) else {"png": shown}
+            return int(sandbox.scan(number, **given)["device"])
+        except SandboxError as error:
+            if NOT_SHOWN not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL)
+
+
 def link(bot: NeonizeProcess, sandbox: SandboxClient, number: str) -> Linked:
     """Have a phone scan the bot's code, and wait until the bot is online."""
     bot.command("connect")
-    device = sandbox.scan(number, text=bot.qr(PATIENCE))["device"]
+    device = scan_shown(sandbox, number, lambda: bot.qr(PATIENCE))
     bot.wait_for("Connected", PATIENCE)
     return Linked(bot, number, device)
 

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 
 import psutil
 import yaml
+from support.linked import NOT_SHOWN
 
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import OrchestratorError
@@ -36,7 +37,6 @@ Less than `DIAL_SECONDS`, by which a process that dials ends in any case; other 
 QUICK: Json = {"base": "100ms", "factor": 1, "max": "100ms", "jitter": 0}
 """A back-off for tests that wait for the next try."""
 _LOG_LINES = 60
-_NOT_SHOWN = "no client shows this code now"
 
 
 class Service:
@@ -381,7 +381,7 @@ class Service:
             except FileNotFoundError:
                 assert time.monotonic() < deadline, f"{name} shows no picture"
             except SandboxError as error:
-                if _NOT_SHOWN not in str(error) or time.monotonic() > deadline:
+                if NOT_SHOWN not in str(error) or time.monotonic() > deadline:
                     raise
 
     def pair(self, name: str, number: str, *, after: int | None = None) -> Json:

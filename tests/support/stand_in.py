@@ -26,6 +26,7 @@ from websockets.frames import Frame, Opcode
 
 from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import KeyPair
+from orchestrator.sandbox.crypto.signal import PreKeyBundle
 from orchestrator.sandbox.crypto.xeddsa import sign
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.binxml import Codec
@@ -44,6 +45,10 @@ HEAD = (
 ).encode()
 
 
+AGENT = {"platform": 14, "app_version": {"primary": 2, "secondary": 3000, "tertiary": 1_047_769_893}}
+"""What a client says of its version."""
+
+
 class Gone(Exception):  # noqa: N818 - how a connection ends
     """The server has ended the connection."""
 
@@ -56,6 +61,8 @@ class Keys:
     identity: KeyPair = field(default_factory=KeyPair.generate)
     signed_prekey: KeyPair = field(default_factory=KeyPair.generate)
     adv_secret: bytes = field(default_factory=lambda: os.urandom(32))
+    signed: list[bytes] = field(default_factory=list)
+    """The identity that a phone has signed, once it has."""
 
     def pairing_data(self, **other: bytes) -> dict[str, bytes]:
         """What an unpaired client says of itself; `other` replaces parts of it."""
@@ -69,6 +76,18 @@ class Keys:
             "device_props": proto.DeviceProps.encode(os="Stand-in", platform_type=5),
             **other,
         }
+
+    def code_wanted(self, number: str, **other: bytes) -> Node:
+        """Return what the client says to be linked by eight characters; `other` replaces parts of it."""
+        parts = {
+            "link_code_pairing_wrapped_companion_ephemeral_pub": bytes(80),
+            "companion_server_auth_key_pub": self.noise.public,
+            "companion_platform_display": b"Firefox (Linux)",
+            **other,
+        }
+        head: dict[str, str | JID] = {"stage": "companion_hello", "jid": JID(number.removeprefix("+"))}
+        children = [Node(tag, {}, data) for tag, data in parts.items()]
+        return Node("link_code_companion_reg", head, children)
 
     def qr_text(self, ref: str) -> str:
         """What the client would show as a QR code."""
@@ -283,7 +302,7 @@ def wrapped(port: int, ca_file: Path) -> StandIn:
 
 def unpaired(port: int, ca_file: Path, keys: Keys, **other: bytes) -> StandIn:
     """Return the connection of a client that wants to be linked."""
-    payload = proto.ClientPayload.encode(pairing_data=keys.pairing_data(**other))
+    payload = proto.ClientPayload.encode(user_agent=AGENT, pairing_data=keys.pairing_data(**other))
     with _kept(wrapped(port, ca_file)) as client:
         return client.upgrade().handshake(keys, payload)
 
@@ -304,6 +323,7 @@ def sign_in_return(client: StandIn, keys: Keys, request: Node) -> JID:
     """Sign what the phone has signed, as the last step of linking; returns the address."""
     success = request.need("pair-success")
     answer = linking.answer_identity(success.need_data("device-identity"), keys.adv_secret, keys.identity)
+    keys.signed.append(answer)
     identity = Node("device-identity", {"key-index": "1"}, answer)
     client.send(
         Node(
@@ -330,7 +350,9 @@ def link(port: int, ca_file: Path, keys: Keys, scan: Callable[[str], Any]) -> JI
 
 def login(port: int, ca_file: Path, keys: Keys, address: JID) -> StandIn:
     """Return the connection of a linked client; the server has not said yet whether it is let in."""
-    payload = proto.ClientPayload.encode(username=int(address.user), device=address.device, passive=True)
+    payload = proto.ClientPayload.encode(
+        username=int(address.user), device=address.device, passive=True, user_agent=AGENT
+    )
     with _kept(wrapped(port, ca_file)) as client:
         return client.upgrade().handshake(keys, payload)
 
@@ -342,3 +364,15 @@ def online(port: int, ca_file: Path, keys: Keys, address: JID) -> StandIn:
         client.ask("passive", Node("active"), kind="set")
         client.wait_for(lambda node: node.find("offline") is not None)
         return client
+
+
+def bundle(user: Node) -> PreKeyBundle:
+    """Read what is needed to begin a session with a phone, which has no one-time prekeys."""
+    skey = user.need("skey")
+    return PreKeyBundle(
+        registration_id=int.from_bytes(user.need_data("registration", size=4)),
+        identity=user.need_data("identity", size=32),
+        signed_prekey_id=int.from_bytes(skey.need_data("id", size=3)),
+        signed_prekey=skey.need_data("value", size=32),
+        signature=skey.need_data("signature", size=64),
+    )

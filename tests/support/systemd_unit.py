@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from support.linked import scan_shown
 from support.systemd_box import PACKAGES, Box, python_in_sight
 
 from orchestrator.sandbox.environment import client_environment
@@ -117,8 +118,12 @@ class UnitService:
 
     def pair(self, name: str, number: str) -> Json:
         """Hold a phone to an account's picture; return the account once it is connected."""
-        png = self.until(lambda accounts: accounts[name]["qr_path"], f"{name} shows a code")
-        self.sandbox.client.scan(number, png=self.box.path(png))
+
+        def picture() -> bytes:
+            png = self.until(lambda accounts: accounts[name]["qr_path"], f"{name} shows a code")
+            return self.box.path(png).read_bytes()
+
+        scan_shown(self.sandbox.client, number, picture)
         return self.wait_for_state(name, "connected")
 
     def status(self) -> str:

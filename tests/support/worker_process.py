@@ -120,6 +120,11 @@ class WorkerProcess:
         with self._changed:
             return len(self._events)
 
+    def last(self, name: str) -> Event:
+        """Return the newest event of that name; there must be one."""
+        with self._changed:
+            return [event for event in self._events if event["event"] == name][-1]
+
     def wait_for(
         self,
         name: str,

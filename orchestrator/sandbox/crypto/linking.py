@@ -21,6 +21,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from orchestrator.sandbox.crypto.keys import (
+    DJB,
     CryptoError,
     KeyPair,
     ctr,
@@ -170,6 +171,32 @@ def check_device_signature(identity: SignedIdentity, device: bytes, answer: byte
     covered = _DEVICE_PREFIX + identity.details + device + identity.account
     if not verify(device, covered, fields.device_signature):
         raise CryptoError("the device identity is not signed by the device")
+
+
+def is_signed_prekey(identity: bytes, signed_prekey: bytes, signature: bytes) -> bool:
+    """Tell whether a device's signed prekey is signed by its identity; all are raw bytes."""
+    return verify(identity, DJB + signed_prekey, signature)
+
+
+def is_companion(account: bytes, device: bytes, identity: bytes) -> bool:
+    """Tell whether a device's key belongs to an account, as those do who get its first message.
+
+    Args:
+        account: Public key of the account's identity.
+        device: The device's public identity key, 32 bytes.
+        identity: The identity that came with the message, signed by the account and by the device.
+    """
+    try:
+        fields = SignedDeviceIdentity.decode(identity)
+    except ProtoError:
+        return False
+    if fields.account_signature_key not in (b"", account):
+        return False
+    by_account = _ACCOUNT_PREFIX + fields.details + device
+    by_device = _DEVICE_PREFIX + fields.details + device + account
+    return verify(account, by_account, fields.account_signature) and verify(
+        device, by_device, fields.device_signature
+    )
 
 
 def answer_identity(sealed: bytes, adv_secret: bytes, device: KeyPair) -> bytes:

@@ -23,7 +23,7 @@ from orchestrator.sandbox.server.groups import GroupError
 from orchestrator.sandbox.server.http import Request, Response, json_response, serve
 from orchestrator.sandbox.server.hub import Hub, NotPossible, parse_number
 from orchestrator.sandbox.server.listener import Listener
-from orchestrator.sandbox.server.pairing import LinkingRefused, Pairing
+from orchestrator.sandbox.server.pairing import NOT_SHOWN, LinkingRefused, Pairing
 from orchestrator.sandbox.server.phone import kind_of
 from orchestrator.sandbox.server.session import Session
 from orchestrator.sandbox.server.store import Device, Group
@@ -238,8 +238,8 @@ class Control:
 
     def _pairing_of(self, code: QRText) -> Pairing:
         session = self._hub.waiting.get(code.ref)
-        if session is None or session.pairing is None:
-            raise NotPossible("no client shows this code now: it is used, out of date, or of another server")
+        if session is None or session.pairing is None or not session.pairing.shows(code.ref):
+            raise NotPossible(NOT_SHOWN)
         return session.pairing
 
     async def _enter_code(self, given: Field) -> Json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 MEMBER_CHANGES = ("add", "remove", "promote", "demote")
 _ROLES = {"promote": "admin", "demote": ""}
+MAX_SUBJECT = 100
+"""Characters of a group's name."""
+MAX_MEMBERS = 1024
+"""People in a group."""
 
 
 class GroupError(Exception):
@@ -82,14 +86,14 @@ def create(hub: Hub, creator: Person, subject: str, members: Iterable[Person]) -
     """Make a group and tell everybody in it.
 
     Raises:
-        GroupError: It has no subject.
+        GroupError: It has no subject, or too long a one, or too many members.
     """
-    if not subject:
-        raise GroupError(400, "bad-request: a group needs a subject")
+    _check_subject(subject)
     now = int(time.time())
     roles = {creator.number: "superadmin"} | {
         person.number: "" for person in members if person.number != creator.number
     }
+    _check_size(roles)
     group_id = f"120363{secrets.randbelow(10**12):012d}"
     group = Group(group_id, subject, creator.number, now, creator.number, now, roles)
     hub.store.save_group(group)
@@ -114,10 +118,13 @@ def change_members(hub: Hub, actor: Person, group: Group, change: str, people: l
             members.setdefault(person.number, "")
         elif person.number not in members:
             raise GroupError(404, "item-not-found")
+        elif members[person.number] == "superadmin" and change in ("remove", "demote") and not leaves:
+            raise GroupError(406, "not-acceptable: who made the group cannot be removed or demoted")
         elif change == "remove":
             del members[person.number]
         else:
             members[person.number] = _ROLES[change]
+    _check_size(members)
     changed = replace(group, members=members)
     hub.store.save_group(changed)
     hub.events.add("group", id=group.id, change=change, phone=actor.number)
@@ -130,9 +137,10 @@ def set_subject(hub: Hub, actor: Person, group: Group, subject: str) -> Group:
     """Rename a group.
 
     Raises:
-        GroupError: The actor is not in it.
+        GroupError: The actor is not in it, or the subject is empty or too long.
     """
     _require_member(group, actor)
+    _check_subject(subject)
     now = int(time.time())
     changed = replace(group, subject=subject, subject_by=actor.number, subject_at=now)
     hub.store.save_group(changed)
@@ -214,6 +222,18 @@ def _get(hub: Hub, group_id: str) -> Group:
     if group is None:
         raise GroupError(404, "item-not-found")
     return group
+
+
+def _check_subject(subject: str) -> None:
+    if not subject:
+        raise GroupError(400, "bad-request: a group needs a subject")
+    if len(subject) > MAX_SUBJECT:
+        raise GroupError(406, f"not-acceptable: a group's subject has at most {MAX_SUBJECT} characters")
+
+
+def _check_size(members: Collection[str]) -> None:
+    if len(members) > MAX_MEMBERS:
+        raise GroupError(406, f"not-acceptable: a group has at most {MAX_MEMBERS} members")
 
 
 def _require_member(group: Group, person: Person) -> None:

@@ -14,6 +14,7 @@ from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
 from orchestrator.sandbox.server.events import EventLog
 from orchestrator.sandbox.server.faults import Fault, FaultBook, Who
+from orchestrator.sandbox.server.media import Passes
 from orchestrator.sandbox.server.phone import Phone
 from orchestrator.sandbox.server.session import Session
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person, Store
@@ -70,6 +71,7 @@ class Hub:
             KeyPair.of(store.secret(f"noise {name}", secrets.token_bytes(32)))
             for name in ("root", "intermediate", "static")
         )
+        self.media_passes = Passes(store.secret("media", secrets.token_bytes(32)))
         self.root_key = root.public
         self.noise_chain = certificate_chain(root, intermediate, self.noise_static.public)
 

@@ -44,6 +44,9 @@ async def from_client(session: Session, message: Node) -> None:
     elif hub.store.person_by_jid(to) is None:
         session.send(Node("ack", {**ack, "error": "404"}))
         return
+    if not _are_addressed(hub, message, to, device.number):
+        session.send(Node("ack", {**ack, "error": "400"}))
+        return
     hub.events.add(
         "message",
         connection=session.number,
@@ -55,6 +58,23 @@ async def from_client(session: Session, message: Node) -> None:
     )
     route(hub, hub.person(device.number), device.device, message)
     session.send(Node("ack", ack))
+
+
+def _are_addressed(hub: Hub, message: Node, to: JID, sender: str) -> bool:
+    """Tell whether all whom a message has a part for are in its chat: the receiver, the sender, the group."""
+    group = hub.store.group(to.user) if to.server == GROUP else None
+    receiver = hub.store.person_by_jid(to)
+    inside = {sender, *(group.members if group else ()), *((receiver.number,) if receiver else ())}
+    if message.text("category") == "peer":
+        inside = {sender}  # it is for the sender's own devices
+        if receiver is None or receiver.number != sender:
+            return False
+    participants = message.find("participants")
+    named = [part.jid("jid") for part in participants.all("to")] if participants else []
+    if isinstance(message.attrs.get("participant"), JID):
+        named.append(message.jid("participant"))
+    people = [hub.store.person_by_jid(address) for address in named]
+    return all(person is not None and person.number in inside for person in people)
 
 
 def route(hub: Hub, sender: Person, sender_device: int, message: Node) -> None:

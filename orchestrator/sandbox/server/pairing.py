@@ -29,6 +29,29 @@ CODES_A_ROUND = 6
 """QR codes that the server lets a client show before it must connect anew."""
 ROUND_SECONDS = 160.0
 """What six codes last: 60 s for the first and 20 s for each other."""
+FIRST_SECONDS, NEXT_SECONDS = 60.0, 20.0
+"""How long the first of six codes is good, and how long every other code."""
+NOT_SHOWN = "no client shows this code now: it is used, out of date, or of another server"
+"""What a phone is told of a code that links nobody."""
+MAX_WRONG_CODES = 5
+"""Wrong codes that a phone may type in before the client must ask for a new code. WhatsApp does not publish
+its own limit."""
+BROWSERS = ("Chrome", "Edge", "Firefox", "IE", "Opera", "Safari")
+SYSTEMS = ("Android", "iOS", "Linux", "Mac OS", "macOS", "Ubuntu", "Windows")
+"""What a client that asks for an eight-character code may call itself, as ``Firefox (Linux)``: WhatsApp
+refuses other names."""
+
+
+def code_shown(seconds: float, codes: int) -> int | None:
+    """Return which code of a round is good now, from 0 on; None once all are out of date.
+
+    Args:
+        seconds: How long ago the client was given the codes.
+        codes: How many there are. A client shows a code for 60 s only while it has six.
+    """
+    first = FIRST_SECONDS if codes == CODES_A_ROUND else NEXT_SECONDS
+    place = 0 if seconds < first else 1 + int((seconds - first) // NEXT_SECONDS)
+    return place if place < codes else None
 
 
 class LinkingRefused(Exception):  # noqa: N818 - it is an answer
@@ -62,15 +85,19 @@ class Pairing:
         for name, size in {**sizes, "signed_prekey_signature": 64}.items():
             if len(getattr(data, name)) != size:
                 raise NodeError(f"the client's {name} is not {size} bytes long")
+        if not linking.is_signed_prekey(data.identity, data.signed_prekey, data.signed_prekey_signature):
+            raise NodeError("the client's signed_prekey is not signed by its identity")
         self._session = session
         self._hub = session.hub
         self._noise_key = noise_key
         self._data = data
         self._os = proto.DeviceProps.decode(data.device_props).os
         self._refs: list[str] = []
+        self._began = 0.0
         self._wrapped_companion = b""
-        self._code_ref = secrets.token_bytes(16)
+        self._code_ref = b""
         self._code_number = ""
+        self._wrong_codes = 0
         self._attempt: _Attempt | None = None
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -86,7 +113,9 @@ class Pairing:
         self._refs = ["2@" + base64.b64encode(secrets.token_bytes(60)).decode() for _ in range(codes)]
         for ref in self._refs:
             self._hub.waiting[ref] = self._session
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._session.end_soon)
+        loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        self._timer = loop.call_later(seconds, self._session.end_soon)
         self._hub.background(self._offer())
 
     async def _offer(self) -> None:
@@ -119,6 +148,12 @@ class Pairing:
             self._hub.waiting.pop(ref, None)
         self._code_number = ""
 
+    def shows(self, ref: str) -> bool:
+        """Tell whether a code is the one that is good now, not an earlier or a later one of its round."""
+        seconds = asyncio.get_running_loop().time() - self._began
+        shown = code_shown(seconds, len(self._refs))
+        return self._hub.waiting.get(ref) is self._session and shown == self._refs.index(ref)
+
     @property
     def code_number(self) -> str:
         """The number for which the client waits for an eight-character code; empty if it does not."""
@@ -135,6 +170,8 @@ class Pairing:
         if text.noise != self._noise_key or text.identity != self._data.identity:
             raise LinkingRefused("the code's keys are not those of the client that shows it")
         async with self._alone(phone):
+            if not self.shows(text.ref):
+                raise LinkingRefused(NOT_SHOWN)
             return await self._link(phone, text.adv_secret)
 
     # By eight-character code
@@ -150,8 +187,14 @@ class Pairing:
         number = request.jid("jid").user
         if not number.isdecimal():
             raise NodeError("the number to be linked is none")
+        if not _is_known_client(request.need_data("companion_platform_display")):
+            raise NodeError("a client that is linked by code is called as Firefox (Linux) is")
+        if request.need_data("companion_server_auth_key_pub", size=32) != self._noise_key:
+            raise NodeError("the client is to log in by another key than its own")
         self._wrapped_companion = wrapped
+        self._code_ref = secrets.token_bytes(16)  # a code asked for anew replaces the one before
         self._code_number = number
+        self._wrong_codes = 0
         self._hub.events.add("code-requested", connection=self._session.number, phone=number)
         reply = Node("link_code_pairing_ref", {}, self._code_ref)
         self._session.answer(iq, Node("link_code_companion_reg", {"stage": "companion_hello"}, [reply]))
@@ -165,6 +208,8 @@ class Pairing:
         """
         if self._code_number != phone.person.number:
             raise LinkingRefused("the client does not wait for a code of this number")
+        if self._wrong_codes >= MAX_WRONG_CODES:
+            raise LinkingRefused("too many wrong codes: the client has to ask for a new one")
         async with self._alone(phone):
             return await self._link(phone, await self._agree(phone, code))
 
@@ -186,6 +231,7 @@ class Pairing:
             async with asyncio.timeout(30):
                 return await secret
         except CryptoError:
+            self._wrong_codes += 1
             raise LinkingRefused("the code is wrong") from None
         except TimeoutError:
             raise LinkingRefused("the client did not answer to the code") from None
@@ -201,10 +247,14 @@ class Pairing:
         request = iq.need("link_code_companion_reg")
         bundle = request.need_data("link_code_pairing_wrapped_key_bundle")
         identity = request.need_data("companion_identity_public", size=32)
+        ref = request.need_data("link_code_pairing_ref")
+        number = request.jid("jid").user
         attempt = self._attempt
-        if attempt is None or attempt.secret.done():
+        if attempt is None or attempt.secret.done() or (ref, number) != (self._code_ref, self._code_number):
             self._session.refuse(iq, 400, "bad-request")
             return
+        if identity != self._data.identity:
+            raise NodeError("the client is to be linked by another identity than its own")
         try:
             secret = linking.open_bundle(attempt.hello, attempt.phone.identity, identity, bundle)
         except CryptoError as error:
@@ -287,6 +337,11 @@ class Pairing:
             number, device, self._noise_key, data.identity, data.registration_id, data.signed_prekey_id,
             data.signed_prekey, data.signed_prekey_signature, self._os, int(time.time()), False,
         )  # fmt: skip
+
+
+def _is_known_client(name: bytes) -> bool:
+    browser, _, system = name.decode(errors="replace").partition(" (")
+    return browser in BROWSERS and system.removesuffix(")") in SYSTEMS and system.endswith(")")
 
 
 def _tampered(identity: linking.SignedIdentity, adv_secret: bytes, part: str) -> bytes:

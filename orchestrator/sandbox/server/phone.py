@@ -8,11 +8,11 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any, get_args
 
-from orchestrator.sandbox.crypto import media
+from orchestrator.sandbox.crypto import linking, media
 from orchestrator.sandbox.crypto.keys import CryptoError, KeyPair
 from orchestrator.sandbox.crypto.media import MediaKind
 from orchestrator.sandbox.crypto.sender_keys import ReceivedSenderKeys, SenderKey
-from orchestrator.sandbox.crypto.signal import SignalError, SignalPhone
+from orchestrator.sandbox.crypto.signal import PreKeyMessage, SignalError, SignalPhone
 from orchestrator.sandbox.server import groups, messaging
 from orchestrator.sandbox.server.media import direct_path, media_id, stored_url
 from orchestrator.sandbox.server.store import Person
@@ -24,6 +24,8 @@ from orchestrator.sandbox.wire.proto import ProtoError
 if TYPE_CHECKING:
     from orchestrator.sandbox.server.hub import Hub
 
+MAX_RETRIES = 5
+"""How often a phone sends a message again to a device that cannot decrypt it."""
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
 
 
@@ -173,6 +175,7 @@ class Phone:
         group = str(stanza.jid("from")) if "participant" in stanza.attrs else ""
         kind = "sender" if self._hub.store.person_by_jid(sender) == self.person else ""
         try:
+            self._check_device(sender, stanza)
             plains = [self._open(sender, group, enc) for enc in stanza.all("enc")]
         except (CryptoError, ProtoError) as error:
             # A second time nothing decrypts: each key is used once.
@@ -192,6 +195,22 @@ class Phone:
     def _has(self, sender: JID, message_id: str) -> bool:
         messages = self._hub.store.inbox(self.person.number)
         return any((one["id"], one["address"]) == (message_id, str(sender)) for one in messages)
+
+    def _check_device(self, sender: JID, stanza: Node) -> None:
+        """See that a session is begun by a device that the sender's account has linked.
+
+        Raises:
+            SignalError: The message does not prove it.
+        """
+        first = next((enc for enc in stanza.all("enc") if enc.text("type") == "pkmsg"), None)
+        if first is None or sender.device == 0:
+            return
+        person = self._hub.store.person_by_jid(sender)
+        account = self._hub.phone(person.number).identity.public if person else b""
+        identity = stanza.find("device-identity")
+        device = PreKeyMessage.parse(first.data).identity
+        if identity is None or not linking.is_companion(account, device, identity.data):
+            raise SignalError("the message does not prove that its sender is a linked device")
 
     def _open(self, sender: JID, group: str, enc: Node) -> Any:  # noqa: ANN401 - protobuf
         if enc.text("type") == "skmsg":
@@ -317,7 +336,9 @@ class Phone:
         by = person.number if person else str(sender)
         for message_id in messaging.receipt_ids(receipt):
             self._hub.events.add("receipt", phone=self.person.number, id=message_id, type=kind, by=by)
-        if kind == "retry":
+        retry = receipt.find("retry")
+        count = retry.text("count", "1") if retry else "1"
+        if kind == "retry" and count.isdecimal() and int(count) <= MAX_RETRIES:
             self._send_again(sender, receipt.text("id"))
 
     def _send_again(self, receiver: JID, message_id: str) -> None:
@@ -325,6 +346,8 @@ class Phone:
         if remembered is None:
             return
         chat, kind, plain = remembered
+        if not self._is_in(chat, receiver):
+            return
         if self._hub.store.person_by_jid(receiver) == self.person and not chat.endswith(f"@{GROUP}"):
             inner = proto.InnerMessage.decode(plain)
             plain = proto.PlainMessage.encode(device_sent={"destination": chat, "message": inner})
@@ -345,6 +368,16 @@ class Phone:
             "participant": receiver,
         }
         messaging.route(self._hub, self.person, 0, Node("message", attrs, [enc]))
+
+    def _is_in(self, chat: str, address: JID) -> bool:
+        """Tell whether a message to a chat was for that device's person, too."""
+        person = self._hub.store.person_by_jid(address)
+        if person is None:
+            return False
+        group = self._hub.store.group(JID.parse(chat).user) if chat.endswith(f"@{GROUP}") else None
+        if group is not None:
+            return person.number in group.members
+        return person in (self.person, self._hub.store.person_by_jid(JID.parse(chat)))
 
 
 def kind_of(name: str) -> MediaKind:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.server import groups, media
 from orchestrator.sandbox.server.store import Device, Person
 from orchestrator.sandbox.wire.jid import JID, PN
@@ -40,7 +41,9 @@ async def answer(session: Session, iq: Node) -> None:
         session.hub.events.add(
             "unknown-request", connection=session.number, xmlns=namespace, child=child, type=kind
         )
-        if kind == "get":
+        if session.device is None:
+            session.refuse(iq, 401, "not-authorized")
+        elif kind == "get":
             session.refuse(iq, 501, "feature-not-implemented")
         else:
             session.answer(iq)
@@ -70,17 +73,15 @@ def _link_code(session: Session, iq: Node) -> None:
 
 
 def _logout(session: Session, iq: Node) -> None:
-    key = session.key
-    asked = iq.need("remove-companion-device").attrs.get("jid")
-    session.answer(iq)
-    if key is None:
+    device = _device(session)
+    asked = iq.need("remove-companion-device").jid("jid")
+    person = session.hub.store.person_by_jid(asked)
+    if person is None or (person.number, asked.device) != device.key:
+        session.refuse(iq, 403, "forbidden")  # only the phone can unlink other devices
         return
-    target = (key[0], asked.device) if isinstance(asked, JID) else key
-    if target == key:
-        session.hub.forget_device(key)
-        session.end_if_it_stays()
-    else:
-        session.hub.unlink(target)
+    session.answer(iq)
+    session.hub.forget_device(device.key)
+    session.end_if_it_stays()
 
 
 # Coming online
@@ -107,19 +108,22 @@ def _count_prekeys(session: Session, iq: Node) -> None:
 
 
 def _upload_prekeys(session: Session, iq: Node) -> None:
-    skey = iq.need("skey")
+    device, skey = _device(session), iq.need("skey")
     prekeys = [
         (key.need_data("id", size=3), key.need_data("value", size=32)) for key in iq.need("list").all("key")
     ]
+    registration, identity = iq.need_data("registration", size=4), iq.need_data("identity", size=32)
+    key_id, value = skey.need_data("id", size=3), skey.need_data("value", size=32)
+    signature = skey.need_data("signature", size=64)
+    if (registration, identity) != (device.registration, device.identity):
+        raise NodeError("the keys are of another device than the one that was linked")
+    if not linking.is_signed_prekey(identity, value, signature):
+        raise NodeError("the signed prekey is not signed by the device's identity")
     session.hub.store.save_keys(
-        _device(session).key,
-        registration=iq.need_data("registration", size=4),
-        identity=iq.need_data("identity", size=32),
-        skey=(
-            skey.need_data("id", size=3),
-            skey.need_data("value", size=32),
-            skey.need_data("signature", size=64),
-        ),
+        device.key,
+        registration=registration,
+        identity=identity,
+        skey=(key_id, value, signature),
         prekeys=prekeys,
     )
     session.hub.events.add("prekeys", connection=session.number, count=len(prekeys))
@@ -229,7 +233,7 @@ def _privacy(session: Session, iq: Node) -> None:
 
 
 def _media_connection(session: Session, iq: Node) -> None:
-    attrs = {"auth": secrets.token_urlsafe(24), "ttl": "300", "auth_ttl": "21600", "max_buckets": "12"}
+    attrs = {"auth": session.hub.media_passes.issue(), "ttl": "300", "auth_ttl": "21600", "max_buckets": "12"}
     session.answer(iq, Node("media_conn", attrs, [Node("host", {"hostname": media.HOST})]))
 
 

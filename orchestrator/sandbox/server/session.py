@@ -40,6 +40,10 @@ ROUND_TRIP = 0.5
 begun to tell events, neonize 0.5.2 tells none any more, or crashes."""
 HOLE_CHECK = 0.2
 """Seconds between two looks whether a blackhole is over."""
+SILENCE = 180.0
+"""Seconds after which a linked client that says nothing is taken for gone; a living one pings every 30 s."""
+OLDEST_VERSION = (2, 3000, 0)
+"""The oldest version of WhatsApp Web that is let in; WhatsApp refuses what is older, or has no version."""
 CLOSE_WAIT = 5.0
 """Seconds a client gets to close by itself after it was told to."""
 
@@ -76,6 +80,8 @@ class Session:
         self._ending = False
         self._gone = False
         self._proven: DeviceKey | None = None
+        self._heard = 0.0
+        self._silence: asyncio.TimerHandle | None = None
 
     @property
     def number(self) -> int:
@@ -107,6 +113,8 @@ class Session:
 
     def _leave(self) -> None:
         self._gone = True
+        if self._silence:
+            self._silence.cancel()
         key = self.key
         if key and self.hub.online.get(key) is self:
             del self.hub.online[key]
@@ -131,6 +139,7 @@ class Session:
         self.who = replace(self.who, identified=True)
         self._note_client(payload)
         await self._out_of_the_hole()
+        await self._refuse_outdated(payload)
         await self._struck_before_success()
         self.pairing = pairing.Pairing(self, noise_key, payload.pairing_data)
         self.pairing.begin()
@@ -143,6 +152,7 @@ class Session:
         self.who = replace(self.who, identified=True, number=number, device=device_number)
         self._note_client(payload)
         await self._out_of_the_hole()
+        await self._refuse_outdated(payload)
         device = self.hub.store.device((number, device_number))
         if device is not None and not device.removed and device.noise == noise_key:
             self._proven = device.key
@@ -160,6 +170,16 @@ class Session:
             "version": f"{version.primary}.{version.secondary}.{version.tertiary}",
             "platform": int(payload.user_agent.platform),
         }
+
+    async def _refuse_outdated(self, payload: Any) -> None:  # noqa: ANN401 - protobuf
+        """Let no client in that is older than what WhatsApp takes.
+
+        Raises:
+            Closed: It is; it was told.
+        """
+        version = payload.user_agent.app_version
+        if (version.primary, version.secondary, version.tertiary) < OLDEST_VERSION:
+            await self.fail(405)
 
     async def _out_of_the_hole(self) -> None:
         """Take everything in and answer nothing as long as a blackhole holds the client."""
@@ -224,6 +244,7 @@ class Session:
             "login", connection=self.number, phone=device.number, device=device.device, **self.client
         )
         self._frames.limit = 2**24
+        self._wait_for_silence()
         self.send(
             Node(
                 "success",
@@ -237,6 +258,16 @@ class Session:
                 },
             )
         )
+
+    def _wait_for_silence(self) -> None:
+        """End the connection of a client that has said nothing for `SILENCE`; else look again later."""
+        loop = asyncio.get_running_loop()
+        left = self._heard + SILENCE - loop.time()
+        if left > 0:
+            self._silence = loop.call_later(left, self._wait_for_silence)
+        else:
+            self.hub.events.add("silent", connection=self.number, phone=self.who.number)
+            self.end_soon()
 
     async def _serve(self) -> None:
         while True:
@@ -281,6 +312,7 @@ class Session:
     async def _frame(self) -> bytes:
         while True:
             for frame in self._frames.frames():
+                self._heard = asyncio.get_running_loop().time()
                 return frame
             self._frames.feed(await self._websocket.receive())
 
