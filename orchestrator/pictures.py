@@ -1,13 +1,15 @@
 """The running service's codes in their folder: whatever befalls that, no account is held up.
 
-A picture that cannot be written is missed by its watchers until the next code; a terminal shows the code all
-the same. One that cannot be removed would be taken for valid, so that is tried until it is done.
+Only a picture that was really written, and is still there, is named to anybody. One that cannot be written is
+missed by its watchers until the next code; a terminal shows the code all the same. One that cannot be removed
+would be taken for valid, so that is tried until it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,6 +32,8 @@ class Pictures:
     def __init__(self, folder: QrFolder) -> None:
         self._folder = folder
         self._failing: dict[str, str] = {}
+        self._shown: set[str] = set()
+        self._unwritten: dict[str, str] = {}
         self._stale: set[str] = set()
         self._retry: asyncio.TimerHandle | None = None
 
@@ -41,9 +45,16 @@ class Pictures:
         """
         self._folder.prepare(names)
 
-    def path(self, name: str) -> Path:
-        """Return where an account's picture is, or would be."""
-        return self._folder.path(name)
+    def shown(self, name: str) -> Path | None:
+        """Return an account's picture, if it was written and is still there."""
+        path = self._folder.path(name)
+        return path if name in self._shown and os.path.lexists(path) else None
+
+    def missing(self, name: str) -> str:
+        """Say why an account that shows a code has no picture, and what to do."""
+        why = self._unwritten.get(name, "another program has removed it; the next code gets a new one")
+        place = self._folder.path(name).parent
+        return f"no picture of its code is in {place}: {why}; {_instead(name)}"
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """Put an account's picture into the folder, in place of the one before.
@@ -57,14 +68,19 @@ class Pictures:
             self._folder.show(name, png, issued_at)
         except (OSError, StateError) as error:
             text = error.args[0] if isinstance(error, StateError) else advice(error)
-            self._failed(name, text, f"`orchestrator qr {name}` shows the code meanwhile")
+            self._failed(name, text, f"{_instead(name)} meanwhile")
             self.hide(name)
+            self._unwritten[name] = text
         else:
+            self._shown.add(name)
+            self._unwritten.pop(name, None)
             self._stale.discard(name)
             self._works(name)
 
     def hide(self, name: str) -> None:
         """Remove an account's picture, if there is one: now, or as soon as that is possible."""
+        self._shown.discard(name)
+        self._unwritten.pop(name, None)
         try:
             self._folder.hide(name)
         except OSError as error:
@@ -96,3 +112,7 @@ class Pictures:
     def _works(self, name: str) -> None:
         if self._failing.pop(name, None) is not None and not self._failing:
             log.warning("%s: codes can be written again", self._folder.path(name).parent)
+
+
+def _instead(name: str) -> str:
+    return f"`orchestrator qr {name}` shows the code"

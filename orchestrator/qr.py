@@ -88,6 +88,10 @@ def _code(text: str, quiet: int) -> QRCode[Any]:
     return code
 
 
+class _UnfitError(StateError):
+    """What keeps a file from being made as it must be; the message says what to do, without the place."""
+
+
 class QrFolder:
     """The folder with a picture ``NAME.png`` for each account that waits to be linked.
 
@@ -134,6 +138,8 @@ class QrFolder:
                             os.unlink(name, dir_fd=folder)
         except OSError as error:
             raise StateError(f"{self._folder}: {advice(error)}") from None
+        except _UnfitError as error:
+            raise StateError(f"{self._folder}: {error}") from None
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """Put an account's picture into the folder, in place of the one before.
@@ -147,14 +153,15 @@ class QrFolder:
 
         Raises:
             OSError: It could not be written; there is nothing left of it.
-            StateError: There is no such group any more.
+            StateError: There is no such group any more, or the file cannot be given to it, or others could
+                read the file.
         """
         try:
             try:
                 self._replace(name, png, issued_at)
             except FileNotFoundError:
                 self._replace(name, png, issued_at)  # the folder was removed at that moment
-        except OSError:
+        except (OSError, StateError):
             with contextlib.suppress(OSError):
                 self.hide(name)
             raise
@@ -181,15 +188,50 @@ class QrFolder:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(png)
                 file.flush()  # writing would change the time
-                if (group := self._group_id()) is not None:
-                    os.fchown(descriptor, -1, group)
-                os.fchmod(descriptor, 0o600 if group is None else 0o640)
+                self._give(descriptor, 0o600 if self._group is None else 0o640)
                 moment = round(issued_at * 1e6) * 1000  # nanoseconds; a float is good for microseconds
-                os.utime(descriptor, ns=(moment, moment))
+                try:
+                    os.utime(descriptor, ns=(moment, moment))
+                except OSError as error:
+                    if error.errno not in _NOT_KEPT:  # else the time of writing does as well
+                        raise
             yield temporary
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=folder)
+
+    def _give(self, descriptor: int, mode: int) -> None:
+        """Set the group, if there is one, and the mode of a file or folder.
+
+        Raises:
+            OSError: The disk is at fault.
+            StateError: The group or the file system is.
+        """
+        group = self._group_id()
+        if group is not None and os.fstat(descriptor).st_gid != group:
+            try:
+                os.fchown(descriptor, -1, group)
+            except OSError as error:
+                if error.errno in (*_NOT_KEPT, errno.EACCES, errno.EINVAL):
+                    raise _UnfitError(_about_group(error, self._group)) from None
+                raise
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError as error:
+            # What cannot be set may be right already, as by a mount's options.
+            has = os.fstat(descriptor).st_mode & 0o077
+            if error.errno not in (*_NOT_KEPT, errno.EACCES):
+                raise
+            if has & ~mode:
+                raise _UnfitError(
+                    "its file system keeps no modes (as FAT and many network shares do not) and lets others "
+                    "read the codes: choose another folder by qr_dir, or mount it with umask=077"
+                ) from None
+            if has & 0o040 != mode & 0o040:
+                raise _UnfitError(
+                    f"its file system keeps no modes, and the group {self._group} cannot be let in: "
+                    "choose another folder by qr_dir"
+                ) from None
 
     def _probe(self, folder: int) -> None:
         """See that files can be made and given to the group, so that this is told at the start."""
@@ -249,8 +291,7 @@ class QrFolder:
         group = self._group_id()
         about = os.fstat(folder)
         if group is not None and about.st_uid == os.geteuid() and not about.st_mode & 0o077:
-            os.fchown(folder, -1, group)
-            os.fchmod(folder, 0o750)
+            self._give(folder, 0o750)
 
     def _group_id(self) -> int | None:
         return None if self._group is None else group_id(self._group)
@@ -283,6 +324,27 @@ def _is_code(name: str, folder: int) -> bool:
     return head.startswith(_PNG) and _MARK in head
 
 
+_NOT_KEPT: Final = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
+"""How a file system refuses what it has no room for, such as modes, groups or times."""
+
+
+def _about_group(error: OSError, group: str | None) -> str:
+    """Say why a file cannot be given to the group, and what to do."""
+    match error.errno:
+        case errno.EINVAL:
+            why = "does not exist inside this container: map it, or change qr_group"
+        case errno.EOPNOTSUPP | errno.ENOSYS:
+            why = (
+                "cannot own files there, as the file system keeps no groups: choose another folder by qr_dir"
+            )
+        case _:
+            why = (
+                "cannot be given files by this user: make the user a member of the group, or choose another "
+                "folder by qr_dir if this one is on FAT or a network share"
+            )
+    return f"the group {group} (qr_group) {why}"
+
+
 def advice(error: OSError) -> str:
     """Say what is wrong with the folder, and what to do."""
     match error.errno:
@@ -293,10 +355,27 @@ def advice(error: OSError) -> str:
         case errno.EACCES:
             return "this user may not write there: give it the folder, or choose another by qr_dir"
         case errno.EPERM:
-            return "this user may not give files to qr_group: make it a member of the group"
+            return (
+                "is protected from changes: `chattr -i -a` ends that if `lsattr -d` shows i or a, or remove "
+                "the files of other users there; or choose another folder by qr_dir"
+            )
         case errno.ENOTDIR | errno.EEXIST | errno.ELOOP:
             return "is no folder, or a symbolic link made by somebody else: remove it"
-        case errno.EISDIR:
+        case errno.EISDIR | errno.ENOTEMPTY:
             return "a folder is in the picture's place: remove it"
+        case errno.EBUSY | errno.EXDEV:
+            return (
+                "something is mounted in the picture's place: unmount it, or choose another folder by qr_dir"
+            )
+        case errno.ENOENT:
+            return "was removed, or is a link to nowhere: make the folder, or choose another by qr_dir"
+        case errno.ENAMETOOLONG:
+            return "its path is too long: choose another folder by qr_dir"
+        case errno.EFBIG:
+            return "files may not become as large as a picture: allow more (`ulimit -f`, or LimitFSIZE=)"
+        case errno.ESTALE | errno.ENOTCONN | errno.ETIMEDOUT | errno.EHOSTDOWN | errno.ENXIO | errno.ENODEV:
+            return "its file system is gone or does not answer: mount it anew, or choose another by qr_dir"
+        case errno.EAGAIN:
+            return "another program holds the files there: end it, or choose another folder by qr_dir"
         case _:
             return f"cannot be used for QR codes: {trouble(error)}"

@@ -37,6 +37,7 @@ def describe(
     now: Moment,
     *,
     qr_path: Path | None,
+    note: str | None = None,
     code_expires_at: float | None,
     traceback: Path | None = None,
     reveal: bool = False,
@@ -47,6 +48,7 @@ def describe(
         account: The account.
         now: The present moment.
         qr_path: The picture of its code, if one is shown.
+        note: What is wrong beside the account itself; it is shown as the reason.
         code_expires_at: Unix time at which the code expires.
         traceback: The file that says where its last process's threads were at the end, if there is one.
         reveal: Show the phone number unmasked.
@@ -60,7 +62,7 @@ def describe(
         "name": account.settings.name,
         "state": account.state.value,
         "since": iso(account.since),
-        "reason": account.reason,
+        "reason": note or account.reason,
         "kind": account.kind.value if account.kind else None,
         "phone": None if phone is None else f"+{phone}" if reveal else mask_number(phone),
         "pid": child.pid if child else None,

@@ -226,11 +226,15 @@ class Supervisor:
         """
         managed = self._get(name)
         code = managed.code
-        shown = self._pictures.path(name) if isinstance(code, Code) else None
+        shown, note = None, None
+        if isinstance(code, Code):
+            shown = self._pictures.shown(name)
+            note = None if shown else self._pictures.missing(name)
         return status.describe(
             managed.account,
             self._now(),
             qr_path=shown,
+            note=note,
             code_expires_at=code.expires_at if code else None,
             traceback=managed.traceback,
             reveal=reveal,

@@ -9,7 +9,8 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -350,3 +351,73 @@ async def test_what_was_kept_is_read_from_a_file_alone(tmp_path: Path, what: str
         with pytest.raises(StateError, match=r"remove it|move it away"):
             fleet.supervisor.start()
     assert json.loads((tmp_path / "kept").read_text())
+
+
+# Pictures that are not there
+
+
+@contextmanager
+def _on_a_full_disk(folder: Path) -> Iterator[None]:
+    filler = fill(folder)
+    yield
+    filler.unlink()
+
+
+@contextmanager
+def _with_a_folder_in_its_place(folder: Path) -> Iterator[None]:
+    (folder / "p.png").unlink()
+    (folder / "p.png").mkdir()
+    yield
+    (folder / "p.png").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "why"),
+    [
+        (_on_a_full_disk, "the disk is full: make room"),
+        (read_only, "is on a read-only file system: choose another folder by qr_dir"),
+        (_with_a_folder_in_its_place, "a folder is in the picture's place: remove it"),
+    ],
+)
+@asynchronous
+async def test_a_picture_that_could_not_be_written_is_named_to_nobody(
+    tmp_path: Path, trouble: Callable[[Path], AbstractContextManager[None]], why: str
+) -> None:
+    with small_disk(tmp_path / "codes") as codes:
+        fleet = Fleet(tmp_path, "p", control=True, qr_dir=codes)
+        fleet.puppets.play("p", [*CODES, "hang"])
+        async with fleet:
+            about = await fleet.until("p", State.PAIRING)
+            assert about["qr_path"] == str(codes / "p.png")
+            with trouble(codes):
+                await next_code(fleet, "second")
+                about = fleet.about("p")
+                assert (about["state"], about["qr_path"]) == (State.PAIRING, None)
+                assert about["qr_expires_at"] is not None
+                assert about["reason"].startswith(f"no picture of its code is in {codes}: {why}")
+                assert about["reason"].endswith("; `orchestrator qr p` shows the code")
+                found = await fleet.call("explain", name="p")
+                assert found["account"]["reason"] == about["reason"]
+                assert "`orchestrator qr p` shows the code" in found["outlook"]["advice"][0]
+                assert str(codes / "p.png") not in json.dumps(found)
+            await until(lambda: not (codes / "p.png").exists(), "what is out of date is removed")
+
+
+@pytest.mark.parametrize("what", ["picture", "folder"])
+@asynchronous
+async def test_a_picture_that_somebody_removes_is_named_to_nobody(tmp_path: Path, what: str) -> None:
+    fleet = Fleet(tmp_path, "p")
+    fleet.puppets.play("p", [*CODES, "hang"])
+    async with fleet:
+        await fleet.until("p", State.PAIRING)
+        if what == "picture":
+            fleet.paths.qr_code("p").unlink()
+        else:
+            shutil.rmtree(fleet.paths.qr)
+        about = fleet.about("p")
+        assert about["qr_path"] is None
+        assert "another program has removed it; the next code gets a new one" in about["reason"]
+        await next_code(fleet, "second")
+        about = fleet.about("p")
+        assert about["qr_path"] == str(fleet.paths.qr_code("p"))
+        assert about["reason"] == "waiting for its code to be used"

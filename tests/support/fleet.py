@@ -90,7 +90,7 @@ class Fleet:
         self.settings = Settings(
             config_file=self.config_file,
             state_dir=state,
-            qr_dir=self.paths.qr,
+            qr_dir=settings.pop("qr_dir", self.paths.qr),
             start_parallel=settings.pop("start_parallel", 10),
             start_spread=settings.pop("start_spread", 0.0),
             accounts={account.name: account for account in known},

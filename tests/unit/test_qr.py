@@ -1,3 +1,4 @@
+import errno
 import grp
 import io
 import os
@@ -14,7 +15,7 @@ from support.inotify import Happening, Watcher
 
 from orchestrator import qr
 from orchestrator.errors import StateError
-from orchestrator.qr import QrFolder
+from orchestrator.qr import QrFolder, advice
 
 TEXT = (
     "https://wa.me/settings/linked_devices#2@57t2FvZiwKKTDTQPkkfUptsTrKWbPFc8t/7JVp9iqOA0Fz+GBcMsXWAM07QGSYK4WnWZ0w"
@@ -428,3 +429,161 @@ def test_an_error_after_writing_leaves_nothing(folder: QrFolder, monkeypatch: py
         with pytest.raises(OSError, match="Input/output error"):
             folder.show("support", PNG, ISSUED)
     assert names(folder) == []
+
+
+# Whatever step fails, for whatever reason: the cause and what to do
+
+
+MEANINGS = {
+    "ENOSPC": "the disk is full: make room",
+    "EDQUOT": "the disk is full: make room",
+    "EROFS": "is on a read-only file system: choose another folder by qr_dir",
+    "EACCES": "this user may not write there: give it the folder",
+    "EPERM": "is protected from changes: `chattr -i -a` ends that",
+    "EIO": "the disk does not work: see the system's log",
+    "EMFILE": "too many open files",
+    "ENFILE": "too many open files",
+    "ENOMEM": "no memory is left",
+    "ENOTDIR": "is no folder",
+    "ELOOP": "is no folder, or a symbolic link",
+    "EISDIR": "a folder is in the picture's place: remove it",
+    "EBUSY": "something is mounted in the picture's place: unmount it",
+    "ENOENT": "was removed, or is a link to nowhere: make the folder",
+    "ENAMETOOLONG": "its path is too long",
+    "EFBIG": "files may not become as large as a picture",
+    "ESTALE": "its file system is gone or does not answer: mount it anew",
+    "ENOTCONN": "its file system is gone or does not answer: mount it anew",
+    "EAGAIN": "another program holds the files there",
+}
+
+
+@pytest.mark.parametrize("step", ["open", "fchmod", "utime", "rename"])
+@pytest.mark.parametrize("code", MEANINGS)
+def test_every_step_that_fails_is_told_with_its_cause(
+    folder: QrFolder, monkeypatch: pytest.MonkeyPatch, step: str, code: str
+) -> None:
+    number = getattr(errno, code)
+    kept = step in ("fchmod", "utime") and code in ("EPERM", "EACCES")
+    if kept and (step, code) != ("utime", "EACCES"):
+        pytest.skip("what cannot be set is right already")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, fail)
+        with pytest.raises(OSError, match=r".") as failure:
+            folder.show("support", PNG, ISSUED)
+    assert MEANINGS[code] in advice(failure.value)
+    assert "qr_group" not in advice(failure.value)
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_modes_and_times_is_used_if_nobody_else_can_read_it(
+    folder: QrFolder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fchmod", fail)
+    monkeypatch.setattr(os, "utime", fail)
+    folder.show("support", PNG, ISSUED)
+    assert names(folder) == ["support.png"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_modes_where_others_could_read_is_refused(
+    folder: QrFolder, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    real = os.fstat
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    def open_to_all(descriptor: int) -> os.stat_result:
+        about = real(descriptor)
+        return os.stat_result((about.st_mode | 0o055, *about[1:]))
+
+    monkeypatch.setattr(os, "fchmod", fail)
+    monkeypatch.setattr(os, "fstat", open_to_all)
+    for act in (lambda: folder.show("support", PNG, ISSUED), folder.prepare):
+        with pytest.raises(StateError, match="its file system keeps no modes") as failure:
+            act()
+        assert "qr_group" not in str(failure.value)
+    assert names(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (errno.EPERM, "cannot be given files by this user: make the user a member of the group"),
+        (errno.EACCES, "cannot be given files by this user"),
+        (errno.EINVAL, "does not exist inside this container"),
+        (errno.EOPNOTSUPP, "the file system keeps no groups"),
+        (errno.EIO, None),
+    ],
+)
+def test_the_group_is_blamed_where_the_file_cannot_be_given_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, meaning: str | None
+) -> None:
+    (tmp_path / "qr").mkdir()
+    (tmp_path / "qr").chmod(0o755)
+    folder = QrFolder(tmp_path / "qr", "12345")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fchown", fail)
+    if meaning is None:
+        with pytest.raises(OSError, match="Input/output error"):
+            folder.show("support", PNG, ISSUED)
+    else:
+        with pytest.raises(StateError, match=meaning) as failure:
+            folder.show("support", PNG, ISSUED)
+        assert "the group 12345 (qr_group)" in str(failure.value)
+    assert names(folder) == []
+
+
+def test_a_file_that_has_the_group_already_need_not_be_given_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", fail)
+    folder = QrFolder(tmp_path / "qr", str(os.getgid()))
+    folder.prepare()
+    folder.show("support", PNG, ISSUED)
+    assert names(folder) == ["support.png"]
+
+
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_a_protected_folder_is_told(folder: QrFolder, flag: str) -> None:
+    qr_folder = folder.path("x").parent
+    folder.show("support", PNG, ISSUED)
+    if subprocess.run(["chattr", f"+{flag}", str(qr_folder)], check=False, capture_output=True).returncode:
+        pytest.skip("folders cannot be protected here")
+    try:
+        with pytest.raises(OSError, match="not permitted") as failure:
+            folder.show("support", OTHER_PNG, ISSUED)
+        with pytest.raises(StateError, match="is protected from changes") as refusal:
+            folder.prepare()
+    finally:
+        subprocess.run(["chattr", f"-{flag}", str(qr_folder)], check=True)
+    for text in (advice(failure.value), str(refusal.value)):
+        assert "chattr -i -a" in text
+        assert "qr_group" not in text
+
+
+def test_a_mount_in_the_pictures_place_is_told(folder: QrFolder) -> None:
+    path = folder.path("support")
+    path.write_bytes(b"")
+    if os.geteuid() or subprocess.run(["mount", "--bind", path, path], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with pytest.raises(OSError, match="busy") as failure:
+            folder.show("support", PNG, ISSUED)
+    finally:
+        subprocess.run(["umount", path], check=True)
+    assert "something is mounted in the picture's place" in advice(failure.value)
