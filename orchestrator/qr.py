@@ -41,8 +41,10 @@ _HEAD: Final = 512
 """Bytes of a picture within which the mark is: text comes before the pixels."""
 _TEMPORARY = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.[0-9a-f]{16}\.part")
 _PICTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.png")
-_BLACK_ON_WHITE: Final = "\x1b[38;5;16;48;5;231m"
-_RESET: Final = "\x1b[0m"
+BLACK_ON_WHITE: Final = ("\x1b[38;5;16;48;5;231m", "\x1b[0m")
+REVERSED: Final = ("\x1b[7m", "\x1b[0m")
+BARE: Final = ("", "")
+"""What stands before and after each line of a code in a terminal."""
 
 
 def render(text: str, expires_at: float) -> bytes:
@@ -63,19 +65,26 @@ def render(text: str, expires_at: float) -> bytes:
     return picture.getvalue()
 
 
-def terminal(text: str) -> str:
-    """Draw a code for a terminal: lines of half blocks, two modules a character, without a last line feed.
+def terminal(text: str, ink: tuple[str, str] = BLACK_ON_WHITE, *, blocks: bool = True) -> str:
+    """Draw a code for a terminal, without a last line feed.
 
-    The colours are set, so that it is black on white whatever the terminal's own are.
+    Args:
+        text: What the code says.
+        ink: What stands before and after each line. By default the colors are set, so that the code is black
+            on white whatever the terminal's own are.
+        blocks: Draw half blocks, two modules a character; otherwise two number signs a module, in ASCII.
     """
+    before, after = ink
     rows = _code(text, _QUIET_IN_TERMINAL).get_matrix()
+    if not blocks:
+        return "\n".join(before + "".join("##" if module else "  " for module in row) + after for row in rows)
     rows += [[False] * len(rows[0])] * (len(rows) % 2)
-    blocks = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
+    halves = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
     lines = (
-        "".join(blocks[pair] for pair in zip(upper, lower, strict=True))
+        "".join(halves[pair] for pair in zip(upper, lower, strict=True))
         for upper, lower in zip(rows[::2], rows[1::2], strict=True)
     )
-    return "\n".join(f"{_BLACK_ON_WHITE}{line}{_RESET}" for line in lines)
+    return "\n".join(f"{before}{line}{after}" for line in lines)
 
 
 def _code(text: str, quiet: int) -> QRCode[Any]:

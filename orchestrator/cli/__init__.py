@@ -6,18 +6,22 @@ operator must not wait for what another command needs.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from orchestrator import __version__
+from orchestrator.cli import terminal
 from orchestrator.cli.lazy import LazyGroup
 from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
+
+_OUTPUT_GONE = (errno.EIO, errno.ENXIO, errno.EBADF, errno.EAGAIN)
+"""How writing fails on a terminal that has gone, or a pipe that is full and does not wait."""
 
 COMMANDS = {
     "run": "service",
@@ -91,27 +95,32 @@ def orchestrator(
 
 def main() -> None:
     """Run the command line and exit with one of `ExitCode`, or with 130 after Ctrl-C."""
+    terminal.prepare()
     code = _run()
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        # Python flushes once more at its end, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not code and not isinstance(error, BrokenPipeError):  # a reader like head may have seen enough
-            code = _fail(f"the output cannot be written: {error.strerror}")
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # Python flushes once more at its end, and would complain.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if not code and not isinstance(error, BrokenPipeError):  # a reader like head may have seen enough
+                code = _fail(f"the output cannot be written: {error.strerror}")
     sys.exit(code)
 
 
 def _run() -> int:
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ? for an arrow, not a bug
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
     try:
         app(prog_name="orchestrator")
     except OrchestratorError as error:
         return _fail(str(error), error.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        is_gone = (
+            error.filename is None
+            and error.errno in _OUTPUT_GONE
+            and any(_is_gone(stream, was_terminal=stream in terminals) for stream in (sys.stdout, sys.stderr))
+        )
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not is_gone:
             raise
         return _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
     except KeyboardInterrupt:
@@ -121,6 +130,16 @@ def _run() -> int:
     return 0
 
 
+def _is_gone(stream: TextIO, *, was_terminal: bool) -> bool:
+    """Tell whether a stream cannot be written any more."""
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return was_terminal and not stream.isatty()
+
+
 def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> int:
-    print(f"orchestrator: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody is left to tell it to
+        print(f"orchestrator: {message}", file=sys.stderr)
     return code

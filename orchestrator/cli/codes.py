@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
+from orchestrator.cli.terminal import judge
 from orchestrator.cli.words import local, printable
 
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class CodeScreen:
     """Where the events of `repair` and `qr` are shown; leaving it takes the code off the terminal.
 
-    What is no terminal gets one code below the other.
+    What is no terminal, or moves no cursor, or does not say its size, gets one code below the other.
     """
 
     def __init__(self) -> None:
-        self._live = sys.stdout.isatty()
+        self._able = judge()
+        self._live = self._able.is_live
         self._account: Mapping[str, Any] = {}
         self._stopping = False
         self._code: Mapping[str, Any] | None = None
-        self._drawn = 0
+        self._drawn: list[int] = []
 
     def __enter__(self) -> Self:
         return self
@@ -50,7 +51,7 @@ class CodeScreen:
         elif "account" in event:
             print(self._status(), flush=True)
         elif self._code is not None:
-            print(*self._picture(), self._until(), sep="\n", flush=True)
+            print(*self._picture(), self._until(), *self._hints(), sep="\n", flush=True)
 
     def _status(self) -> str:
         name = self._account.get("name", "")
@@ -77,23 +78,47 @@ class CodeScreen:
             return ["", f"    {text[:4]}-{text[4:]}" if len(text) == 8 else f"    {text}", ""]
         from orchestrator import qr
 
-        return qr.terminal(text).rstrip("\n").split("\n")
+        if self._able.colours:
+            ink = qr.BLACK_ON_WHITE
+        elif self._able.escapes:
+            ink = qr.REVERSED  # which is no color, and right on a dark terminal
+        else:
+            ink = qr.BARE
+        return qr.terminal(text, ink, blocks=self._able.blocks).split("\n")
+
+    def _hints(self) -> list[str]:
+        """Say where else the code is, if it may be hard to read here."""
+        path = self._account.get("qr_path")
+        if self._able.escapes or not self._able.is_terminal or not path:
+            return []
+        return [printable(f"if the phone cannot read it here, as on a dark terminal: open {path}")]
 
     def _draw(self, picture: list[str], text: str | None = None) -> None:
-        columns, rows = os.get_terminal_size(sys.stdout.fileno())
+        columns, rows = judge().size or (80, 24)  # it may have changed, or be gone
         texts = [] if text is None else [text]
-        wide = max((len(_COLOURS.sub("", line)) for line in picture), default=0)
-        high = len(picture) + sum(_rows(one, columns) for one in texts)
+        lengths = [len(_COLOURS.sub("", line)) for line in picture]
+        wide = max(lengths, default=0)
+        high = len(picture) + _rows(map(len, texts), columns)
         if wide > columns or high >= rows:
-            instead = f", or open {self._account['qr_path']}" if self._account.get("qr_path") else ""
-            texts.insert(0, f"the code needs a terminal of {wide} by {high + 1} characters{instead}")
-            picture = []
-        back = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+            texts.insert(0, printable(self._too_small(wide, high + 1)))
+            picture, lengths = [], []
+        lengths += map(len, texts)
+        up = _rows(self._drawn, columns)
+        back = f"\x1b[{up}F\x1b[J" if up else ""
         sys.stdout.write(back + "".join(f"{line}\n" for line in (*picture, *texts)))
         sys.stdout.flush()
-        self._drawn = len(picture) + sum(_rows(one, columns) for one in texts)
+        self._drawn = lengths
+
+    def _too_small(self, wide: int, high: int) -> str:
+        if path := self._account.get("qr_path"):
+            instead = f", or open {path}"
+        elif self._code is not None and self._code["kind"] == "qr":
+            instead = f"; {self._account.get('reason') or 'there is no picture of it'}"
+        else:
+            instead = ""
+        return f"the code needs a terminal of {wide} by {high} characters{instead}"
 
 
-def _rows(text: str, columns: int) -> int:
-    """Return how many rows of a terminal a text takes, which may be wider than that."""
-    return max(1, math.ceil(len(text) / max(1, columns)))
+def _rows(lengths: Iterable[int], columns: int) -> int:
+    """Return how many rows of a terminal lines of these lengths take, which may be wider than that."""
+    return sum(max(1, math.ceil(length / max(1, columns))) for length in lengths)

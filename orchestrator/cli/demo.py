@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ import typer
 
 from orchestrator import interpreter
 from orchestrator.cli.sandbox import INSTALL
+from orchestrator.cli.terminal import judge
 from orchestrator.cli.words import examples, printable
 from orchestrator.errors import OrchestratorError
 
@@ -53,8 +53,9 @@ def demo(
     from orchestrator import demo as stage
     from orchestrator.sandbox.client import SandboxError
 
-    on_terminal = sys.stdout.isatty()
-    screen: Screen = LiveScreen() if on_terminal else LineScreen()
+    able = judge()
+    on_terminal = able.is_terminal
+    screen: Screen = LiveScreen() if able.is_live else LineScreen()
     with stage.signals() as news:
         with _folder(keep) as folder:
             try:
@@ -174,5 +175,6 @@ class LiveScreen:
         from orchestrator.cli import table
 
         seconds = time.monotonic() - self._now_since
-        now = Text(f"→ {self._now} ({seconds:.0f} s)", style="bold", no_wrap=True, overflow="ellipsis")
+        text = printable(f"→ {self._now} ({seconds:.0f} s)")
+        now = Text(text, style="bold", no_wrap=True, overflow="ellipsis")
         return Group("", table.make(self._accounts, processes=True), "", now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli import complete, places
+from orchestrator.cli.terminal import Terminal, judge, sane
 from orchestrator.cli.words import ago, ahead, examples, local, printable
 from orchestrator.control.client import Client
 from orchestrator.errors import ExitCode, NotRunning
@@ -96,10 +96,16 @@ def _watch(client: Client, names: list[str], *, as_json: bool, reveal: bool) -> 
             for event in events:
                 for account in event["accounts"]:
                     print(json.dumps(account), flush=True)
-        elif sys.stdout.isatty():
+        elif _has_room(judge()):
             _watch_live(events)
         else:
             _watch_lines(events)
+
+
+def _has_room(able: Terminal) -> bool:
+    from orchestrator.cli import table
+
+    return able.is_live and able.size is not None and able.size[0] >= table.NARROW
 
 
 def _watch_live(events: Iterable[dict[str, Any]]) -> None:
@@ -110,12 +116,15 @@ def _watch_live(events: Iterable[dict[str, Any]]) -> None:
     accounts: dict[str, _Account] = {}
     screen = table.console()
     # The table is made anew every second even if nothing happens: it shows how long ago things were.
-    with Live(
-        get_renderable=lambda: table.fitting(list(accounts.values()), screen.height),
-        console=screen,
-        refresh_per_second=1,
-        vertical_overflow="crop",
-    ) as live:
+    with (
+        sane(),
+        Live(
+            get_renderable=lambda: table.fitting(list(accounts.values()), screen.height),
+            console=screen,
+            refresh_per_second=1,
+            vertical_overflow="crop",
+        ) as live,
+    ):
         for event in events:
             _take(event, accounts)
             live.refresh()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, cast, get_arg
 
 import typer
 
+from orchestrator.cli.words import printable
 from orchestrator.sandbox.client import (
     CONTROL_VARIABLE,
     DEFAULT_CONTROL,
@@ -564,9 +565,7 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _print_json(document: object) -> None:
@@ -579,14 +578,13 @@ def _print_linked(linked: dict[str, Any]) -> None:
 
 def _print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
+
+    from orchestrator.cli.table import console
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(_text, row))
-    # For a program that reads this there is no edge to fold lines at.
-    width = None if sys.stdout.isatty() else 200
-    Console(markup=False, emoji=False, highlight=False, width=width).print(table)
+    console(piped=200).print(table)

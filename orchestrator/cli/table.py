@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cli.terminal import judge, plain
 from orchestrator.cli.words import ago, ahead, printable
 from orchestrator.states import State
 
 UNBOUNDED = 4096
 """Columns for what is no terminal: a line an account, uncut, for grep and for mails."""
+
+NARROW = 40
+"""Columns below which no table fits: there is a line of name and state for each account."""
 
 _COLOURS = {
     State.CONNECTED: "green",
@@ -35,15 +38,24 @@ _COLOURS = {
 }
 
 
-def console() -> Console:
-    """Return where to print: as wide as the terminal, or uncut where there is none; NO_COLOR is heeded."""
-    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else UNBOUNDED
-    return Console(markup=False, emoji=False, highlight=False, width=wide)
+def console(piped: int | None = None) -> Console:
+    """Return where to print: as wide as the terminal, or uncut where there is none; NO_COLOR is heeded.
+
+    Args:
+        piped: Columns where there is no terminal; if not given, COLUMNS or no limit.
+    """
+    able = judge()
+    wide = None if able.is_terminal else piped or (None if os.environ.get("COLUMNS") else UNBOUNDED)
+    force = able.escapes if able.is_terminal else None  # FORCE_COLOR may ask for colors in a pipe
+    return Console(markup=False, emoji=False, highlight=False, width=wide, force_terminal=force)
 
 
 def show(accounts: Iterable[Mapping[str, Any]]) -> None:
     """Print a table of accounts; one that is no terminal gets no blanks at the ends of lines."""
     screen = console()
+    if screen.width < NARROW:
+        print(*(printable(f"{one['name']} {one['state']}") for one in accounts), sep="\n")
+        return
     if screen.is_terminal:
         screen.print(make(accounts))
         return
@@ -98,9 +110,14 @@ def fitting(accounts: Sequence[Mapping[str, Any]], height: int, *, now: float | 
     shown = max(0, height - 2)
     states = Counter(one["state"] for one in accounts[shown:])
     others = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    more = f"… and {len(accounts) - shown} more: {others}"
-    return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow="ellipsis"))
+    more = plain(f"… and {len(accounts) - shown} more: {others}")
+    return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow=_cut_off()))
 
 
 def _cut(text: str) -> Text:
-    return Text(printable(text), no_wrap=True, overflow="ellipsis")
+    return Text(printable(text), no_wrap=True, overflow=_cut_off())
+
+
+def _cut_off() -> OverflowMethod:
+    """Return how to cut a text: where an ellipsis cannot be written it would be wider than its room."""
+    return "ellipsis" if plain("…") == "…" else "crop"

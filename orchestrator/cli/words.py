@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from orchestrator.cli.terminal import plain
+
 _STEPS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -37,8 +39,8 @@ def unix(iso: str) -> float:
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal could take for commands."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """Return a text without what a terminal could take for commands, in letters that it knows."""
+    return plain("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
 def local(iso: str) -> str:

@@ -32,6 +32,9 @@ _VARIABLES = (
     "COLUMNS",
     "NO_COLOR",
     "FORCE_COLOR",
+    "LANG",
+    "LC_ALL",
+    "PYTHONIOENCODING",
 )
 
 Done = subprocess.CompletedProcess[str]
@@ -56,6 +59,8 @@ class Cli:
         self.state = folder / "state"
         self.log = folder / "service.log"
         kept = {name: value for name, value in os.environ.items() if name not in _VARIABLES}
+        # A terminal's name: what is no terminal does not look at it.
+        kept["TERM"] = "xterm-256color"
         self.environment = {**kept, "HOME": str(folder), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         self.puppets = Puppets(self.state)
 

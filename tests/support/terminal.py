@@ -29,10 +29,13 @@ CONTROLLED = (
 )
 """In front of a command: it is in the terminal's foreground, as where a shell has started it."""
 
+_HALVES = {("█", "█"): "█", ("█", " "): "▀", (" ", "█"): "▄", (" ", " "): " "}
 _AT_ONCE = 0.01  # seconds
 _MODULE = 6
 """Pixels of a module's side in `picture`."""
-_ROW = re.compile(r"\x1b\[38;5;16;48;5;231m([ ▀▄█]*)\x1b\[0m")
+ESCAPE = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|.)")
+"""A sequence that a terminal takes for a command."""
+_ROW = re.compile(r"[ ▀▄█]{40,}|[ #]{90,}")
 
 
 class Terminal:
@@ -44,6 +47,7 @@ class Terminal:
         folder: The folder it runs in.
         rows: The terminal's height.
         columns: Its width.
+        encoding: What it takes the bytes for.
     """
 
     def __init__(
@@ -54,12 +58,13 @@ class Terminal:
         *,
         rows: int = 60,
         columns: int = 120,
+        encoding: str = "utf-8",
     ) -> None:
         self._command = command
-        self._environment = {**environment, "TERM": "xterm-256color"}
+        self._environment = {"TERM": "xterm-256color", **environment}
         self._folder = folder
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
         self.text = ""
 
     def __enter__(self) -> Self:
@@ -104,9 +109,22 @@ class Terminal:
             pass
         return self._process.wait(max(0.1, deadline - time.monotonic()))
 
+    def wait(self, timeout: float = 90.0) -> int:
+        """Wait for the command's end without reading; return its exit code."""
+        return self._process.wait(timeout)
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Give the terminal another size, of which its command is told."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def vanish(self) -> None:
+        """Close the terminal, as a lost connection does."""
+        os.close(self._master)
+        self._master = os.open(os.devnull, os.O_RDWR)
 
     def press(self, keys: str) -> None:
         """Press keys. Ctrl-C is ``\\x03``, and works only in a command that `CONTROLLED` runs."""
@@ -121,6 +139,12 @@ class Terminal:
         while self._read(_AT_ONCE):
             pass  # what has been drawn since it was looked at
         rows = _rows(self.text)
+        if any("#" in row for row in rows):
+            rows = ["".join("█" if row[x] == "#" else " " for x in range(0, len(row), 2)) for row in rows]
+            rows = [
+                "".join(_HALVES[pair] for pair in zip(upper, lower, strict=True))
+                for upper, lower in zip(rows[::2], [*rows[1::2], " " * len(rows[0])], strict=False)
+            ]
         wide, high = len(rows[0]), 2 * len(rows)
         image = Image.new("L", (wide, high), 255)
         for y, row in enumerate(rows):
@@ -147,9 +171,9 @@ def _rows(text: str) -> list[str]:
     """Return the rows of the last code that has a line of text below it."""
     blocks: list[list[str]] = [[]]
     for line in text.rpartition("\n")[0].splitlines():  # the last one may not be there yet
-        match = _ROW.search(line)
-        if match:
-            blocks[-1].append(match[1])
+        row = ESCAPE.sub("", line)
+        if _ROW.fullmatch(row):
+            blocks[-1].append(row)
         elif blocks[-1]:
             blocks.append([])
     complete = [block for block in blocks[:-1] if block]

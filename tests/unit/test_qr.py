@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zxingcpp
@@ -82,14 +83,14 @@ def test_a_terminal_shows_the_same_code() -> None:
     lines = drawn.split("\n")
     width = {len(line) for line in lines}
     assert len(width) == 1
-    assert max(width) - len(qr._BLACK_ON_WHITE + qr._RESET) <= 64
+    assert max(width) - len(qr.BLACK_ON_WHITE[0] + qr.BLACK_ON_WHITE[1]) <= 64
     halves = {" ": (255, 255), "▀": (0, 255), "▄": (255, 0), "█": (0, 0)}
     rows: list[list[int]] = []
     for line in lines:
         # The colours are said on every line, so that it does not depend on those of the terminal.
         assert line.startswith("\x1b[38;5;16;48;5;231m")
         assert line.endswith("\x1b[0m")
-        pairs = [halves[char] for char in line[len(qr._BLACK_ON_WHITE) : -len(qr._RESET)]]
+        pairs = [halves[char] for char in line[len(qr.BLACK_ON_WHITE[0]) : -len(qr.BLACK_ON_WHITE[1])]]
         rows += [[upper for upper, _ in pairs], [lower for _, lower in pairs]]
     picture = Image.new("L", (len(rows[0]), len(rows)))
     picture.putdata([pixel for row in rows for pixel in row])
@@ -501,16 +502,18 @@ def test_a_file_system_without_modes_where_others_could_read_is_refused(
     def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    def open_to_all(descriptor: int) -> os.stat_result:
+    def open_to_all(descriptor: int) -> SimpleNamespace:
         about = real(descriptor)
-        return os.stat_result((about.st_mode | 0o055, *about[1:]))
+        facts = {name: getattr(about, name) for name in dir(about) if name.startswith("st_")}
+        return SimpleNamespace(**facts | {"st_mode": about.st_mode | 0o055})
 
     monkeypatch.setattr(os, "fchmod", fail)
     monkeypatch.setattr(os, "fstat", open_to_all)
-    for act in (lambda: folder.show("support", PNG, ISSUED), folder.prepare):
-        with pytest.raises(StateError, match="its file system keeps no modes") as failure:
-            act()
-        assert "qr_group" not in str(failure.value)
+    with pytest.raises(StateError, match="its file system keeps no modes") as shown:
+        folder.show("support", PNG, ISSUED)
+    with pytest.raises(StateError, match="its file system keeps no modes") as prepared:
+        folder.prepare()
+    assert "qr_group" not in str(shown.value) + str(prepared.value)
     assert names(folder) == []
 
 
