@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from orchestrator.paths import check_state_path, expand, shorten
+from orchestrator.proxy import EXPECTED, UrlError, parse
 from orchestrator.yaml_tree import Node, Scalar, Sequence
 
 DAY = 86_400.0
@@ -26,11 +27,6 @@ _LONG_NUMBER = re.compile(r"\+?\d(?:[ ()./-]*\d){6,}", re.ASCII)
 _PHONE = re.compile(
     r"\+[1-9]\d{6,14}", re.ASCII
 )  # E.164 has 15 digits at most; whatsmeow takes no fewer than 7
-# What Go's net/url takes as user and password: the child hands the whole URL to it.
-_CREDENTIALS = re.compile(r"(?:[A-Za-z0-9._:~!$&'()*+,;=@-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_HOST = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._-]+)?\]", re.ASCII
-)
 
 
 class Unfit(ValueError):  # noqa: N818 - it is raised, caught and worded within the configuration
@@ -164,32 +160,14 @@ def phone(value: Scalar, _: Where) -> str:
 
 def proxy(value: Scalar, _: Where) -> str:
     """Take a proxy's URL."""
-    expected = "a proxy such as http://, https:// or socks5:// with user:password@ if needed, then host:port"
     if value.type != "text":
-        raise Unfit(expected, value.type)
+        raise Unfit(EXPECTED, value.type)
+    try:
+        parse(value.text)
+    except UrlError as error:
+        raise Unfit(EXPECTED, error.found) from None
     scheme, separator, rest = value.text.partition("://")
-    if not separator:
-        raise Unfit(expected, "one without ://")
-    scheme = scheme.lower()
-    if scheme not in ("http", "https", "socks5"):
-        # The scheme is quoted only if it can be nothing else.
-        raise Unfit(
-            expected, f"{scheme}://" if re.fullmatch("[a-z]{3,6}[0-9]?[a-z]?", scheme) else "another one"
-        )
-    credentials, at, server = rest.rpartition("@")
-    if at and not _CREDENTIALS.fullmatch(credentials):
-        raise Unfit(
-            expected,
-            "user or password with characters that need to be written as %XX, such as %2F for a slash",
-        )
-    host, colon, port = server.removesuffix("/").rpartition(":")
-    if not colon or (host.count(":") and not host.startswith("[")):
-        raise Unfit(expected, "one without a port")
-    if not _HOST.fullmatch(host):
-        raise Unfit(expected, "one without a valid host name or address")
-    if not re.fullmatch("[1-9][0-9]{0,4}", port) or int(port) > 65_535:
-        raise Unfit(expected, "one whose port is not 1 to 65535")
-    return f"{scheme}://{rest}"
+    return f"{scheme.lower()}{separator}{rest}"
 
 
 def folder(value: Scalar, where: Where) -> Path:

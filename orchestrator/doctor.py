@@ -25,8 +25,10 @@ from orchestrator.folders import advice_on_owner, user_name
 from orchestrator.library import LibraryError, check_library
 from orchestrator.lock import InstanceLock, read_holder
 from orchestrator.paths import StatePaths
+from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 from orchestrator.qr import group_id
-from orchestrator.reach import Proxy, Unreachable, environment_proxy, reach
+from orchestrator.reach import Unreachable, reach
+from orchestrator.redaction import redact
 from orchestrator.settings import Settings
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
@@ -73,30 +75,51 @@ def examine(
         find_state: Tells where the state folder is.
         find_service: Makes a client for the service.
     """
-    yield from _versions()
-    yield from _python(sys.version_info)
-    yield from _library()
+    yield from _checked("versions", _versions())
+    yield from _checked("Python", _python(sys.version_info))
+    yield from _checked("neonize", _library())
     settings: Settings | None = None
     try:
         settings = load()
     except ConfigError as error:
         yield Finding(FAIL, "configuration", str(error), "mend it, or name another with --config")
+    except Exception as error:  # noqa: BLE001 - as in _checked
+        yield _uncheckable("configuration", error)
     else:
-        yield from _configuration(settings)
+        yield from _checked("configuration", _configuration(settings))
     try:
         paths = find_state()
-        yield from _folders(paths, settings)
-        yield from _sessions(paths, settings)
-        yield from _service(paths, find_service)
-        yield from _disk(paths)
     except OrchestratorError as error:
         yield Finding(FAIL, "state folder", str(error), "name a folder with --state-dir")
-    except OSError as error:
-        text = f"{error.filename or 'something'} cannot be looked at: {error.strerror}"
-        yield Finding(FAIL, "state folder", text, "run this as the service's user, with `sudo -u`")
-    yield from _clock()
-    yield from _open_files(settings)
-    yield from _network(settings)
+    except Exception as error:  # noqa: BLE001 - as in _checked
+        yield _uncheckable("state folder", error)
+    else:
+        yield from _checked("state folder", _folders(paths, settings))
+        yield from _checked("sessions", _sessions(paths, settings))
+        yield from _checked("service", _service(paths, find_service))
+        yield from _checked("disk space", _disk(paths))
+    yield from _checked("clock", _clock())
+    yield from _checked("open files", _open_files(settings))
+    yield from _checked("WhatsApp", _network(settings))
+
+
+def _checked(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Pass on what a check finds; what it cannot look at is a finding, too, and no end of the others."""
+    try:
+        yield from findings
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks are worth their while
+        yield _uncheckable(check, error)
+
+
+def _uncheckable(check: str, error: Exception) -> Finding:
+    """Say why something could not be looked at."""
+    if isinstance(error, OrchestratorError):
+        return Finding(FAIL, check, redact(str(error)))
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'something'} cannot be looked at: {error.strerror or error}"
+        return Finding(FAIL, check, redact(text), "run this as the service's user, with `sudo -u`")
+    text = f"could not be checked: {type(error).__name__}: {error}"
+    return Finding(FAIL, check, redact(text), "please report this: it is an error in this program")
 
 
 def _versions() -> Iterator[Finding]:
@@ -365,22 +388,35 @@ def _open_files(settings: Settings | None) -> Iterator[Finding]:
 
 def _network(settings: Settings | None) -> Iterator[Finding]:
     """Try every way to WhatsApp that an account takes, each once."""
-    ways: dict[str | None, list[str]] = {}
-    for account in settings.accounts.values() if settings else ():
-        if account.enabled:
-            ways.setdefault(account.proxy or environment_proxy(), []).append(account.name)
-    if not ways:
-        ways[environment_proxy()] = []
+    ways: dict[Proxy | None, list[str]] = {}
+    unusable: dict[str, list[str]] = {}
+    enabled = [account for account in settings.accounts.values() if account.enabled] if settings else []
+    named = environment_proxy(os.environ)
+    users: list[tuple[str | None, list[str]]] = [(one.proxy, [one.name]) for one in enabled]
+    for url, names in users or [(None, [])]:
+        try:
+            way = parse(url) if url is not None else None if named is None else parse_environment(named)
+        except ProxyError as error:
+            unusable.setdefault(str(error), []).extend(names)
+        else:
+            ways.setdefault(way, []).extend(names)
+    for text, names in unusable.items():
+        yield Finding(FAIL, "WhatsApp", f"cannot be reached{_whose(names)}: {text}")
     with ThreadPoolExecutor(max_workers=16) as pool:
         yield from pool.map(_way, ways.items())
 
 
-def _way(way: tuple[str | None, list[str]]) -> Finding:
-    url, names = way
-    whose = f" for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""
+def _way(way: tuple[Proxy | None, list[str]]) -> Finding:
+    proxy, names = way
     try:
-        how = "directly" if url is None else f"through {Proxy.parse(url)}"
-        seconds = reach(url)
+        seconds = reach(proxy)
     except Unreachable as error:
-        return Finding(FAIL, "WhatsApp", f"cannot be reached{whose}: {error}")
-    return Finding(OK, "WhatsApp", f"can be reached {how}{whose}, in {seconds:.2f} s")
+        return Finding(FAIL, "WhatsApp", f"cannot be reached{_whose(names)}: {error}")
+    except Exception as error:  # noqa: BLE001 - the other ways are worth their while
+        return _uncheckable("WhatsApp", error)
+    how = "directly" if proxy is None else f"through {proxy}"
+    return Finding(OK, "WhatsApp", f"can be reached {how}{_whose(names)}, in {seconds:.2f} s")
+
+
+def _whose(names: list[str]) -> str:
+    return f" for {', '.join(names[:3])}{' and others' if len(names) > 3 else ''}" if names else ""

@@ -8,15 +8,13 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.proxy import HOST, PORT, Proxy
 
-HOST, PORT = "web.whatsapp.com", 443
 TIMEOUT = 10.0
 """Seconds for each step; each takes a fraction of one over any usable line."""
 
@@ -29,7 +27,6 @@ _CERTIFICATES = (
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-_DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080}
 _SOCKS_ERRORS = {
     1: "it has failed",
     2: "its rules forbid it",
@@ -50,56 +47,11 @@ class _Stream(Protocol):
     def recv(self, size: int, /) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """A proxy; only `str` of it may be shown."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None = field(default=None, repr=False)
-    password: str = field(default="", repr=False)
-
-    @classmethod
-    def parse(cls, url: str) -> Proxy:
-        """Read a proxy's URL; one without a scheme is an HTTP proxy, as for Go.
-
-        Raises:
-            Unreachable: It is none; the message has no part of it.
-        """
-        try:
-            parts = urlsplit(url if "://" in url else f"http://{url}")
-            if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-                raise ValueError
-            port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        except ValueError:
-            raise Unreachable("the proxy's URL is none: http://, https:// or socks5://, host:port") from None
-        user = None if parts.username is None else unquote(parts.username)
-        return cls(parts.scheme, parts.hostname, port, user, unquote(parts.password or ""))
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.port}"
-
-
-def environment_proxy(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the proxy that the environment names for WhatsApp, None for a direct connection."""
-    url = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
-    excepted = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    return url if url and not any(map(_is_whatsapp, excepted.split(","))) else None
-
-
-def _is_whatsapp(entry: str) -> bool:
-    """Tell whether an entry of NO_PROXY means WhatsApp's host."""
-    host, _, port = entry.strip().lower().partition(":")
-    domain = host.removeprefix("*").removeprefix(".")
-    return (host == "*" or f".{HOST}".endswith(f".{domain}")) and bool(host) and port in ("", str(PORT))
-
-
-def reach(proxy_url: str | None) -> float:
+def reach(proxy: Proxy | None) -> float:
     """Connect to WhatsApp's host, see that its certificate is right, and hang up.
 
     Args:
-        proxy_url: The proxy to go through, None for a direct connection.
+        proxy: The proxy to go through, None for a direct connection.
 
     Returns:
         The seconds it took.
@@ -108,16 +60,16 @@ def reach(proxy_url: str | None) -> float:
         Unreachable: It could not be done.
     """
     started = time.monotonic()
-    proxy = None if proxy_url is None else Proxy.parse(proxy_url)
     host, port = (proxy.host, proxy.port) if proxy else (HOST, PORT)
-    with _failing_as(f"{host}:{port} cannot be reached"):
+    where = f"{host}:{port}" if proxy is None else f"the proxy {proxy}"
+    with _failing_as(f"{where} cannot be reached"):
         connection = socket.create_connection((host, port), TIMEOUT)
     with contextlib.closing(connection):
         stream: _Stream = connection
         if proxy is not None:
             if proxy.scheme == "https":
                 with _failing_as(f"no TLS with the proxy {proxy}"):
-                    stream = _Tls(stream, proxy.host)
+                    stream = _Tls(stream, proxy.host.partition("%")[0].removesuffix("."))
             with _failing_as(f"the proxy {proxy} does not connect to {HOST}"):
                 (_ask_socks if proxy.scheme == "socks5" else _ask_http)(stream, proxy)
         with _failing_as(f"no TLS with {HOST}"):
@@ -198,7 +150,7 @@ def _context() -> ssl.SSLContext:
 def _ask_http(stream: _Stream, proxy: Proxy) -> None:
     head = f"CONNECT {HOST}:{PORT} HTTP/1.1\r\nHost: {HOST}:{PORT}\r\n"
     if proxy.user is not None:
-        credentials = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
+        credentials = base64.b64encode(proxy.user + b":" + proxy.password).decode()
         head += f"Proxy-Authorization: Basic {credentials}\r\n"
     stream.sendall(f"{head}\r\n".encode())
     answer = b""
@@ -223,7 +175,7 @@ def _ask_socks(stream: _Stream, proxy: Proxy) -> None:
     if version != 5:
         raise ConnectionRefusedError(None, "it does not answer as a SOCKS5 proxy does")
     if method == 2:
-        user, password = (proxy.user or "").encode(), proxy.password.encode()
+        user, password = proxy.user or b"", proxy.password
         stream.sendall(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
         if _exactly(stream, 2)[1] != 0:
             raise ConnectionRefusedError(None, "it wants another user or password")

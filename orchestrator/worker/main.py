@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 
 from orchestrator import messages, oom
 from orchestrator.failure import EXIT_CODES, Kind, Outcome
+from orchestrator.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.shortage import shortage
 from orchestrator.worker import events, late, library, outcomes, proxy, session
 from orchestrator.worker.course import Course
@@ -42,7 +44,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     inbox = Inbox()
     _set_signals(inbox)
     trace = Trace.open(spec.trace)
-    scrubber = Scrubber(proxy.secrets(spec.proxy) if spec.proxy else ())
+    scrubber = Scrubber(secrets(spec.proxy or environment_proxy(os.environ) or ""))
     level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
     open_log(spec.name, level, spec.log_format, scrubber)
     if trace.error is not None:
@@ -82,7 +84,8 @@ def _outcome(
             save_traceback=trace.save,
         )
         course = Course(phone=spec.phone, pairing=spec.pairing)
-        return Loop(course, link, inbox, _parent_sentinel(), tools).run()
+        outcome = Loop(course, link, inbox, _parent_sentinel(), tools).run()
+        return outcomes.by_way(outcome, _way(spec))
     except ParentGone:
         raise
     except Exception as error:
@@ -98,8 +101,8 @@ def _load(
 ) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
     """Make the session ours, then load the library: nothing else may touch the session before."""
     try:
+        proxy.find(spec.proxy, os.environ)
         if spec.proxy is not None:
-            proxy.check(spec.proxy)
             proxy.forget_environment()
         if spec.pairing == "code" and not spec.phone:
             return None, _config("pairing by code needs the account's phone in the configuration")
@@ -117,7 +120,7 @@ def _load(
         return None, events.LoadFailed(error.outcome)
     except library.LibraryChangedError as error:
         return None, events.LoadFailed(Outcome(Kind.MACHINE, str(error)))
-    except (proxy.ProxyError, library.LibraryError) as error:
+    except (ProxyError, library.LibraryError) as error:
         return None, _config(str(error))
     except Exception as error:
         lack = shortage(error)
@@ -130,6 +133,13 @@ def _load(
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
+
+
+def _way(spec: ChildSpec) -> str | None:
+    with contextlib.suppress(ProxyError):
+        way = proxy.find(spec.proxy, os.environ)
+        return None if way is None else str(way)
+    return None
 
 
 def _config(text: str) -> events.LoadFailed:

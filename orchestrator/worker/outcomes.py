@@ -6,6 +6,7 @@ The kinds are those of `failure`; which signs there are was measured with neoniz
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from orchestrator.failure import Kind, Outcome
 from orchestrator.masking import mask_number
@@ -60,6 +61,11 @@ _DIALLING = re.compile(
     r"(?:failed to dial whatsapp web websocket: |failed to WebSocket dial: "
     r'|failed to send handshake request: |(?:Get|Post) "[^"]*": )'
 )
+_PROXY_ANSWER = re.compile(r'(?:Get|Post) "[^"]*": ([^:]+)\Z')
+"""What net/http says if a proxy's status is not 200: the words after the number, which the proxy chooses."""
+_ABOUT_PASSWORD = re.compile(r"auth(?!ority)|credential|password|log-?in\b", re.IGNORECASE)
+_PROXY_DOWN = re.compile(r"proxyconnect tcp: |socks connect tcp \S+->\S+: (?=dial |EOF|read )")
+_PASSWORD = "the proxy refused the user or the password: correct them"
 _LONGEST = 300
 """Characters of somebody else's text that a sentence quotes."""
 
@@ -85,18 +91,22 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
     (Kind.MACHINE, "disk I/O error", "the disk does not work: see the system's log"),
     (Kind.MACHINE, "out of memory", "no memory is left: end other programs"),
     (Kind.MACHINE, "too many open files", "too many open files: no descriptors are left"),
-    # The proxy may know better tomorrow (a quota, a list of addresses, its own trouble), and nobody is harmed
-    # by asking again, so this is the network's trouble and not the configuration's.
+    # Only another user or password can mend these. What a proxy refuses by its rules, it may allow tomorrow
+    # (a quota, a list of addresses, its own trouble), so that is the network's trouble.
+    (Kind.CONFIG, "username/password authentication failed", _PASSWORD),
+    (Kind.CONFIG, "invalid username/password", _PASSWORD),
+    (Kind.CONFIG, "no acceptable authentication methods", "the proxy wants a user and a password"),
     (
         Kind.NETWORK,
-        "Proxy Authentication Required",
-        "the proxy refused the user or the password (407): check them",
+        "connection not allowed by ruleset",
+        "the proxy forbids connections to WhatsApp by its rules: ask whoever runs it",
     ),
     (
         Kind.NETWORK,
-        "username/password authentication failed",
-        "the proxy refused the user or the password: check them",
+        "unexpected protocol version",
+        "the proxy does not answer as a SOCKS5 proxy does: is it one?",
     ),
+    (Kind.NETWORK, "malformed HTTP", "the proxy does not answer as an HTTP proxy does: is it one?"),
     (
         Kind.NETWORK,
         "certificate",
@@ -201,7 +211,25 @@ def connect_raised(error: str, *, known: bool = True) -> Outcome:
     for kind, part, text in _CAUSES:
         if part.lower() in error.lower():
             return Outcome(kind, text)
+    if (match := _PROXY_ANSWER.search(error)) and _ABOUT_PASSWORD.search(match[1]):
+        return Outcome(Kind.CONFIG, _PASSWORD)
+    if match := _PROXY_DOWN.search(error):
+        return Outcome(Kind.NETWORK, f"the proxy cannot be reached: {cause(error[match.end() :])}")
     return Outcome(Kind.NETWORK, f"WhatsApp cannot be reached: {cause(error)}")
+
+
+def by_way(outcome: Outcome, proxy: str | None) -> Outcome:
+    """Say in an outcome's text which proxy it speaks of.
+
+    Args:
+        outcome: How a run ended.
+        proxy: The proxy that it went through as it may be shown, None for none.
+    """
+    if proxy is None:
+        return outcome
+    text = re.sub(r"^the proxy\b", lambda _: f"the proxy {proxy}", outcome.text)
+    text = re.sub(r"^WhatsApp cannot be reached\b", lambda word: f"{word[0]} through the proxy {proxy}", text)
+    return replace(outcome, text=text)
 
 
 def connect_returned() -> Outcome:

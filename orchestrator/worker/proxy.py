@@ -1,63 +1,30 @@
-"""An account's own proxy: is its URL one the library takes, and does nothing else stand in its way?"""
+"""The proxy of an account's process: its URL is looked at once more, and nothing else stands in its way."""
 
 from __future__ import annotations
 
 import os
-import re
-from urllib.parse import unquote, urlsplit
+from collections.abc import Mapping
 
-SCHEMES = ("http", "https", "socks5")
-"""What whatsmeow knows."""
+from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
+
 VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY"})
 """Names of environment variables, in either case, that Go or Python's HTTP libraries take a proxy from."""
 
-_USER_INFO = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*")
-"""What Go's URL parser lets pass before the ``@``; anything else has to be percent-encoded."""
 
+def find(own: str | None, environ: Mapping[str, str]) -> Proxy | None:
+    """Return the proxy that the process goes through, None for none.
 
-class ProxyError(Exception):
-    """A proxy cannot be used; the message says why, without any part of its URL."""
-
-
-def check(url: str) -> None:
-    """Check a proxy's URL as the library will read it.
+    Args:
+        own: URL of the account's own.
+        environ: The environment, which may name one for accounts without their own.
 
     Raises:
-        ProxyError: It is none that could work.
+        ProxyError: Its URL is not one that can be used.
     """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        raise ProxyError("the proxy is no URL with a valid port") from None
-    if parts.scheme not in SCHEMES:
-        raise ProxyError(f"the proxy's URL must begin with {', '.join(f'{name}://' for name in SCHEMES)}")
-    if not host:
-        raise ProxyError("the proxy's URL names no host")
-    if port == 0:
-        raise ProxyError("the proxy's URL names port 0")
-    if any(ord(character) <= 32 or ord(character) == 127 for character in url):
-        raise ProxyError("the proxy's URL has a blank in it")
-    user_info, at, _ = parts.netloc.rpartition("@")
-    if at and not _USER_INFO.fullmatch(user_info):
-        raise ProxyError("the proxy's user or password has a character that must be written as %XX")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ProxyError("the proxy's URL must end with its host and port")
-
-
-def secrets(url: str) -> list[str]:
-    """Return the texts that would give the proxy's password away: as it is written, and as it is sent."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return [url]
-    user_info, _, _ = parts.netloc.rpartition("@")
-    if not user_info:
-        return []
-    password = user_info.partition(":")[2]
-    # A word of a few letters could be part of anything, and hiding it everywhere would tell what it is.
-    passwords = [word for word in (password, unquote(password)) if len(word) >= 4]
-    return [url, user_info, unquote(user_info), *passwords]
+    if own is not None:
+        return parse(own)
+    named = environment_proxy(environ)
+    return None if named is None else parse_environment(named)
 
 
 def forget_environment() -> None:

@@ -16,7 +16,11 @@ _CUT = "the connection was lost; the message may still arrive"
 _REFUSALS = {
     "404": "WhatsApp knows no such number",
     "429": "WhatsApp refuses it: too many messages in too short a time",
-    "463": "WhatsApp refuses it: for now this account may not write to people who have not written to it",
+    "463": (
+        "WhatsApp refuses it: this receiver takes no texts from this account, or for now the account may not"
+        " write to people who have not written to it"
+    ),
+    "475": "WhatsApp refuses it: the account has begun as many new chats as it may for now",
 }
 _REFUSED = re.compile(r"(?:server returned error|info query returned status) (\d{3})\b")
 _CAUSES = (

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -24,11 +25,13 @@ from cryptography.x509.oid import NameOID
 from support.cli import COMMAND, Cli, wait_for
 
 from orchestrator import doctor, library
+from orchestrator.control.client import Client
 from orchestrator.library import LibraryError, check_library
 from orchestrator.paths import StatePaths
-from orchestrator.reach import HOST, Proxy, Unreachable, environment_proxy, reach
+from orchestrator.proxy import HOST, Proxy, environment_proxy, parse
+from orchestrator.reach import Unreachable, reach
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.settings import Settings
+from orchestrator.settings import AccountSettings, Settings
 
 
 @pytest.fixture
@@ -148,7 +151,91 @@ def test_a_service_that_hangs_is_seen(cli: Cli) -> None:
         assert json.loads(lock.read_text())["pid"] == service.pid
 
 
+CHECKS = (
+    "_versions",
+    "_library",
+    "_configuration",
+    "_folders",
+    "_service",
+    "_disk",
+    "_clock",
+    "_open_files",
+    "_network",
+)
+
+
+@pytest.mark.parametrize("broken", CHECKS)
+def test_what_a_check_raises_is_a_finding_and_all_others_still_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    ran = []
+
+    def check(name: str) -> Iterator[doctor.Finding]:
+        ran.append(name)
+        yield doctor.Finding(doctor.OK, name, "before")
+        if name == broken:
+            raise ValueError("http://ada:geheim@10.0.0.1:80 of +4915112345678")
+
+    for name in CHECKS:
+        monkeypatch.setattr(doctor, name, lambda *_, name=name: check(name))
+    settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", tmp_path / "qr")
+    paths = StatePaths.of(tmp_path / "state", environ={})
+    found = list(doctor.examine(lambda: settings, lambda: paths, lambda: Client(tmp_path / "socket")))
+    assert ran == list(CHECKS)
+    (failed,) = [one for one in found if one.status == doctor.FAIL]
+    assert "could not be checked: ValueError: http://***@10.0.0.1:80" in failed.text
+    assert "geheim" not in failed.text + failed.advice
+    assert "15112345" not in failed.text
+
+
+@pytest.mark.parametrize("what", ["load", "state"])
+@pytest.mark.parametrize("error", [OSError(5, "broken", "/x"), RecursionError("too deep")])
+def test_what_cannot_be_read_is_a_finding(tmp_path: Path, what: str, error: Exception) -> None:
+    settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", tmp_path / "qr")
+    settings.config_file.touch()
+
+    def fail() -> Any:  # noqa: ANN401 - it returns nothing
+        raise error
+
+    found = list(
+        doctor.examine(
+            fail if what == "load" else lambda: settings,
+            fail if what == "state" else lambda: StatePaths.of(tmp_path / "state", environ={}),
+            lambda: Client(tmp_path / "socket"),
+        )
+    )
+    name = "configuration" if what == "load" else "state folder"
+    assert name in {one.check for one in found if one.status == doctor.FAIL}
+    assert {"versions", "neonize", "clock", "open files", "WhatsApp"} <= {one.check for one in found}
+
+
 # The way to WhatsApp
+
+
+def test_one_way_that_cannot_be_tried_does_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(proxy: Proxy | None) -> float:
+        if proxy is not None:
+            raise ValueError("nobody thought of this")
+        return 0.1
+
+    monkeypatch.setattr(doctor, "reach", fail)
+    monkeypatch.setattr(doctor, "environment_proxy", lambda _: None)
+    accounts = {"a": AccountSettings("a", proxy="http://h:1"), "b": AccountSettings("b")}
+    settings = Settings(tmp_path / "c", tmp_path / "s", tmp_path / "q", accounts=accounts)
+    found = list(doctor._network(settings))
+    assert [one.status for one in found] == [doctor.FAIL, doctor.OK]
+    assert "ValueError" in found[0].text
+
+
+def test_an_environment_that_names_no_usable_proxy_is_told(cli: Cli) -> None:
+    cli.configure("a: {}", "b: {}")
+    cli.environment = {**cli.environment, "HTTPS_PROXY": "socks5://ada:geh%zzeim@127.0.0.1:1"}
+    (finding,) = findings(cli, code=1)["WhatsApp"]
+    assert finding["status"] == "FAIL"
+    assert "for a, b: HTTPS_PROXY in the service's environment: expected a proxy" in finding["text"]
+    assert "eim" not in finding["text"]
 
 
 @pytest.mark.parametrize(
@@ -168,17 +255,6 @@ def test_a_service_that_hangs_is_seen(cli: Cli) -> None:
 )
 def test_the_environment_names_a_proxy_as_for_go(variables: Mapping[str, str], proxy: str | None) -> None:
     assert environment_proxy(variables) == proxy
-
-
-def test_a_proxy_is_shown_without_its_password() -> None:
-    proxy = Proxy.parse("socks5://ada:ge%2Fheim@[::1]:1080")
-    assert (proxy.user, proxy.password, proxy.host, proxy.port) == ("ada", "ge/heim", "::1", 1080)
-    assert "ge" not in str(proxy) + repr(proxy)
-    assert Proxy.parse("host:3128").scheme == "http"
-    for url in ("ftp://geheim@host:1", "http://:80", "http://host:nonsense"):
-        with pytest.raises(Unreachable) as caught:
-            Proxy.parse(url)
-        assert "geheim" not in str(caught.value)
 
 
 @contextmanager
@@ -231,7 +307,7 @@ def say(*parts: bytes) -> Callable[[socket.socket], None]:
 )
 def test_a_proxy_that_does_not_do_it_is_told(scheme: str, parts: tuple[bytes, ...], message: str) -> None:
     with answering(say(*parts)) as address, pytest.raises(Unreachable, match=message):
-        reach(f"{scheme}://{address}")
+        reach(parse(f"{scheme}://{address}"))
 
 
 def test_a_host_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +318,7 @@ def test_a_host_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch
             pass
 
     with answering(wait) as address, pytest.raises(Unreachable, match="no answer within"):
-        reach(f"http://{address}")
+        reach(parse(f"http://{address}"))
 
 
 def test_a_certificate_that_is_not_trusted_is_told(
@@ -250,9 +326,9 @@ def test_a_certificate_that_is_not_trusted_is_told(
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     with pytest.raises(Unreachable, match="is not trusted"):
-        reach(f"http://127.0.0.1:{sandbox.port}")
+        reach(parse(f"http://127.0.0.1:{sandbox.port}"))
     monkeypatch.setenv("SSL_CERT_FILE", sandbox.environment()["SSL_CERT_FILE"])
-    assert reach(f"http://127.0.0.1:{sandbox.port}") >= 0
+    assert reach(parse(f"http://127.0.0.1:{sandbox.port}")) >= 0
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -313,7 +389,7 @@ def test_a_proxy_that_is_itself_reached_by_tls(
             thread.join(20)
 
     with answering(pass_on) as address:
-        assert reach(f"https://{address}") >= 0
+        assert reach(parse(f"https://{address}")) >= 0
 
 
 # neonize

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "orchestrator"
 PURE = (
     "account", "actions", "duplicates", "errors", "events", "failure", "fleet", "life", "messages", "pacing",
-    "policy", "settings", "states",
+    "policy", "proxy", "settings", "states",
 )  # fmt: skip
 """What decides: standard library and each other, no I/O."""
 

@@ -87,11 +87,26 @@ def test_a_ban_never_ends_in_the_past(expire: float) -> None:
             f"{DIAL}tls: failed to verify certificate: x509: certificate signed by unknown authority",
             Kind.NETWORK,
         ),
-        (f"{DIAL}Proxy Authentication Required", Kind.NETWORK),
+        (f"{DIAL}Proxy Authentication Required", Kind.CONFIG),
+        (f"{DIAL}Unauthorized", Kind.CONFIG),
+        (f"{DIAL}authenticationrequired", Kind.CONFIG),
+        (f"{DIAL}invalid credentials", Kind.CONFIG),
+        (f"{DIAL}Forbidden", Kind.NETWORK),
+        (f"{DIAL}Payment Required", Kind.NETWORK),
+        (f"{DIAL}Too Many Requests", Kind.NETWORK),
+        (f"{DIAL}Unavailable For Legal Reasons", Kind.NETWORK),
         (
             f"{DIAL}socks connect tcp 10.0.0.1:1->h:443: username/password authentication failed",
+            Kind.CONFIG,
+        ),
+        (f"{DIAL}socks connect tcp 10.0.0.1:1->h:443: invalid username/password", Kind.CONFIG),
+        (f"{DIAL}socks connect tcp 10.0.0.1:1->h:443: no acceptable authentication methods", Kind.CONFIG),
+        (
+            f"{DIAL}socks connect tcp 1.2.3.4:1->h:443: unknown error connection not allowed by ruleset",
             Kind.NETWORK,
         ),
+        (f"{DIAL}socks connect tcp auth.example:1->h:443: dial tcp: lookup auth.example", Kind.NETWORK),
+        (f"{DIAL}proxyconnect tcp: dial tcp: lookup auth.example: no such host", Kind.NETWORK),
         (
             "failed to WebSocket dial: expected handshake response status code 101 but got 503",
             Kind.NETWORK,
@@ -118,6 +133,30 @@ def test_what_connect_raises(error: str, kind: Kind) -> None:
     assert outcome.kind is kind
     assert outcome.text
     assert "u:p w" not in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            "proxyconnect tcp: dial tcp 10.0.0.1:1: connect: connection refused",
+            "the proxy socks5://p:1 cannot be reached: dial tcp 10.0.0.1:1: connect: connection refused",
+        ),
+        (
+            "socks connect tcp p:1->web.whatsapp.com:443: dial tcp 10.0.0.1:1: connect: connection refused",
+            "the proxy socks5://p:1 cannot be reached: dial tcp 10.0.0.1:1: connect: connection refused",
+        ),
+        (
+            "socks connect tcp p:1->web.whatsapp.com:443: username/password authentication failed",
+            "the proxy socks5://p:1 refused the user or the password: correct them",
+        ),
+        ("Forbidden", "WhatsApp cannot be reached through the proxy socks5://p:1: Forbidden"),
+    ],
+)
+def test_the_proxy_that_an_error_is_about_is_named(error: str, text: str) -> None:
+    outcome = outcomes.connect_raised(f"{DIAL}{error}")
+    assert outcomes.by_way(outcome, "socks5://p:1").text == text
+    assert outcomes.by_way(outcome, None) == outcome
 
 
 def test_an_error_that_nobody_thought_of_is_a_crash() -> None:
