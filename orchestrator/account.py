@@ -55,6 +55,9 @@ STARTING_DEADLINE = 30.0
 """Seconds from the start of a process to its first word; loading neonize takes about one."""
 CONNECTING_DEADLINE = 60.0
 """Seconds a process may dial; the child gives up by itself after 50."""
+SLOT_SECONDS = 5.0
+"""Seconds of dialling for which a process keeps accounts of other ways out from starting; a log-in takes one
+or two, and one that gets no answer costs this machine nothing."""
 PAIRING_DEADLINE = 180.0
 """Seconds of a round of codes: WhatsApp's 160 and a grace for the child to say that it is over."""
 RECONNECTING_DEADLINE = 120.0
@@ -172,6 +175,11 @@ class Account:
             return False
         renews = child.in_turn and child.purpose in ("restart", "recycle")
         return renews or self.state in (State.STARTING, State.CONNECTING)
+
+    def dials_freshly(self, now: float) -> bool:
+        """Tell whether it `dials`, and has not waited for an answer for longer than a log-in takes."""
+        at = None if self.child is None else self.child.dialled_at
+        return self.dials and (at is None or now < at + SLOT_SECONDS)
 
     def take_over(self, former: Account) -> None:
         """Go on where an account has left off that had another name; this one has not begun yet."""
@@ -391,7 +399,7 @@ class Account:
     def _spawn(self) -> None:
         now = self._now.monotonic
         self.restarts += self.last_exit is not None
-        self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE)
+        self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE, proxy=self.settings.proxy)
         self._actions.append(Spawn(self._pairing))
 
     def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
@@ -426,6 +434,7 @@ class Account:
         match message:
             case messages.Connecting(paired):
                 child.paired = paired
+                child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
                 if paired:
                     self._change(State.CONNECTING)
@@ -437,6 +446,7 @@ class Account:
             case messages.Paired(phone):
                 self.phone = phone
                 self._pairing = "qr"
+                child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
                 self._change(State.CONNECTING)
             case messages.Connected(phone):
@@ -552,7 +562,7 @@ class Account:
         self._unqueue()
         self._hide_code()
         self._stable_at = self.connected_at = self.memory_bytes = None
-        self.last_exit = LastExit(self._now.wall, outcome.kind, status)
+        self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
             self._actions.append(Quarantine(outcome.kind.value))

@@ -76,9 +76,9 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
             )
         case State.BACKOFF if about["held"]:
             return Outlook(
-                "one account tries for all that lost the network; when it gets through, this one follows",
+                "one account tries for all that lost this way; when it gets through, this one follows",
                 at,
-                (f"have this one try at once, for all: `orchestrator start {name}`", *_doctor()),
+                (f"have this one try at once, for all of these: `orchestrator start {name}`", *_doctor()),
             )
         case State.BACKOFF:
             return Outlook(

@@ -1,21 +1,29 @@
-"""Who of all accounts may start, and when: in turn, or not at all while one thing holds for all. Pure.
+"""Who of all accounts may start, and when: in turn, or not at all while one thing holds for many. Pure.
 
 Two things do. WhatsApp refuses this version of the client, which every account runs: more of them dialling
-would only be noted as an attack. Or most accounts lose the network together, which is then the host's. In
-both cases nobody starts but one account at a time, as a probe; once it gets through, all others follow, at
-the usual pace. Should some stay connected all the while, the network of the others is their own trouble, and
-each tries for itself.
+would only be noted as an attack. Or most accounts of one way out lose the network together, which is then the
+trouble of that way. In both cases one account tries for all of them at a time, as a probe. Once it gets
+through, all others follow, at the usual pace. If some accounts of a way stay connected all the while, the
+network of the others is their own trouble, and each tries for itself.
+
+A way out is what the environment says (directly, or by its proxy), or the accounts' own proxy: its scheme,
+host and port. The user does not count: a proxy that is down is down for all its users, the others outvote the
+trouble of one user, and the account that has failed least makes the next probe. Accounts of another way are
+neither counted nor held. A way that does not answer keeps none of the places for starting accounts for long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from orchestrator import pacing
-from orchestrator.account import Account
+from orchestrator.account import SLOT_SECONDS, Account
 from orchestrator.events import Event, Held, Released, TurnCame
 from orchestrator.failure import Kind
 from orchestrator.pacing import Breaker, Outage, Ramp
+from orchestrator.proxy import Proxy, ProxyError, parse
 from orchestrator.states import State
 
 OUTDATED = "WhatsApp refuses this version of the client"
@@ -41,6 +49,32 @@ _WHATSAPP_ANSWERED = frozenset(
 """Ends that only WhatsApp's word can bring about, so that the network must work."""
 
 
+@dataclass(slots=True, eq=False)
+class _Way:
+    """A way out, and what is known of it.
+
+    Attributes:
+        words: What people call it, None for the direct one, which goes without saying.
+        breaker: Holds its accounts while it is lost.
+        outage: Who has lost it.
+        judged_at: Monotonic time from which those that are still connected show that it is not lost.
+        may_hold: Whether accounts may still wait for it.
+    """
+
+    words: str | None
+    breaker: Breaker = field(
+        default_factory=lambda: Breaker(pacing.NETWORK_PROBE_FIRST, pacing.NETWORK_PROBE_LAST)
+    )
+    outage: Outage = field(default_factory=Outage)
+    judged_at: float | None = None
+    may_hold: bool = False
+
+    def say(self, text: str) -> str:
+        """Return a sentence about the way with its name in it."""
+        head, colon, tail = text.partition(":")
+        return text if self.words is None else f"{head} ({self.words}){colon}{tail}"
+
+
 class Fleet:
     """The accounts as a whole.
 
@@ -50,6 +84,7 @@ class Fleet:
         spread: Seconds, the most by which a start follows the one before, at random.
         random: Returns numbers from 0 up to 1.
         tell: Is given what is news for the log.
+        outside: The proxy that the environment names, None for a direct connection.
     """
 
     def __init__(
@@ -59,14 +94,15 @@ class Fleet:
         spread: float,
         random: Callable[[], float],
         tell: Callable[[str], None],
+        outside: Proxy | None = None,
     ) -> None:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
         self._version = Breaker(pacing.PROBE_FIRST, pacing.PROBE_LAST)
-        self._network = Breaker(pacing.NETWORK_PROBE_FIRST, pacing.NETWORK_PROBE_LAST)
-        self._outage = Outage()
-        self._judged_at: float | None = None
+        self._outside = outside
+        self._ways: dict[Proxy | None, _Way] = {}
+        self._by_url: dict[str | None, _Way] = {}
         self._wanted: dict[str, None] = {}
         self._may_hold = False
 
@@ -88,13 +124,14 @@ class Fleet:
         """Note that an account is gone."""
         self.unqueue(name)
         self._wanted.pop(name, None)
-        self._outage.reached(name)
         self._version.canary_ended(name, now)
-        self._network.canary_ended(name, now)
+        for way in self._ways.values():
+            way.outage.reached(name)
+            way.breaker.canary_ended(name, now)
 
     def wanted(self, name: str) -> None:
         """Note that an operator wants this account to start: while the network is lost, it probes at once."""
-        if self._network.tripped:
+        if any(way.breaker.tripped for way in self._ways.values()):
             self._wanted.setdefault(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
@@ -106,36 +143,52 @@ class Fleet:
             now: Monotonic seconds.
             updated: It had a version of the client that the next process will not have any more.
         """
+        account = self._accounts[name]
+        way = self._way(account.last_exit.proxy if account.last_exit else account.settings.proxy)
         if kind is Kind.OUTDATED:
-            self._outage.reached(name)
-            self._reached()
+            way.outage.reached(name)
+            self._reached(way)
             if updated:
                 self._may_hold = True  # this one, which is to try with the new version
             elif self._version.refused(name, now):
                 self._tell(f"{OUTDATED}: nobody connects until it is updated")
             return
-        if self._accounts[name].child is None:  # or it goes on with its next process
-            self._version.canary_ended(name, now)
+        if account.child is None:  # or it goes on with its next process
+            # Whoever does not get as far as WhatsApp has told nothing, and somebody else may get there.
+            soon = kind is Kind.NETWORK and any(not one.attempts[kind] for one in _waiting(self._accounts))
+            self._version.canary_ended(name, now, soon=pacing.NETWORK_PROBE_FIRST if soon else None)
         if kind in _WHATSAPP_ANSWERED:
-            self.reached(name)
-        elif kind is Kind.NETWORK and self._accounts[name].state is State.BACKOFF:
-            self._lost(name, now)
-        elif self._accounts[name].child is None:
-            self._network.canary_ended(name, now)
+            self._has_reached(name, way)
+        elif (
+            kind is Kind.NETWORK
+            and account.state is State.BACKOFF
+            and way is self._way(account.settings.proxy)
+        ):
+            self._lost(name, way, now)
+        elif account.child is None:
+            # Who gives up does not wait any more, so that there is an end to those who probe at once.
+            soon = account.state is State.FAILED
+            for other in self._ways.values():
+                other.breaker.canary_ended(name, now, soon=0.0 if soon else None)
 
-    def _lost(self, name: str, now: float) -> None:
-        self._outage.lost(name, now)
-        up = sum(account.state in (State.CONNECTED, State.PAIRING) for account in self._accounts.values())
-        held = self._network.tripped or self._outage.is_common(now, up)
-        if held and self._network.refused(name, now):
-            self._judged_at = now + pacing.WORKS_SECONDS
-            self._tell(NETWORK)
+    def _lost(self, name: str, way: _Way, now: float) -> None:
+        way.outage.lost(name, now)
+        way.outage.keep(self._of(way))
+        up = sum(account.state in (State.CONNECTED, State.PAIRING) for account in self._running(way))
+        held = way.breaker.tripped or way.outage.is_common(now, up)
+        if held and way.breaker.refused(name, now):
+            way.judged_at = now + pacing.WORKS_SECONDS
+            self._tell(way.say(NETWORK))
 
     def reached(self, name: str) -> None:
         """Note that WhatsApp has answered an account."""
-        self._outage.reached(name)
-        if self._reached():
-            self._tell(RETURNED)
+        child = self._accounts[name].child
+        self._has_reached(name, self._way(child.proxy if child else self._accounts[name].settings.proxy))
+
+    def _has_reached(self, name: str, way: _Way) -> None:
+        way.outage.reached(name)
+        if self._reached(way):
+            self._tell(way.say(RETURNED))
 
     def connected(self, name: str) -> None:
         """Note that an account has logged in."""
@@ -148,14 +201,19 @@ class Fleet:
         if self._version.connected():
             self._tell(UPDATED)
 
-    def _reached(self) -> bool:
-        """Let the network be lost no more; return whether it was."""
-        self._wanted.clear()
-        self._judged_at = None
-        if not self._network.connected():
+    def _reached(self, way: _Way) -> bool:
+        """Let a way be lost no more; return whether it was."""
+        self._forget_wishes(way)
+        way.judged_at = None
+        if not way.breaker.connected():
             return False
-        self._outage.clear()
+        way.outage.clear()
         return True
+
+    def _forget_wishes(self, way: _Way) -> None:
+        if self._wanted:
+            for name in self._of(way):
+                self._wanted.pop(name, None)
 
     # What follows
 
@@ -167,81 +225,186 @@ class Fleet:
         Args:
             now: Monotonic seconds.
         """
-        if self._version.tripped:
-            return self._hold(self._version, Kind.OUTDATED, now)
-        if self._network.tripped and not self._is_disproved(now):
-            return self._hold(self._network, Kind.NETWORK, now)
-        if self._may_hold:
-            held = self._held(Kind.NETWORK)
-            if held:
-                return held[0], Released()
-            self._may_hold = False
-        if not len(self._ramp):
-            return None
-        name = self._ramp.next(now, self._dialling())
-        return None if name is None else (name, TurnCame())
+        return self._next_about_version(now) or self._next_about_ways(now) or self._next_turn(now)
 
-    def wakes_at(self) -> float | None:
-        """Return the monotonic time at which `next` may have something, None if not by time alone."""
-        if self._version.tripped:
-            return self._version.probe_at
-        if self._network.tripped:
-            times = (self._network.probe_at, self._judged_at)
-            return min((time for time in times if time is not None), default=None)
-        return self._ramp.wakes_at(self._dialling()) if len(self._ramp) else None
+    def wakes_at(self, now: float) -> float | None:
+        """Return the monotonic time at which `next` may have something, None if not by time alone.
 
-    def _is_disproved(self, now: float) -> bool:
-        """Tell whether it cannot be the host's network, and if so, let it be lost no more.
-
-        Whoever is connected has been so all the while: one that connects later shows that it is back.
+        Args:
+            now: Monotonic seconds.
         """
-        if self._judged_at is None or now < self._judged_at:
-            return False
-        self._judged_at = None
-        if not any(account.state is State.CONNECTED for account in self._accounts.values()):
-            return False
-        self._outage.settle()
-        self._network.connected()
-        self._wanted.clear()
-        self._tell(WORKS)
-        return True
+        times = [self._version.probe_at]
+        if not self._version.tripped:
+            for way in self._ways.values():
+                if way.breaker.tripped:
+                    times += way.breaker.probe_at, way.judged_at
+        if len(self._ramp):
+            dialling = self._dialling(now)
+            full = dialling >= self._ramp.parallel
+            times.append(self._slot_at(now) if full else self._ramp.wakes_at(dialling, self._choose))
+        return min((time for time in times if time is not None), default=None)
 
-    def _hold(self, breaker: Breaker, kind: Kind, now: float) -> tuple[str, Event] | None:
+    def _next_about_version(self, now: float) -> tuple[str, Event] | None:
+        if not self._version.tripped:
+            if self._may_hold:
+                waiting = _waiting(self._accounts)
+                held = _best([one for one in waiting if one.state is State.OUTDATED], Kind.OUTDATED)
+                if held:
+                    return held[0], Released()
+                self._may_hold = False
+            return None
         self._may_hold = True
-        canary = breaker.canary
-        if canary is not None:
-            if self._accounts[canary].queued:
-                return self._take_turn(canary)
-            if self._accounts[canary].child is None:
-                breaker.canary_ended(canary, now)  # something else keeps it from starting
-        if kind is Kind.NETWORK and breaker.canary is None:
-            wanted = [name for name in self._wanted if self._accounts[name].queued]
-            if wanted and breaker.probe(now, wanted, early=True) is not None:
-                return self._take_turn(wanted[0])
-        for name, account in self._accounts.items():
-            if name != breaker.canary and _is_to_be_held(account, kind, breaker.probe_at):
-                self._wanted.pop(name, None)
-                reason = OUTDATED if kind is Kind.OUTDATED else NETWORK
-                return name, Held(kind, reason, breaker.probe_at)
-        held = self._held(kind)
-        if kind is Kind.NETWORK and not held and breaker.canary is None:
-            self._reached()  # nobody is left who waits for it
-            return self.next(now)
+        accounts = self._accounts
+        if step := self._hold(self._version, Kind.OUTDATED, OUTDATED, accounts, now):
+            return step
+        # An account that did not even get as far as WhatsApp would make a poor probe.
+        held = _best(_waiting(accounts), Kind.NETWORK, Kind.OUTDATED)
+        probes = self._version.probe(now, held)
+        return None if probes is None else (probes, Released())
+
+    def _next_about_ways(self, now: float) -> tuple[str, Event] | None:
+        if self._version.tripped:
+            return None
+        for way in list(self._ways.values()):  # more may come: an account has been given another proxy
+            if way.breaker.tripped and not self._is_disproved(way, now):
+                step = self._next_about(way, now)
+            elif way.may_hold:
+                held = _best(_waiting(self._of(way)), Kind.NETWORK)
+                way.may_hold = bool(held)
+                step = (held[0], Released()) if held else None
+            else:
+                step = None
+            if step is not None:
+                return step
+        return None
+
+    def _next_about(self, way: _Way, now: float) -> tuple[str, Event] | None:
+        """Return what is to happen to an account of a way that is lost."""
+        way.may_hold = True
+        accounts, breaker = self._of(way), way.breaker
+        if breaker.canary is not None and breaker.canary not in accounts:
+            breaker.canary_ended(breaker.canary, now)  # it goes another way now
+        if breaker.canary is None:
+            wanted = [name for name in self._wanted if name in accounts and accounts[name].queued]
+            if wanted:
+                breaker.probe(now, wanted, early=True)
+        self._wanted.pop(breaker.canary or "", None)
+        if step := self._hold(breaker, Kind.NETWORK, way.say(NETWORK), accounts, now):
+            return step
+        held = _best(_waiting(accounts), Kind.NETWORK)
+        if not held and breaker.canary is None:
+            self._reached(way)  # nobody is left who waits for it
+            return None
         probes = breaker.probe(now, held)
         return None if probes is None else (probes, Released())
 
-    def _take_turn(self, name: str) -> tuple[str, Event]:
-        self._ramp.unqueue(name)
-        self._wanted.pop(name, None)
-        return name, TurnCame()
+    def _hold(
+        self, breaker: Breaker, kind: Kind, reason: str, accounts: Mapping[str, Account], now: float
+    ) -> tuple[str, Event] | None:
+        """Return the next of these accounts that does not know yet that it has to wait; none may be left."""
+        canary = None if breaker.canary is None else self._accounts[breaker.canary]
+        if canary is not None and canary.child is None and not canary.queued and not canary.held:
+            breaker.canary_ended(canary.settings.name, now)  # something else keeps it from starting
+        for name, account in accounts.items():
+            if name != breaker.canary and _is_to_be_held(account, kind, breaker.probe_at):
+                self._wanted.pop(name, None)
+                return name, Held(kind, reason, breaker.probe_at)
+        return None
 
-    def _held(self, kind: Kind) -> list[str]:
-        """Return who waits, those first who have failed least often in that way: they are the best probes."""
-        held = [name for name, account in self._accounts.items() if account.held and account.child is None]
-        return sorted(held, key=lambda name: self._accounts[name].attempts[kind])
+    def _is_disproved(self, way: _Way, now: float) -> bool:
+        """Tell whether it cannot be the way's network, and if so, let it be lost no more.
 
-    def _dialling(self) -> int:
-        return sum(account.dials for account in self._accounts.values())
+        Whoever is connected has been so all the while: one that connects later shows that it is back.
+        """
+        if way.judged_at is None or now < way.judged_at:
+            return False
+        way.judged_at = None
+        if not any(account.state is State.CONNECTED for account in self._running(way)):
+            return False
+        way.outage.settle()
+        way.breaker.connected()
+        self._forget_wishes(way)
+        self._tell(way.say(WORKS))
+        return True
+
+    # Turns
+
+    def _next_turn(self, now: float) -> tuple[str, Event] | None:
+        if not len(self._ramp):
+            return None
+        name = self._ramp.next(now, self._dialling(now), self._choose)
+        return None if name is None else (name, TurnCame())
+
+    def _choose(self, waiting: Iterable[str]) -> str | None:
+        """Return who is to start next: those first whose last try did not fail, of ways with a place left."""
+        dialling = Counter(
+            self._way(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
+        )
+        failed = None
+        for name in waiting:
+            account = self._accounts[name]
+            way = self._way(account.settings.proxy)
+            if self._version.tripped:
+                may = name == self._version.canary
+            elif way.breaker.tripped:
+                may = name == way.breaker.canary
+            else:
+                may = dialling[way] < self._ramp.parallel
+            if may and not account.attempts[Kind.NETWORK]:
+                return name
+            if may and failed is None:
+                failed = name
+        return failed
+
+    def _dialling(self, now: float) -> int:
+        return sum(account.dials_freshly(now) for account in self._accounts.values())
+
+    def _slot_at(self, now: float) -> float | None:
+        """Return the monotonic time at which an account that dials makes room for another way's."""
+        times = [
+            account.child.dialled_at + SLOT_SECONDS
+            for account in self._accounts.values()
+            if account.child and account.child.dialled_at is not None and account.dials_freshly(now)
+        ]
+        return min(times, default=None)
+
+    # Ways
+
+    def _way(self, url: str | None) -> _Way:
+        """Return the way of accounts with that proxy."""
+        way = self._by_url.get(url)
+        if way is None:
+            key: Proxy | None = None
+            try:
+                if url is not None:
+                    proxy = parse(url)
+                    key = Proxy(proxy.scheme, proxy.host, proxy.port)
+            except ProxyError:
+                pass  # such an account never dials
+            words = f"the proxy {key}" if key else None
+            if key is None and self._outside is not None:
+                words = f"the environment's proxy {self._outside}"
+            way = self._by_url[url] = self._ways.setdefault(key, _Way(words))
+        return way
+
+    def _of(self, way: _Way) -> dict[str, Account]:
+        """Return the accounts whose next process goes that way."""
+        return {name: one for name, one in self._accounts.items() if self._way(one.settings.proxy) is way}
+
+    def _running(self, way: _Way) -> list[Account]:
+        """Return the accounts whose process goes that way."""
+        return [one for one in self._accounts.values() if one.child and self._way(one.child.proxy) is way]
+
+
+def _waiting(accounts: Mapping[str, Account]) -> list[Account]:
+    """Return those of the accounts that are held."""
+    return [account for account in accounts.values() if account.held and account.child is None]
+
+
+def _best(accounts: Collection[Account], *kinds: Kind) -> list[str]:
+    """Return the names of accounts, those first that have failed least often by these kinds."""
+    ordered = sorted(accounts, key=lambda account: tuple(account.attempts[kind] for kind in kinds))
+    return [account.settings.name for account in ordered]
 
 
 def _is_to_be_held(account: Account, kind: Kind, until: float | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.failure import Kind, Outcome
@@ -29,6 +29,8 @@ class Child:
         in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
         superseded: Whether the configuration has changed while it was about to end.
+        proxy: URL of the proxy it goes through, None for what the environment says.
+        dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
     """
 
     started_at: float
@@ -41,6 +43,8 @@ class Child:
     in_turn: bool = False
     killed_because: str | None = None
     superseded: bool = False
+    proxy: str | None = field(default=None, repr=False)
+    dialled_at: float | None = None
 
     @property
     def ends(self) -> bool:
@@ -50,11 +54,12 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
-    """How the last process ended, for people."""
+    """How the last process ended, and by which proxy it went (None for what the environment says)."""
 
     at: float
     kind: Kind
     code: int | None
+    proxy: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

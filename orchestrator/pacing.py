@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 PROBE_FIRST = 15 * 60.0
 """Seconds from the refusal of the client to the first probe."""
 PROBE_LAST = 6 * 3600.0
 """Seconds between such probes at the most."""
 NETWORK_PROBE_FIRST = 15.0
-"""Seconds from the loss of the host's network to the first probe."""
+"""Seconds from the loss of a way's network to the first probe."""
 NETWORK_PROBE_LAST = 120.0
 """Seconds between such probes at the most; so long may it take to notice that the network is back."""
 TOGETHER_SECONDS = 120.0
 """Accounts whose runs end within so many seconds of each other lose the network together. A silent link shows
 with the next ping, some 10 s sooner or later with each account; a refused one shows at once."""
 TOGETHER_AT_LEAST = 3
-"""Fewer accounts than this do not tell the host's network from their own."""
+"""Fewer accounts than this do not tell the network of their way from their own."""
 WORKS_SECONDS = 60.0
-"""Seconds after which accounts that are still connected show that it is not the host's network that is lost:
-a silent link shows within 45."""
+"""Seconds after which accounts that are still connected show that the network of their way is not lost: a
+silent link shows within 45."""
 
 
 class Ramp:
@@ -50,23 +50,32 @@ class Ramp:
         """Let it wait no longer."""
         self._waiting.pop(name, None)
 
-    def next(self, now: float, dialling: int) -> str | None:
+    def next(
+        self, now: float, dialling: int, choose: Callable[[Iterable[str]], str | None] | None = None
+    ) -> str | None:
         """Return whose turn it is, None if it is nobody's yet; that one waits no longer.
 
         Args:
             now: Monotonic seconds.
             dialling: How many accounts are starting or connecting.
+            choose: Picks one of those that wait, or nobody; by default the first.
         """
         if not self._waiting or dialling >= self.parallel or now < self._not_before:
             return None
-        name = next(iter(self._waiting))
+        name = choose(self._waiting) if choose else next(iter(self._waiting))
+        if name is None:
+            return None
         del self._waiting[name]
         self._not_before = now + self.spread * self._random()
         return name
 
-    def wakes_at(self, dialling: int) -> float | None:
+    def wakes_at(
+        self, dialling: int, choose: Callable[[Iterable[str]], str | None] | None = None
+    ) -> float | None:
         """Return the monotonic time from which `next` may have somebody; None if not by time alone."""
-        return self._not_before if self._waiting and dialling < self.parallel else None
+        if not self._waiting or dialling >= self.parallel:
+            return None
+        return self._not_before if choose is None or choose(self._waiting) is not None else None
 
 
 class Breaker:
@@ -128,15 +137,21 @@ class Breaker:
         self._wait = self._first
         return True
 
-    def canary_ended(self, name: str, now: float) -> None:
-        """Note that an account's run ended for a reason of its own: the next probe comes as planned."""
+    def canary_ended(self, name: str, now: float, *, soon: float | None = None) -> None:
+        """Note that an account's run ended for a reason of its own: the next probe comes as planned.
+
+        Args:
+            name: The account.
+            now: Monotonic seconds.
+            soon: Seconds to the next probe at the most, because this one has told nothing.
+        """
         if self.canary == name:
             self.canary = None
-            self.probe_at = now + self._wait
+            self.probe_at = now + (self._wait if soon is None else min(self._wait, soon))
 
 
 class Outage:
-    """Tells the host's network from an account's own: who has lost it, and when."""
+    """Tells the network of a way out from an account's own: who has lost it, and when."""
 
     def __init__(self) -> None:
         self._lost: dict[str, float] = {}
@@ -148,6 +163,10 @@ class Outage:
     def reached(self, name: str) -> None:
         """Note that an account has heard of WhatsApp, or is gone."""
         self._lost.pop(name, None)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Forget the losses of all but these accounts."""
+        self._lost = {name: at for name, at in self._lost.items() if name in names}
 
     def clear(self) -> None:
         """Forget all losses."""

@@ -21,19 +21,20 @@ HTTP_LIMIT = 4000
 
 EXPECTED = "a proxy such as http://, https:// or socks5:// with user:password@ if needed, then host:port"
 _ESCAPE = "user or password with characters that need to be written as %XX, such as %2F for a slash"
+# Patterns are compiled when they are needed: most commands need none, and all of them come by here.
 # What Go's net/url takes as user and password; in what it takes, an unescaped @ or : has one meaning alone.
-_CREDENTIALS = re.compile(r"(?:[A-Za-z0-9._:~!$&'()*+,;=@-]|%[0-9A-Fa-f]{2})*", re.ASCII)
-_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_CREDENTIALS = r"(?:[A-Za-z0-9._:~!$&'()*+,;=@-]|%[0-9A-Fa-f]{2})*"
+_ESCAPED = rb"%([0-9A-Fa-f]{2})"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 _MOST_OF_NAME = 253
 _BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_IPV4 = re.compile(rf"{_BYTE}(?:\.{_BYTE}){{3}}", re.ASCII)
+_IPV4 = rf"{_BYTE}(?:\.{_BYTE}){{3}}"
 # libc takes 127.1, 0x7f000001 and 010.0.0.1 for addresses, and Go looks them up as names.
-_ENDS_AS_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?", re.ASCII)
-_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%25([A-Za-z0-9._-]+))?\]", re.ASCII)
-_PORT = re.compile("[1-9][0-9]{0,4}", re.ASCII)
-_SCHEME = re.compile("[a-z]{3,6}[0-9]?[a-z]?", re.ASCII)
+_ENDS_AS_NUMBER = r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?"
+_IPV6 = r"\[([0-9A-Fa-f:.]+)(?:%25([A-Za-z0-9._-]+))?\]"
+_PORT = "[1-9][0-9]{0,4}"
+_SCHEME = "[a-z]{3,6}[0-9]?[a-z]?"
 
 
 class ProxyError(Exception):
@@ -91,7 +92,7 @@ def parse(url: str) -> Proxy:
     scheme = scheme.lower()
     if scheme not in DEFAULT_PORTS:
         # The scheme is quoted only if it can be nothing else.
-        raise UrlError(f"{scheme}://" if _SCHEME.fullmatch(scheme) else "another one")
+        raise UrlError(f"{scheme}://" if re.fullmatch(_SCHEME, scheme) else "another one")
     credentials, at, server = rest.rpartition("@")
     user, password = _credentials(scheme, credentials) if at else (None, b"")
     server = server.removesuffix("/")
@@ -101,7 +102,7 @@ def parse(url: str) -> Proxy:
     if not colon or (":" in host and not host.startswith("[")) or (host.startswith("[") and "]" not in host):
         raise UrlError("one without a port")
     host = _host(host)
-    if not _PORT.fullmatch(port) or int(port) > 65_535:
+    if not re.fullmatch(_PORT, port) or int(port) > 65_535:
         raise UrlError("one whose port is not 1 to 65535")
     return Proxy(scheme, host, int(port), user, password)
 
@@ -145,7 +146,7 @@ def secrets(url: str) -> list[str]:
 
 
 def _credentials(scheme: str, text: str) -> tuple[bytes, bytes]:
-    if not _CREDENTIALS.fullmatch(text):
+    if not re.fullmatch(_CREDENTIALS, text):
         raise UrlError(_ESCAPE)
     user, _, password = (_decode(part) for part in text.partition(":"))
     if any(byte < 32 or byte == 127 for byte in user + password):
@@ -166,7 +167,7 @@ def _credentials(scheme: str, text: str) -> tuple[bytes, bytes]:
 
 
 def _host(text: str) -> str:
-    if match := _IPV6.fullmatch(text):
+    if match := re.fullmatch(_IPV6, text):
         from ipaddress import AddressValueError, IPv6Address  # few need it, and all commands come by here
 
         try:
@@ -176,9 +177,9 @@ def _host(text: str) -> str:
         if match[2] and not address.is_link_local:
             raise UrlError("one with a zone, which only addresses from fe80:: on have")  # libc takes no other
         return f"{match[1]}%{match[2]}".lower() if match[2] else match[1].lower()
-    is_address = bool(_IPV4.fullmatch(text))
+    is_address = bool(re.fullmatch(_IPV4, text))
     if is_address or (
-        _NAME.fullmatch(text) and len(text) <= _MOST_OF_NAME and not _ENDS_AS_NUMBER.fullmatch(text)
+        re.fullmatch(_NAME, text) and len(text) <= _MOST_OF_NAME and not re.fullmatch(_ENDS_AS_NUMBER, text)
     ):
         return text.lower()
     if not text.isascii() and "%" not in text:
@@ -194,7 +195,7 @@ def _is_whatsapp(entry: str) -> bool:
 
 
 def _decode(text: str) -> bytes:
-    return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), text.encode())
+    return re.sub(_ESCAPED, lambda match: bytes.fromhex(match[1].decode()), text.encode())
 
 
 def _unescaped(text: str) -> str:

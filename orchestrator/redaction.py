@@ -153,7 +153,8 @@ def _mask_url(match: re.Match[str]) -> str:
     host = rest.rfind("@", 0, end)
     if host < 0:
         user, colon, port = rest[:end].partition(":")
-        if not colon or not port or port.isdigit() or user.startswith("["):
+        # A sentence may go on right after the port.
+        if not colon or not port or port.rstrip("),.;:").isdigit() or user.startswith("["):
             return rest
         host = rest.rfind("@")  # a password with a slash in it
     return "***" + (rest[host:] if host >= 0 else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import time
 from collections import Counter, deque
@@ -42,6 +43,7 @@ from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
+from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse_environment
 from orchestrator.pulse import Pulse
 from orchestrator.qr import QrFolder
 from orchestrator.settings import AccountSettings, Settings
@@ -125,7 +127,12 @@ class Supervisor:
         self._machines: dict[str, Account] = {}
         self._gone: dict[str, int] = {}
         self._fleet = Fleet(
-            self._machines, settings.start_parallel, settings.start_spread, random.random, log.warning
+            self._machines,
+            settings.start_parallel,
+            settings.start_spread,
+            random.random,
+            log.warning,
+            _outside(),
         )
         self._pictures = Pictures(QrFolder(settings.qr_dir, settings.qr_group))
         self._timeline = Timeline(paths.timeline)
@@ -769,7 +776,7 @@ class Supervisor:
                 self.handle(*step)
         finally:
             self._dispatching = False
-        wakes_at = self._fleet.wakes_at()
+        wakes_at = self._fleet.wakes_at(time.monotonic())
         if wakes_at != self._wakes_at:
             self._cancel("dispatch")
             self._wakes_at = wakes_at
@@ -863,3 +870,13 @@ class Supervisor:
         if managed is None:
             raise NoSuchAccount(f"there is no account {name!r}; `orchestrator list` shows them")
         return managed
+
+
+def _outside() -> Proxy | None:
+    """Return the proxy of accounts without their own; one that is not usable stops each of them by itself."""
+    url = environment_proxy(os.environ)
+    try:
+        return None if url is None else parse_environment(url)
+    except ProxyError as error:
+        log.error("accounts without a proxy of their own cannot connect: %s", error)
+        return None

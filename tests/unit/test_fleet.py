@@ -6,19 +6,33 @@ import functools
 import heapq
 import itertools
 import random as randomness
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import fleet, messages
-from orchestrator.account import Account
+from orchestrator.account import SLOT_SECONDS, Account
 from orchestrator.actions import Forget, Queue, Record, Spawn, TellStop, Unqueue
-from orchestrator.events import Begin, Event, Exited, Moment, Order, Ordered, Removed, Said, Spawned, Ticked
+from orchestrator.events import (
+    Begin,
+    Configured,
+    Event,
+    Exited,
+    Moment,
+    Order,
+    Ordered,
+    Removed,
+    Said,
+    Spawned,
+    Ticked,
+)
 from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.fleet import Fleet
 from orchestrator.pacing import NETWORK_PROBE_FIRST, NETWORK_PROBE_LAST, PROBE_FIRST, PROBE_LAST
+from orchestrator.proxy import Proxy
 from orchestrator.settings import AccountSettings
 from orchestrator.states import State
 
@@ -39,9 +53,29 @@ class World:
         parallel: How many may start at once.
         spread: Seconds between two starts at the most.
         seed: Of all chance.
+        ways: The proxies of accounts that have one.
+        hangs: Seconds for which an account behind a dead proxy waits for an answer.
+        outside: The environment's proxy.
+
+    Attributes:
+        dead: Proxies (None for no proxy) that nobody gets through.
+        refusing: Proxies that refuse the password.
     """
 
-    def __init__(self, *names: str, parallel: int = 2, spread: float = 1.0, seed: int = 1) -> None:
+    def __init__(
+        self,
+        *names: str,
+        parallel: int = 2,
+        spread: float = 1.0,
+        seed: int = 1,
+        ways: Mapping[str, str | None] | None = None,
+        hangs: float = 0.0,
+        outside: Proxy | None = None,
+    ) -> None:
+        ways = ways or {}
+        self.dead: set[str | None] = set()
+        self.refusing: set[str | None] = set()
+        self.hangs = hangs
         self.now = 1000.0
         self.random = randomness.Random(seed)
         self.up = True
@@ -53,9 +87,10 @@ class World:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._counter = itertools.count()
         self.accounts: dict[str, Account] = {}
-        self.fleet = Fleet(self.accounts, parallel, spread, self.random.random, self.news.append)
+        self.fleet = Fleet(self.accounts, parallel, spread, self.random.random, self.news.append, outside)
         for name in names:
-            self.accounts[name] = Account(AccountSettings(name), self.moment, random=self.random.random)
+            settings = AccountSettings(name, proxy=ways.get(name))
+            self.accounts[name] = Account(settings, self.moment, random=self.random.random)
         for name in names:
             self.handle(name, Begin())
 
@@ -88,6 +123,16 @@ class World:
             self.fleet.wanted(name)
         self.handle(name, Ordered(order))
 
+    def move(self, name: str, proxy: str | None) -> None:
+        """Have the configuration give an account another proxy."""
+        self.fleet.wanted(name)
+        self.handle(name, Configured(replace(self.accounts[name].settings, proxy=proxy)))
+
+    def words(self, way: str, text: str) -> str:
+        """Return what is said of a way."""
+        head, _, tail = text.partition(":")
+        return f"{head} ({way if ' ' in way else f'the proxy {way}'}):{tail}"
+
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._due, (self.now + seconds, next(self._counter), call))
 
@@ -96,7 +141,7 @@ class World:
         end = self.now + seconds
         while True:
             wakes = [account.wakes_at() for account in self.accounts.values()]
-            times = [time for time in (*wakes, self.fleet.wakes_at()) if time is not None]
+            times = [time for time in (*wakes, self.fleet.wakes_at(self.now)) if time is not None]
             at = min([*times, *(due for due, _, _ in self._due[:1]), end])
             if at >= end:
                 self.now = end
@@ -150,16 +195,20 @@ class World:
         self.starts.append((self.now, name))
         self.later(0, lambda: self.handle(name, Spawned(4711)))
         self.later(DIAL / 2, lambda: self.say(name, messages.Connecting(True), child))
-        self.later(DIAL, lambda: self.answer(name, child))
+        proxy = self.accounts[name].settings.proxy
+        self.later(DIAL, lambda: self.beat(name, child))
+        waits = self.hangs if proxy in self.dead else 0.0
+        self.later(DIAL + waits, lambda: self.answer(name, child, proxy))
 
-    def answer(self, name: str, child: object) -> None:
-        if not self.up or name in self.broken:
+    def answer(self, name: str, child: object, proxy: str | None) -> None:
+        if not self.up or name in self.broken or proxy in self.dead:
             self.end(name, Kind.NETWORK, child)
+        elif proxy in self.refusing:
+            self.end(name, Kind.CONFIG, child)
         elif self.outdated:
             self.end(name, Kind.OUTDATED, child)
         else:
             self.say(name, messages.Connected(NUMBER), child)
-            self.beat(name, child)
 
     def beat(self, name: str, child: object) -> None:
         if self.is_there(name, child):
@@ -532,4 +581,243 @@ def test_whatever_happens_all_come_back_and_never_too_many_at_once(
     world.run((PROBE_LAST if refused else 0) + NETWORK_PROBE_LAST + 300 + 60)
     wanted = {name: account for name, account in world.accounts.items() if not account.stopped}
     assert {account.state for account in wanted.values()} <= {State.CONNECTED}
+    assert not any(account.held for account in world.accounts.values())
+
+
+# Ways out
+
+
+def behind(proxy: str | None, *accounts: str) -> dict[str, str | None]:
+    return dict.fromkeys(accounts, proxy)
+
+
+def proxies(count: int) -> dict[str, str | None]:
+    """Return so many accounts, each behind a proxy of its own."""
+    return {f"p{number}": f"socks5://user:pw@10.0.0.{number}:1080" for number in range(count)}
+
+
+def ever_held(world: World, name: str) -> bool:
+    return any(record.reason and "lost the network" in record.reason for record in world.records[name])
+
+
+@pytest.mark.parametrize("hangs", [0.0, 50.0])
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_six_broken_proxies_do_not_keep_an_account_from_starting(hangs: float, parallel: int) -> None:
+    ways = {**proxies(6), "direct": None}
+    world = World(*ways, parallel=parallel, ways=ways, hangs=hangs)
+    world.dead = {way for way in ways.values() if way}
+    then = world.now
+    while world.accounts["direct"].state is not State.CONNECTED:
+        world.run(1)
+    waits = SLOT_SECONDS if hangs else DIAL
+    assert world.now - then <= 6 / parallel * (waits + DIAL / 2 + 1) + DIAL + 2
+    assert not ever_held(world, "direct")
+    # Later it does not even wait for those that hang at the moment.
+    world.run(600)
+    for _ in range(20):
+        then = world.now
+        world.order("direct", Order.RESTART)
+        while not world.started_since(then) or world.accounts["direct"].state is not State.CONNECTED:
+            world.run(0.5)
+        assert world.now - then <= SLOT_SECONDS + STOP + DIAL + 2
+        world.run(37)
+    assert world.news == []
+
+
+def test_those_that_hang_are_few_however_many_ways_are_dead() -> None:
+    ways = {f"a{number}": f"http://h{number}:1" for number in range(60)}
+    world = World(*ways, ways=ways, hangs=50, spread=0)
+    world.dead = set(ways.values())
+    most = 0
+    for _ in range(300):
+        world.run(2)
+        most = max(most, sum(account.dials for account in world.accounts.values()))
+        assert sum(account.dials_freshly(world.now) for account in world.accounts.values()) <= 2
+    assert most <= 2 * (50 / SLOT_SECONDS + 2)
+    assert {name for _, name in world.starts} == set(ways), "and all had their turn"
+
+
+def test_accounts_of_one_dead_way_keep_no_more_than_its_places() -> None:
+    ways = {**behind("http://p:1", *names(40)), **behind(None, "x", "y", "z")}
+    world = World(*ways, ways=ways, hangs=50)
+    world.dead = {"http://p:1"}
+    world.run(2 * SLOT_SECONDS + 5)
+    assert {world.accounts[name].state for name in "xyz"} == {State.CONNECTED}
+    world.run(300)
+    assert world.news == [world.words("http://p:1", fleet.NETWORK)]
+    assert sum(account.held for account in world.accounts.values()) >= 39
+    assert not any(ever_held(world, name) for name in "xyz")
+    reason = world.accounts["a007"].reason
+    assert reason is not None
+    assert "(the proxy http://p:1)" in reason
+    # And back.
+    world.dead = set()
+    world.run(NETWORK_PROBE_LAST + 60 + 60)
+    assert world.states() == {State.CONNECTED}
+    assert world.news[-1] == world.words("http://p:1", fleet.RETURNED)
+
+
+def test_a_proxy_is_one_way_for_all_its_users_and_the_environment_is_another() -> None:
+    ways = {**{name: f"http://{name}:pw@p:1/" for name in names(5)}, **behind(None, "x", "y", "z")}
+    world = World(*ways, ways=ways, outside=Proxy("http", "p", 1))
+    world.run(60)
+    world.dead = {None}
+    for name in "xyz":
+        world.lose(name)
+    world.run(300)
+    assert world.news == [world.words("the environment's proxy http://p:1", fleet.NETWORK)]
+    assert all(world.accounts[name].held for name in "xyz")
+    assert {world.accounts[name].state for name in names(5)} == {State.CONNECTED}
+    world.dead = {*ways.values()} - {None}
+    world.run(NETWORK_PROBE_LAST + 60)
+    for name in names(5):
+        world.lose(name)
+    world.run(300)
+    assert all(world.accounts[name].held for name in names(5))
+    assert {world.accounts[name].state for name in "xyz"} == {State.CONNECTED}
+
+
+def test_an_account_that_is_given_another_way_goes_it_at_once_and_leaves_nothing_behind() -> None:
+    ways = behind("http://p:1", *names(5))
+    world = World(*ways, ways=ways)
+    world.dead = {"http://p:1"}
+    world.run(300)
+    assert all(account.held for account in world.accounts.values())
+    world.move("a003", None)
+    world.run(5)
+    assert world.accounts["a003"].state is State.CONNECTED
+    assert all(world.accounts[name].held for name in world.accounts if name != "a003")
+    # The probe itself, while it dials.
+    world.dead = {"http://p:1"}
+    before = len(world.starts)
+    while len(world.starts) == before:
+        world.run(0.1)
+    probe = world.starts[-1][1]
+    world.move(probe, "http://q:1")
+    world.run(5)
+    assert world.accounts[probe].state is State.CONNECTED
+    world.run(NETWORK_PROBE_LAST)
+    assert len(world.starts) > before + 2, "somebody else probes the way"
+    for name in names(5):
+        world.move(name, None)
+    world.run(30)
+    assert world.states() == {State.CONNECTED}
+    assert not any(way.breaker.tripped for way in world.fleet._ways.values())
+
+
+def test_losses_of_accounts_that_went_away_do_not_count() -> None:
+    ways = {**behind("http://p:1", "a", "b", "c", "d"), **behind(None, "x", "y")}
+    world = World(*ways, ways=ways)
+    world.run(30)
+    world.dead = {"http://p:1"}
+    for name in "ab":
+        world.lose(name)
+    world.run(130)
+    for name in "ab":
+        world.move(name, None)
+    world.run(10)
+    for name in "cd":
+        world.lose(name)
+    world.run(130)
+    assert world.news == []
+    assert {world.accounts[name].state for name in "abxy"} == {State.CONNECTED}
+
+
+def test_the_version_is_probed_by_those_that_can_get_to_whatsapp() -> None:
+    ways = {**proxies(6), **behind(None, "x", "y")}
+    world = World(*ways, ways=ways)
+    world.dead = {way for way in ways.values() if way}
+    world.outdated = True
+    world.run(120)
+    assert all(world.accounts[name].state is State.OUTDATED for name in "xy")
+    world.outdated = False
+    world.run(2 * PROBE_FIRST + 6 * NETWORK_PROBE_FIRST + 60)
+    assert {world.accounts[name].state for name in "xy"} == {State.CONNECTED}
+
+
+def test_a_password_that_a_proxy_refuses_is_no_loss_of_the_network() -> None:
+    ways = {**behind("http://p:1", *names(6)), "x": None}
+    world = World(*ways, ways=ways)
+    world.refusing = {"http://p:1"}
+    world.run(60)
+    assert {world.accounts[name].state for name in names(6)} == {State.FAILED}
+    assert world.accounts["x"].state is State.CONNECTED
+    assert world.news == []
+
+
+def test_those_that_wait_for_a_proxy_learn_soon_that_it_refuses_the_password() -> None:
+    ways = behind("http://p:1", *names(20))
+    world = World(*ways, ways=ways)
+    world.dead = {"http://p:1"}
+    world.run(300)
+    world.dead, world.refusing = set(), {"http://p:1"}
+    world.run(NETWORK_PROBE_LAST + 60)
+    assert world.states() == {State.FAILED}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    parallel=st.integers(1, 3),
+    hangs=st.sampled_from([0.0, 5.0, 50.0]),
+    script=st.lists(
+        st.tuples(
+            st.sampled_from(["die", "lose", "wrong", "heal", "restart", "stop", "start", "move", "remove"]),
+            st.integers(0, 11),
+            st.floats(0, 200),
+        ),
+        max_size=15,
+    ),
+)
+def test_whatever_happens_to_other_ways_an_account_is_never_held(
+    seed: int, parallel: int, hangs: float, script: list[tuple[str, int, float]]
+) -> None:
+    bad = ["http://p:1", "http://u:pw@p:1", "socks5://q:1", "http://r:1"]
+    ways: dict[str, str | None] = {f"bad{number}": bad[number % 4] for number in range(12)}
+    good = {
+        "direct": None,
+        "alone": "http://s:1",
+        "one": "socks5://t:1",
+        "two": "socks5://t:1",
+        "u": "http://p:2",
+    }
+    ways |= good
+    world = World(*ways, parallel=parallel, seed=seed, ways=ways, hangs=hangs)
+    for what, number, seconds in script:
+        name = f"bad{number}"
+        match what:
+            case "die":
+                world.dead.add(bad[number % 4])
+            case "wrong":
+                world.refusing.add(bad[number % 4])
+            case "heal":
+                world.dead.discard(bad[number % 4])
+                world.refusing.discard(bad[number % 4])
+            case _ if name not in world.accounts:
+                pass
+            case "lose":
+                world.lose(name)
+            case "move":
+                world.move(name, bad[(number + 1) % 4])
+            case "remove":
+                world.handle(name, Removed())
+            case order:
+                world.order(name, Order(order))
+        world.run(seconds)
+        for one in good:
+            assert not world.accounts[one].held
+    world.run(12 / parallel * (SLOT_SECONDS + 2) + 60)
+    for one in good:
+        assert world.accounts[one].state is State.CONNECTED
+        assert {record.after for record in world.records[one]} == {
+            State.STARTING,
+            State.CONNECTING,
+            State.CONNECTED,
+        }
+    world.dead, world.refusing = set(), set()
+    world.run(NETWORK_PROBE_LAST + 300 + 60)
+    assert {account.state for account in world.accounts.values() if not account.stopped} <= {
+        State.CONNECTED,
+        State.FAILED,
+    }
     assert not any(account.held for account in world.accounts.values())

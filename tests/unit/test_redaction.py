@@ -233,6 +233,11 @@ def test_numbers(text: str, expected: str) -> None:
         ("http://ada:se/cret", "http://***"),
         ("http://token@host/path@2 x", "http://***@host/path@2 x"),
         ("http://[::1]:8080/a", "http://[::1]:8080/a"),
+        (
+            "(the proxy http://h:3128): one, http://h:3128, it",
+            "(the proxy http://h:3128): one, http://h:3128, it",
+        ),
+        ("http://ada:secret), it", "http://*** it"),
         ("Proxy-Authorization: Basic YWRhOnNlY3JldA==", "Proxy-Authorization: Basic ***"),
         ("{'authorization': 'Bearer abc.def'}", "{'authorization': 'Bearer ***'}"),
         (f"key {KEY} and {KEY.upper()}{KEY}", "key [key] and [key]"),

@@ -46,6 +46,8 @@ def test_what_may_not_be_sent_is_not_quoted(to: str, text: str, message: str) ->
     [
         ("websocket not connected", NOT_CONNECTED),
         ("server returned error 463", "have not written to it"),
+        ("server returned error 463", "this receiver takes no texts from this account, or"),
+        ("server returned error 475", "as many new chats as it may"),
         ("server returned error 429", "too many messages"),
         ("server returned error 479", "refuses it, with the number 479"),
         ("no LID found for 4915100000001@s.whatsapp.net from server", "knows no such number"),
