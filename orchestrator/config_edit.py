@@ -1,6 +1,6 @@
-"""Adding accounts to the configuration file and taking them out: one at a time, whole or not at all.
+"""Adding accounts to the configuration file, renaming them, taking them out: one at a time, all or nothing.
 
-A result is written only if it reads as exactly the old settings with that one account more or less.
+A result is written only if it reads as exactly the old settings with that one account more, less or renamed.
 """
 
 from __future__ import annotations

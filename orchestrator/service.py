@@ -148,7 +148,7 @@ async def _reload(supervisor: Supervisor) -> None:
         changes = await supervisor.reload()
     except OrchestratorError:
         return  # the supervisor has logged it, and goes on with the configuration it has
-    for sentence in changes.pop("without_account"):
+    for sentence in supervisor.strays():
         log.warning("%s", sentence)
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in changes.items() if names)
     log.info("the configuration was read again: %s", said or "nothing has changed")

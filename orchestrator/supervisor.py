@@ -9,7 +9,7 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -342,8 +342,8 @@ class Supervisor:
 
         Returns:
             What has changed: names ``added``, ``changed`` and ``removed``, and ``restart``: settings that
-            take effect only when the service is started anew. And ``renamed``, what is said of an account
-            that has another name now, and ``without_account``, the same of sessions that no account has.
+            take effect only when the service is started anew. And ``renamed`` if there is something to be
+            said of that.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
@@ -382,23 +382,17 @@ class Supervisor:
             key for key in ("state_dir", "qr_dir", "qr_group") if getattr(before, key) != getattr(after, key)
         ]
         self._dispatch()
-        return {
-            "added": added,
-            "changed": changed,
-            "removed": removed,
-            "restart": needs_restart,
-            "renamed": renamed,
-            "without_account": self.strays(but=dropped),
-        }
+        result = {"added": added, "changed": changed, "removed": removed, "restart": needs_restart}
+        return {**result, "renamed": renamed} if renamed else result
 
     def forget(self, name: str) -> None:
         """Do not remember what was last known of an account that is gone."""
         if self._others.pop(name, None) is not None:
             self.save()
 
-    def strays(self, *, but: Container[str] = ()) -> list[str]:
+    def strays(self) -> list[str]:
         """Return what is to be said of sessions that no account has, a sentence each."""
-        names = [name for name in moving.strays(self.paths, self.settings.accounts) if name not in but]
+        names = moving.strays(self.paths, self.settings.accounts)
         free: list[str] = []
         if names:
             unpaired = {

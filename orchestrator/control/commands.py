@@ -219,7 +219,8 @@ class Commands:
 
     async def _reload(self, request: Json) -> Json:
         Arguments(request)
-        return await self._supervisor.reload()
+        changes = await self._supervisor.reload()
+        return {**changes, "without_account": self._supervisor.strays()}
 
     async def _remove(self, request: Json) -> Json:
         """Take an account that the configuration does not name any more out of the service.

@@ -33,7 +33,7 @@ def cli(tmp_path: Path) -> Cli:
 def test_every_command_has_help_with_an_example(cli: Cli) -> None:
     commands = [
         "run", "add", "remove", "list", "repair", "qr", "start", "stop", "restart", "explain", "reload",
-        "doctor", "install-unit",
+        "doctor", "install-unit", "rename", "restore",
     ]  # fmt: skip
     text = cli("--help").stdout
     for command in commands:

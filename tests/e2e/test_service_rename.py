@@ -1,0 +1,90 @@
+"""An account that is renamed, restored or copied, with the real library: no code is ever asked for."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from support.accounts import addresses
+from support.service import Service
+
+from orchestrator.sandbox.process import SandboxProcess
+
+
+def test_a_connected_account_gets_another_name_and_comes_back(
+    sandbox: SandboxProcess, folder: Path, make_number: Callable[[], str]
+) -> None:
+    phone, other = make_number(), make_number()
+    with Service(folder, sandbox, ["old", "other"]) as service:
+        service.pair("old", phone)
+        service.pair("other", other)
+        device, untouched = addresses(service.session("old")), service.child("other")
+
+        # Another name.
+        assert service.command("rename", "old", "new").stdout.startswith("old is called new now")
+        about = service.wait_for_state("new", "connected")
+        assert addresses(service.session("new")) == device
+        assert not service.session("old").exists()
+        assert "pairing" not in [entry["to"] for entry in service.timeline("new")[4:]]
+        assert service.child("other") == untouched
+        assert len(service.connections(phone)) == 1
+
+        # Renamed in the file by hand: the command does the rest.
+        service.config_file.write_text(service.config_file.read_text().replace("new:", "newer:"))
+        assert "`orchestrator rename new newer`" in service.command("reload").stdout
+        service.wait_for_code("newer")
+        assert "`orchestrator rename new newer`" in service.command("list").stdout
+        service.command("rename", "new", "newer")
+        service.wait_for_state("newer", "connected", after=about["pid"])
+        assert addresses(service.session("newer")) == device
+        assert not service.png("newer").exists()
+
+        # A copy of its session does not take its connection away.
+        service.command("stop", "other")
+        service.wait_until_away(other)
+        mine = service.folder / "other.sqlite3"
+        shutil.move(service.session("other"), mine)
+        shutil.copy(service.session("newer"), service.session("other"))
+        connection = service.connection(phone)
+        service.command("start", "other")
+        about = service.wait_for_state("other", "failed")
+        assert about["kind"] == "duplicate"
+        assert "newer" in about["reason"]
+        assert service.connection(phone) == connection
+        assert "newer" in service.command("start", "other", check=False).stderr
+        assert addresses(service.session("other")) == device
+        assert service.connection(phone) == connection
+        shutil.move(mine, service.session("other"))
+        service.command("start", "other")
+        service.wait_for_state("other", "connected")
+        assert service.connection(phone) == connection
+
+        # Removed, and back from quarantine.
+        service.command("remove", "newer", "--yes")
+        service.wait_until_away(phone)
+        assert "add newer" in service.command("restore", "newer").stdout
+        service.command("add", "newer")
+        service.wait_for_state("newer", "connected")
+        assert addresses(service.session("newer")) == device
+
+        # Linked anew by mistake, and back as it was.
+        pid = service.child("newer")
+        service.command("repair", "newer", "--no-wait")
+        service.wait_for_code("newer", after=pid)
+        service.command("stop", "newer")
+        service.command("restore", "newer")
+        service.command("start", "newer")
+        service.wait_for_state("newer", "connected")
+        assert addresses(service.session("newer")) == device
+
+
+def test_a_rename_without_a_service(sandbox: SandboxProcess, folder: Path, number: str) -> None:
+    with Service(folder, sandbox, ["old"], start=False) as service:
+        service.start()
+        service.pair("old", number)
+        service.stop()
+        service.command("rename", "old", "new")
+        service.start()
+        service.wait_for_state("new", "connected")
+        assert "pairing" not in [entry["to"] for entry in service.timeline("new")[4:]]
