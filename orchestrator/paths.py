@@ -16,6 +16,8 @@ from orchestrator.folders import Folder, make_folder
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
 QR_FOLDER = "qr"
+MEETING_PLACE = "processes"
+"""The folder in which the service and its fork server meet."""
 MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path: sockaddr_un has 108 on Linux, and the last is a zero."""
 NAME_RULE = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
@@ -261,6 +263,13 @@ class StatePaths:
         """The file that says what is being moved, while it is."""
         return self.root / "moving.json"
 
+    @property
+    def meeting_places(self) -> tuple[Path, ...]:
+        """The folders in which the fork server may listen, the best first. One is made, and removed at the end."""
+        return tuple(
+            dict.fromkeys(folder / MEETING_PLACE for folder in (self.control_socket.parent, self.root))
+        )
+
     def session(self, name: str) -> Path:
         """Return an account's session file; SQLite's others lie beside it."""
         return self.sessions / f"{check_name(name)}.sqlite3"
@@ -293,7 +302,7 @@ class StatePaths:
         with Folder.open(self.root) as root:
             private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
             names = {path.name for path in (*private, self.qr)}
-            files = {self.lock.name, self.status.name, self.moving.name, "control.sock"}
+            files = {self.lock.name, self.status.name, self.moving.name, "control.sock", MEETING_PLACE}
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
             for path in private:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import os
 import select
@@ -13,7 +12,7 @@ import struct
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,10 @@ from multiprocess import forkserver, resource_tracker, spawn, util
 from orchestrator import interpreter, messages, tracebacks
 from orchestrator.errors import StateError
 from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.meeting_place import MeetingPlace
 from orchestrator.messages import FromChild, FromParent, MessageError
+from orchestrator.shortage import shortage
+from orchestrator.worker import trial
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ END_SECONDS = 1.0
 SPAWN_SECONDS = 20.0
 """How long the fork server may take to make a process, at worst with its own imports before, which take one;
 an account's machine allows 30 for the whole start."""
+TRIAL_SECONDS = 20.0
+"""How long a process that does nothing may take to end; it takes hundredths."""
 _NOBODY_KNOWS = 255
 """What multiprocess gives for an exit status when the fork server, which alone is told it, is gone."""
 _THREADS = 2
@@ -65,15 +69,21 @@ class Callbacks:
     exited: Callable[[int | None], None]
 
 
+class _Unreachable(Exception):  # noqa: N818 - named for what it says
+    """The fork server did not make a process, and the machine lacks nothing; the text says what happened."""
+
+
 class ChildProcess:
     """A running child.
 
     Attributes:
         pid: Its process id.
+        maker: The process id of the fork server that has made it.
     """
 
-    def __init__(self, process: Any, connection: Any, callbacks: Callbacks) -> None:  # noqa: ANN401
+    def __init__(self, process: Any, connection: Any, callbacks: Callbacks, maker: int) -> None:  # noqa: ANN401
         self.pid: int = process.pid
+        self.maker = maker
         self._process = process
         self._connection = connection
         self._callbacks = callbacks
@@ -245,16 +255,24 @@ def _why_mute(pid: int) -> str | None:
 class Spawner:
     """Starts children from a fork server, without ever holding up the event loop.
 
+    Whether the fork server works is told by using it, not by its process: one that lives and cannot be
+    reached, because its socket was removed, makes no children.
+
     Args:
         target: What runs in each child.
+        folders: Where the fork server may listen, the best place first; see `StatePaths.meeting_places`.
         preload: Modules the fork server imports first.
 
     Raises:
         StateError: The system lets this process have no threads.
     """
 
-    def __init__(self, target: Target, preload: tuple[str, ...] = (PRELOADED,)) -> None:
+    def __init__(
+        self, target: Target, folders: Sequence[Path], preload: tuple[str, ...] = (PRELOADED,)
+    ) -> None:
         self._target = target
+        self._place = MeetingPlace(folders)
+        self._placing = threading.Lock()
         # The default start method would be fork, and a fork of a process with threads is a gamble.
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
@@ -283,29 +301,36 @@ class Spawner:
         finally:
             release.set()
 
-    async def spawn(self, name: str, spec: Any, callbacks: Callbacks) -> ChildProcess:  # noqa: ANN401
+    async def spawn(
+        self,
+        name: str,
+        spec: Any,  # noqa: ANN401
+        callbacks: Callbacks,
+        *,
+        target: Target | None = None,
+    ) -> ChildProcess:
         """Start a child.
+
+        A fork server that cannot be reached is replaced at once, and the start repeated: the children that it
+        has made keep it until they end, and notice nothing.
 
         Args:
             name: What the process is called.
             spec: What the target gets; it is pickled, so it must be small and plain.
             callbacks: Whom its news is for.
+            target: What runs in the child; by default what runs in all.
 
         Raises:
             OSError: There is no process to be had: no memory, no file descriptors, no fork server.
         """
-        while self._outdated and self._starting:
-            await self._quiet.wait()
-        self._retire()
-        self._starting += 1
-        self._quiet.clear()
         try:
-            async with self._free:
-                process, connection = await self._make(name, spec)
-        finally:
-            self._starting -= 1
-            if not self._starting:
-                self._quiet.set()
+            process, connection = await self._try(name, spec, target or self._target)
+        except _Unreachable as error:
+            log.warning("the fork server cannot be used (%s): another takes its place", error)
+            try:
+                process, connection = await self._try(name, spec, target or self._target)
+            except _Unreachable as again:
+                raise OSError(f"the fork server cannot be used: {again}") from None
         server: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
 
         def exited(status: int | None) -> None:
@@ -314,7 +339,7 @@ class Spawner:
             callbacks.exited(status)
 
         try:
-            child = ChildProcess(process, connection, Callbacks(callbacks.said, exited))
+            child = ChildProcess(process, connection, Callbacks(callbacks.said, exited), server)
             self._children[server] += 1
             return child
         except OSError:
@@ -324,8 +349,50 @@ class Spawner:
             connection.close()
             raise
 
-    async def _make(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
-        started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec)
+    async def try_out(self) -> None:
+        """Start a process that does nothing, and wait until it has ended.
+
+        Raises:
+            OSError: There is no process to be had.
+        """
+        over = asyncio.Event()
+        child = await self.spawn(
+            "trial", None, Callbacks(lambda _: None, lambda _: over.set()), target=trial.run
+        )
+        try:
+            async with asyncio.timeout(TRIAL_SECONDS):
+                await over.wait()
+        except TimeoutError:
+            child.kill()
+            raise OSError(f"a process that does nothing did not end within {TRIAL_SECONDS:g} s") from None
+
+    async def _try(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
+        while self._outdated and self._starting:
+            await self._quiet.wait()
+        if self._closed:
+            raise OSError("the service stops")
+        self._retire()
+        self._starting += 1
+        self._quiet.clear()
+        server: int | None = None
+        try:
+            async with self._free:
+                try:
+                    return await self._make(name, spec, target)
+                except _Unreachable:
+                    server = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+                    raise
+        except (ValueError, MemoryError) as error:
+            raise OSError(f"the fork server cannot be asked: {shortage(error) or error}") from None
+        finally:
+            self._starting -= 1
+            if not self._starting:
+                self._quiet.set()
+            if server is not None:
+                self.renew(server)
+
+    async def _make(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
+        started = asyncio.get_running_loop().run_in_executor(self._pool, self._start, name, spec, target)
         hung = False
         while not started.done():
             await asyncio.wait((started,), timeout=SPAWN_SECONDS)
@@ -337,38 +404,45 @@ class Spawner:
                 hung = True
         try:
             return await started
-        except (EOFError, ValueError, MemoryError) as error:
-            log.debug("the fork server: %r", error)
+        except _Unreachable:
             if hung:
-                text = (
-                    f"the fork server did not answer for {SPAWN_SECONDS:g} s and was ended: another follows"
-                )
-            else:
-                text = await self.aside(functools.partial(_how_it_ended, error))
-            raise OSError(text) from None
+                raise _Unreachable(f"it did not answer for {SPAWN_SECONDS:g} s and was ended") from None
+            raise
 
-    def _start(self, name: str, spec: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    def _start(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
+        with self._placing:
+            # Where multiprocess makes sockets. Its default is the folder of temporary files, which others clean.
+            multiprocess.process.current_process()._config["tempdir"] = self._place.path()  # noqa: SLF001
         ours, theirs = self._context.Pipe(duplex=True)
         try:
-            process = self._context.Process(target=self._target, args=(spec, theirs), name=name, daemon=False)
+            process = self._context.Process(target=target, args=(spec, theirs), name=name, daemon=False)
             process.start()
             # Every start looks through these for what has ended: in another thread than the one that reaps,
             # and whoever comes second is told 255.
             multiprocess.process._children.discard(process)  # noqa: SLF001
-        except BaseException:
+        except BaseException as error:
             ours.close()
+            if isinstance(error, EOFError):
+                raise _Unreachable(_how_it_ended(error)) from None
+            if isinstance(error, OSError) and shortage(error) is None:
+                raise _Unreachable(error.strerror or str(error)) from None
             raise
         finally:
             theirs.close()
         return process, ours
 
-    def renew(self) -> None:
+    def renew(self, maker: int | None = None) -> None:
         """Have the next children made by a new fork server, which imports what is installed by then.
 
         Those of the old one do not notice: it ends after the last of them, for it alone is told how they end.
+
+        Args:
+            maker: The process id of the fork server that is to be replaced; nothing is done if another has
+                taken its place already. None: whichever there is.
         """
-        self._outdated = True
-        self._retire()
+        if maker in (None, forkserver._forkserver._forkserver_pid):  # noqa: SLF001 - there is no public way
+            self._outdated = True
+            self._retire()
 
     def _retire(self) -> None:
         """Let go of a fork server that is to be replaced, unless it is making a child."""
@@ -380,13 +454,19 @@ class Spawner:
             self._outdated = False
             return
         try:
-            self._ending[pid] = os.pidfd_open(pid)
+            pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            pidfd = None  # somebody else has reaped it
         except OSError:
             return  # no descriptor is left: the next start tries again
         self._outdated = False
         server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
         with contextlib.suppress(OSError):
             Path(address).unlink()
+        if pidfd is None:
+            os.close(alive)
+            return
+        self._ending[pid] = pidfd
         self._retired[pid] = alive
         asyncio.get_running_loop().add_reader(self._ending[pid], self._has_ended, pid)
         self._dismiss(pid)
@@ -420,12 +500,18 @@ class Spawner:
                 self._has_ended(pid)
             await self.aside(self._end_helpers)
             self._pool.shutdown(wait=False)
+            multiprocess.process.current_process()._config.pop("tempdir", None)  # noqa: SLF001
+            self._place.close()
 
     @staticmethod
     def _end_helpers() -> None:
         # Both end by themselves once this process is gone; asked to, they are gone before it is.
-        # There is no public way to ask, and a fork server that hangs would not hear it.
+        # There is no public way to ask, and one that hangs would not hear it.
         _kill_fork_server()
+        tracker: int | None = resource_tracker._resource_tracker._pid  # noqa: SLF001
+        if tracker is not None:  # it has nothing to clean up: no resource was ever registered
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(tracker, signal.SIGKILL)
         for helper in (forkserver._forkserver, resource_tracker._resource_tracker):  # noqa: SLF001
             with contextlib.suppress(OSError):
                 helper._stop()  # noqa: SLF001
@@ -455,22 +541,18 @@ def _preparation(name: str) -> dict[str, Any]:
     return {"name": name, "authkey": multiprocess.current_process().authkey, "sys_path": sys.path.copy()}
 
 
-def _how_it_ended(error: BaseException) -> str:
+def _how_it_ended(error: EOFError) -> str:
     """Say why the fork server has made no process; this may take a moment."""
-    if isinstance(error, MemoryError):
-        return "the service has too little memory to start a process"
     status = _exit_status(forkserver._forkserver._forkserver_pid)  # noqa: SLF001 - there is no public way
     if status is None:
-        return f"the fork server has made no process ({error}): it is tried again"
+        return f"it has made no process ({error})"
     if status == EXIT_CODES[Kind.MACHINE]:
-        return "the fork server has ended, for want of memory, processes or descriptors: another follows"
+        return "it has ended, for want of memory, processes or descriptors"
     if status == -signal.SIGKILL:
-        how = "by SIGKILL, from somebody or from the kernel for want of memory"
-    elif status < 0:
-        how = f"by {signal.Signals(-status).name}, see the lines above in the log"
-    else:
-        how = f"with exit code {status}, see the lines above in the log"
-    return f"the fork server has ended {how}: another follows"
+        return "it has ended by SIGKILL, from somebody or from the kernel for want of memory"
+    if status < 0:
+        return f"it has ended by {signal.Signals(-status).name}, see the lines above in the log"
+    return f"it has ended with exit code {status}, see the lines above in the log"
 
 
 def _exit_status(pid: int | None) -> int | None:

@@ -78,7 +78,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
             supervisor = Supervisor(
                 settings,
                 paths,
-                make_spawner(),
+                make_spawner(paths),
                 version=library.version,
                 log_level=log_level,
                 log_format="json" if log_format == "json" else "text",
@@ -184,7 +184,9 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)
-        supervisor = Supervisor(settings, paths, make_spawner(), version=library.version, log_level="ERROR")
+        supervisor = Supervisor(
+            settings, paths, make_spawner(paths), version=library.version, log_level="ERROR"
+        )
         return asyncio.run(_repair(supervisor, name, pairing, show))
 
 
@@ -224,11 +226,11 @@ async def _pair(supervisor: Supervisor, name: str, pairing: Pairing, show: Calla
     raise AssertionError("it ends with a result")
 
 
-def make_spawner() -> Spawner:
+def make_spawner(paths: StatePaths) -> Spawner:
     """Return what starts the accounts' processes."""
     from orchestrator.worker import main
 
-    return Spawner(main.run)
+    return Spawner(main.run, paths.meeting_places)
 
 
 def raise_file_limit() -> None:

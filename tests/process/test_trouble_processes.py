@@ -7,20 +7,24 @@ import asyncio
 import errno
 import logging
 import os
+import shutil
 import signal
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from multiprocess import forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
-from support.trouble import fork_server, frozen, no_descriptors
+from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
-from orchestrator import account, process, pulse
+from orchestrator import account, paths, process, pulse
 from orchestrator.events import Ticked
+from orchestrator.paths import StatePaths
 from orchestrator.states import State
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -115,7 +119,7 @@ def see_modules_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("raise RuntimeError('no good')", "exit code 1, see the lines above in the log: another follows"),
+        ("raise RuntimeError('no good')", "exit code 1, see the lines above in the log"),
         ("import os; os._exit(7)", "exit code 7"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGABRT)", "SIGABRT"),
@@ -399,3 +403,144 @@ async def test_who_hangs_does_so_after_a_stall_as_well(
             await until(lambda: "no sign of life" in caplog.text, "it is given up")
             monkeypatch.setattr(account, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
             await fleet.until("a", State.CONNECTED, after=pid)
+
+
+# A fork server that lives and cannot be reached
+
+
+def socket_of_fork_server(fleet: Fleet) -> Path:
+    """Return the file of the socket that the fork server listens on."""
+    (path,) = fleet.paths.meeting_places[0].iterdir()
+    return path
+
+
+def remove_socket(fleet: Fleet) -> None:
+    socket_of_fork_server(fleet).unlink()
+
+
+def put_a_file_in_its_place(fleet: Fleet) -> None:
+    path = socket_of_fork_server(fleet)
+    path.unlink()
+    path.touch()
+
+
+def put_a_folder_in_its_place(fleet: Fleet) -> None:
+    path = socket_of_fork_server(fleet)
+    path.unlink()
+    path.mkdir()
+
+
+def put_a_deaf_socket_in_its_place(fleet: Fleet) -> None:
+    path = socket_of_fork_server(fleet)
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+
+
+def remove_the_folder(fleet: Fleet) -> None:
+    shutil.rmtree(fleet.paths.meeting_places[0])
+
+
+def put_a_file_in_the_folders_place(fleet: Fleet) -> None:
+    remove_the_folder(fleet)
+    fleet.paths.meeting_places[0].touch()
+
+
+def make_another_folder(fleet: Fleet) -> None:
+    remove_the_folder(fleet)
+    fleet.paths.meeting_places[0].mkdir()
+
+
+def close_the_folder(fleet: Fleet) -> None:
+    fleet.paths.meeting_places[0].chmod(0)
+
+
+def kill_the_fork_server(_fleet: Fleet) -> None:
+    fork_server().kill()
+
+
+def kill_the_tracker(_fleet: Fleet) -> None:
+    resource_tracker().kill()
+
+
+def freeze_the_tracker(_fleet: Fleet) -> None:
+    os.kill(resource_tracker().pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        remove_socket,
+        put_a_file_in_its_place,
+        put_a_folder_in_its_place,
+        put_a_deaf_socket_in_its_place,
+        remove_the_folder,
+        put_a_file_in_the_folders_place,
+        make_another_folder,
+        close_the_folder,
+        kill_the_fork_server,
+        kill_the_tracker,
+        freeze_the_tracker,
+    ],
+)
+@pytest.mark.filterwarnings("ignore:resource_tracker")
+@asynchronous
+async def test_an_account_starts_at_once_whatever_has_become_of_the_fork_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Fleet], None]
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "run"))
+    fleet = fleet_of(tmp_path, "a", "b")
+    fleet.paths = StatePaths.of(fleet.paths.root)
+    async with fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.CONNECTED)
+        pid, other = fleet.pid("a"), fleet.pid("b")
+        harm(fleet)
+        os.kill(pid, signal.SIGKILL)
+        await fleet.until("a", State.CONNECTED, after=pid)
+        assert fleet.about("a")["last_exit"]["kind"] == "crash", "no start has failed"
+        # A fork server that is killed may not have told how its last child has ended.
+        assert fleet.about("a")["last_exit"]["code"] == -9 or harm is kill_the_fork_server
+        # The other one has its own fork server, which still tells how it ends.
+        assert fleet.pid("b") == other
+        if harm is not kill_the_fork_server:
+            os.kill(other, signal.SIGKILL)
+            await fleet.until("b", State.CONNECTED, after=other)
+            assert fleet.about("b")["last_exit"]["code"] == -9
+    if harm not in (put_a_file_in_the_folders_place, put_a_folder_in_its_place):
+        assert not any(place.exists() for place in fleet.paths.meeting_places)
+
+
+@asynchronous
+async def test_no_path_is_too_long_for_the_fork_server_and_no_folder_for_temporary_files_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", "/nowhere")
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    length = paths.MAX_SOCKET_PATH - len("/state/control.sock") - len(str(tmp_path)) - 1
+    folder = tmp_path / ("x" * length)
+    folder.mkdir()
+    async with fleet_of(folder, "a") as fleet:
+        assert len(str(fleet.paths.control_socket)) == paths.MAX_SOCKET_PATH
+        await fleet.until("a", State.CONNECTED)
+        (place,) = fleet.paths.meeting_places
+        assert place.stat().st_mode & 0o777 == 0o700
+        assert socket_of_fork_server(fleet).stat().st_mode & 0o777 == 0o600
+
+
+@asynchronous
+async def test_what_a_killed_service_has_left_of_its_sockets_is_swept(tmp_path: Path) -> None:
+    fleet = fleet_of(tmp_path, "a")
+    (place,) = fleet.paths.meeting_places
+    place.mkdir()
+    with socket.socket(socket.AF_UNIX) as left, socket.socket(socket.AF_UNIX) as living:
+        left.bind(str(place / "left"))
+        living.bind(str(place / "living"))
+        living.listen()
+        left.close()
+        async with fleet:
+            await fleet.until("a", State.CONNECTED)
+            names = {path.name for path in place.iterdir()}
+            assert "left" not in names
+            assert "living" in names

@@ -107,7 +107,7 @@ class Fleet:
     async def __aenter__(self) -> Self:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
-        self.spawner = Spawner(run, self._preload)
+        self.spawner = Spawner(run, self.paths.meeting_places, self._preload)
         self.supervisor = Supervisor(self.settings, self.paths, self.spawner, version="0.5.2")
         # What the kernel ends elsewhere on the machine, as other tests have it do, is none of this one's.
         self.supervisor._oom_kills = OomKills(machine=Path(os.devnull))

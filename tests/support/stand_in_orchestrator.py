@@ -23,7 +23,7 @@ def main() -> None:
         account.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
     with patch.multiple(
         "orchestrator.service",
-        make_spawner=lambda: Spawner(run, preload=()),
+        make_spawner=lambda paths: Spawner(run, paths.meeting_places, preload=()),
         check_library=lambda: Library("0.5.2", 0.0),
         SETTLE_SECONDS=0.1,
     ):

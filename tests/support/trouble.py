@@ -133,10 +133,23 @@ def fork_server(parent: int | None = None) -> psutil.Process:
     Args:
         parent: The service's process, by default this one.
     """
+    return _helper(parent, "forkserver")
+
+
+def resource_tracker(parent: int | None = None) -> psutil.Process:
+    """Return the process that multiprocess starts beside it.
+
+    Args:
+        parent: The service's process, by default this one.
+    """
+    return _helper(parent, "resource_tracker")
+
+
+def _helper(parent: int | None, module: str) -> psutil.Process:
     for process in psutil.Process(parent).children():
-        if any("forkserver import main" in argument for argument in process.cmdline()):
+        if any(f"{module} import main" in argument for argument in process.cmdline()):
             return process
-    raise AssertionError("there is no fork server")
+    raise AssertionError(f"there is no {module}")
 
 
 @contextmanager
