@@ -265,7 +265,7 @@ class StatePaths:
 
     @property
     def meeting_places(self) -> tuple[Path, ...]:
-        """The folders in which the fork server may listen, the best first. One is made, and removed at the end."""
+        """The folders in which the fork server may listen, the best first."""
         return tuple(
             dict.fromkeys(folder / MEETING_PLACE for folder in (self.control_socket.parent, self.root))
         )

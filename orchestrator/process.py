@@ -411,7 +411,7 @@ class Spawner:
 
     def _start(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
         with self._placing:
-            # Where multiprocess makes sockets. Its default is the folder of temporary files, which others clean.
+            # Where multiprocess makes sockets: by default among temporary files, which others clean up.
             multiprocess.process.current_process()._config["tempdir"] = self._place.path()  # noqa: SLF001
         ours, theirs = self._context.Pipe(duplex=True)
         try:
