@@ -14,12 +14,14 @@ from dataclasses import replace
 from orchestrator import messages
 from orchestrator.actions import (
     Action,
+    CallOff,
     Forget,
     HideCode,
     Kill,
     Quarantine,
     Queue,
     Record,
+    RenewMaker,
     ShowCode,
     Spawn,
     TellStop,
@@ -27,6 +29,7 @@ from orchestrator.actions import (
 )
 from orchestrator.events import (
     Begin,
+    CalledOff,
     Configured,
     Event,
     Exited,
@@ -46,10 +49,11 @@ from orchestrator.events import (
 )
 from orchestrator.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
 from orchestrator.life import Ban, Child, LastExit, Parked, Purpose, Renewal
+from orchestrator.memory_limit import Advice, MemoryWatch
 from orchestrator.messages import FromChild, Pairing
 from orchestrator.policy import Verdict, judge
 from orchestrator.settings import AccountSettings
-from orchestrator.states import State
+from orchestrator.states import WAITS_FOR_TURN, State
 
 STARTING_DEADLINE = 30.0
 """Seconds from the start of a process to its first word; loading neonize takes about one."""
@@ -121,6 +125,7 @@ class Account:
         self.queued = False
         self.held = False
         self._renewal: Renewal = "restart"
+        self._memory = MemoryWatch()
         self.child: Child | None = None
         self.connected_at: float | None = None
         self.last_seen_at: float | None = None
@@ -166,6 +171,28 @@ class Account:
     def runs(self) -> bool:
         """Whether it has a process, or is to get one by itself."""
         return self.child is not None or self.queued or self.held or self.next_retry_at is not None
+
+    @property
+    def waits_for_renewal(self) -> bool:
+        """Whether it has a process and waits for its turn to be given a new one."""
+        return self.queued and self.child is not None
+
+    @property
+    def tries_renewal(self) -> bool:
+        """Whether its process is being replaced, and the new one has not shown yet that it can work."""
+        child = self.child
+        if child is None:
+            return False
+        return (child.in_turn and child.purpose in ("restart", "recycle")) or (child.rolling and child.begins)
+
+    def is_renewed_by(self, settings: AccountSettings) -> bool:
+        """Tell whether new settings would have a process replaced that works."""
+        return (
+            self.state is State.CONNECTED
+            and not self.stopping
+            and settings.enabled
+            and _identity(self.settings) != _identity(settings)
+        )
 
     @property
     def dials(self) -> bool:
@@ -218,8 +245,10 @@ class Account:
                 self._begin()
             case Ordered(order, pairing):
                 self._obey(order, pairing)
-            case Configured(settings):
-                self._configure(settings)
+            case Configured(settings, keep):
+                self._configure(settings, keep)
+            case CalledOff(why):
+                self._keep(why)
             case Removed(keep_session, why):
                 self._gone_because = why
                 self._remove(keep_session)
@@ -284,6 +313,7 @@ class Account:
                 self._repair(pairing)
             case Order.RESTART if self.child is not None:
                 self._attempts.clear()
+                self._memory = MemoryWatch()  # an operator wants a new try
                 self._renew(self.child, "restart", "an operator wants it to have a new process")
             case _:
                 self._resume()
@@ -313,8 +343,11 @@ class Account:
             self._actions.append(Quarantine("repair"))
             self._start()
 
-    def _configure(self, settings: AccountSettings) -> None:
+    def _configure(self, settings: AccountSettings, keep: str | None) -> None:
         before, self.settings = self.settings, settings
+        if before.memory_limit != settings.memory_limit:
+            self.reason = None if self.reason == self._memory.text else self.reason
+            self._memory = MemoryWatch()
         if before == settings or self._closing:
             return
         self.phone = settings.phone or self.phone
@@ -332,6 +365,8 @@ class Account:
                 self.child.purpose = "restart"
             elif matters and self.child.ends:
                 self.child.superseded = True
+            elif matters and keep is not None and self.child.purpose is None:
+                self._keep(keep)
             elif matters and self.child.purpose != "repair":
                 self._renew(self.child, "restart", "its configuration has changed")
         elif self.state in (State.DISABLED, State.STOPPED) or (
@@ -398,9 +433,17 @@ class Account:
 
     def _spawn(self) -> None:
         now = self._now.monotonic
+        self._memory.another_process()
         self.restarts += self.last_exit is not None
         self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE, proxy=self.settings.proxy)
         self._actions.append(Spawn(self._pairing))
+
+    def _keep(self, why: str) -> None:
+        """Stay with the process there is; an operator has to ask again for a new one."""
+        self._unqueue()
+        name = self.settings.name
+        self.reason = f"keeps its old process ({why}): run `orchestrator restart {name}` once that is mended"
+        self._actions.append(Record(self.state, self.state, None, self.reason, None, 0, None))
 
     def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
         """Replace the process: when it is the account's turn, as long as the one it has is connected.
@@ -411,7 +454,7 @@ class Account:
             self._ask_to_stop(purpose)
             return
         self._renewal = purpose
-        self.reason = f"waiting for its turn: {why}"
+        self.reason = f"{WAITS_FOR_TURN}: {why}"
         if not self.queued:
             self.queued = True
             self._actions.append(Queue())
@@ -432,7 +475,10 @@ class Account:
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
         match message:
+            case messages.Loading():
+                child.loading = True
             case messages.Connecting(paired):
+                child.loading = False
                 child.paired = paired
                 child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
@@ -465,10 +511,18 @@ class Account:
 
     def _mind_memory(self, child: Child, used: int) -> None:
         """Give an account that has outgrown its limit a new process, before its neighbours feel it."""
-        limit = self.settings.memory_limit
         stable = self.state is State.CONNECTED and self._stable_at is None
-        if limit is not None and used > limit and stable and child.purpose is None and not child.ends:
-            self._renew(child, "recycle", _OUTGROWN)
+        if not stable or child.purpose is not None or child.ends:
+            return
+        told = self._memory.text
+        match self._memory.look(used, self.settings.memory_limit, self._now.monotonic):
+            case Advice.REPLACE:
+                self._renew(child, "recycle", _OUTGROWN)
+                return
+            case Advice.KEEP if told is None:
+                self._actions.append(Record(self.state, self.state, None, self._memory.text, None, 0, None))
+        if self.reason in (None, told):  # or it has something else to say
+            self.reason = self._memory.text
 
     def _connected(self, child: Child, phone: str) -> None:
         now = self._now
@@ -549,6 +603,7 @@ class Account:
             child.outcome,
             killed_because=child.killed_because if child.outcome is None else None,
             out_of_memory=exited.out_of_memory,
+            loading=child.loading,
         )
         if outcome.kind is Kind.STOPPED and child.purpose is None:
             outcome = Outcome(Kind.CRASH, "somebody else stopped the process")
@@ -564,6 +619,10 @@ class Account:
         self._stable_at = self.connected_at = self.memory_bytes = None
         self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
+        if child.loading and outcome.kind is Kind.MACHINE:
+            self._actions.append(RenewMaker())  # or what was half imported there would stay
+        if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):
+            self._actions.append(CallOff(f"{self.settings.name} could not be given one: {outcome.text}"))
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
             self._actions.append(Quarantine(outcome.kind.value))
         if outcome.kind is Kind.TEMPORARY_BAN and purpose not in (None, "repair"):
@@ -582,18 +641,26 @@ class Account:
             case "restart" if child.in_turn:
                 self.kind = None
                 self._start("a new process, in its turn", in_turn=True)
+                self._rolls(child)
             case "restart":
                 self.kind = None
                 self._start()
             case "recycle":
                 self.kind = None
                 self._start(_OUTGROWN, in_turn=child.in_turn)
+                self._memory.replaced(self._now.monotonic)
+                self._rolls(child)
             case "repair":
                 self._actions.append(Quarantine("repair"))
                 self.kind = None
                 self._start()
             case "remove" | "remove keeping":
                 self._leave(purpose == "remove keeping")
+
+    def _rolls(self, before: Child) -> None:
+        """Note that the new process, if there is one already, took the place of one that worked."""
+        if self.child is not None:
+            self.child.rolling = before.in_turn
 
     def _follow(self, outcome: Outcome) -> None:
         """Do what the policy says of an end that nobody asked for."""

@@ -73,10 +73,33 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewMaker:
+    """Have the next processes come from a fork server that has imported nothing yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOff:
+    """Take no other account's process away for a new one: this account did not get its own. Says why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Forget:
     """The account is gone."""
 
 
 Action: TypeAlias = (
-    Queue | Unqueue | Spawn | TellStop | Kill | Quarantine | ShowCode | HideCode | Record | Forget
+    Queue
+    | Unqueue
+    | Spawn
+    | TellStop
+    | Kill
+    | Quarantine
+    | ShowCode
+    | HideCode
+    | Record
+    | RenewMaker
+    | CallOff
+    | Forget
 )

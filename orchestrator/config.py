@@ -28,6 +28,7 @@ from orchestrator.config_values import (
     single,
 )
 from orchestrator.errors import ConfigError
+from orchestrator.memory_limit import LEAST
 from orchestrator.paths import NAME_RULE, QR_FOLDER, check_name, find_state_dir
 from orchestrator.settings import AccountSettings, Backoff, Settings
 from orchestrator.yaml_tree import Node, Scalar, YamlError
@@ -160,8 +161,7 @@ _DEFAULTS: _Table = {
     "pairing_rounds": values.integer(1, 1_000_000),
     "proxy": values.optional(values.proxy),
     "device_name": values.text(50),
-    # No account was ever seen with less than 16 MB: such a limit would end every process at once.
-    "memory_limit": values.optional(values.size(16 << 20, 1 << 40)),
+    "memory_limit": values.optional(values.size(LEAST, 1 << 40)),
 }
 _ACCOUNT: _Table = {"phone": values.optional(values.phone), "enabled": values.boolean, **_DEFAULTS}
 _START: _Table = {"parallel": values.integer(1, 10_000), "spread": values.duration(0, 3600)}

@@ -307,6 +307,7 @@ def _service(paths: StatePaths, find_service: Callable[[], Client]) -> Iterator[
             "service",
             f"runs as process {about['pid']} with {about['accounts']} accounts, since {about['started_at']}",
         )
+        yield from _starting(service)
         if about["version"] != __version__:
             yield Finding(
                 WARN,
@@ -314,6 +315,18 @@ def _service(paths: StatePaths, find_service: Callable[[], Client]) -> Iterator[
                 f"it is version {about['version']}, this command is {__version__}",
                 "restart the service",
             )
+
+
+def _starting(service: Client) -> Iterator[Finding]:
+    """Have the service start a process that does nothing: it may run well and start no account any more."""
+    try:
+        service.call("trial")
+    except OrchestratorError as error:
+        if "no such command" not in str(error):  # which is what an older service says
+            advice = "the service's log says more; if it does not mend, restart the service"
+            yield Finding(FAIL, "processes", str(error), advice)
+    else:
+        yield Finding(OK, "processes", "the service can start processes")
 
 
 def _lock(paths: StatePaths, start_command: Callable[[], str]) -> Iterator[Finding]:

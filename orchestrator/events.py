@@ -47,9 +47,22 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The configuration says something new about the account."""
+    """The configuration says something new about the account.
+
+    Attributes:
+        settings: What it says.
+        keep: Why the process it has must not be replaced now, None if it may be.
+    """
 
     settings: AccountSettings
+    keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalledOff:
+    """The account is to keep the process it has, instead of waiting for a new one; the text says why."""
+
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +156,7 @@ Event: TypeAlias = (
     Begin
     | Ordered
     | Configured
+    | CalledOff
     | Removed
     | TurnCame
     | Spawned

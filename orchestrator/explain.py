@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.failure import Kind
-from orchestrator.states import State
+from orchestrator.states import WAITS_FOR_TURN, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
                 about["qr_expires_at"],
                 (f"on the phone: Settings, Linked devices, Link a device; {shown}",),
             )
-        case State.CONNECTED if about["reason"]:
+        case State.CONNECTED if str(about["reason"] or "").startswith(WAITS_FOR_TURN):
             return Outlook("a new process takes its place, as soon as it is its turn", None)
+        case State.CONNECTED if about["reason"]:
+            return Outlook("it stays connected with the process it has", None, (about["reason"],))
         case State.CONNECTED:
             return Outlook("it stays connected", None)
         case State.RECONNECTING:

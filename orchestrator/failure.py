@@ -95,6 +95,7 @@ def from_exit(
     *,
     killed_because: str | None = None,
     out_of_memory: bool = False,
+    loading: bool = False,
 ) -> Outcome:
     """Tell how a run ended from the exit status and from what the child reported last.
 
@@ -103,12 +104,16 @@ def from_exit(
         reported: The child's own word, if it came.
         killed_because: Why the parent killed it, if it did.
         out_of_memory: Whether the kernel has of late ended processes because memory ran out.
+        loading: Whether it was still loading the library: then it is the machine's trouble, or the library's,
+            and nothing that the account could be given up for.
 
     Returns:
         The child's word where the exit status bears it out; otherwise what the status says.
     """
+    crash = Kind.MACHINE if loading else Kind.CRASH
+    where = " while it loaded neonize: run `orchestrator doctor`" if loading else ""
     if killed_because is not None:
-        return Outcome(Kind.CRASH, killed_because)
+        return Outcome(crash, killed_because + where)
     kind = _KINDS.get(status) if status is not None else None
     if reported is not None and kind is reported.kind:
         return reported
@@ -120,7 +125,7 @@ def from_exit(
         return reported
     if out_of_memory and status in (None, -signal.SIGKILL):
         return Outcome(Kind.MACHINE, OUT_OF_MEMORY)
-    return Outcome(Kind.CRASH, describe_exit(status))
+    return Outcome(crash, describe_exit(status) + where)
 
 
 def describe_exit(status: int | None) -> str:

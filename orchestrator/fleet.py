@@ -340,9 +340,12 @@ class Fleet:
         dialling = Counter(
             self._way(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
         )
+        renewals_wait = any(account.tries_renewal for account in self._accounts.values())
         failed = None
         for name in waiting:
             account = self._accounts[name]
+            if renewals_wait and account.waits_for_renewal:
+                continue  # the last to get a new process must show first that a new one works
             way = self._way(account.settings.proxy)
             if self._version.tripped:
                 may = name == self._version.canary

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 from orchestrator import interpreter
+from orchestrator.diagnosis import reinstall
 from orchestrator.errors import OrchestratorError
 
 LOAD_SECONDS = 60.0
@@ -22,22 +23,19 @@ def end(**values):
     print(json.dumps(values))
     sys.exit()
 
-from orchestrator.worker.library import LibraryError, forbid_download
+from orchestrator.worker.library import forbid_download
 started = time.monotonic()
 try:
     import magic
-except ImportError as error:
-    end(failed="libmagic" if error.name is None else "packages", text=str(error))
-try:
     forbid_download()
     import neonize
-except ModuleNotFoundError as error:
-    end(failed="packages", text=str(error))
-except LibraryError as error:
-    end(failed="fit", text=str(error))
+    # What calls back into Python needs memory that can be written and run, which a system may forbid.
+    import ctypes
+    ctypes.CFUNCTYPE(None)(lambda: None)
 except BaseException as error:
-    text = f"{type(error).__name__}: {error}"
-    end(failed="fit" if "goneonize" in text else "load", text=text)
+    from orchestrator.diagnosis import diagnose
+    found = diagnose(error)
+    end(failed=found.text, lacks_libmagic=found.lacks_libmagic)
 end(version=neonize.__version__, seconds=time.monotonic() - started)
 """
 
@@ -95,12 +93,12 @@ def check_library() -> Library:
     except (IndexError, ValueError):
         end = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise LibraryError(
-            f"neonize ends the process that loads it (exit code {done.returncode}): {end or 'without a word'}"
+            f"neonize ends the process that loads it (exit code {done.returncode}:"
+            f" {end or 'without a word'}), as a damaged library does: {reinstall('neonize')}"
         ) from None
     if "version" in found:
         return Library(found["version"], found["seconds"])
-    failed = found["failed"]
-    raise LibraryError(_what_to_do(failed, found["text"]), lacks_libmagic=failed == "libmagic")
+    raise LibraryError(found["failed"], lacks_libmagic=found["lacks_libmagic"])
 
 
 def installed_version() -> str | None:
@@ -109,19 +107,3 @@ def installed_version() -> str | None:
         return metadata.version("neonize")
     except (metadata.PackageNotFoundError, OSError):
         return None
-
-
-def _what_to_do(failed: str, text: str) -> str:
-    reinstall = "`pip install --force-reinstall --no-cache-dir neonize`"
-    match failed:
-        case "libmagic":
-            return (
-                "the system's libmagic is missing, which neonize needs: `apt-get install libmagic1`"
-                " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)"
-            )
-        case "packages":
-            return f"neonize is not installed completely ({text}): {reinstall}"
-        case "fit":
-            return f"neonize's library is missing or of another version ({text}): {reinstall}"
-        case _:
-            return f"neonize cannot be loaded ({text}): {reinstall}, on a system that it has a wheel for"

@@ -31,6 +31,8 @@ class Child:
         superseded: Whether the configuration has changed while it was about to end.
         proxy: URL of the proxy it goes through, None for what the environment says.
         dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
+        rolling: Whether it took the place of a process that worked, in its turn.
+        loading: Whether it has said that it loads the library, and nothing since.
     """
 
     started_at: float
@@ -45,6 +47,13 @@ class Child:
     superseded: bool = False
     proxy: str | None = field(default=None, repr=False)
     dialled_at: float | None = None
+    rolling: bool = False
+    loading: bool = False
+
+    @property
+    def begins(self) -> bool:
+        """Whether nothing of WhatsApp was heard from it yet, so that it may not be able to work at all."""
+        return self.paired is None
 
     @property
     def ends(self) -> bool:

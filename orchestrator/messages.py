@@ -22,6 +22,11 @@ class MessageError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Loading:
+    """The process has begun; until it dials, it makes the session its own and loads the library."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connecting:
     """The session is locked and the library loaded; WhatsApp is being dialled."""
 
@@ -142,7 +147,7 @@ class Send:
 
 Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
-    Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
+    Loading, Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
 ]
 FromParent: TypeAlias = Stop | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007

@@ -32,3 +32,7 @@ class State(StrEnum):
     """WhatsApp refuses this version of the client; the whole fleet waits while one account probes."""
     FAILED = "failed"
     """Gave up; the reason says why and what to do."""
+
+
+WAITS_FOR_TURN = "waiting for its turn"
+"""How the reason begins of an account that is connected and gets a new process."""

@@ -21,6 +21,7 @@ from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.events import (
     Begin,
+    CalledOff,
     Configured,
     Event,
     Exited,
@@ -86,6 +87,7 @@ class Managed:
     timer: asyncio.TimerHandle | None = None
     version: int = 0
     library: str = ""
+    maker: int | None = None
     traceback: Path | None = None
     told_to_stop: bool = False
     to_be_killed: bool = False
@@ -309,6 +311,21 @@ class Supervisor:
         if save:
             self.save()
 
+    def has_process(self, name: str) -> bool:
+        """Tell whether there is such an account, and a process of it."""
+        return name in self._accounts and self._accounts[name].account.child is not None
+
+    async def try_start(self) -> None:
+        """See that processes can be started, by starting one that does nothing.
+
+        Raises:
+            OrchestratorError: They cannot; the message says why.
+        """
+        try:
+            await self._spawner.try_out()
+        except OSError as error:
+            raise OrchestratorError(f"no process can be started: {trouble(error)}") from None
+
     async def send(self, name: str, to: str, text: str) -> None:
         """Send a text from an account, and return when WhatsApp has taken it.
 
@@ -341,9 +358,10 @@ class Supervisor:
             drop: Accounts whose session goes into quarantine when they are no longer configured.
 
         Returns:
-            What has changed: names ``added``, ``changed`` and ``removed``, and ``restart``: settings that
-            take effect only when the service is started anew. And ``renamed`` if there is something to be
-            said of that.
+            What has changed: names ``added``, ``changed`` and ``removed``, ``restart``: settings that take
+            effect only when the service is started anew, and ``kept``: accounts that have changed and keep
+            their old process, since none can be started. And ``renamed`` if there is something to be said of
+            that.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
@@ -364,7 +382,8 @@ class Supervisor:
                 # It may have been renamed by hand: what it was told comes along, once that is known.
                 self._others[name] = self._kept(name)
             self.handle(name, Removed(keep_session=name not in dropped))
-        added, changed = [], []
+        added, changed, kept = [], [], []
+        why = await self._why_none_starts(after)
         for name, settings in after.accounts.items():
             managed = self._accounts.get(name)
             if managed is None:
@@ -376,13 +395,21 @@ class Supervisor:
                 added.append(name)
             elif managed.account.settings != settings:
                 self._fleet.wanted(name)
-                self.handle(name, Configured(settings))
+                if why is not None and managed.account.is_renewed_by(settings):
+                    kept.append(name)
+                self.handle(name, Configured(settings, why))
                 changed.append(name)
         needs_restart = [
             key for key in ("state_dir", "qr_dir", "qr_group") if getattr(before, key) != getattr(after, key)
         ]
         self._dispatch()
-        result = {"added": added, "changed": changed, "removed": removed, "restart": needs_restart}
+        result = {
+            "added": added,
+            "changed": changed,
+            "removed": removed,
+            "restart": needs_restart,
+            "kept": kept,
+        }
         return {**result, "renamed": renamed} if renamed else result
 
     def forget(self, name: str) -> None:
@@ -511,6 +538,21 @@ class Supervisor:
                 f" it by `orchestrator stop {name}`, restore it, then `orchestrator start {name}`"
             )
 
+    async def _why_none_starts(self, after: Settings) -> str | None:
+        """Return why no process can be started, if accounts would be given new ones; else None."""
+        renewed = [
+            name
+            for name, managed in self._accounts.items()
+            if name in after.accounts and managed.account.is_renewed_by(after.accounts[name])
+        ]
+        if renewed:
+            try:
+                await self.try_start()
+            except OrchestratorError as error:
+                log.error("%d accounts keep their old process: %s", len(renewed), error)
+                return str(error)
+        return None
+
     def _read_config(self) -> Settings:
         try:
             return config.load(self.settings.config_file, state_dir=self.settings.state_dir)
@@ -576,6 +618,10 @@ class Supervisor:
                 self._hide(name, managed)
             case actions.Record():
                 self._record(name, action)
+            case actions.RenewMaker():
+                self._spawner.renew(managed.maker)
+            case actions.CallOff(why):
+                self._call_off(why)
             case actions.Forget():
                 self._forget(name, managed)
 
@@ -616,6 +662,7 @@ class Supervisor:
             self.handle(name, SpawnFailed("no process could be started: the service's log says more"))
             return
         managed.child = child
+        managed.maker = child.maker
         self.handle(name, Spawned(child.pid))
         # The machine may have changed its mind while the process was being made.
         if managed.to_be_killed:
@@ -746,7 +793,8 @@ class Supervisor:
                 others=others,
             ),
         )
-        level = logging.WARNING if record.kind else logging.INFO
+        stays = record.before is record.after  # which is told only where an operator should know why
+        level = logging.WARNING if record.kind or stays else logging.INFO
         why = f": {record.reason}" if record.reason else ""
         then = f", next try in {record.delay:.0f} s" if record.delay is not None else ""
         log.log(level, "%s: %s → %s%s%s", name, record.before, record.after, why, then)
@@ -780,6 +828,19 @@ class Supervisor:
     def _wake(self) -> None:
         self._wakes_at = None
         self._dispatch()
+
+    def _call_off(self, why: str) -> None:
+        """Leave all accounts as they are that wait for a new process in the place of one that works."""
+        waiting = [name for name, account in self._machines.items() if account.waits_for_renewal]
+        if not waiting:
+            return
+        log.error("no other account is restarted: %s; %d keep their old process", why, len(waiting))
+        before, self._dispatching = self._dispatching, True  # or the next one would take its turn meanwhile
+        try:
+            for name in waiting:
+                self.handle(name, CalledOff(why))
+        finally:
+            self._dispatching = before
 
     # Time and disk
 

@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.cli import places
 from orchestrator.cli.words import examples, printable
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, OrchestratorError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -63,6 +63,11 @@ def reload(context: typer.Context) -> None:
         print("nothing has changed")
     for sentence in strays:
         print(printable(sentence))
+    if kept := changes.get("kept"):
+        raise OrchestratorError(
+            f"no process can be started, so these keep their old one: {', '.join(kept)}:"
+            " `orchestrator explain` says why"
+        )
 
 
 @app.command(

@@ -85,6 +85,7 @@ class Commands:
             "send": self._send,
             "ping": self._about,
             "version": self._about,
+            "trial": self._trial,
         }
         self._streaming: dict[str, StreamingCommand] = {
             "watch": self._watch,
@@ -164,13 +165,25 @@ class Commands:
             "accounts": len(self._supervisor.names()),
         }
 
+    async def _trial(self, request: Json) -> Json:
+        """See that processes can be started."""
+        Arguments(request)
+        await self._supervisor.try_start()
+        return {}
+
     # To act
 
     async def _start(self, request: Json) -> Json:
         return self._order(Order.START, self._named(Arguments(request, "names", "all")))
 
     async def _restart(self, request: Json) -> Json:
-        return self._order(Order.RESTART, self._named(Arguments(request, "names", "all")))
+        names = self._named(Arguments(request, "names", "all"))
+        if any(map(self._supervisor.has_process, names)):
+            try:
+                await self._supervisor.try_start()  # or accounts that work would be taken away for nothing
+            except OrchestratorError as error:
+                raise OrchestratorError(f"nothing was restarted: {error}") from None
+        return self._order(Order.RESTART, names)
 
     async def _stop(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all", "wait")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import select
+import threading
 import time
 from collections import deque
 from typing import Protocol
@@ -44,6 +45,7 @@ class Link:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._outbox: deque[FromChild] = deque()
+        self._lock = threading.Lock()  # what loads the library says so from a thread of its own
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the parent has said something, or is gone."""
@@ -60,10 +62,11 @@ class Link:
         Raises:
             ParentGone: It will not.
         """
-        if isinstance(message, messages.Heartbeat):
-            # Only the newest means anything.
-            self._outbox = deque(one for one in self._outbox if not isinstance(one, messages.Heartbeat))
-        self._outbox.append(message)
+        with self._lock:
+            if isinstance(message, messages.Heartbeat):
+                # Only the newest means anything.
+                self._outbox = deque(one for one in self._outbox if not isinstance(one, messages.Heartbeat))
+            self._outbox.append(message)
         self.pump()
 
     def pump(self) -> None:
@@ -72,12 +75,13 @@ class Link:
         Raises:
             ParentGone: It will not.
         """
-        while self._outbox and self._is_writable(0):
-            data = messages.encode(self._outbox.popleft())
-            try:
-                self._connection.send_bytes(data)
-            except OSError:
-                raise ParentGone from None
+        with self._lock:
+            while self._outbox and self._is_writable(0):
+                data = messages.encode(self._outbox.popleft())
+                try:
+                    self._connection.send_bytes(data)
+                except OSError:
+                    raise ParentGone from None
 
     def flush(self, seconds: float) -> bool:
         """Wait until everything is sent; return False if the time was not enough.

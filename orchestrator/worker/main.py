@@ -78,7 +78,7 @@ def _outcome(
 ) -> Outcome:
     try:
         tools = Tools(
-            load=lambda: _load(spec, inbox, level),
+            load=lambda: _load(spec, inbox, link, level),
             render=_render,
             hide=scrubber.add,
             save_traceback=trace.save,
@@ -97,7 +97,7 @@ def _outcome(
 
 
 def _load(
-    spec: ChildSpec, inbox: Inbox, level: int
+    spec: ChildSpec, inbox: Inbox, link: Link, level: int
 ) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
     """Make the session ours, then load the library: nothing else may touch the session before."""
     try:
@@ -105,31 +105,29 @@ def _load(
         if spec.proxy is not None:
             proxy.forget_environment()
         if spec.pairing == "code" and not spec.phone:
-            return None, _config("pairing by code needs the account's phone in the configuration")
+            return None, _failed(
+                Kind.CONFIG, "pairing by code needs the account's phone in the configuration"
+            )
         session.hold(spec.lock)
         stored = session.prepare(spec.database)
-        library.forbid_download()
+        link.post(messages.Loading())
+        why = _load_library()
+        if why is not None:
+            return None, _failed(Kind.MACHINE, why)
         from orchestrator.worker.client import Client, ClientSettings
 
-        # Only now, and only here: it starts Go's threads.
-        late.complete()
-        library.reap_helper()
         settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
         return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
     except session.SessionUnusable as error:
         return None, events.LoadFailed(error.outcome)
-    except library.LibraryChangedError as error:
-        return None, events.LoadFailed(Outcome(Kind.MACHINE, str(error)))
-    except (ProxyError, library.LibraryError) as error:
-        return None, _config(str(error))
+    except ProxyError as error:
+        return None, _failed(Kind.CONFIG, str(error))
+    except ParentGone:
+        return None, events.LoadFailed(outcomes.stopped())
     except Exception as error:
         lack = shortage(error)
         if lack is not None:
-            return None, events.LoadFailed(Outcome(Kind.MACHINE, f"neonize cannot be loaded: {lack}"))
-        if isinstance(error, ImportError | OSError):
-            log.error("neonize cannot be loaded", exc_info=True)
-            text = f"neonize cannot be loaded: {outcomes.quote(str(error))}; run `orchestrator doctor`"
-            return None, _config(text)
+            return None, _failed(Kind.MACHINE, f"neonize cannot be loaded: {lack}")
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
@@ -142,8 +140,28 @@ def _way(spec: ChildSpec) -> str | None:
     return None
 
 
-def _config(text: str) -> events.LoadFailed:
-    return events.LoadFailed(Outcome(Kind.CONFIG, text))
+def _load_library() -> str | None:
+    """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
+    try:
+        library.forbid_download()
+        import orchestrator.worker.client  # noqa: F401 - this is what loads it
+
+        # Only now, and only here: it starts Go's threads.
+        late.complete()
+    except library.LibraryChangedError as error:
+        return str(error)
+    except BaseException as error:  # a module may raise anything, and even want to exit
+        if shortage(error) is None:
+            log.error("neonize cannot be loaded", exc_info=True)
+        from orchestrator.diagnosis import diagnose
+
+        return diagnose(error).text
+    library.reap_helper()
+    return None
+
+
+def _failed(kind: Kind, text: str) -> events.LoadFailed:
+    return events.LoadFailed(Outcome(kind, text))
 
 
 def _render(text: str, expires_at: float) -> bytes:

@@ -52,14 +52,15 @@ MODULES = (
     "orchestrator.qr",
     "orchestrator.worker.main",
 )
-"""A missing one is no harm here: whoever needs it says so."""
+"""One that is missing or broken is no harm here: the child that needs it says so, and the next one comes from
+another fork server."""
 
 
 def load() -> None:
     """Import them, and keep the garbage collector from writing to what is shared."""
     sys.excepthook = _uncaught
     for name in MODULES:
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
     late.import_before_fork()
     reduction.recvfds = _recvfds

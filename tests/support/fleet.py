@@ -20,7 +20,7 @@ from orchestrator.control.listening import ControlSocket
 from orchestrator.control.server import ControlServer
 from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
-from orchestrator.process import Spawner
+from orchestrator.process import Spawner, Target
 from orchestrator.settings import AccountSettings, Backoff, Settings
 from orchestrator.states import State
 from orchestrator.supervisor import Supervisor
@@ -65,6 +65,7 @@ class Fleet:
         start: Start the supervisor.
         control: Let commands come in over a socket, too.
         preload: What the children need not import themselves.
+        target: What runs in the children.
         settings: Other settings of the service.
     """
 
@@ -75,6 +76,7 @@ class Fleet:
         start: bool = True,
         control: bool = False,
         preload: tuple[str, ...] = (),
+        target: Target = run,
         **settings: Any,  # noqa: ANN401
     ) -> None:
         state = folder / "state"
@@ -99,6 +101,7 @@ class Fleet:
         self._start = start
         self._control = control
         self._preload = preload
+        self._target = target
         self.spawner: Spawner
         self.supervisor: Supervisor
         self.server: ControlServer
@@ -107,7 +110,7 @@ class Fleet:
     async def __aenter__(self) -> Self:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
-        self.spawner = Spawner(run, self.paths.meeting_places, self._preload)
+        self.spawner = Spawner(self._target, self.paths.meeting_places, self._preload)
         self.supervisor = Supervisor(self.settings, self.paths, self.spawner, version="0.5.2")
         # What the kernel ends elsewhere on the machine, as other tests have it do, is none of this one's.
         self.supervisor._oom_kills = OomKills(machine=Path(os.devnull))

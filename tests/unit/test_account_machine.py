@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import random as randomness
+import signal
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -15,12 +17,14 @@ from orchestrator import messages
 from orchestrator.account import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account
 from orchestrator.actions import (
     Action,
+    CallOff,
     Forget,
     HideCode,
     Kill,
     Quarantine,
     Queue,
     Record,
+    RenewMaker,
     ShowCode,
     Spawn,
     TellStop,
@@ -28,6 +32,7 @@ from orchestrator.actions import (
 )
 from orchestrator.events import (
     Begin,
+    CalledOff,
     Configured,
     Event,
     Exited,
@@ -47,6 +52,7 @@ from orchestrator.events import (
 )
 from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
 from orchestrator.life import Parked
+from orchestrator.memory_limit import PAUSE, Advice, MemoryWatch
 from orchestrator.settings import AccountSettings, Backoff
 from orchestrator.states import State
 
@@ -919,3 +925,172 @@ def test_the_tries_to_take_a_session_back_are_counted_across_a_restart_of_the_se
     late.begin()
     late.end(Kind.REPLACED)
     assert late.account.next_retry_at is None
+
+
+# Memory
+
+
+def settle(driver: Driver) -> None:
+    """Let a connected account become stable."""
+    driver(Said(messages.Heartbeat(True, None, 1)), 29)
+    driver(Ticked(), 2)
+
+
+def recycled(driver: Driver, used: int) -> list[Action]:
+    """Have a process replaced because of its memory by one that uses as much; return what follows."""
+    assert driver(Said(messages.Heartbeat(True, None, used))) == [Queue()]
+    driver(TurnCame())
+    driver(Exited(EXIT_CODES[Kind.STOPPED]))
+    driver(Spawned(4712))
+    driver(Said(messages.Connecting(True)))
+    driver(Said(messages.Connected(NUMBER)))
+    settle(driver)
+    return driver(Said(messages.Heartbeat(True, None, used)))
+
+
+def stable(**settings: Any) -> Driver:  # noqa: ANN401
+    driver = Driver(**settings)
+    driver.connect()
+    settle(driver)
+    return driver
+
+
+def test_a_limit_that_a_new_process_does_not_keep_either_is_said_once_and_costs_one_log_in() -> None:
+    driver = stable(memory_limit=100)
+    (record,) = recycled(driver, 101)
+    assert isinstance(record, Record)
+    assert (record.before, record.after) == (State.CONNECTED, State.CONNECTED)
+    assert "as much as a new process" in (record.reason or "")
+    assert "raise `memory_limit`" in (driver.account.reason or "")
+    for hours in range(100):
+        assert driver(Said(messages.Heartbeat(True, None, 101 + hours)), 3600) == []
+    # It is still shown after the link was lost for a while.
+    driver(Said(messages.LinkLost("gone")))
+    driver(Said(messages.Connected(NUMBER)))
+    settle(driver)
+    assert driver(Said(messages.Heartbeat(True, None, 120))) == []
+    assert "raise `memory_limit`" in (driver.account.reason or "")
+
+
+@pytest.mark.parametrize("cure", ["a larger limit", "no limit", "an operator"])
+def test_another_limit_or_an_operator_ends_that(cure: str) -> None:
+    driver = stable(memory_limit=100)
+    recycled(driver, 101)
+    if cure == "an operator":
+        assert driver(Ordered(Order.RESTART)) == [Queue()]
+        driver(TurnCame())
+        driver(Exited(EXIT_CODES[Kind.STOPPED]))
+        driver(Said(messages.Connecting(True)))
+        driver(Said(messages.Connected(NUMBER)))
+        settle(driver)
+        assert driver(Said(messages.Heartbeat(True, None, 101))) == [Queue()], "a new try"
+        return
+    limit = 200 if cure == "a larger limit" else None
+    driver(Configured(AccountSettings("support", memory_limit=limit)))
+    assert driver.account.reason is None
+    assert driver(Said(messages.Heartbeat(True, None, 150))) == []
+    assert driver.account.reason is None
+
+
+def test_a_process_that_grows_again_and_again_is_replaced_once_an_hour_at_most() -> None:
+    driver = stable(memory_limit=100)
+    log_ins = 0
+    for _ in range(24 * 60):
+        if Queue() in driver(Said(messages.Heartbeat(True, None, 101)), 60):
+            log_ins += 1
+            driver(TurnCame())
+            driver(Exited(EXIT_CODES[Kind.STOPPED]))
+            driver(Said(messages.Connecting(True)))
+            driver(Said(messages.Connected(NUMBER)))
+            settle(driver)
+            assert driver(Said(messages.Heartbeat(True, None, 50))) == []
+    assert 23 <= log_ins <= 25
+
+
+@given(used=st.lists(st.integers(min_value=0, max_value=300), min_size=1, max_size=200))
+def test_whatever_it_uses_it_is_never_replaced_at_full_pace(used: list[int]) -> None:
+    watch, replaced = MemoryWatch(), []
+    for number, size in enumerate(used):
+        now = 30.0 * number
+        if watch.look(size, 100, now) is Advice.REPLACE:
+            assert size > 100
+            replaced.append(now)
+            watch.replaced(now)
+    assert all(later - earlier >= PAUSE for earlier, later in itertools.pairwise(replaced))
+
+
+# Loading, and new processes in turn
+
+
+def test_an_end_while_loading_is_the_machines_and_its_fork_server_is_renewed() -> None:
+    for status, killed in ((-signal.SIGBUS, False), (1, False), (None, True)):
+        driver = Driver(max_retries=1)
+        driver(Begin())
+        for _ in range(20):
+            driver(TurnCame())
+            driver(Spawned(4711))
+            driver(Said(messages.Loading()))
+            if killed:
+                driver(Ticked(), 30)
+            done = driver(Exited(status))
+            assert RenewMaker() in done
+            assert (driver.state(), driver.account.kind) == (State.BACKOFF, Kind.MACHINE)
+            assert "while it loaded neonize" in (driver.account.reason or "")
+            due = driver.account.next_retry_at
+            assert due is not None
+            driver(Ticked(), due - driver.now)
+
+
+def test_an_end_for_which_the_library_is_not_to_blame_renews_no_fork_server() -> None:
+    driver = Driver()
+    driver(Begin())
+    driver(TurnCame())
+    assert RenewMaker() not in driver.end(Kind.MACHINE), "it has not come to loading it"
+    driver.wait_out()
+    driver(Said(messages.Loading()))
+    driver(Said(messages.Connecting(True)))
+    assert RenewMaker() not in driver.end(Kind.MACHINE), "it was loaded"
+
+
+def renewed(driver: Driver) -> None:
+    driver(Ordered(Order.RESTART))
+    driver(TurnCame())
+    driver(Exited(EXIT_CODES[Kind.STOPPED]))
+
+
+def test_a_new_process_that_cannot_begin_calls_off_all_others() -> None:
+    driver = Driver()
+    driver.connect()
+    renewed(driver)
+    assert driver.account.tries_renewal
+    done = driver(SpawnFailed("no process"))
+    assert [action.why for action in done if isinstance(action, CallOff)] == [
+        "support could not be given one: no process"
+    ]
+
+
+def test_a_new_process_that_can_begin_calls_off_nothing() -> None:
+    driver = Driver()
+    driver.connect()
+    renewed(driver)
+    driver(Said(messages.Connecting(True)))
+    assert not driver.account.tries_renewal
+    assert not any(isinstance(action, CallOff) for action in driver.end(Kind.MACHINE))
+
+
+def test_who_is_called_off_keeps_its_process_and_says_why() -> None:
+    driver = Driver()
+    driver.connect()
+    driver(Ordered(Order.RESTART))
+    assert driver.account.waits_for_renewal
+    done = driver(CalledOff("no process"))
+    assert done[0] == Unqueue()
+    assert driver(TurnCame()) == []
+    assert driver.state() is State.CONNECTED
+    assert "keeps its old process (no process)" in (driver.account.reason or "")
+    assert (
+        driver(Configured(AccountSettings("support", proxy="http://127.0.0.1:1"), "none starts"))[0]
+        != Queue()
+    )
+    assert "keeps its old process (none starts)" in (driver.account.reason or "")
+    assert driver(Ordered(Order.RESTART)) == [Queue()]

@@ -222,7 +222,7 @@ DEVICE = "defaults.device_name: expected a text"
 ON_ONE_LINE = "of 1 to 50 characters on one line, found"
 WAIT = "expected a duration such as 3s, 5m or 1h30m, from 10ms to 1d, found"
 AT_MOST = "expected a base of at most max, found"
-SIZE = "expected a size such as 200M or 1G, from 16M to 1T, or null, found"
+SIZE = "expected a size such as 200M or 1G, from 48M to 1T, or null, found"
 PHONE = (
     "accounts.a.phone: expected a number with + and country code in quotes,"
     ' such as "+15550100", or null, found'
@@ -339,6 +339,8 @@ BAD = [
     ("defaults: {memory_limit: 200MB}", f'1: defaults.memory_limit: {SIZE} "200MB"'),
     ("defaults: {memory_limit: 200m}", f'1: defaults.memory_limit: {SIZE} "200m"'),
     ("defaults: {memory_limit: 1M}", f'1: defaults.memory_limit: {SIZE} "1M"'),
+    ("defaults: {memory_limit: 16M}", f'1: defaults.memory_limit: {SIZE} "16M"'),
+    ("defaults: {memory_limit: 47.9M}", f'1: defaults.memory_limit: {SIZE} "47.9M"'),
     ("defaults: {memory_limit: 2T}", f'1: defaults.memory_limit: {SIZE} "2T"'),
     # Phones
     ("accounts: {a: {phone: +4915112345678}}", f"1: {PHONE} {A_SUM}"),

@@ -1,0 +1,195 @@
+"""Says why neonize cannot be loaded, and what would help. Imported only once it could not.
+
+It looks at what is installed without importing any of it: what was half imported says nothing any more.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from orchestrator.shortage import shortage
+
+_DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
+"""What packages are called by pip where the names differ, for those that are missing."""
+_GENERATED = re.compile(r"^# Protobuf Python Version: (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+_INSTALLED = re.compile(r"^__version__\s*=\s*['\"](\d+)\.(\d+)\.(\d+)", re.MULTILINE)
+_HEAD = 1000
+"""Characters of a generated file in which the version stands."""
+_LONGEST = 200
+
+Version = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What is wrong with neonize.
+
+    Attributes:
+        text: A sentence for people, with what to do.
+        lacks_libmagic: Whether it is the system's libmagic that is missing.
+    """
+
+    text: str
+    lacks_libmagic: bool = False
+
+
+def diagnose(error: BaseException) -> Diagnosis:
+    """Say what an error means that was raised while neonize was imported or its library loaded."""
+    lack = shortage(error)
+    text = _short(error)
+    if lack is not None:
+        return Diagnosis(f"neonize cannot be loaded: {lack}")
+    if isinstance(error, ImportError) and error.name is None and "libmagic" in text:
+        return Diagnosis(
+            "the system's libmagic is missing, which neonize needs: `apt-get install libmagic1`"
+            " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)",
+            lacks_libmagic=True,
+        )
+    return Diagnosis(
+        _unreadable(error)
+        or _wrong_protobuf()
+        or _missing_package(error)
+        or _wrong_library(error, text)
+        or _broken_package(error, text)
+        or f"neonize cannot be loaded ({text}): {reinstall('neonize')}"
+    )
+
+
+def reinstall(*packages: str) -> str:
+    """Return the command that installs packages anew."""
+    return f"`pip install --force-reinstall --no-cache-dir {' '.join(packages)}`"
+
+
+def _unreadable(error: BaseException) -> str | None:
+    """Say which file may not be read: Python takes a folder that is closed to it for one that is empty."""
+    place = error.filename if isinstance(error, PermissionError) else None
+    if place is None and isinstance(error, ModuleNotFoundError) and error.name:
+        place = next(_closed(error.name), None)
+    if place is None:
+        return None
+    return f"neonize cannot be loaded: this user may not read {place}: `chmod -R a+rX {place}`"
+
+
+def _closed(module: str) -> Iterator[str]:
+    name = module.partition(".")[0]
+    for entry in sys.path:
+        if not os.path.isdir(entry):  # noqa: PTH112 - entries need not be paths
+            continue
+        if not os.access(entry, os.R_OK | os.X_OK):
+            yield entry
+        for path in (Path(entry) / name, Path(entry) / f"{name}.py"):
+            needed = os.R_OK | (os.X_OK if path.is_dir() else 0)
+            if os.path.lexists(path) and not os.access(path, needed):
+                yield str(path)
+
+
+def _wrong_protobuf() -> str | None:
+    """Say which protobuf neonize's generated code needs, if that is not the one installed.
+
+    What pip is told by neonize asks for less than that: it would install nothing else.
+    """
+    installed, wanted = _installed_protobuf(), _generated_for()
+    if wanted is None or installed is None or (wanted <= installed and installed[0] <= wanted[0] + 1):
+        return None
+    return (
+        f"neonize cannot be loaded: protobuf {_say(installed)} is installed, and its generated code needs"
+        f" {_say(wanted)} or newer, below {wanted[0] + 2}:"
+        f" `pip install 'protobuf>={_say(wanted)},<{wanted[0] + 2}'`"
+    )
+
+
+def _installed_protobuf() -> Version | None:
+    for entry in sys.path:
+        found = _version_in(Path(entry) / "google/protobuf/__init__.py", _INSTALLED)
+        if found is not None:
+            return found
+    return None
+
+
+def _generated_for() -> Version | None:
+    for entry in sys.path:
+        folder = Path(entry) / "neonize/proto"
+        versions = [_version_in(path, _GENERATED) for path in folder.glob("**/*_pb2.py")]
+        known = [version for version in versions if version is not None]
+        if known:
+            return max(known)
+    return None
+
+
+def _version_in(file: Path, pattern: re.Pattern[str]) -> Version | None:
+    try:
+        with file.open(encoding="utf-8", errors="replace") as text:
+            match = pattern.search(text.read(_HEAD * 10))
+    except OSError:
+        return None
+    return None if match is None else tuple(int(number) for number in match.groups())
+
+
+def _say(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _missing_package(error: BaseException) -> str | None:
+    if not (isinstance(error, ModuleNotFoundError) and error.name):
+        return None
+    name = error.name.partition(".")[0]
+    if name == "neonize":
+        return f"neonize is not installed completely ({_short(error)}): {reinstall('neonize')}"
+    if name in sys.stdlib_module_names:
+        return f"this Python is not complete ({_short(error)}): install it anew with all its modules"
+    package = _owner(name) or _DISTRIBUTIONS.get(name)
+    what = f"neonize needs {package or 'a package'}, which is not installed completely"
+    return f"{what} ({_short(error)}): {reinstall(package or 'neonize')}"
+
+
+def _wrong_library(error: BaseException, text: str) -> str | None:
+    """Say what is wrong with neonize's own library, which is Go's."""
+    if "GLIBC" in text:
+        return (
+            f"neonize cannot be loaded ({text}): the C library of this system is too old, use a newer system"
+        )
+    if "goneonize" in text or "/neonize/neonize-" in text or type(error).__name__ == "LibraryError":
+        advice = f"{reinstall('neonize')}, on a system that neonize has a wheel for"
+        return f"neonize's library is missing or of another version, or damaged ({text}): {advice}"
+    return None
+
+
+def _broken_package(error: BaseException, text: str) -> str | None:
+    """Name the package that raises while it is imported, by the file in which that happens."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        files.append(error.filename)
+    elif isinstance(error, ImportError) and error.path:
+        files.append(error.path)
+    for file in reversed(files):
+        for entry in sys.path:
+            if entry and file.startswith(f"{entry}/") and "packages" in entry:
+                name = Path(file).relative_to(entry).parts[0].partition(".")[0]
+                package = _owner(name) or _DISTRIBUTIONS.get(name)
+                if package is not None:
+                    return (
+                        f"neonize cannot be loaded, since {package} is damaged ({text}): {reinstall(package)}"
+                    )
+    return None
+
+
+def _owner(module: str) -> str | None:
+    """Return what pip calls the package that a module belongs to, None if it belongs to none."""
+    try:
+        owners = metadata.packages_distributions().get(module, [])
+    except (OSError, ValueError, metadata.PackageNotFoundError):
+        return None
+    return "protobuf" if "protobuf" in owners else next(iter(owners), None)
+
+
+def _short(error: BaseException) -> str:
+    kind = "" if isinstance(error, ImportError | OSError) else f"{type(error).__name__}: "
+    text = " ".join(f"{kind}{error}".split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
