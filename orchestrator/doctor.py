@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
 import shutil
 import stat
 import sys
@@ -17,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, device, duplicates, moving, pythons, status
+from orchestrator import __version__, device, duplicates, moving, needs, pythons, status
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.files import first_closed
@@ -32,12 +31,11 @@ from orchestrator.redaction import redact
 from orchestrator.settings import Settings
 
 OK, WARN, FAIL = "OK", "WARN", "FAIL"
+NOT_RUNNING = "does not run"
 
 SPACE_FAIL, SPACE_WARN = 50_000_000, 500_000_000
 """Bytes free: a session is about one million, and a database that cannot be written ends its account."""
 INODES_WARN = 1000
-FILES_BASE, FILES_PER_ACCOUNT = 64, 6
-"""Open files of the service: its own, and for each account a pipe, two of its process, and some spare."""
 RELEASED = 1_763_164_800.0
 """Unix time of 15 November 2025, before neonize 0.5.2 was there: no clock that is right shows less."""
 _TIME_ERROR = 5
@@ -87,6 +85,7 @@ def examine(
         yield _uncheckable("configuration", error)
     else:
         yield from _checked("configuration", _configuration(settings))
+    free: StatePaths | None = None
     try:
         paths = find_state()
     except OrchestratorError as error:
@@ -96,10 +95,13 @@ def examine(
     else:
         yield from _checked("state folder", _folders(paths, settings))
         yield from _checked("sessions", _sessions(paths, settings))
-        yield from _checked("service", _service(paths, find_service))
+        for finding in _checked("service", _service(paths, find_service)):
+            yield finding
+            if finding.status == OK and finding.text.startswith(NOT_RUNNING) and paths.sessions.exists():
+                free = paths
         yield from _checked("disk space", _disk(paths))
     yield from _checked("clock", _clock())
-    yield from _checked("open files", _open_files(settings))
+    yield from _checked("this machine", _needs(settings, free))
     yield from _checked("WhatsApp", _network(settings))
 
 
@@ -324,15 +326,15 @@ def _starting(service: Client) -> Iterator[Finding]:
     except OrchestratorError as error:
         if "no such command" not in str(error):  # which is what an older service says
             advice = "the service's log says more; if it does not mend, restart the service"
-            yield Finding(FAIL, "processes", str(error), advice)
+            yield Finding(FAIL, "starting", str(error), advice)
     else:
-        yield Finding(OK, "processes", "the service can start processes")
+        yield Finding(OK, "starting", "the service can start processes")
 
 
 def _lock(paths: StatePaths, start_command: Callable[[], str]) -> Iterator[Finding]:
     start = f"`{start_command()}` starts it"
     if not paths.lock.exists():
-        yield Finding(OK, "service", "does not run", start)
+        yield Finding(OK, "service", NOT_RUNNING, start)
         return
     holder = read_holder(paths.lock)
     try:
@@ -343,7 +345,7 @@ def _lock(paths: StatePaths, start_command: Callable[[], str]) -> Iterator[Findi
     except OrchestratorError as error:
         yield Finding(FAIL, "service", str(error))
     else:
-        yield Finding(OK, "service", "does not run, and the state folder is free", start)
+        yield Finding(OK, "service", f"{NOT_RUNNING}, and the state folder is free", start)
 
 
 def _disk(paths: StatePaths) -> Iterator[Finding]:
@@ -385,18 +387,18 @@ def _clock() -> Iterator[Finding]:
         yield Finding(OK, "clock", shown)
 
 
-def _open_files(settings: Settings | None) -> Iterator[Finding]:
-    accounts = len(settings.accounts) if settings else 0
-    needed = FILES_BASE + FILES_PER_ACCOUNT * accounts
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    limit = "no limit" if hard == resource.RLIM_INFINITY else f"{hard} allowed"
-    text = f"{limit}, about {needed} needed for {accounts} accounts"
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        yield Finding(
-            FAIL, "open files", text, "raise the limit: LimitNOFILE= under systemd, else `ulimit -Hn`"
-        )
-    else:
-        yield Finding(OK, "open files", text)
+def _needs(settings: Settings | None, paths: StatePaths | None) -> Iterator[Finding]:
+    """Look for what `run` refuses to start without.
+
+    Args:
+        settings: The configuration, None if it cannot be read.
+        paths: The state folder, None if it is not there or a service runs on it.
+    """
+    accounts = sum(account.enabled for account in settings.accounts.values()) if settings else 0
+    for need in (*needs.of_machine(accounts), *(needs.of_folder(paths) if paths else ())):
+        yield Finding(FAIL if need.lacks else OK, need.name, need.text, need.advice)
+    if paths is not None and (now := needs.available_memory(accounts)).lacks:
+        yield Finding(WARN, now.name, now.text, now.advice)
 
 
 def _network(settings: Settings | None) -> Iterator[Finding]:

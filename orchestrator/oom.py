@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from orchestrator import groups
+
 MARGIN = 20
 """Thousandths of all memory by which a child counts as larger than it is: 40 MB of 2 GiB, more than the
 service or the fork server differ from it. Not much more: another, large program should still come first."""
 SCORE = Path("/proc/self/oom_score_adj")
 MACHINE = Path("/proc/vmstat")
-OWN_GROUPS = Path("/proc/self/cgroup")
-GROUPS = Path("/sys/fs/cgroup")
 
 
 def stand_before_the_parent() -> None:
@@ -32,13 +32,15 @@ class OomKills:
 
     Args:
         own_groups: The file with this process's control groups; see cgroups(7).
-        groups: Where they are.
+        roots: Where they are.
         machine: The file to look into where no group's can be read.
     """
 
-    def __init__(self, own_groups: Path = OWN_GROUPS, groups: Path = GROUPS, machine: Path = MACHINE) -> None:
+    def __init__(
+        self, own_groups: Path = groups.OWN, roots: Path = groups.ROOT, machine: Path = MACHINE
+    ) -> None:
         self._own_groups = own_groups
-        self._groups = groups
+        self._groups = roots
         self._machine = machine
         self._last = self._before = self._count()
 
@@ -57,28 +59,13 @@ class OomKills:
 
     def _count(self) -> int | None:
         for file in self._files():
-            for line in _lines(file):
+            for line in groups.lines(file):
                 key, _, value = line.partition(" ")
                 if key == "oom_kill" and value.isdecimal():
                     return int(value)
         return None
 
     def _files(self) -> list[Path]:
-        files = []
-        for line in _lines(self._own_groups):
-            _, _, group = line.partition(":")
-            controllers, _, path = group.partition(":")
-            if not controllers:  # version 2
-                files.append(self._groups / path.lstrip("/") / "memory.events")
-            elif "memory" in controllers.split(","):
-                files.append(self._groups / "memory" / path.lstrip("/") / "memory.oom_control")
-        # In a container, what is mounted may be its own group, wherever that is on the machine.
-        own = [self._groups / "memory.events", self._groups / "memory" / "memory.oom_control"]
-        return [*files, *own, self._machine]
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
+        folders = groups.folders("memory", self._own_groups, self._groups)
+        names = ("memory.events", "memory.oom_control")
+        return [*(folder / name for folder in folders for name in names), self._machine]

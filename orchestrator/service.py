@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator import __version__, leftovers, logs, orphans, session
+from orchestrator import __version__, leftovers, logs, needs, orphans, session
 from orchestrator.announce import Announcer
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
@@ -56,7 +56,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
 
     Raises:
         AlreadyRunning: A service runs on the same state folder.
-        StateError: A folder or file cannot be used.
+        StateError: A folder or file cannot be used, or this machine lacks what the service needs.
         LibraryError: neonize does not work on this machine.
     """
     announcer = Announcer(Notifier.take())  # before anything is started that would inherit the environment
@@ -70,6 +70,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
             faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
         for sentence in [*repaired, *_repair_modes(paths)]:
             log.warning("%s", sentence)
+        needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.warning("%s", sentence)
@@ -181,6 +182,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
     with InstanceLock(paths.lock, what=f"repairs {name}"):
         # What goes on is shown; the log would stand in between.
         logs.configure("ERROR", "text")
+        needs.check(paths, 1)
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)

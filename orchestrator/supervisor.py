@@ -359,9 +359,9 @@ class Supervisor:
 
         Returns:
             What has changed: names ``added``, ``changed`` and ``removed``, ``restart``: settings that take
-            effect only when the service is started anew, and ``kept``: accounts that have changed and keep
-            their old process, since none can be started. And ``renamed`` if there is something to be said of
-            that.
+            effect only when the service is started anew; and, if there are any, ``kept``: accounts that have
+            changed and keep their old process, since none can be started; and ``renamed`` if there is
+            something to be said of that.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
@@ -403,14 +403,9 @@ class Supervisor:
             key for key in ("state_dir", "qr_dir", "qr_group") if getattr(before, key) != getattr(after, key)
         ]
         self._dispatch()
-        result = {
-            "added": added,
-            "changed": changed,
-            "removed": removed,
-            "restart": needs_restart,
-            "kept": kept,
-        }
-        return {**result, "renamed": renamed} if renamed else result
+        result = {"added": added, "changed": changed, "removed": removed, "restart": needs_restart}
+        further = {"kept": kept, "renamed": renamed}
+        return result | {what: said for what, said in further.items() if said}
 
     def forget(self, name: str) -> None:
         """Do not remember what was last known of an account that is gone."""

@@ -71,6 +71,9 @@ def demo(
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
+    from orchestrator import needs
+
+    needs.check_before_imports()
     if keep is None:
         import tempfile
 

@@ -72,6 +72,9 @@ def _repair_alone(where: places.Places, name: str, pairing: Pairing, *, no_wait:
         forget_session(settings, name)
         print(f"{name} has no session any more; it is paired when the service runs")
         return
+    from orchestrator import needs
+
+    needs.check_before_imports()
     from orchestrator import service
 
     start = where.start_command(settings.config_file)

@@ -38,6 +38,9 @@ def run(
     `orchestrator reload` does.
     """
     settings = places.of(context).settings()
+    from orchestrator import needs
+
+    needs.check_before_imports()
     from orchestrator import service
 
     raise typer.Exit(service.run(settings, log_level=log_level, log_format=log_format))

@@ -5,6 +5,7 @@ The supervisor is the real one, with real processes; what is in them is a stand-
 
 import asyncio
 import errno
+import functools
 import logging
 import os
 import shutil
@@ -23,6 +24,7 @@ from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, u
 from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
 from orchestrator import account, paths, process, pulse
+from orchestrator.errors import OrchestratorError
 from orchestrator.events import Ticked
 from orchestrator.paths import StatePaths
 from orchestrator.states import State
@@ -544,3 +546,68 @@ async def test_what_a_killed_service_has_left_of_its_sockets_is_swept(tmp_path: 
             names = {path.name for path in place.iterdir()}
             assert "left" not in names
             assert "living" in names
+
+
+# A restart of accounts that work
+
+
+NAMES = ("a", "b", "c", "d")
+
+
+@asynchronous
+async def test_nothing_is_restarted_while_no_process_can_be_started(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fleet = fleet_of(tmp_path, *NAMES, control=True)
+    (place,) = fleet.paths.meeting_places
+    text = "accounts: {a: {}, b: {}, c: {}, d: {}}\n"
+    fleet.config_file.write_text(text)
+    async with fleet:
+        for name in NAMES:
+            await fleet.until(name, State.CONNECTED)
+        await fleet.call("trial")
+        await fleet.call("reload")
+        for name in NAMES:
+            await fleet.until_true(
+                functools.partial(lambda name: fleet.about(name)["reason"] is None, name), "none waits"
+            )
+        pids = {name: fleet.pid(name) for name in NAMES}
+        remove_the_folder(fleet)
+        place.touch()
+        for command in ("trial", "restart"):
+            with pytest.raises(OrchestratorError, match="no process can be started"):
+                await fleet.call(command, **({"all": True} if command == "restart" else {}))
+        fleet.config_file.write_text(f"defaults: {{device_name: Other}}\n{text}")
+        assert sorted((await fleet.call("reload"))["kept"]) == sorted(NAMES)
+        for name in NAMES:
+            assert "keeps its old process" in fleet.about(name)["reason"]
+        assert {name: fleet.pid(name) for name in NAMES} == pids
+        place.unlink()
+        await fleet.call("trial")
+        await fleet.call("restart", all=True)
+        for name in NAMES:
+            await fleet.until(name, State.CONNECTED, after=pids[name])
+            assert fleet.puppets.runs(name)[-1]["device_name"] == "Other"
+    assert "4 accounts keep their old process" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["exit: 1", "end: machine", "kill: 11"])
+@asynchronous
+async def test_a_restart_of_all_stops_at_the_first_that_cannot_begin(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    fleet = fleet_of(tmp_path, *NAMES, control=True)
+    async with fleet:
+        for name in NAMES:
+            await fleet.until(name, State.CONNECTED)
+        pids = {name: fleet.pid(name) for name in NAMES}
+        for name in NAMES:
+            fleet.puppets.play(name, [end], [])
+        await fleet.call("restart", all=True)
+        await fleet.until_true(lambda: len(fleet.puppets.runs("a")) > 1, "the first is restarted")
+        await until(lambda: "no other account is restarted" in caplog.text, "that is noticed")
+        await fleet.until("a", State.CONNECTED, after=pids["a"])
+        for name in NAMES[1:]:
+            assert fleet.pid(name) == pids[name]
+            assert "keeps its old process (a could not be given one" in fleet.about(name)["reason"]
+            assert len(fleet.puppets.runs(name)) == 1

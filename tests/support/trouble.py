@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 import pytest
 
-from orchestrator.oom import OWN_GROUPS
+from orchestrator import groups
 
 PIDS = Path("/sys/fs/cgroup/pids")
 """Where control groups that limit the number of processes are made, by version 1 of their interface."""
@@ -103,7 +103,7 @@ class MemoryGroup:
     @contextmanager
     def joined(self) -> Iterator[None]:
         """Let this process, and all that it starts, belong to it until the end of the context."""
-        home = next(line.split(":")[2] for line in OWN_GROUPS.read_text().splitlines() if ":memory:" in line)
+        home = next(line.split(":")[2] for line in groups.OWN.read_text().splitlines() if ":memory:" in line)
         (self._group / "cgroup.procs").write_text(str(os.getpid()))
         try:
             yield
