@@ -477,6 +477,8 @@ class Account:
         match message:
             case messages.Loading():
                 child.loading = True
+            case messages.NotLoaded():
+                child.stale = True
             case messages.Connecting(paired):
                 child.loading = False
                 child.paired = paired
@@ -619,8 +621,8 @@ class Account:
         self._stable_at = self.connected_at = self.memory_bytes = None
         self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
-        if child.loading and outcome.kind is Kind.MACHINE:
-            self._actions.append(RenewMaker())  # or what was half imported there would stay
+        if child.stale:
+            self._actions.append(RenewMaker())
         if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):
             self._actions.append(CallOff(f"{self.settings.name} could not be given one: {outcome.text}"))
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):

@@ -32,7 +32,8 @@ class Child:
         proxy: URL of the proxy it goes through, None for what the environment says.
         dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
         rolling: Whether it took the place of a process that worked, in its turn.
-        loading: Whether it has said that it loads the library, and nothing since.
+        loading: Whether it has said that it loads the library, and not yet that it dials.
+        stale: Whether it could not load the library, perhaps because of what its fork server has imported.
     """
 
     started_at: float
@@ -49,6 +50,7 @@ class Child:
     dialled_at: float | None = None
     rolling: bool = False
     loading: bool = False
+    stale: bool = False
 
     @property
     def begins(self) -> bool:

@@ -27,6 +27,11 @@ class Loading:
 
 
 @dataclass(frozen=True, slots=True)
+class NotLoaded:
+    """The library cannot be loaded, and not for want of anything: the fork server may keep half of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Connecting:
     """The session is locked and the library loaded; WhatsApp is being dialled."""
 
@@ -147,7 +152,7 @@ class Send:
 
 Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
-    Loading, Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
+    Loading, NotLoaded, Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
 ]
 FromParent: TypeAlias = Stop | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007

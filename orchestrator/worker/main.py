@@ -111,7 +111,7 @@ def _load(
         session.hold(spec.lock)
         stored = session.prepare(spec.database)
         link.post(messages.Loading())
-        why = _load_library()
+        why = _load_library(link)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
         from orchestrator.worker.client import Client, ClientSettings
@@ -140,7 +140,7 @@ def _way(spec: ChildSpec) -> str | None:
     return None
 
 
-def _load_library() -> str | None:
+def _load_library(link: Link) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
         library.forbid_download()
@@ -148,9 +148,11 @@ def _load_library() -> str | None:
 
         # Only now, and only here: it starts Go's threads.
         late.complete()
-    except library.LibraryChangedError as error:
-        return str(error)
     except BaseException as error:  # a module may raise anything, and even want to exit
+        if shortage(error) is None:
+            link.post(messages.NotLoaded())
+        if isinstance(error, library.LibraryChangedError):
+            return str(error)
         if shortage(error) is None:
             log.error("neonize cannot be loaded", exc_info=True)
         from orchestrator.diagnosis import diagnose

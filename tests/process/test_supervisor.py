@@ -16,7 +16,8 @@ from support.stand_in_child import NUMBER
 from orchestrator import account, pacing, policy, status, supervisor, tracebacks
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
 from orchestrator.events import Order
-from orchestrator.settings import AccountSettings
+from orchestrator.explain import outlook
+from orchestrator.settings import AccountSettings, Backoff
 from orchestrator.states import State
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -609,3 +610,30 @@ async def test_a_fork_server_that_is_to_be_replaced_does_not_hold_up_a_stop(tmp_
         os.kill(fleet.pid("a"), signal.SIGSTOP)
         fleet.supervisor.hurry()
     assert open_files() < before
+
+
+@asynchronous
+async def test_an_account_over_its_limit_of_memory_gets_one_new_process_and_says_why_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # What a stand-in says of its memory is always the same, so that a new one does not help.
+    quick = Backoff(base=0.05, factor=1.0, max=0.05, jitter=0.0, reset_after=0.5)
+    fleet = Fleet(tmp_path, AccountSettings("a", backoff=quick, memory_limit=1_000_000), "b")
+    for name in ("a", "b"):
+        fleet.has_session(name)
+    async with fleet:
+        await fleet.until("b", State.CONNECTED)
+        other = fleet.pid("b")
+        await fleet.until_true(
+            lambda: "raise `memory_limit`" in (fleet.about("a")["reason"] or ""), "it is said"
+        )
+        about = fleet.about("a")
+        assert (about["state"], about["restarts"]) == ("connected", 1)
+        seen = about["last_seen_at"]
+        await until(lambda: fleet.about("a")["last_seen_at"] != seen, "it goes on")
+        assert len(fleet.puppets.runs("a")) == 2
+        assert fleet.pid("b") == other
+        told = [entry for entry in fleet.supervisor.timeline("a", 100) if "raise" in (entry["reason"] or "")]
+        assert [(entry["from"], entry["to"]) for entry in told] == [("connected", "connected")]
+        assert outlook(fleet.about("a")).next == "it stays connected with the process it has"
+    assert caplog.text.count("raise `memory_limit`") == 1
