@@ -6,16 +6,18 @@ holds a password or a phone number: what may be one is described instead of quot
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from orchestrator import characters, phones, yaml_tree
 from orchestrator import config_values as values
-from orchestrator import yaml_tree
+from orchestrator.config_file import MAX_SIZE as MAX_SIZE
+from orchestrator.config_file import decode as decode
+from orchestrator.config_file import read as read
+from orchestrator.config_file import shown
 from orchestrator.config_values import (
     Check,
     Unfit,
@@ -26,6 +28,7 @@ from orchestrator.config_values import (
     say_duration,
     segment,
     single,
+    strange,
 )
 from orchestrator.errors import ConfigError
 from orchestrator.memory_limit import LEAST
@@ -33,10 +36,11 @@ from orchestrator.paths import NAME_RULE, QR_FOLDER, check_name, find_state_dir
 from orchestrator.settings import AccountSettings, Backoff, Settings
 from orchestrator.yaml_tree import Node, Scalar, YamlError
 
-MAX_SIZE = 1024 * 1024
-"""Bytes of the file. 5,000 accounts with a phone and a proxy have about 500,000."""
 MAX_PROBLEMS = 200
 """Problems that are shown; somebody who gave the wrong file need not read more."""
+
+EMPTY = "expected settings, found an empty file; for no accounts, write `accounts: {}`"
+"""Not the same as no accounts: a full disk that emptied the file must not end them at a reload."""
 
 _Table: TypeAlias = "Mapping[str, Check | _Table | None]"  # None: read elsewhere
 
@@ -59,44 +63,32 @@ def load(
     return parse(decode(read(path), path), path, state_dir=state_dir, environ=environ)
 
 
-def read(path: str | Path) -> bytes:
-    """Return the bytes of a configuration file.
+def find_state(text: str, path: str | Path, *, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the state folder that a configuration names, or the usual one if it names none.
+
+    The folder is the one that `parse` finds in the same text. Nothing is said about other keys, and the text
+    need be YAML only as far as this key: commands must reach the service while somebody edits the file, too.
+
+    Args:
+        text: The text.
+        path: The file it belongs to, for messages and for a relative path.
+        environ: The environment.
 
     Raises:
-        ConfigError: It cannot be read, or has too many.
+        ConfigError: The text does not tell: it is broken before it names a folder, names two, or is empty; or
+            what it names is no path.
     """
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK)  # a pipe in its place would hold the service up for ever
-
+    where = Where(Path(os.path.abspath(path)).parent, environ)  # noqa: PTH100 - as in `parse`
+    document, broken = yaml_tree.parse_for(text, "state_dir")
+    reader = _Reader(document, where, text)
     try:
-        with open(path, "rb", opener=opener) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError(errno.ENXIO, "")
-            data = file.read(MAX_SIZE + 1)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{_shown(path)}: {_reason(error)}") from None
-    if len(data) > MAX_SIZE:
-        raise ConfigError(f"{_shown(path)}: expected at most {MAX_SIZE:,} bytes; is this the right file?")
-    return data
-
-
-def decode(data: bytes, path: str | Path) -> str:
-    """Return the bytes of a configuration file as text, without a byte-order mark.
-
-    Raises:
-        ConfigError: They are no text in UTF-8.
-    """
-    if b"\0" in data:
-        raise ConfigError(f"{_shown(path)}: expected text, found binary data; is this the right file?")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ConfigError(
-            f"{_shown(path)}:{line}: expected text in UTF-8, found the byte 0x{data[error.start]:02X};"
-            " save the file as UTF-8"
-        ) from None
+        state = reader.state_dir(broken)
+        problems = reader.problems
+    except YamlError as error:
+        problems = [*reader.problems, _Problem(error.line, (), str(error))]
+    if problems:
+        raise ConfigError(_report(path, problems))
+    return find_state_dir(None, state, environ=environ)
 
 
 def parse(
@@ -121,7 +113,7 @@ def parse(
     reader: _Reader | None = None
     try:
         document = yaml_tree.parse(text)
-        reader = _Reader(document, Where(file.parent, environ))
+        reader = _Reader(document, Where(file.parent, environ), text)
         settings = reader.settings(file, state_dir)
         problems = reader.problems
     except YamlError as error:
@@ -138,12 +130,19 @@ def check_value(key: str, text: str) -> object:
     Raises:
         ConfigError: It is not fit for that key; the message names the key.
     """
+    if key == "phone":  # which only YAML wants in quotes
+        try:
+            return phones.parse(text)
+        except phones.NotANumber as error:
+            raise ConfigError(f"{key}: {error}") from None
     check = cast("Check", _ACCOUNT[key])
     scalar = Scalar(0, 0, 0, len(text), 0, text=text, type="text", plain=False)
     try:
         return check(scalar, Where(Path("/"), {}))
     except Unfit as unfit:
-        raise ConfigError(f"{key}: {explain(unfit, scalar)}") from None
+        at = strange(unfit, scalar)
+        named = "" if at is None else f"; it has {characters.at(text, at)}"
+        raise ConfigError(f"{key}: {explain(unfit, scalar)}{named}") from None
 
 
 # What stands where. Everything that is left out has the default of `Settings`.
@@ -198,17 +197,15 @@ class _Reader:
 
     document: yaml_tree.Document
     where: Where
+    text: str
     problems: list[_Problem] = field(default_factory=list)
     places: dict[tuple[str, ...], Node] = field(default_factory=dict)
 
     def settings(self, file: Path, state_dir: str | Path | None) -> Settings | None:
         """Return the settings, or None if there are problems."""
-        for twice in self.document.duplicates:
-            text = f"expected every key once, found this one on line {twice.first_line}, too"
-            self.problems.append(_Problem(twice.line, twice.path, text))
+        self.problems += [self._twice(one) for one in self.document.duplicates]
         if self.document.root is None:
-            # Not the same as no accounts: a full disk that emptied the file must not end them at a reload.
-            self._add((), "expected settings, found an empty file; for no accounts, write `accounts: {}`")
+            self._add((), EMPTY)
             return None
         top = self._table(self.document.root, (), _TOP)
         defaults = top.pop("defaults", {})
@@ -243,9 +240,32 @@ class _Reader:
             **top,
         )
 
+    def state_dir(self, broken: YamlError | None) -> Path | None:
+        """Return what the file says of the state folder, without a look at anything else.
+
+        Args:
+            broken: Why the document is not whole, if it is not.
+
+        Raises:
+            YamlError: It is broken before the file says it.
+        """
+        root, key = self.document.root, "state_dir"
+        if root is None and broken is None:
+            self._add((), EMPTY)
+        self.problems += [self._twice(one) for one in self.document.duplicates if one.path == (key,)]
+        named: dict[str, Any] = {}
+        for name, value in self._entries(root, (), "a mapping of keys to values"):
+            if name.text == key:
+                self._check((key,), value, cast("Check", _TOP[key]), named)
+                break
+        else:
+            if broken is not None:
+                raise broken
+        return cast("Path | None", named.get(key))
+
     def _accounts(self, node: Node | None, defaults: dict[str, Any]) -> dict[str, AccountSettings]:
         accounts: dict[str, AccountSettings] = {}
-        phones: dict[str, str] = {}
+        owners: dict[str, str] = {}
         for name, value in self._entries(node, ("accounts",), "a mapping of names to accounts"):
             path = ("accounts", name.text)
             if not self._check_name(name, path):
@@ -260,9 +280,11 @@ class _Reader:
                     " leave the key out to use that one",
                 )
             phone = own.get("phone")
-            if phone and (other := phones.setdefault(phone, name.text)) != name.text:
+            if phone and (other := owners.setdefault(phones.canonical(phone), name.text)) != name.text:
                 line = self.places["accounts", other, "phone"].line + 1
                 also = f"found that of {segment(other)} on line {line}"
+                if phone != accounts[other].phone:
+                    also += ": the two spellings are one phone's"
                 self._add((*path, "phone"), f"expected a number that no other account has, {also}")
             backoff = Backoff(**{**defaults.get("backoff", {}), **own.get("backoff", {})})
             accounts[name.text] = AccountSettings(name=name.text, **{**defaults, **own, "backoff": backoff})
@@ -276,7 +298,7 @@ class _Reader:
         try:
             check_name(name.text)
         except ConfigError:
-            text = f"expected a name of {NAME_RULE}, found {quote(name.text)}"
+            text = f"expected a name of {NAME_RULE}, found {quote(name.text)}{self._strange(name)}"
             self.problems.append(_Problem(name.line + 1, ("accounts",), text))
             return False
         return True
@@ -297,7 +319,8 @@ class _Reader:
         for key, value in self._entries(node, path, "a mapping of keys to values"):
             here = (*path, key.text)
             if key.text not in table:
-                self.problems.append(_Problem(key.line + 1, here, _unknown(key.text, table)))
+                text = _unknown(key.text, table) + self._strange(key)
+                self.problems.append(_Problem(key.line + 1, here, text))
                 continue
             self.places[here] = value
             check = table[key.text]
@@ -306,11 +329,18 @@ class _Reader:
             elif not callable(check):
                 taken[key.text] = self._table(value, here, check)
             else:
-                try:
-                    taken[key.text] = check(single(value), self.where)
-                except Unfit as unfit:
-                    self._add(here, explain(unfit, value))
+                self._check(here, value, check, taken)
         return taken
+
+    def _check(self, path: tuple[str, ...], value: Node, check: Check, taken: dict[str, Any]) -> None:
+        """Take a value if it is right."""
+        self.places[path] = value
+        try:
+            taken[path[-1]] = check(single(value), self.where)
+        except Unfit as unfit:
+            at = strange(unfit, value)
+            named = self._named(value, at) if isinstance(value, Scalar) and at is not None else ""
+            self._add(path, explain(unfit, value) + named)
 
     def _entries(
         self, node: Node | None, path: tuple[str, ...], expected: str
@@ -318,10 +348,31 @@ class _Reader:
         if node is None or (isinstance(node, Scalar) and node.type == "nothing" and path):
             return  # `accounts:` and then nothing: a fresh file, or everything in it commented out
         if not isinstance(node, yaml_tree.Mapping):
-            self.problems.append(_Problem(node.line + 1, path, f"expected {expected}, found {kind(node)}"))
+            named = self._strange(node) if isinstance(node, Scalar) else ""
+            text = f"expected {expected}, found {kind(node)}{named}"
+            self.problems.append(_Problem(node.line + 1, path, text))
             return
         for pair in self.document.pairs(node):
             yield pair.key, pair.value
+
+    def _strange(self, scalar: Scalar) -> str:
+        """Return what to add about a key or name with a character that none has."""
+        index = characters.find_strange(scalar.text)
+        return "" if index is None else self._named(scalar, index)
+
+    def _named(self, scalar: Scalar, index: int) -> str:
+        """Return what to add about a character of a value: its name, and its place in the file."""
+        character = scalar.text[index]
+        at = self.text.find(character, scalar.start, scalar.end)
+        if at >= 0:
+            return f"; it has {characters.describe(character)} at {yaml_tree.place(self.text, at)}"
+        # It is written as an escape, which for a line break, for instance, says it all.
+        return "" if character.isascii() else f"; it has {characters.at(scalar.text, index)}"
+
+    @staticmethod
+    def _twice(duplicate: yaml_tree.Duplicate) -> _Problem:
+        text = f"expected every key once, found this one on line {duplicate.first_line}, too"
+        return _Problem(duplicate.line, duplicate.path, text)
 
     def _is_blank(self, path: tuple[str, ...]) -> bool:
         node = self.places.get(path)
@@ -351,7 +402,7 @@ def _report(path: str | Path, problems: list[_Problem]) -> str:
     lines = [
         ": ".join(
             (
-                _shown(path) + (f":{problem.line}" if problem.line else ""),
+                shown(path) + (f":{problem.line}" if problem.line else ""),
                 *([".".join(segment(key) for key in problem.path)] if problem.path else ()),
                 problem.text,
             )
@@ -359,30 +410,5 @@ def _report(path: str | Path, problems: list[_Problem]) -> str:
         for problem in ordered[:MAX_PROBLEMS]
     ]
     if len(ordered) > MAX_PROBLEMS:
-        lines.append(f"{_shown(path)}: and {len(ordered) - MAX_PROBLEMS:,} more")
+        lines.append(f"{shown(path)}: and {len(ordered) - MAX_PROBLEMS:,} more")
     return "\n".join(lines)
-
-
-def _shown(path: str | Path) -> str:
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in str(path))
-
-
-def _reason(error: OSError | ValueError) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    match number:
-        case errno.ENOENT:
-            return (
-                "there is no such file; make one with `orchestrator add NAME`, or name another with --config"
-            )
-        case errno.EACCES | errno.EPERM:
-            return "this user may not read it; start as the user it belongs to, or let this one read it"
-        case errno.EISDIR:
-            return "expected a file, found a folder"
-        case errno.ENXIO:
-            return "expected a file, found a pipe, socket or device"
-        case errno.ELOOP:
-            return "its symbolic links lead in a circle"
-        case None:
-            return "this is not the path of a file"
-        case _:
-            return f"cannot be read: {os.strerror(number)}"

@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from orchestrator import config, yaml_tree
+from orchestrator import config, phones, yaml_tree
+from orchestrator.characters import remark
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
 from orchestrator.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.paths import check_name, shorten
@@ -74,16 +76,21 @@ def add_account(
     values = {"phone": phone, "proxy": proxy, "device_name": device_name, "memory_limit": memory_limit}
     given = {key: value for key, value in values.items() if value is not None}
     wanted = {key: config.check_value(key, value) for key, value in given.items()}
+    number = cast("str | None", wanted.get("phone"))
+    if number:
+        given["phone"] = f"+{number}"  # whatever was between its digits
     entry = {key: written(value, quoted=key == "phone") for key, value in given.items()}
     if not enabled:
         entry["enabled"] = "false"
-    number = wanted.get("phone")
 
     def edit(text: str, document: Document, before: Settings) -> str:
         if name in before.accounts:
             raise ConfigError(f"{path}: there is an account {name} already")
-        other = next((account.name for account in before.accounts.values() if account.phone == number), None)
-        if number and other:
+        others = before.accounts.values()
+        other = next(
+            (one.name for one in others if number and one.phone and phones.same(one.phone, number)), None
+        )
+        if other:
             raise ConfigError(f"{path}: phone: that is the number of the account {other}")
         return AccountsText(text, document).with_account(name, entry)
 
@@ -134,7 +141,7 @@ def remove_account(
 
             close = get_close_matches(name, before.accounts, 1)
             hint = f"; did you mean {close[0]}?" if close else ", see `orchestrator list`"
-            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}{hint}")
+            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}{remark(name)}{hint}")
         return AccountsText(text, document).without_account(name)
 
     def is_right(before: Settings, after: Settings) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from orchestrator import characters, phones
 from orchestrator.paths import check_state_path, expand, shorten
 from orchestrator.proxy import EXPECTED, UrlError, parse
 from orchestrator.yaml_tree import Node, Scalar, Sequence
@@ -24,9 +25,6 @@ _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT])", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
 _LONG_NUMBER = re.compile(r"\+?\d(?:[ ()./-]*\d){6,}", re.ASCII)
-_PHONE = re.compile(
-    r"\+[1-9]\d{6,14}", re.ASCII
-)  # E.164 has 15 digits at most; whatsmeow takes no fewer than 7
 
 
 class Unfit(ValueError):  # noqa: N818 - it is raised, caught and worded within the configuration
@@ -35,12 +33,14 @@ class Unfit(ValueError):  # noqa: N818 - it is raised, caught and worded within 
     Attributes:
         expected: What its key needs.
         found: What is there instead, if quoting it would not do.
+        free: The value may have characters of any script; only those that cannot be seen are at fault.
     """
 
-    def __init__(self, expected: str, found: str | None = None) -> None:
+    def __init__(self, expected: str, found: str | None = None, *, free: bool = False) -> None:
         super().__init__(expected)
         self.expected = expected
         self.found = found
+        self.free = free
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def text(longest: int, what: str = "a text") -> Check:
     def check(value: Scalar, _: Where) -> str:
         _need_text(value, what)
         if not value.text.strip() or len(value.text) > longest or not value.text.isprintable():
-            raise Unfit(f"{what} of 1 to {longest} characters on one line", _size_of(value.text))
+            raise Unfit(f"{what} of 1 to {longest} characters on one line", _size_of(value.text), free=True)
         return value.text
 
     return check
@@ -144,18 +144,10 @@ def phone(value: Scalar, _: Where) -> str:
         raise Unfit(expected, "one without quotes: YAML takes it for a sum and drops the +")
     if value.type != "text":
         raise Unfit(expected, value.type)
-    if not _PHONE.fullmatch(value.text):
-        digits = re.sub(r"[^0-9]", "", value.text)  # \d would let other scripts' digits pass
-        if not value.text.startswith("+"):
-            found = "one without +"
-        elif value.text[1:] != digits:
-            found = "one with other characters than digits"
-        elif digits.startswith("0"):
-            found = "one that starts with 0 instead of a country code"
-        else:
-            found = f"one of {len(digits)} digits instead of 7 to 15"
-        raise Unfit(expected, found)
-    return value.text[1:]
+    try:
+        return phones.parse(value.text)
+    except phones.NotANumber as error:
+        raise Unfit(expected, error.found) from None
 
 
 def proxy(value: Scalar, _: Where) -> str:
@@ -177,7 +169,7 @@ def folder(value: Scalar, where: Where) -> Path:
     try:
         return expand(value.text, base=where.base, environ=where.environ)
     except ValueError as error:
-        raise Unfit(expected, str(error)) from None
+        raise Unfit(expected, str(error), free=True) from None
 
 
 def state_folder(value: Scalar, where: Where) -> Path:
@@ -186,7 +178,7 @@ def state_folder(value: Scalar, where: Where) -> Path:
     try:
         check_state_path(path)
     except ValueError as error:
-        raise Unfit("the path of a folder", str(error)) from None
+        raise Unfit("the path of a folder", str(error), free=True) from None
     return path
 
 
@@ -199,7 +191,7 @@ def optional(check: Check) -> Check:
         try:
             return check(value, where)
         except Unfit as unfit:
-            raise Unfit(f"{unfit.expected}, or null", unfit.found) from None
+            raise Unfit(f"{unfit.expected}, or null", unfit.found, free=unfit.free) from None
 
     return checked
 
@@ -231,6 +223,18 @@ def single(node: Node) -> Scalar:
 def explain(unfit: Unfit, node: Node) -> str:
     """Say what was expected and what was found."""
     return f"expected {unfit.expected}, found {unfit.found or _found(node)}"
+
+
+def strange(unfit: Unfit, node: Node) -> int | None:
+    """Return where the first character is that may be what is wrong with a value; None if there is none.
+
+    Of what may be a password, only what cannot be seen is ever named.
+    """
+    if not isinstance(node, Scalar):
+        return None
+    if unfit.free or "@" in node.text:
+        return characters.find_unseen(node.text)
+    return characters.find_strange(node.text)
 
 
 def _found(node: Node) -> str:

@@ -2,6 +2,7 @@
 
 OrchestratorError          exit code 1
 ├── ConfigError            the configuration is not valid: every problem at once
+│   └── NoConfiguration    there is none in any of the usual places
 ├── StateError             a folder or file of the service cannot be used
 ├── AlreadyRunning         another service holds the state folder
 ├── NotRunning             the command needs a running service         exit code 4
@@ -33,6 +34,10 @@ class OrchestratorError(Exception):
 
 class ConfigError(OrchestratorError):
     """The configuration is not valid; the message has a line for every problem."""
+
+
+class NoConfiguration(ConfigError):  # noqa: N818 - named for what it says
+    """There is no configuration in any of the usual places, and none is named."""
 
 
 class StateError(OrchestratorError):

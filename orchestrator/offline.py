@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator import session, status
+from orchestrator.characters import remark
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
 from orchestrator.masking import mask_number
@@ -32,9 +33,9 @@ def describe(
     wanted = list(dict.fromkeys(names)) or list(settings.accounts)
     unknown = [name for name in wanted if name not in settings.accounts]
     if unknown:
+        named = ", ".join(f"{name!r}{remark(name)}" for name in unknown)
         raise NoSuchAccount(
-            f"there is no account {', '.join(map(repr, unknown))} in {settings.config_file};"
-            " `orchestrator list` shows them"
+            f"there is no account {named} in {settings.config_file}; `orchestrator list` shows them"
         )
     kept = status.load(paths.status)
     return [

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import ConfigError, StateError
+from orchestrator import characters
+from orchestrator.errors import ConfigError, NoConfiguration, StateError
 from orchestrator.folders import Folder, make_folder
 
 CONFIG_NAME = "accounts.yaml"
@@ -38,7 +39,7 @@ def check_name(name: str) -> str:
     """
     if is_name(name):
         return name
-    raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}")
+    raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}{characters.remark(name)}")
 
 
 def is_name(name: str) -> bool:
@@ -67,6 +68,8 @@ def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
     """
     if not text:
         raise ValueError("an empty path")
+    if (unseen := characters.find_unseen(text)) is not None and not text[unseen].isascii():
+        raise ValueError(f"a path with {characters.at(text, unseen)}, which nobody can see")
     head, rest = "", text
     if text.startswith("~"):
         user, slash, rest = text.partition("/")
@@ -108,7 +111,8 @@ def find_config(
         create: If there is none, return where a new one belongs: in ``/etc`` for root, else below the home.
 
     Raises:
-        ConfigError: There is none; or what names it cannot be expanded.
+        NoConfiguration: There is none.
+        ConfigError: What names it cannot be expanded, or this user may not look for it.
     """
     for source, text in (("--config", option), ("$ORCHESTRATOR_CONFIG", environ.get("ORCHESTRATOR_CONFIG"))):
         if text:
@@ -133,7 +137,7 @@ def find_config(
         if place.parent.exists() and not os.access(place.parent, os.X_OK):
             raise ConfigError(f"{place}: this user may not look there: try again with sudo")
     looked = ", ".join(str(place) for place in places)
-    raise ConfigError(
+    raise NoConfiguration(
         f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"
         " or name it with --config"
     )

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from orchestrator.characters import remark
 from orchestrator.errors import StateError
 from orchestrator.files import open_file, read_file, sweep, temporary_name
 from orchestrator.shortage import trouble
@@ -318,7 +319,7 @@ def group_id(group: str) -> int:
         if group.isdecimal():
             return int(group)
         raise StateError(
-            f'there is no group "{group}" on this machine: make it, or change qr_group'
+            f'there is no group "{group}"{remark(group)} on this machine: make it, or change qr_group'
         ) from None
 
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from orchestrator import __version__, leftovers, logs, needs, orphans, session
 from orchestrator.announce import Announcer
+from orchestrator.characters import remark
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import Json
@@ -43,7 +44,13 @@ OPEN_FILES = 65_536
 """Open files that are enough for some thousand accounts."""
 
 
-def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format = "text") -> ExitCode:
+def run(
+    settings: Settings,
+    *,
+    log_level: str = "INFO",
+    log_format: logs.Format = "text",
+    state_configured: bool = False,
+) -> ExitCode:
     """Run the service in the foreground until a signal ends it.
 
     SIGTERM and SIGINT stop it in good order; a second one cuts that short. SIGHUP has it read the
@@ -53,6 +60,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
         settings: The configuration.
         log_level: What is logged: DEBUG, INFO, WARNING or ERROR.
         log_format: How; see `logs.configure`.
+        state_configured: Whether the configuration says where the state folder is, and not ``--state-dir``.
 
     Raises:
         AlreadyRunning: A service runs on the same state folder.
@@ -84,6 +92,7 @@ def run(settings: Settings, *, log_level: str = "INFO", log_format: logs.Format 
                 log_level=log_level,
                 log_format="json" if log_format == "json" else "text",
                 around_reload=announcer.reload,
+                state_configured=state_configured,
             )
             asyncio.run(_serve(supervisor, listener, announcer, library.version))
     return ExitCode.DONE
@@ -175,7 +184,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         OrchestratorError: The account is disabled, or lacks its number for pairing by code.
     """
     if name not in settings.accounts:
-        raise NoSuchAccount(f"there is no account {name!r} in {settings.config_file}")
+        raise NoSuchAccount(f"there is no account {name!r}{remark(name)} in {settings.config_file}")
     _take_signals()
     paths = StatePaths.of(settings.state_dir)
     paths.prepare()

@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator import actions, config, duplicates, moving, sending, session, status, texts
 from orchestrator.account import Account
 from orchestrator.actions import Action
+from orchestrator.characters import remark
 from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.events import (
@@ -104,6 +105,7 @@ class Supervisor:
         log_level: What the children log.
         log_format: How: "text" or "json".
         around_reload: Makes the context of every reading of the configuration, so that it can be announced.
+        state_configured: Whether the configuration says where the state folder is, and not ``--state-dir``.
     """
 
     def __init__(
@@ -116,8 +118,11 @@ class Supervisor:
         log_level: str = "WARNING",
         log_format: str = "text",
         around_reload: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        state_configured: bool = False,
     ) -> None:
         self.settings = settings
+        self._started_with = settings
+        self._state_configured = state_configured
         self.paths = paths
         self.version = 0
         self._spawner = spawner
@@ -371,8 +376,7 @@ class Supervisor:
                 return await self._reload(set(drop))
 
     async def _reload(self, dropped: set[str]) -> dict[str, Any]:
-        before = self.settings
-        after = await self._spawner.aside(self._read_config)
+        after, folder = await self._spawner.aside(self._read_config)
         renamed = await self._rename(after)
         self.settings = after
         self._fleet.set_pace(after.start_parallel, after.start_spread)
@@ -399,9 +403,9 @@ class Supervisor:
                     kept.append(name)
                 self.handle(name, Configured(settings, why))
                 changed.append(name)
-        needs_restart = [
-            key for key in ("state_dir", "qr_dir", "qr_group") if getattr(before, key) != getattr(after, key)
-        ]
+        used = self._started_with
+        needs_restart = ["state_dir"] if self._state_configured and folder != used.state_dir else []
+        needs_restart += [key for key in ("qr_dir", "qr_group") if getattr(used, key) != getattr(after, key)]
         self._dispatch()
         result = {"added": added, "changed": changed, "removed": removed, "restart": needs_restart}
         further = {"kept": kept, "renamed": renamed}
@@ -445,7 +449,7 @@ class Supervisor:
             StateError: The state folder cannot be written.
         """
         async with self._reloading:
-            settings = await self._spawner.aside(self._read_config)
+            settings, _ = await self._spawner.aside(self._read_config)
             task = moving.pending(self.paths)
             if isinstance(task, moving.Rename) and (task.old, task.new) == (old, new):
                 if task.begun or not anew:
@@ -548,9 +552,14 @@ class Supervisor:
                 return str(error)
         return None
 
-    def _read_config(self) -> Settings:
+    def _read_config(self) -> tuple[Settings, Path]:
+        """Return the configuration, with the state folder in use, and the folder that the file names."""
+        file = self.settings.config_file
         try:
-            return config.load(self.settings.config_file, state_dir=self.settings.state_dir)
+            text = config.decode(config.read(file), file)
+            after = config.parse(text, file, state_dir=self.settings.state_dir)
+            # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
+            return after, config.find_state(text, file) if self._state_configured else after.state_dir
         except ConfigError as error:
             log.error("the configuration was not taken over: %s", error)
             raise
@@ -918,7 +927,7 @@ class Supervisor:
     def _get(self, name: str) -> Managed:
         managed = self._accounts.get(name)
         if managed is None:
-            raise NoSuchAccount(f"there is no account {name!r}; `orchestrator list` shows them")
+            raise NoSuchAccount(f"there is no account {name!r}{remark(name)}; `orchestrator list` shows them")
         return managed
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import re
-
+from orchestrator import phones
 from orchestrator.errors import OrchestratorError
 
 MAX_TEXT = 4096
 """Characters of a text. Each takes up to 12 bytes of a message, which has no more than 64 KiB."""
-
-_NUMBER = re.compile(r"\+([1-9][0-9]{6,14})")
 
 
 def check(to: str, text: str) -> str:
     """See that a text can be sent; return the digits of the number it is for.
 
     Args:
-        to: The number, with country code.
+        to: The number, with + and country code.
         text: The text.
 
     Raises:
         OrchestratorError: It cannot; the message quotes neither.
     """
-    match = _NUMBER.fullmatch(to)
-    if match is None:
-        raise OrchestratorError("the number must have + and a country code, and 7 to 15 digits in all")
+    try:
+        number = phones.parse(to)
+    except phones.NotANumber as error:
+        raise OrchestratorError(f"the number to send to: {error}") from None
     if not text.strip():
         raise OrchestratorError("there is no text to send")
     if len(text) > MAX_TEXT:
@@ -33,4 +31,4 @@ def check(to: str, text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise OrchestratorError("the text is not valid UTF-8") from None
-    return match[1]
+    return number

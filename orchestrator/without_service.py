@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator import leftovers, moving, session, status
+from orchestrator.characters import remark
 from orchestrator.errors import NoSuchAccount, StateError
 from orchestrator.lock import InstanceLock
 from orchestrator.paths import StatePaths
@@ -49,7 +50,7 @@ def forget_session(settings: Settings, name: str) -> Path | None:
         StateError: The session cannot be moved, or the state folder cannot be used.
     """
     if name not in settings.accounts:
-        raise NoSuchAccount(f"there is no account {name!r} in {settings.config_file}")
+        raise NoSuchAccount(f"there is no account {name!r}{remark(name)} in {settings.config_file}")
     paths = StatePaths.of(settings.state_dir)
     with exclusive(paths, f"repairs {name}", settings):
         place = quarantine(paths, name, "repair")

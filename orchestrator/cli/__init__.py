@@ -16,6 +16,7 @@ import typer
 
 from orchestrator import __version__
 from orchestrator.cli import terminal
+from orchestrator.cli.hints import HintingGroup
 from orchestrator.cli.lazy import LazyGroup
 from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
@@ -46,7 +47,7 @@ COMMANDS = {
 """The commands in the order of the help, each with the module of this package that has the command."""
 
 
-class _Commands(LazyGroup):
+class _Commands(LazyGroup, HintingGroup):
     modules = COMMANDS
 
 

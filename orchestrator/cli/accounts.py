@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,11 +60,9 @@ def add(
     """
     from orchestrator import config_edit
 
-    if phone is not None:
-        phone = re.sub(r"[\s().-]", "", phone)
     _check_values(name, phone=phone, proxy=proxy, device_name=device_name, memory_limit=memory_limit)
-    where = places.of(context)
-    file = where.config_file(create=True)
+    where = replace(places.of(context), create=True)
+    file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
     config_edit.add_account(

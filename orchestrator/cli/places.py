@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator import paths
+from orchestrator import config_file, paths
 from orchestrator.control.client import Client
-from orchestrator.errors import ConfigError, NotRunning
+from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
 from orchestrator.installed import start_command
 from orchestrator.lock import read_holder
 
 if TYPE_CHECKING:
     from orchestrator.paths import StatePaths
     from orchestrator.settings import Settings
-
-_STATE_DIR = re.compile(rb"^state_dir[ \t]*:.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -30,18 +28,20 @@ class Places:
     Args:
         config: What ``--config`` says.
         state_dir: What ``--state-dir`` says.
+        create: Whether the command makes the configuration if there is none.
     """
 
     config: str | None = None
     state_dir: str | None = None
+    create: bool = False
 
-    def config_file(self, *, create: bool = False) -> Path:
-        """Return where the configuration is, or would be made.
+    def config_file(self) -> Path:
+        """Return where the configuration is, or will be made.
 
         Raises:
-            ConfigError: There is none.
+            ConfigError: There is none, or this user may not look for it.
         """
-        return paths.find_config(self.config, create=create)
+        return paths.find_config(self.config, create=self.create)
 
     def settings(self) -> Settings:
         """Read the configuration.
@@ -57,18 +57,37 @@ class Places:
         """Return the state folder.
 
         Raises:
-            ConfigError: What names it makes no sense.
+            ConfigError: The configuration that names it cannot be read, or what names it makes no sense.
             StateError: Its path is too long.
         """
+        return paths.StatePaths.of(self._find_state(config_file.may_have))
+
+    def _find_state(self, needs_reading: Callable[[str, str], bool]) -> Path:
+        """Return the state folder that ``--state-dir``, the configuration or the environment names.
+
+        Args:
+            needs_reading: Tells by a key and the configuration's text whether to look for the key in it.
+        """
         if self.state_dir:
-            return paths.StatePaths.of(paths.find_state_dir(self.state_dir))
+            return paths.find_state_dir(self.state_dir)
         try:
             file = self.config_file()
-        except ConfigError:
-            if self.config:
-                raise
-            return paths.StatePaths.of(paths.find_state_dir())
-        return paths.StatePaths.of(_state_dir(file))
+        except NoConfiguration:
+            return paths.find_state_dir()
+        if self.create and not os.path.lexists(os.path.realpath(file)):
+            return paths.find_state_dir()
+        try:
+            text = config_file.decode(config_file.read(file), file)
+            if not needs_reading("state_dir", text):
+                return paths.find_state_dir()
+            from orchestrator import config
+
+            return config.find_state(text, file)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{error}\nso it is not known where the service is: mend that, or name its state folder with"
+                " --state-dir"
+            ) from None
 
     def service(self) -> Client:
         """Return a client for the service, whether it runs or not.
@@ -84,7 +103,14 @@ class Places:
         except PermissionError:
             holder = None
         socket = holder.socket if holder and holder.socket else state.control_socket
-        return Client(socket, lambda: start_command(state.root))
+
+        def start() -> str:
+            # A file without the word `state_dir` was taken to mean the usual folder. Now that no service is
+            # there, a file that lacks it because it is empty or broken must not pass for a whole one.
+            self._find_state(lambda _key, _text: True)
+            return start_command(state.root)
+
+        return Client(socket, start)
 
     def start_command(self, file: Path) -> str:
         """Return the command that starts the service with a configuration.
@@ -116,25 +142,3 @@ def of(context: typer.Context) -> Places:
     """Return the places a command was told about by the global options."""
     places = context.find_object(Places)
     return places or Places()
-
-
-def _state_dir(file: Path) -> Path:
-    """Return the state folder that a configuration names, or the usual one, without reading the whole file.
-
-    Commands that talk to the service must work, and be fast, whatever else is in the configuration, such as
-    what somebody is just editing.
-    """
-    try:
-        data = file.read_bytes() if file.is_file() else b""
-    except OSError:
-        data = b""  # perhaps only the service may read it
-    lines = _STATE_DIR.findall(data)
-    if not lines and not data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return paths.find_state_dir()
-    from orchestrator import config
-
-    if len(lines) == 1:
-        # The line alone is a configuration, too, unless its value goes on in the next or stands elsewhere.
-        with contextlib.suppress(ConfigError):
-            return config.parse(lines[0].decode(errors="replace") + "\naccounts: {}\n", file).state_dir
-    return config.load(file).state_dir

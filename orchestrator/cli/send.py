@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from typing import Annotated
 
@@ -20,6 +19,7 @@ app = typer.Typer(rich_markup_mode=None)
     epilog=examples(
         "orchestrator send support --to +4915100002 'Hello, is this line up?'",
         "orchestrator send support --to +4915100002 - < message.txt",
+        "orchestrator send support --to +4915100002 -- '-5 degrees'",
     )
 )
 def send(
@@ -28,7 +28,12 @@ def send(
         str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
     ],
     text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="What to write; - reads it from stdin.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="TEXT",
+            help="What to write; - reads it from stdin. Put -- before one that begins with a dash.",
+            show_default=False,
+        ),
     ],
     to: Annotated[str, typer.Option("--to", metavar="+NUMBER", help="Whom to write to.", show_default=False)],
 ) -> None:
@@ -37,11 +42,10 @@ def send(
     Returns when WhatsApp has taken it, which can take over a minute if WhatsApp is slow. Other users of this
     machine can see a running command's arguments; a text that is not for them should come from stdin.
     """
-    number = re.sub(r"[\s().-]", "", to)
     if text == "-":
         text = _stdin()
-    texts.check(number, text)
-    places.of(context).service().call("send", name=name, to=number, text=text)
+    number = texts.check(to, text)
+    places.of(context).service().call("send", name=name, to=f"+{number}", text=text)
     print(f"{name}: sent")
 
 

@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.cli import places
 from orchestrator.cli.words import examples, printable
-from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.errors import ExitCode, NotRunning, OrchestratorError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -37,13 +37,17 @@ def run(
     Ctrl-C or SIGTERM stops it in good order; a second one cuts that short. SIGHUP does what
     `orchestrator reload` does.
     """
-    settings = places.of(context).settings()
+    where = places.of(context)
+    settings = where.settings()
     from orchestrator import needs
 
     needs.check_before_imports()
     from orchestrator import service
 
-    raise typer.Exit(service.run(settings, log_level=log_level, log_format=log_format))
+    code = service.run(
+        settings, log_level=log_level, log_format=log_format, state_configured=not where.state_dir
+    )
+    raise typer.Exit(code)
 
 
 @app.command(epilog=examples("orchestrator reload"))
@@ -53,7 +57,15 @@ def reload(context: typer.Context) -> None:
     Only accounts that have changed are touched. If it is not valid, all its errors are shown, and the service
     goes on with what it has.
     """
-    changes = places.of(context).service().call("reload")
+    where = places.of(context)
+    try:
+        changes = where.service().call("reload")
+    except NotRunning as error:
+        if where.state_dir:
+            raise
+        raise NotRunning(
+            f"{error}; if `state_dir:` was changed while the service runs, that is still in the old folder"
+        ) from None
     for what in ("added", "changed", "removed"):
         if changes[what]:
             print(f"{what}: {', '.join(changes[what])}")

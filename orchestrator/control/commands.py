@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from orchestrator import __version__
+from orchestrator.characters import remark
 from orchestrator.control.arguments import Arguments, BadRequest
 from orchestrator.control.protocol import Json
 from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
@@ -346,7 +347,8 @@ class Commands:
 
 def no_such_account(names: Iterable[str]) -> str:
     """Say that there are no accounts of these names."""
-    return f"there is no account {', '.join(map(repr, names))}; `orchestrator list` shows them"
+    unknown = ", ".join(f"{name!r}{remark(name)}" for name in names)
+    return f"there is no account {unknown}; `orchestrator list` shows them"
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from orchestrator import phones
 from orchestrator.failure import Kind, Outcome
 from orchestrator.masking import mask_number
 from orchestrator.redaction import redact
@@ -117,23 +118,8 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
 
 
 def same_number(one: str, other: str) -> bool:
-    """Tell whether two numbers are the same phone's.
-
-    WhatsApp's own form of a number differs from the one its owner dials in three countries: Brazil (a 9 that
-    was added to mobile numbers), Mexico (a 1 that was dropped) and Argentina (a 9 after the country code).
-    """
-    return _plain(one) == _plain(other)
-
-
-def _plain(number: str) -> str:
-    digits = re.sub(r"\D", "", number)
-    if match := re.fullmatch(r"55(\d\d)9(\d{8})", digits):
-        return f"55{match[1]}{match[2]}"
-    if match := re.fullmatch(r"521(\d{10})", digits):
-        return f"52{match[1]}"
-    if match := re.fullmatch(r"549(\d{10})", digits):
-        return f"54{match[1]}"
-    return digits
+    """Tell whether two numbers are one phone's: WhatsApp's form of some is not what people write."""
+    return phones.same(one, other)
 
 
 def quote(text: str) -> str:

@@ -81,6 +81,16 @@ def test_startup_is_compared_with_that_of_python_itself() -> None:
         assert set(cells(imports, row)[1:]) == {"no"}  # neither neonize nor pydantic nor ...
 
 
+def test_the_way_to_the_service_is_measured_for_every_layout() -> None:
+    output = printed_by("find_service", "--accounts", "20", "--repetitions", "1", "--before", ".")
+
+    for row in ("no state_dir", "state_dir on top", "state_dir at the end", "state_dir in a comment"):
+        before, now, change, *_ = cells(output, row)
+        assert float(before.removesuffix(" ms")) > 0
+        assert float(now.removesuffix(" ms")) > 0
+        assert change.endswith(" %")
+
+
 def test_a_codes_way_to_its_picture_is_measured() -> None:
     output = printed_by("code_to_png", "--accounts", "2", "--rounds", "1")
 
@@ -118,7 +128,17 @@ def test_the_service_is_looked_at_while_all_are_restarted() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["sandbox_pairing", "sandbox_idle", "cli_startup", "code_to_png", "accounts", "soak", "scale"]
+    "name",
+    [
+        "sandbox_pairing",
+        "sandbox_idle",
+        "cli_startup",
+        "code_to_png",
+        "accounts",
+        "soak",
+        "scale",
+        "find_service",
+    ],
 )
 def test_every_benchmark_tells_its_options(name: str) -> None:
     assert "(default: " in printed_by(name, "--help")

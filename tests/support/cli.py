@@ -51,6 +51,7 @@ class Cli:
         state: The state folder.
         environment: Of all commands.
         puppets: Tells the children what to do.
+        names_state: Whether the command line names the state folder; else the configuration has to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,6 +64,7 @@ class Cli:
         kept["TERM"] = "xterm-256color"
         self.environment = {**kept, "HOME": str(folder), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
         self.puppets = Puppets(self.state)
+        self.names_state = True
 
     def configure(self, *accounts: str, top: str = "") -> None:
         """Write a configuration: a line for each account, such as ``a: {}``."""
@@ -75,7 +77,8 @@ class Cli:
 
     def line(self, *arguments: str, program: tuple[str, ...] = COMMAND) -> list[str]:
         """Return how a command is given here."""
-        return [*program, "--config", str(self.config), "--state-dir", str(self.state), *arguments]
+        state = ("--state-dir", str(self.state)) if self.names_state else ()
+        return [*program, "--config", str(self.config), *state, *arguments]
 
     def __call__(
         self, *arguments: str, code: int = 0, program: tuple[str, ...] = COMMAND, text: str = ""

@@ -244,6 +244,9 @@ IN_REACH = (
 )
 ALONE = "expected a folder for the codes alone, found one of the service's own"
 
+NINE = "it has U+0669 (ARABIC-INDIC DIGIT NINE)"
+UMLAUT = "it has U+00FC (LATIN SMALL LETTER U WITH DIAERESIS)"
+CONTROL = "U+0001 (a control character)"
 
 BAD = [
     # Keys
@@ -288,7 +291,10 @@ BAD = [
     ("start: {parallel: 010}", f'1: start.parallel: {COUNT} "010"'),
     ("start: {parallel: 1:30}", f'1: start.parallel: {COUNT} "1:30"'),
     ("start: {parallel: 2.0}", f'1: start.parallel: {COUNT} "2.0"'),
-    ("start: {parallel: \u0663}", f'1: start.parallel: {COUNT} "\u0663"'),
+    (
+        "start: {parallel: \u0663}",
+        f'1: start.parallel: {COUNT} "\u0663"; it has U+0663 (ARABIC-INDIC DIGIT THREE) at line 1, column 19',
+    ),
     ("start: {parallel: [2]}", f"1: start.parallel: {COUNT} a list"),
     ("start: {parallel: " + "9" * 5000 + "}", f'1: start.parallel: {COUNT} "…"'),
     ("start: {parallel: null}", f"1: start.parallel: {COUNT} nothing"),
@@ -346,10 +352,10 @@ BAD = [
     ("accounts: {a: {phone: +4915112345678}}", f"1: {PHONE} {A_SUM}"),
     ("accounts: {a: {phone: 4915112345678}}", f"1: {PHONE} {A_SUM}"),
     ("accounts: {a: {phone: '4915112345678'}}", f"1: {PHONE} one without +"),
-    ("accounts: {a: {phone: +49 151 12345678}}", f"1: {PHONE} one with other characters than digits"),
+    ("accounts: {a: {phone: +49x15112345678}}", f"1: {PHONE} one with other characters than digits"),
     (
         "accounts: {a: {phone: '+4\u0669151123456'}}",
-        f"1: {PHONE} one with other characters than digits",
+        f"1: {PHONE} one with other characters than digits; {NINE} at line 1, column 26",
     ),
     (
         "accounts: {a: {phone: '+015112345678'}}",
@@ -373,7 +379,8 @@ BAD = [
     ("defaults: {proxy: 'http://:80'}", f"1: {PROXY} one without a valid host name or address"),
     (
         "defaults: {proxy: 'http://ü:80'}",
-        f"1: {PROXY} a host name with other letters than a to z: write it as xn--",
+        f"1: {PROXY} a host name with other letters than a to z: write it as xn--;"
+        f" {UMLAUT} at line 1, column 27",
     ),
     ("defaults: {proxy: 'http://h:0'}", f"1: {PROXY} one whose port is not 1 to 65535"),
     ("defaults: {proxy: 'http://h:65536'}", f"1: {PROXY} one whose port is not 1 to 65535"),
@@ -433,7 +440,10 @@ EMPTY = "expected settings, found an empty file; for no accounts, write `account
             f"2: not valid YAML: {TAB}; indent with spaces, not with tabs",
         ),
         ("a: 'x", "1: not valid YAML: found unexpected end of stream while scanning a quoted scalar"),
-        ("a: é\nb: \x01", "2: not valid YAML: the character U+0001 is not allowed in it"),
+        (
+            "a: é\nb: \x01",
+            f"2: not valid YAML: the character {CONTROL} at line 2, column 4 is not allowed in it",
+        ),
         ("a: *b", "1: an alias without an anchor of that name before it"),
         ("a: &a [*a]", "1: an alias without an anchor of that name before it"),
         ("a: &a b\n*a : c", "2: expected a simple key, found a list, a mapping or an alias"),

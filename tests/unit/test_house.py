@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "orchestrator"
 PURE = (
-    "account", "actions", "duplicates", "errors", "events", "failure", "fleet", "life", "memory_limit",
-    "messages", "pacing", "policy", "proxy", "settings", "states",
+    "account", "actions", "characters", "duplicates", "errors", "events", "failure", "fleet", "life",
+    "memory_limit", "messages", "pacing", "phones", "policy", "proxy", "settings", "states", "texts",
 )  # fmt: skip
 """What decides: standard library and each other, no I/O."""
 

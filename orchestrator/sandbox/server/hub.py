@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any
 
+from orchestrator import characters, phones
 from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
 from orchestrator.sandbox.server.events import EventLog
@@ -43,10 +43,13 @@ def parse_number(text: str) -> str:
     Raises:
         NotPossible: It is no phone number.
     """
-    digits = re.sub(r"[\s()./-]", "", text).removeprefix("+")
-    if not re.fullmatch(r"[1-9][0-9]{5,14}", digits):
-        raise NotPossible(f"{text!r} is no phone number: write it with its country code, such as +4915100001")
-    return digits
+    try:
+        return phones.parse(text if "+" in text else f"+{text}")
+    except phones.NotANumber:
+        raise NotPossible(
+            f"{text!r} is no phone number{characters.remark(text)}: write it with its country code,"
+            " such as +4915100001"
+        ) from None
 
 
 class Hub:

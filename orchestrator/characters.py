@@ -1,0 +1,90 @@
+"""Names characters that cannot be seen, or that pass for others, and says where they stand. Pure.
+
+Keys, names, numbers and addresses are plain ASCII. A no-break space, a curly quote or a Cyrillic letter in
+one of them looks right on every screen. A message that quotes the text does not help; one that names the
+character does.
+"""
+
+from __future__ import annotations
+
+_NAMES = {
+    "\0": "null", "\t": "tab", "\n": "line feed", "\v": "vertical tab", "\f": "form feed",
+    "\r": "carriage return", "\x1b": "escape", "\x7f": "delete", "\x85": "next line",
+}  # fmt: skip
+"""Unicode gives the control characters no names; these are the common ones."""
+_UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
+"""Unicode's categories of controls, invisible formatting, spaces, and separators of lines and paragraphs."""
+_DASHES_AND_QUOTES = frozenset({"Pd", "Pi", "Pf"})
+_PASS_FOR_OTHERS = "\u2212\u201a\u201e\u2032\u2033\u02b9\u02bc"
+"""A minus sign, low quotes, primes and an apostrophe: of other categories, and as easily mistaken."""
+
+
+def describe(character: str) -> str:
+    """Return a character's number and its name in Unicode, such as ``U+00A0 (NO-BREAK SPACE)``."""
+    import unicodedata  # only when something is wrong
+
+    name = unicodedata.name(character, "") or _NAMES.get(character)
+    if name is None:
+        name = (
+            "half of a character" if unicodedata.category(character) == "Cs" else "a character without a name"
+        )
+        name = "a control character" if unicodedata.category(character) == "Cc" else name
+    return f"U+{ord(character):04X} ({name})"
+
+
+def find_strange(text: str) -> int | None:
+    """Return where the first character is that no key, name, number or address has; None if there is none."""
+    if text.isascii() and text.isprintable():
+        return None
+    return next((at for at, one in enumerate(text) if not (one.isascii() and one.isprintable())), None)
+
+
+def find_unseen(text: str) -> int | None:
+    """Return where the first character is that cannot be seen, other than a space; None if there is none."""
+    if text.isprintable():
+        return None
+    import unicodedata
+
+    return next(
+        (at for at, one in enumerate(text) if one != " " and unicodedata.category(one) in _UNSEEN), None
+    )
+
+
+def find_deceptive(text: str) -> int | None:
+    """Return where the first character is that cannot be seen or passes for one of ASCII, None if none is.
+
+    Letters of other scripts do not count: this is for text in which they may stand.
+    """
+    if text.isascii() and text.isprintable():
+        return None
+    return next((at for at, one in enumerate(text) if _is_deceptive(one)), None)
+
+
+def is_dash(character: str) -> bool:
+    """Tell whether a character passes for the ``-`` of an option, and is none."""
+    import unicodedata
+
+    return character != "-" and (unicodedata.category(character) == "Pd" or character == "\u2212")
+
+
+def at(text: str, index: int) -> str:
+    """Name a character of a text and its place, counted from 1 on."""
+    return f"{describe(text[index])} as character {index + 1}"
+
+
+def remark(text: str) -> str:
+    """Return what to add to a message that quotes a name: nothing if it is ASCII, which shows as it is."""
+    index = None if text.isascii() else next(at for at, one in enumerate(text) if not one.isascii())
+    return "" if index is None else f" (it has {at(text, index)})"
+
+
+def _is_deceptive(one: str) -> bool:
+    if one.isascii():
+        return not one.isprintable()
+    import unicodedata
+
+    category = unicodedata.category(one)
+    if category in _UNSEEN or category in _DASHES_AND_QUOTES or one in _PASS_FOR_OTHERS:
+        return True
+    plain = unicodedata.normalize("NFKC", one)
+    return len(plain) == 1 and plain.isascii()
