@@ -61,6 +61,8 @@ def demo(
             try:
                 told = stage.Demo(folder, screen, _program(), news).run(once=once or not on_terminal)
             except SandboxError as error:
+                if not news.empty():  # Ctrl-C has reached the sandbox before that was in a session of its own
+                    raise KeyboardInterrupt from None
                 if INSTALL not in str(error):
                     raise
                 raise OrchestratorError(f"the demonstration needs more packages: {INSTALL}") from None
