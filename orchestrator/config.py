@@ -63,7 +63,9 @@ def load(
     return parse(decode(read(path), path), path, state_dir=state_dir, environ=environ)
 
 
-def find_state(text: str, path: str | Path, *, environ: Mapping[str, str] = os.environ) -> Path:
+def find_state(
+    text: str, path: str | Path, *, whole: bool = False, environ: Mapping[str, str] = os.environ
+) -> Path:
     """Return the state folder that a configuration names, or the usual one if it names none.
 
     The folder is the one that `parse` finds in the same text. Nothing is said about other keys, and the text
@@ -72,6 +74,7 @@ def find_state(text: str, path: str | Path, *, environ: Mapping[str, str] = os.e
     Args:
         text: The text.
         path: The file it belongs to, for messages and for a relative path.
+        whole: Read on where the text has named a folder, to see that it does not name another.
         environ: The environment.
 
     Raises:
@@ -79,7 +82,7 @@ def find_state(text: str, path: str | Path, *, environ: Mapping[str, str] = os.e
             what it names is no path.
     """
     where = Where(Path(os.path.abspath(path)).parent, environ)  # noqa: PTH100 - as in `parse`
-    document, broken = yaml_tree.parse_for(text, "state_dir")
+    document, broken = yaml_tree.read(text) if whole else yaml_tree.parse_for(text, "state_dir")
     reader = _Reader(document, where, text)
     try:
         state = reader.state_dir(broken)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,13 +59,13 @@ class Places:
             ConfigError: The configuration that names it cannot be read, or what names it makes no sense.
             StateError: Its path is too long.
         """
-        return paths.StatePaths.of(self._find_state(config_file.may_have))
+        return paths.StatePaths.of(self._find_state())
 
-    def _find_state(self, needs_reading: Callable[[str, str], bool]) -> Path:
+    def _find_state(self, *, whole: bool = False) -> Path:
         """Return the state folder that ``--state-dir``, the configuration or the environment names.
 
         Args:
-            needs_reading: Tells by a key and the configuration's text whether to look for the key in it.
+            whole: Read the whole configuration, though less of it has answered already.
         """
         if self.state_dir:
             return paths.find_state_dir(self.state_dir)
@@ -78,11 +77,11 @@ class Places:
             return paths.find_state_dir()
         try:
             text = config_file.decode(config_file.read(file), file)
-            if not needs_reading("state_dir", text):
+            if not whole and not config_file.may_have("state_dir", text):
                 return paths.find_state_dir()
             from orchestrator import config
 
-            return config.find_state(text, file)
+            return config.find_state(text, file, whole=whole)
         except ConfigError as error:
             raise ConfigError(
                 f"{error}\nso it is not known where the service is: mend that, or name its state folder with"
@@ -105,9 +104,9 @@ class Places:
         socket = holder.socket if holder and holder.socket else state.control_socket
 
         def start() -> str:
-            # A file without the word `state_dir` was taken to mean the usual folder. Now that no service is
-            # there, a file that lacks it because it is empty or broken must not pass for a whole one.
-            self._find_state(lambda _key, _text: True)
+            # As little of the file was read as would do. Now that no service is where it says, a file that is
+            # empty or broken, or names two folders, must not pass for one that is right.
+            self._find_state(whole=True)
             return start_command(state.root)
 
         return Client(socket, start)

@@ -76,7 +76,7 @@ def test_a_file_that_does_not_tell_where_the_service_is_is_an_error(running: Cli
         "not valid YAML": "accounts: [\n",
         "expected text in UTF-8, found the byte": b"\xff" + good.encode(),
         "expected text, found binary data": good.encode("utf-16-le"),
-        "expected every key once": f"{good}state_dir: /elsewhere\n",
+        "expected every key once": f"state_dir: /elsewhere\n{good}",
         "found a text": good.replace(":", ";"),
     }
     for message, text in spoilt.items():
