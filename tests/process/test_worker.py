@@ -80,17 +80,17 @@ def test_a_neonize_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with WorkerProcess(tmp_path, environment, log_level="INFO") as run:
         end = run.ended()
-    assert (end["kind"], end["status"]) == (Kind.CONFIG, EXIT_CODES[Kind.CONFIG])
+    assert (end["kind"], end["status"]) == (Kind.MACHINE, EXIT_CODES[Kind.MACHINE])
     assert advice in end["text"]
     assert "downloaded" not in run.printed()
 
 
-def test_an_error_of_ours_is_a_crash_that_says_so(tmp_path: Path) -> None:
+def test_a_neonize_that_raises_is_no_crash_of_the_account(tmp_path: Path) -> None:
     (tmp_path / "neonize").mkdir()
     (tmp_path / "neonize" / "__init__.py").write_text("1 / 0\n")
     with WorkerProcess(tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)}) as run:
         end = run.ended()
-    assert (end["kind"], end["status"]) == (Kind.CRASH, EXIT_CODES[Kind.CRASH])
+    assert (end["kind"], end["status"]) == (Kind.MACHINE, EXIT_CODES[Kind.MACHINE])
     assert "ZeroDivisionError" in end["text"]
     assert "ERROR   [support]" in run.printed()
 
