@@ -7,9 +7,9 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.notify import Notifier, status_text
-from orchestrator.states import State
 from orchestrator.supervisor import Supervisor
 
 STATUS_SECONDS = 1.0

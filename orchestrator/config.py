@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from orchestrator import characters, phones, yaml_tree
 from orchestrator import config_values as values
+from orchestrator import yaml_tree
+from orchestrator.accounts import characters, phones
+from orchestrator.accounts.memory_limit import LEAST
+from orchestrator.accounts.names import NAME_RULE, check_name
+from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.config_file import MAX_SIZE as MAX_SIZE
 from orchestrator.config_file import decode as decode
 from orchestrator.config_file import read as read
@@ -31,9 +35,8 @@ from orchestrator.config_values import (
     strange,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.memory_limit import LEAST
-from orchestrator.paths import NAME_RULE, QR_FOLDER, check_name, find_state_dir
-from orchestrator.settings import AccountSettings, Backoff, Settings
+from orchestrator.paths import QR_FOLDER, find_state_dir
+from orchestrator.settings import Settings
 from orchestrator.yaml_tree import Node, Scalar, YamlError
 
 MAX_PROBLEMS = 200

@@ -17,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from orchestrator import config, phones, yaml_tree
-from orchestrator.characters import remark
+from orchestrator import config, yaml_tree
+from orchestrator.accounts import phones
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.names import check_name, shorten
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
 from orchestrator.files import open_file, replacing, sweep, sync, sync_folder
-from orchestrator.paths import check_name, shorten
 from orchestrator.settings import Settings
 from orchestrator.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.yaml_tree import Document

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from orchestrator import characters, phones
-from orchestrator.paths import check_state_path, expand, shorten
-from orchestrator.proxy import EXPECTED, UrlError, parse
+from orchestrator.accounts import characters, phones
+from orchestrator.accounts.names import shorten
+from orchestrator.accounts.proxy import EXPECTED, UrlError, parse
+from orchestrator.paths import check_state_path, expand
 from orchestrator.yaml_tree import Node, Scalar, Sequence
 
 DAY = 86_400.0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from orchestrator import device
-from orchestrator.duplicates import rival
+from orchestrator.accounts.duplicates import rival
 
 _Signature = tuple[int, ...] | None
 

@@ -16,7 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, device, duplicates, moving, needs, pythons, status
+from orchestrator import __version__, device, moving, needs, pythons, status
+from orchestrator.accounts import duplicates
+from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.files import first_closed
@@ -24,7 +26,6 @@ from orchestrator.folders import advice_on_owner, user_name
 from orchestrator.library import LibraryError, check_library
 from orchestrator.lock import InstanceLock, read_holder
 from orchestrator.paths import StatePaths
-from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 from orchestrator.qr import group_id
 from orchestrator.reach import Unreachable, reach
 from orchestrator.redaction import redact

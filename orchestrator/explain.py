@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.failure import Kind
-from orchestrator.states import WAITS_FOR_TURN, State
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.states import WAITS_FOR_TURN, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator import device, session, status
+from orchestrator.accounts.names import is_name, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.files import read_file, replacing, sync, sync_folder
-from orchestrator.paths import StatePaths, is_name, shorten
+from orchestrator.paths import StatePaths
 from orchestrator.qr import QrFolder
 from orchestrator.settings import Settings
 from orchestrator.shortage import trouble

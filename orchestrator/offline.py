@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator import session, status
-from orchestrator.characters import remark
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
 from orchestrator.masking import mask_number
 from orchestrator.paths import StatePaths
-from orchestrator.settings import AccountSettings, Settings
-from orchestrator.states import State
+from orchestrator.settings import Settings
 
 
 def describe(

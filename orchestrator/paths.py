@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import characters
+from orchestrator.accounts import characters
+from orchestrator.accounts.names import check_name, shorten
 from orchestrator.errors import ConfigError, NoConfiguration, StateError
 from orchestrator.folders import Folder, make_folder
 
@@ -21,36 +22,8 @@ MEETING_PLACE = "processes"
 """The folder in which the service and its fork server meet."""
 MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path: sockaddr_un has 108 on Linux, and the last is a zero."""
-NAME_RULE = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-
-
-def check_name(name: str) -> str:
-    """Return an account's name if it is one.
-
-    A name becomes part of file names, which is why it can neither be a path nor start with a dot or a dash.
-    Names with two dots in a row are fine: without a slash they lead nowhere.
-
-    Raises:
-        ConfigError: It is none.
-    """
-    if is_name(name):
-        return name
-    raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}{characters.remark(name)}")
-
-
-def is_name(name: str) -> bool:
-    """Tell whether a text is a valid name of an account."""
-    return _NAME.fullmatch(name) is not None
-
-
-def shorten(text: str) -> str:
-    """Return text from outside as a message may show it: quoted, on one line, not too long, and printable."""
-    cut = text if len(text) <= 40 else text[:39] + "…"
-    return '"' + "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in cut) + '"'
 
 
 def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:

@@ -22,11 +22,12 @@ import multiprocess
 import multiprocess.connection
 from multiprocess import forkserver, resource_tracker, spawn, util
 
-from orchestrator import interpreter, messages, tracebacks
+from orchestrator import interpreter, tracebacks
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.errors import StateError
-from orchestrator.failure import EXIT_CODES, Kind
 from orchestrator.meeting_place import MeetingPlace
-from orchestrator.messages import FromChild, FromParent, MessageError
 from orchestrator.shortage import shortage
 from orchestrator.worker import trial
 
@@ -106,7 +107,7 @@ class ChildProcess:
 
     def tell(self, message: FromParent) -> None:
         """Send the child a message; one that cannot be delivered is a child that is about to be killed."""
-        data = messages.encode(message)
+        data = pipe.encode(message)
         waits = bool(self._unsent)
         self._unsent += _LENGTH.pack(len(data)) + data
         if not waits:
@@ -182,12 +183,12 @@ class ChildProcess:
         found: list[FromChild] = []
         while len(self._buffer) >= _LENGTH.size:
             (size,) = _LENGTH.unpack_from(self._buffer)
-            if not 0 <= size <= messages.MAX_MESSAGE:
+            if not 0 <= size <= pipe.MAX_MESSAGE:
                 raise MessageError(f"a message of {size} bytes")
             end = _LENGTH.size + size
             if len(self._buffer) < end:
                 break
-            message = messages.decode(bytes(self._buffer[_LENGTH.size : end]))
+            message = pipe.decode(bytes(self._buffer[_LENGTH.size : end]))
             del self._buffer[:end]
             if isinstance(message, FromParent):
                 raise MessageError("a message that only the parent sends")

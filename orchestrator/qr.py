@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from orchestrator.characters import remark
+from orchestrator.accounts.characters import remark
 from orchestrator.errors import StateError
 from orchestrator.files import open_file, read_file, sweep, temporary_name
 from orchestrator.shortage import trouble

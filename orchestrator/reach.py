@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from orchestrator.accounts.proxy import HOST, PORT, Proxy
 from orchestrator.errors import OrchestratorError
-from orchestrator.proxy import HOST, PORT, Proxy
 
 TIMEOUT = 10.0
 """Seconds for each step; each takes a fraction of one over any usable line."""

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
+from orchestrator.accounts.pipe import Send, Sent
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages import Send, Sent
 
 SEND_SECONDS = 85.0
 """How long a process may take to say what became of a text; neonize itself gives up after some 75 s."""

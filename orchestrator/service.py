@@ -14,22 +14,22 @@ from types import FrameType
 from typing import NoReturn
 
 from orchestrator import __version__, leftovers, logs, needs, orphans, session
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.states import State
 from orchestrator.announce import Announcer
-from orchestrator.characters import remark
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import Json
 from orchestrator.control.server import ControlServer
 from orchestrator.errors import ExitCode, NoSuchAccount, OrchestratorError
-from orchestrator.events import Order
 from orchestrator.library import check_library
 from orchestrator.lock import InstanceLock
-from orchestrator.messages import Pairing
 from orchestrator.notify import Notifier
 from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner
 from orchestrator.settings import Settings
-from orchestrator.states import State
 from orchestrator.supervisor import Supervisor
 
 log = logging.getLogger(__name__)

@@ -10,18 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.accounts.child import Parked
+from orchestrator.accounts.states import State
 from orchestrator.clock import Reading, utc, was_set
 from orchestrator.errors import StateError
 from orchestrator.files import read_file, replacing, sync
-from orchestrator.life import Parked
 from orchestrator.masking import mask_number
 from orchestrator.shortage import trouble
-from orchestrator.states import State
 
 if TYPE_CHECKING:
     # At run time, a command that only reads what was kept needs none of the account's machine.
-    from orchestrator.account import Account
-    from orchestrator.events import Moment
+    from orchestrator.accounts.events import Moment
+    from orchestrator.accounts.machine import Account
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of the kept file; 1,000 accounts need about 400,000."""

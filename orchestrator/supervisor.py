@@ -14,13 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import actions, config, duplicates, moving, sending, session, status, texts
-from orchestrator.account import Account
-from orchestrator.actions import Action
-from orchestrator.characters import remark
-from orchestrator.devices import Devices
-from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
-from orchestrator.events import (
+from orchestrator import config, moving, sending, session, status, texts
+from orchestrator.accounts import actions, duplicates
+from orchestrator.accounts.actions import Action
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.events import (
     Begin,
     CalledOff,
     Configured,
@@ -37,20 +35,24 @@ from orchestrator.events import (
     Stalled,
     Ticked,
 )
-from orchestrator.failure import Kind, from_exit
-from orchestrator.fleet import Fleet
+from orchestrator.accounts.failure import Kind, from_exit
+from orchestrator.accounts.fleet import Fleet
+from orchestrator.accounts.machine import Account
+from orchestrator.accounts.pipe import Code, FromChild, Heartbeat, LinkCode, Paired, Pairing, Sent, Stop
+from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse_environment
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
+from orchestrator.devices import Devices
+from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.library import installed_version
-from orchestrator.messages import Code, FromChild, Heartbeat, LinkCode, Paired, Pairing, Sent, Stop
 from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
-from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse_environment
 from orchestrator.pulse import Pulse
 from orchestrator.qr import QrFolder
-from orchestrator.settings import AccountSettings, Settings
+from orchestrator.settings import Settings
 from orchestrator.shortage import trouble
-from orchestrator.states import State
 from orchestrator.timeline import Timeline, TimelineEntry
 from orchestrator.tracebacks import Tracebacks
 from orchestrator.worker.spec import ChildSpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator import phones
+from orchestrator.accounts import phones
 from orchestrator.errors import OrchestratorError
 
 MAX_TEXT = 4096

@@ -19,11 +19,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator import __version__, config
+from orchestrator.accounts.names import check_name
 from orchestrator.config_edit import NEW_FILE
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.files import first_closed
 from orchestrator.installed import MARK, UNITS
-from orchestrator.paths import CONFIG_NAME, check_name
+from orchestrator.paths import CONFIG_NAME
 
 SHIPPED = Path(__file__).resolve().parent / "systemd"
 """The files as they are shipped."""

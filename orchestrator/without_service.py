@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator import leftovers, moving, session, status
-from orchestrator.characters import remark
+from orchestrator.accounts.characters import remark
 from orchestrator.errors import NoSuchAccount, StateError
 from orchestrator.lock import InstanceLock
 from orchestrator.paths import StatePaths

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from orchestrator import characters
+from orchestrator.accounts import characters
 
 # The one on top of libyaml is ten times as fast; PyYAML has it only where it was built with libyaml.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator import paths
+from orchestrator.accounts import names
 from orchestrator.cli import complete, places
 from orchestrator.cli.words import examples
 from orchestrator.control.client import Client
@@ -121,7 +121,7 @@ def check_name(name: str, hint: str) -> None:
         typer.BadParameter: It cannot.
     """
     try:
-        paths.check_name(name)
+        names.check_name(name)
     except ConfigError as error:
         raise typer.BadParameter(str(error), param_hint=hint) from None
 

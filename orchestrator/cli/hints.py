@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from orchestrator import characters
+from orchestrator.accounts import characters
 
 # Typer has the library beneath it under a private name in some versions, and under a public one in others.
 UsageError: Any = typer.BadParameter.__base__

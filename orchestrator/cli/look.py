@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.accounts.states import State
 from orchestrator.cli import complete, places
 from orchestrator.cli.terminal import Terminal, judge, sane
 from orchestrator.cli.words import ago, ahead, examples, local, printable
 from orchestrator.control.client import Client
 from orchestrator.errors import ExitCode, NotRunning
-from orchestrator.states import State
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.accounts.states import State
 from orchestrator.cli import complete, places
 from orchestrator.cli.codes import CodeScreen
 from orchestrator.cli.words import examples
 from orchestrator.errors import OrchestratorError
-from orchestrator.states import State
 
 if TYPE_CHECKING:
-    from orchestrator.messages import Pairing
+    from orchestrator.accounts.pipe import Pairing
 
 app = typer.Typer(rich_markup_mode=None)
 

@@ -12,9 +12,9 @@ from rich.console import Console, Group, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.accounts.states import State
 from orchestrator.cli.terminal import judge, plain
 from orchestrator.cli.words import ago, ahead, printable
-from orchestrator.states import State
 
 UNBOUNDED = 4096
 """Columns for what is no terminal: a line an account, uncut, for grep and for mails."""

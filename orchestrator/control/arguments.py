@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from orchestrator.accounts.pipe import Pairing
 from orchestrator.control.protocol import Json
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages import Pairing
 
 
 class BadRequest(OrchestratorError):  # noqa: N818 - what it is

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from orchestrator import __version__
-from orchestrator.characters import remark
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.names import is_name
+from orchestrator.accounts.pipe import Code, LinkCode
+from orchestrator.accounts.states import State
 from orchestrator.control.arguments import Arguments, BadRequest
 from orchestrator.control.protocol import Json
 from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
-from orchestrator.events import Order
 from orchestrator.explain import outlook
-from orchestrator.messages import Code, LinkCode
-from orchestrator.paths import is_name
-from orchestrator.states import State
 from orchestrator.status import iso
 from orchestrator.supervisor import Supervisor
 

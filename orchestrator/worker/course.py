@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from orchestrator import messages
-from orchestrator.failure import Kind, Outcome
-from orchestrator.messages import Pairing
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.accounts.pipe import Pairing
 from orchestrator.worker import deadlines, events, outcomes, sending
 from orchestrator.worker.steps import (
     AskLinkCode,
@@ -120,7 +120,7 @@ class Course:
                     self._end(self._another_number())
                     return
                 self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
-                self._steps += [Say(messages.Connecting(paired)), Dial()]
+                self._steps += [Say(pipe.Connecting(paired)), Dial()]
             case events.LoadFailed(outcome):
                 self._end(outcome)
             case events.DiskFull():
@@ -199,10 +199,10 @@ class Course:
             case events.SendAsked(id, to, text) if self.phase is Phase.ONLINE:
                 self._steps.append(SendText(id, to, text))
             case events.SendAsked(id):
-                self._steps.append(Say(messages.Sent(id, sending.NOT_CONNECTED)))
+                self._steps.append(Say(pipe.Sent(id, sending.NOT_CONNECTED)))
             case events.SendEnded(id, error):
                 why = None if error is None else sending.why_not_sent(error)
-                self._steps.append(Say(messages.Sent(id, why)))
+                self._steps.append(Say(pipe.Sent(id, why)))
 
     def _stop(self) -> None:
         if self._refusal is not None and self._refusal.deleted:
@@ -253,7 +253,7 @@ class Course:
     def _was_linked(self, phone: str) -> None:
         self._linked, self._paired, self._fresh = phone, True, True
         self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
-        self._steps.append(Say(messages.Paired(phone)))
+        self._steps.append(Say(pipe.Paired(phone)))
 
     # The link
 
@@ -270,7 +270,7 @@ class Course:
         elif self.phase is not Phase.ONLINE:
             self._paired = True
             self._enter(Phase.ONLINE, None)
-            self._steps.append(Say(messages.Connected(self._linked or "")))
+            self._steps.append(Say(pipe.Connected(self._linked or "")))
 
     def _link(self, event: events.Event) -> None:
         match event:
@@ -309,7 +309,7 @@ class Course:
             return False
         self._lost_why, self._lost_silently, self._dial_error = why, False, ""
         self._enter(Phase.LOST, deadlines.LOST_SECONDS)
-        self._steps.append(Say(messages.LinkLost(why)))
+        self._steps.append(Say(pipe.LinkLost(why)))
         return True
 
     def _note(self, event: events.Event) -> None:

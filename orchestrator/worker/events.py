@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from orchestrator.failure import Outcome
+from orchestrator.accounts.failure import Outcome
 
 # Of the start
 

@@ -9,8 +9,8 @@ import time
 from collections import deque
 from typing import Protocol
 
-from orchestrator import messages
-from orchestrator.messages import FromChild, FromParent, MessageError
+from orchestrator.accounts import pipe
+from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +63,9 @@ class Link:
             ParentGone: It will not.
         """
         with self._lock:
-            if isinstance(message, messages.Heartbeat):
+            if isinstance(message, pipe.Heartbeat):
                 # Only the newest means anything.
-                self._outbox = deque(one for one in self._outbox if not isinstance(one, messages.Heartbeat))
+                self._outbox = deque(one for one in self._outbox if not isinstance(one, pipe.Heartbeat))
             self._outbox.append(message)
         self.pump()
 
@@ -77,7 +77,7 @@ class Link:
         """
         with self._lock:
             while self._outbox and self._is_writable(0):
-                data = messages.encode(self._outbox.popleft())
+                data = pipe.encode(self._outbox.popleft())
                 try:
                     self._connection.send_bytes(data)
                 except OSError:
@@ -105,11 +105,11 @@ class Link:
         found: list[FromParent] = []
         while select.select([self], [], [], 0)[0]:
             try:
-                data = self._connection.recv_bytes(messages.MAX_MESSAGE)
+                data = self._connection.recv_bytes(pipe.MAX_MESSAGE)
             except (EOFError, OSError):
                 raise ParentGone from None
             try:
-                message = messages.decode(data)
+                message = pipe.decode(data)
             except MessageError as error:
                 log.error("the parent sent something that is no message: %s", error)
                 continue

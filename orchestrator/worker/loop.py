@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator import messages
-from orchestrator.failure import Outcome
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import Outcome
 from orchestrator.worker import events, steps
 from orchestrator.worker.course import Course, Phase
 from orchestrator.worker.inbox import Inbox
@@ -151,9 +151,9 @@ class Loop:
         self._link.pump()
         for message in self._link.receive() if hears else ():
             match message:
-                case messages.Stop():
+                case pipe.Stop():
                     self._inbox.put(events.StopAsked())
-                case messages.Send(id, to, text):
+                case pipe.Send(id, to, text):
                     self._inbox.put(events.SendAsked(id, to, text))
         for event in self._inbox.take():
             self._feed(event)
@@ -182,7 +182,7 @@ class Loop:
         read_at, phase = self._memory_at
         if now - read_at >= MEMORY_SECONDS or phase is not self._course.phase:
             self._memory, self._memory_at = proportional_memory(), (now, self._course.phase)
-        self._link.post(messages.Heartbeat(logged_in, self._last_seen, self._memory))
+        self._link.post(pipe.Heartbeat(logged_in, self._last_seen, self._memory))
 
     def _do(self, wanted: list[Step]) -> None:
         for step in wanted:
@@ -198,7 +198,7 @@ class Loop:
                 case steps.ShowLinkCode(code, seconds):
                     self._tools.hide(code)
                     self._tools.hide(code.replace("-", ""))
-                    self._link.post(messages.LinkCode(code, time.time() + seconds))
+                    self._link.post(pipe.LinkCode(code, time.time() + seconds))
                 case _:
                     self._instruct(step)
 
@@ -221,7 +221,7 @@ class Loop:
         issued_at = time.time()
         expires_at = issued_at + seconds
         png = self._tools.render(text, expires_at)
-        self._link.post(messages.Code(text, png, issued_at, expires_at))
+        self._link.post(pipe.Code(text, png, issued_at, expires_at))
 
     def _load(self) -> None:
         # Assigned before the event that makes the loop use it.

@@ -8,9 +8,10 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from orchestrator import messages, oom
-from orchestrator.failure import EXIT_CODES, Kind, Outcome
-from orchestrator.proxy import ProxyError, environment_proxy, secrets
+from orchestrator import oom
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
+from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.shortage import shortage
 from orchestrator.worker import events, late, library, outcomes, proxy, session
 from orchestrator.worker.course import Course
@@ -60,7 +61,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         link = Link(connection)
         outcome = _outcome(spec, link, inbox, scrubber, trace, level)
         kind = outcome.kind
-        ended = messages.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
+        ended = pipe.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
         log.info("ended: %s: %s", kind, ended.text)
         link.post(ended)
         link.flush(FLUSH_SECONDS)
@@ -110,7 +111,7 @@ def _load(
             )
         session.hold(spec.lock)
         stored = session.prepare(spec.database)
-        link.post(messages.Loading())
+        link.post(pipe.Loading())
         why = _load_library(link)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
@@ -150,7 +151,7 @@ def _load_library(link: Link) -> str | None:
         late.complete()
     except BaseException as error:  # a module may raise anything, and even want to exit
         if shortage(error) is None:
-            link.post(messages.NotLoaded())
+            link.post(pipe.NotLoaded())
         if isinstance(error, library.LibraryChangedError):
             return str(error)
         if shortage(error) is None:

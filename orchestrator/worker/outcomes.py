@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from orchestrator import phones
-from orchestrator.failure import Kind, Outcome
+from orchestrator.accounts import phones
+from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.masking import mask_number
 from orchestrator.redaction import redact
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from multiprocess import reduction
 
-from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.shortage import shortage
 from orchestrator.worker import late
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from orchestrator.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
+from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 
 VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY"})
 """Names of environment variables, in either case, that Go or Python's HTTP libraries take a proxy from."""

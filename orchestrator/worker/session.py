@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from orchestrator import device, session
-from orchestrator.failure import Kind, Outcome
+from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.shortage import shortage, trouble
 
 LOCK_SECONDS = 10.0

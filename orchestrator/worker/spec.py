@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.messages import Pairing
+from orchestrator.accounts.pipe import Pairing
 
 
 @dataclass(frozen=True, slots=True)

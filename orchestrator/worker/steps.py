@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from orchestrator.failure import Outcome
-from orchestrator.messages import FromChild
+from orchestrator.accounts.failure import Outcome
+from orchestrator.accounts.pipe import FromChild
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.service import Accounts, Json, Service, read_session
 
-from orchestrator.pacing import NETWORK_PROBE_FIRST
+from orchestrator.accounts.breaker import NETWORK_PROBE_FIRST
 from orchestrator.sandbox.process import SandboxProcess
 
 NAMES = ("a", "b", "c", "d", "e", "f")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from support.service import PATIENCE, QUICK, Json, Service, read_session
 
-from orchestrator.policy import BAN_MARGIN, BAN_SPREAD
+from orchestrator.accounts.policy import BAN_MARGIN, BAN_SPREAD
 from orchestrator.sandbox.process import SandboxProcess
 
 BAN = 15

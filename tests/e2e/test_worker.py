@@ -23,7 +23,7 @@ from support.accounts import (
     starter,
 )
 
-from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.worker.deadlines import DIAL_SECONDS

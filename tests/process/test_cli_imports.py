@@ -10,10 +10,11 @@ from support.cli import COMMAND, Cli
 from orchestrator.cli import COMMANDS
 
 HEAVY = {
-    "PIL", "asyncio", "concurrent", "cryptography", "email", "http", "httpx", "importlib.metadata", "logging",
-    "multiprocess", "neonize", "orchestrator.account", "orchestrator.config", "orchestrator.redaction",
-    "orchestrator.service", "orchestrator.supervisor", "psutil", "pydantic", "qrcode", "random", "rich",
-    "ruamel", "secrets", "shlex", "ssl", "tempfile", "unittest", "xml", "yaml",
+    "PIL", "asyncio", "concurrent", "cryptography", "email", "http", "httpx", "importlib.metadata",
+    "logging", "multiprocess", "neonize", "orchestrator.accounts.machine", "orchestrator.config",
+    "orchestrator.redaction", "orchestrator.service", "orchestrator.supervisor", "psutil", "pydantic",
+    "qrcode", "random", "rich", "ruamel", "secrets", "shlex", "ssl", "tempfile", "unittest", "xml",
+    "yaml",
 }  # fmt: skip
 """Takes long to import, and is needed by few commands."""
 OFFLINE = {"orchestrator.config", "yaml"}

@@ -14,11 +14,11 @@ import pytest
 from support.fleet import QUICK, Fleet, asynchronous
 from support.stand_in_child import NUMBER
 
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.errors import NoSuchAccount
-from orchestrator.events import Order
-from orchestrator.messages import Pairing
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 
 Act = Callable[[Fleet], Coroutine[Any, Any, None]]
 

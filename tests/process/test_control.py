@@ -18,14 +18,14 @@ from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, open_files, unti
 from support.stand_in_child import NUMBER
 
 from orchestrator import __version__, status, supervisor
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.control import client as client_module
 from orchestrator.control import server
 from orchestrator.control.client import Client
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_REQUEST
 from orchestrator.errors import AlreadyRunning, NoSuchAccount, NotRunning, OrchestratorError, StateError
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 
 IDLE = AccountSettings("a", enabled=False)
 """An account without a process, for tests that are about something else."""

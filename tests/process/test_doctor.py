@@ -25,13 +25,14 @@ from cryptography.x509.oid import NameOID
 from support.cli import COMMAND, Cli, wait_for
 
 from orchestrator import doctor, library
+from orchestrator.accounts.proxy import HOST, Proxy, environment_proxy, parse
+from orchestrator.accounts.settings import AccountSettings
 from orchestrator.control.client import Client
 from orchestrator.library import LibraryError, check_library
 from orchestrator.paths import StatePaths
-from orchestrator.proxy import HOST, Proxy, environment_proxy, parse
 from orchestrator.reach import Unreachable, reach
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.settings import AccountSettings, Settings
+from orchestrator.settings import Settings
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from support.cli import Cli
 from support.devices import write_device, write_unlinked
 from support.fleet import QUICK, Fleet, asynchronous
 
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.events import Order
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 
 WAYS: dict[str, Callable[[Path, Path], object]] = {
     "a copy": shutil.copy,

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from support.fleet import QUICK, Fleet, asynchronous
 
-from orchestrator import fleet as fleets
-from orchestrator import pacing, policy, status
-from orchestrator.events import Order
-from orchestrator.settings import AccountSettings, Backoff
-from orchestrator.states import State
+from orchestrator import status
+from orchestrator.accounts import breaker, policy
+from orchestrator.accounts import fleet as fleets
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.states import State
 
 ONLINE = ["connecting", "connected", "idle"]
 NO_NETWORK = ["connecting", "end: network"]
@@ -71,7 +72,7 @@ async def test_the_tries_to_take_a_session_back_are_few_and_ever_further_apart(
 async def test_a_client_that_is_refused_is_tried_by_one_account_until_it_is_let_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "PROBE_FIRST", 0.5)
+    monkeypatch.setattr(breaker, "PROBE_FIRST", 0.5)
     names = [f"a{number}" for number in range(6)]
     fleet = Fleet(tmp_path, *names, "online", start_parallel=1)
     for name in (*names, "online"):
@@ -135,8 +136,8 @@ NAMES = ("a", "b", "c", "d", "e")
 async def test_a_probe_that_gets_through_brings_all_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(pacing, "NETWORK_PROBE_FIRST", 3600.0)  # or one may probe while another still fails
-    monkeypatch.setattr(pacing, "NETWORK_PROBE_LAST", 0.5)
+    monkeypatch.setattr(breaker, "NETWORK_PROBE_FIRST", 3600.0)  # or one may probe while another still fails
+    monkeypatch.setattr(breaker, "NETWORK_PROBE_LAST", 0.5)
     fleet = lost(tmp_path, *NAMES)
     before = sessions(fleet, *NAMES)
     async with fleet:
@@ -159,8 +160,8 @@ async def test_a_probe_that_gets_through_brings_all_back(
 @pytest.fixture
 def patient_probes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no probe come by itself."""
-    monkeypatch.setattr(pacing, "NETWORK_PROBE_FIRST", 3600.0)
-    monkeypatch.setattr(pacing, "NETWORK_PROBE_LAST", 3600.0)
+    monkeypatch.setattr(breaker, "NETWORK_PROBE_FIRST", 3600.0)
+    monkeypatch.setattr(breaker, "NETWORK_PROBE_LAST", 3600.0)
 
 
 @pytest.mark.usefixtures("patient_probes")

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.proxies import Answer, Call, ClosedProxy
 
-from orchestrator.failure import Kind
-from orchestrator.proxy import UrlError, parse
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.proxy import UrlError, parse
 from orchestrator.reach import Unreachable, reach
 from orchestrator.worker import outcomes
 

@@ -9,10 +9,11 @@ import pytest
 import support.fleet
 from support.fleet import Fleet, asynchronous, is_alive
 
-from orchestrator import account, supervisor
-from orchestrator.events import Event, ShuttingDown
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
+from orchestrator import supervisor
+from orchestrator.accounts import machine as account
+from orchestrator.accounts.events import Event, ShuttingDown
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 
 COUNT = 200
 PARALLEL = 8

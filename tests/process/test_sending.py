@@ -11,11 +11,11 @@ import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, until
 
 from orchestrator import sending
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.control import client
 from orchestrator.errors import NoSuchAccount, OrchestratorError
-from orchestrator.events import Order
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 
 TO = "+4915100000042"
 TEXT = "Where is the \N{PARTY POPPER}?\nHere."

@@ -13,12 +13,13 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import account, pacing, policy, status, supervisor, tracebacks
+from orchestrator import status, supervisor, tracebacks
+from orchestrator.accounts import breaker, machine, policy
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.states import State
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
-from orchestrator.events import Order
 from orchestrator.explain import outlook
-from orchestrator.settings import AccountSettings, Backoff
-from orchestrator.states import State
 
 ONLINE = ["connecting", "connected", "idle"]
 
@@ -140,7 +141,7 @@ async def test_orders_about_nobody_and_about_disabled_accounts_are_refused(tmp_p
 async def test_a_process_that_ignores_being_stopped_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "STOP_DEADLINE", 0.3)
+    monkeypatch.setattr(machine, "STOP_DEADLINE", 0.3)
     fleet = Fleet(tmp_path, "a")
     fleet.puppets.play("a", ["connecting", "connected", "deaf"])
     async with fleet:
@@ -205,13 +206,13 @@ async def test_a_process_killed_from_outside_is_followed_by_another(tmp_path: Pa
 async def test_a_process_that_hangs_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str], constant: str
 ) -> None:
-    monkeypatch.setattr(account, constant, 1.0)
+    monkeypatch.setattr(machine, constant, 1.0)
     fleet = Fleet(tmp_path, "a")
     fleet.puppets.play("a", steps)
     async with fleet:
         await fleet.until_true(lambda: "backoff" in fleet.history("a"), "it is given up")
         # On a busy machine it may have been given up before it had read what to do, and the next need longer.
-        monkeypatch.setattr(account, constant, PATIENCE)
+        monkeypatch.setattr(machine, constant, PATIENCE)
         fleet.puppets.play("a", ONLINE)
         about = await fleet.until("a", State.CONNECTED)
         assert about["last_exit"]["kind"] == "crash"
@@ -327,7 +328,7 @@ async def test_a_replaced_account_tries_carefully_and_then_waits(
 async def test_an_outdated_client_holds_the_fleet_until_a_probe_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "PROBE_FIRST", 0.2)
+    monkeypatch.setattr(breaker, "PROBE_FIRST", 0.2)
     names = ["a", "b", "c"]
     fleet = Fleet(tmp_path, *names, start_parallel=1)
     for name in names:
@@ -477,7 +478,7 @@ async def test_stopping_takes_no_longer_than_the_deadline_and_less_in_a_hurry(
 ) -> None:
     # An hour: what the account alone would get, and in a hurry without that what all together would.
     seconds = 3600.0 if in_a_hurry else 0.5
-    monkeypatch.setattr(account, "STOP_DEADLINE", 3600.0)
+    monkeypatch.setattr(machine, "STOP_DEADLINE", 3600.0)
     monkeypatch.setattr(supervisor, "SHUTDOWN_SECONDS", seconds)
     monkeypatch.setattr(supervisor, "HURRY_SECONDS", 0.5)
     fleet = Fleet(tmp_path, "a", "b")

@@ -13,9 +13,9 @@ from support.fleet import PATIENCE, Fleet, asynchronous, until
 from support.stand_in_child import NUMBER
 
 from orchestrator import clock, session, status, supervisor
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.states import State
 from orchestrator.clock import Reading, was_set
-from orchestrator.events import Order
-from orchestrator.states import State
 
 DAY = 86_400.0
 SETS = pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])

@@ -14,10 +14,10 @@ import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, open_files, until
 from support.trouble import no_descriptors
 
+from orchestrator.accounts.events import Configured
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.control import server
-from orchestrator.events import Configured
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 
 IDLE = AccountSettings("a", enabled=False)
 PING = b'{"command": "ping"}\n'

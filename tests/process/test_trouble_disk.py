@@ -18,12 +18,12 @@ from support.fleet import Fleet, asynchronous, until
 from support.full_disk import fill, read_only, small_disk
 
 from orchestrator import pictures, status, supervisor
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.states import State
 from orchestrator.control.listening import ControlSocket
 from orchestrator.errors import StateError
-from orchestrator.events import Order
 from orchestrator.lock import InstanceLock, read_holder
 from orchestrator.paths import StatePaths
-from orchestrator.states import State
 
 CODES = [
     "connecting: unpaired",

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from support.fleet import QUICK, Fleet, asynchronous
 
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 from orchestrator.library import LibraryError, check_library
 from orchestrator.process import PRELOADED
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
 from orchestrator.worker import main
 
 NOWHERE = "http://127.0.0.1:1"

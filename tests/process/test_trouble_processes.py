@@ -23,11 +23,12 @@ from multiprocess import forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
 from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
-from orchestrator import account, paths, process, pulse
+from orchestrator import paths, process, pulse
+from orchestrator.accounts import machine
+from orchestrator.accounts.events import Ticked
+from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.events import Ticked
 from orchestrator.paths import StatePaths
-from orchestrator.states import State
 
 ONLINE = ["connecting", "connected", "idle"]
 
@@ -331,7 +332,7 @@ async def stall(fleet: Fleet, *names: str) -> None:
     """
     children = [child for name in names if (child := fleet.supervisor._accounts[name].account.child)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(account, "HEARTBEAT_DEADLINE", DEADLINE)
+        patch.setattr(machine, "HEARTBEAT_DEADLINE", DEADLINE)
         for name, child in zip(names, children, strict=True):
             if child.deadline is not None:
                 child.deadline = time.monotonic() + DEADLINE
@@ -400,10 +401,10 @@ async def test_who_hangs_does_so_after_a_stall_as_well(
         pid = fleet.pid("a")
         with frozen(pid):
             await stall(fleet, "a")
-            monkeypatch.setattr(account, "HEARTBEAT_DEADLINE", 1.0)
+            monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", 1.0)
             fleet.supervisor.handle("a", Ticked())
             await until(lambda: "no sign of life" in caplog.text, "it is given up")
-            monkeypatch.setattr(account, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
+            monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
             await fleet.until("a", State.CONNECTED, after=pid)
 
 

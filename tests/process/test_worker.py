@@ -13,12 +13,12 @@ import multiprocess
 import pytest
 from support.worker_process import WorkerProcess
 
-from orchestrator import messages
-from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.worker.link import Link, ParentGone
 
 ROOT = Path(__file__).resolve().parents[2]
-BEAT = messages.Heartbeat(logged_in=True, last_seen_at=None, memory_bytes=1)
+BEAT = pipe.Heartbeat(logged_in=True, last_seen_at=None, memory_bytes=1)
 
 
 def python(program: str, *, stderr: int = subprocess.PIPE, timeout: float = 60.0) -> str:
@@ -191,30 +191,30 @@ def test_a_service_without_an_output() -> None:
 def test_a_link_says_everything_in_order_and_only_the_newest_heartbeat() -> None:
     ours, theirs = multiprocess.Pipe()
     link = Link(theirs)
-    said: list[messages.FromChild] = []
+    said: list[pipe.FromChild] = []
     while not link.has_more:
-        said.append(messages.LinkLost(f"{len(said)} {'x' * 5_000}"))
+        said.append(pipe.LinkLost(f"{len(said)} {'x' * 5_000}"))
         link.post(said[-1])
-    for message in (messages.Heartbeat(True, 1.0, 1), BEAT, messages.LinkLost("the last")):
+    for message in (pipe.Heartbeat(True, 1.0, 1), BEAT, pipe.LinkLost("the last")):
         link.post(message)
-    received: list[messages.Message] = []
+    received: list[pipe.Message] = []
 
     def read() -> None:
-        while not received or received[-1] != messages.LinkLost("the last"):
-            received.append(messages.decode(ours.recv_bytes()))
+        while not received or received[-1] != pipe.LinkLost("the last"):
+            received.append(pipe.decode(ours.recv_bytes()))
 
     reader = threading.Thread(target=read)
     reader.start()
     assert link.flush(30)
     reader.join(30)
-    assert received == [*said, BEAT, messages.LinkLost("the last")]
+    assert received == [*said, BEAT, pipe.LinkLost("the last")]
 
 
 def test_a_link_does_not_wait_for_a_parent_that_does_not_read() -> None:
     _ours, theirs = multiprocess.Pipe()
     link = Link(theirs)
     for _ in range(100):
-        link.post(messages.LinkLost("x" * 10_000))
+        link.post(pipe.LinkLost("x" * 10_000))
     assert not link.flush(0.05)
 
 
@@ -230,6 +230,6 @@ def test_a_parent_that_is_gone_is_noticed() -> None:
 
 def test_what_the_parent_says_is_heard_and_what_is_no_message_is_not() -> None:
     ours, theirs = multiprocess.Pipe()
-    for data in (b"nonsense", messages.encode(messages.Stop()), messages.encode(BEAT)):
+    for data in (b"nonsense", pipe.encode(pipe.Stop()), pipe.encode(BEAT)):
         ours.send_bytes(data)
-    assert Link(theirs).receive() == [messages.Stop()]
+    assert Link(theirs).receive() == [pipe.Stop()]

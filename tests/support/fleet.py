@@ -14,6 +14,8 @@ from typing import Any, ParamSpec, Self
 import psutil
 from support.stand_in_child import Puppets, run
 
+from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.states import State
 from orchestrator.control.client import Client
 from orchestrator.control.commands import Commands
 from orchestrator.control.listening import ControlSocket
@@ -21,8 +23,7 @@ from orchestrator.control.server import ControlServer
 from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner, Target
-from orchestrator.settings import AccountSettings, Backoff, Settings
-from orchestrator.states import State
+from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
 
 PATIENCE = 90.0

@@ -43,8 +43,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from orchestrator import messages
-from orchestrator.failure import EXIT_CODES, Kind
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.trace import Trace
 
@@ -182,21 +182,21 @@ class _Child:
     def _step(self, word: str, argument: str) -> int | None:
         match word:
             case "connecting":
-                self._say(messages.Connecting(argument != "unpaired"))
+                self._say(pipe.Connecting(argument != "unpaired"))
             case "code":
                 self._codes += 1
                 now = time.time()
                 text = f"2@{self._spec.name}-{self._codes}-{'A' * 200}"
-                self._say(messages.Code(text, PNG, now, now + float(argument or 60)))
+                self._say(pipe.Code(text, PNG, now, now + float(argument or 60)))
             case "link_code":
-                self._say(messages.LinkCode("ABCD1234", time.time() + 160))
+                self._say(pipe.LinkCode("ABCD1234", time.time() + 160))
             case "paired":
                 self._spec.database.write_bytes(b"a session")
-                self._say(messages.Paired(argument or self._number))
+                self._say(pipe.Paired(argument or self._number))
             case "connected":
-                self._say(messages.Connected(argument or self._number))
+                self._say(pipe.Connected(argument or self._number))
             case "lost":
-                self._say(messages.LinkLost("the link was cut"))
+                self._say(pipe.LinkLost("the link was cut"))
             case "beat":
                 self._beat()
             case "idle":
@@ -235,11 +235,11 @@ class _Child:
                 raise ValueError(f"no such step: {word}")
         return None
 
-    def _say(self, message: messages.FromChild) -> None:
-        self._connection.send_bytes(messages.encode(message))
+    def _say(self, message: pipe.FromChild) -> None:
+        self._connection.send_bytes(pipe.encode(message))
 
     def _beat(self) -> None:
-        self._say(messages.Heartbeat(True, time.time(), 16_000_000))
+        self._say(pipe.Heartbeat(True, time.time(), 16_000_000))
 
     def _idle(self, *, deaf: bool = False) -> None:
         while True:
@@ -260,22 +260,22 @@ class _Child:
     def _listen(self, seconds: float, *, deaf: bool = False) -> None:
         """Wait, but hear what the parent says, and notice when it is gone."""
         if self._connection.poll(seconds):
-            message = messages.decode(self._connection.recv_bytes())
-            if isinstance(message, messages.Send):
+            message = pipe.decode(self._connection.recv_bytes())
+            if isinstance(message, pipe.Send):
                 self._send(message)
             elif not deaf:
-                assert isinstance(message, messages.Stop)
+                assert isinstance(message, pipe.Stop)
                 raise _Stopped
 
-    def _send(self, message: messages.Send) -> None:
+    def _send(self, message: pipe.Send) -> None:
         with (self._folder / f"{self._spec.name}.texts").open("a") as file:
             file.write(json.dumps({"to": message.to, "text": message.text}) + "\n")
         if self._texts != "kept":
             error = None if self._texts == "sent" else "WhatsApp would not have it"
-            self._say(messages.Sent(message.id, error))
+            self._say(pipe.Sent(message.id, error))
 
     def _end(self, kind: Kind, expire: float | None = None) -> int:
-        self._say(messages.Ended(kind, f"a stand-in's end: {kind}", None, expire))
+        self._say(pipe.Ended(kind, f"a stand-in's end: {kind}", None, expire))
         return EXIT_CODES[kind]
 
 

@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 from support.stand_in_child import run
 
-from orchestrator import account, cli, supervisor
+from orchestrator import cli, supervisor
+from orchestrator.accounts import machine
 from orchestrator.library import Library
 from orchestrator.process import Spawner
 
@@ -20,7 +21,7 @@ NO_STOP_DEADLINE = "STAND_IN_NO_STOP_DEADLINE"
 
 def main() -> None:
     if NO_STOP_DEADLINE in os.environ:
-        account.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
+        machine.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
     with patch.multiple(
         "orchestrator.service",
         make_spawner=lambda paths: Spawner(run, paths.meeting_places, preload=()),

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import multiprocess
 
-from orchestrator import messages
+from orchestrator.accounts import pipe
 from orchestrator.worker.link import Connection
 from orchestrator.worker.main import run
 from orchestrator.worker.spec import ChildSpec
@@ -45,9 +45,9 @@ def relay(connection: Connection, hears: threading.Event) -> None:
         while True:
             wait([connection.fileno()])
             hears.wait()
-            message = messages.decode(connection.recv_bytes())
+            message = pipe.decode(connection.recv_bytes())
             fields = asdict(message)
-            if isinstance(message, messages.Code):
+            if isinstance(message, pipe.Code):
                 fields["png"] = base64.b64encode(message.png).decode()
             tell(type(message).__name__, **fields)
     except (EOFError, OSError):
@@ -58,7 +58,7 @@ def obey(connection: Connection, hears: threading.Event) -> None:
     for line in sys.stdin:
         match line.strip():
             case "stop":
-                connection.send_bytes(messages.encode(messages.Stop()))
+                connection.send_bytes(pipe.encode(pipe.Stop()))
             case "deaf":
                 hears.clear()
             case "hear":

@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from orchestrator import messages
-from orchestrator.account import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account
-from orchestrator.actions import (
+from orchestrator.accounts import pipe
+from orchestrator.accounts.actions import (
     Action,
     CallOff,
     Forget,
@@ -30,7 +29,8 @@ from orchestrator.actions import (
     TellStop,
     Unqueue,
 )
-from orchestrator.events import (
+from orchestrator.accounts.child import Parked
+from orchestrator.accounts.events import (
     Begin,
     CalledOff,
     Configured,
@@ -50,11 +50,11 @@ from orchestrator.events import (
     Ticked,
     TurnCame,
 )
-from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
-from orchestrator.life import Parked
-from orchestrator.memory_limit import PAUSE, Advice, MemoryWatch
-from orchestrator.settings import AccountSettings, Backoff
-from orchestrator.states import State
+from orchestrator.accounts.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
+from orchestrator.accounts.machine import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account
+from orchestrator.accounts.memory_limit import PAUSE, Advice, MemoryWatch
+from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.states import State
 
 RUNNING = {State.STARTING, State.CONNECTING, State.PAIRING, State.CONNECTED, State.RECONNECTING}
 """The states of an account that has a process, or is about to."""
@@ -164,7 +164,7 @@ class World(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.forgotten)
     @rule(order=st.sampled_from(list(Order)), pairing=st.sampled_from(["qr", "code"]))
-    def order(self, order: Order, pairing: messages.Pairing) -> None:
+    def order(self, order: Order, pairing: pipe.Pairing) -> None:
         self.may_quarantine = order is Order.REPAIR
         self.repair_ordered = order is Order.REPAIR
         self.happens(Ordered(order, pairing))
@@ -219,25 +219,25 @@ class World(RuleBasedStateMachine):
     @rule(
         message=st.sampled_from(
             [
-                messages.Connecting(True),
-                messages.Connecting(False),
-                messages.Code("2@secret", b"png", 1000.0, 1060.0),
-                messages.LinkCode("ABCDEFGH", 1060.0),
-                messages.Paired(NUMBER),
-                messages.Connected(NUMBER),
-                messages.LinkLost("reset"),
-                messages.Heartbeat(True, 1000.0, 20_000_000),
+                pipe.Connecting(True),
+                pipe.Connecting(False),
+                pipe.Code("2@secret", b"png", 1000.0, 1060.0),
+                pipe.LinkCode("ABCDEFGH", 1060.0),
+                pipe.Paired(NUMBER),
+                pipe.Connected(NUMBER),
+                pipe.LinkLost("reset"),
+                pipe.Heartbeat(True, 1000.0, 20_000_000),
             ]
         )
     )
-    def says(self, message: messages.FromChild) -> None:
-        self.logged_in = self.logged_in or isinstance(message, messages.Connected)
+    def says(self, message: pipe.FromChild) -> None:
+        self.logged_in = self.logged_in or isinstance(message, pipe.Connected)
         self.happens(Said(message))
 
     @precondition(lambda self: self.alive)
     @rule(kind=KINDS, expire=st.sampled_from([None, 0.0, 100.0]))
     def ends(self, kind: Kind, expire: float | None) -> None:
-        self.happens(Said(messages.Ended(kind, f"ended by {kind}", 401, expire)))
+        self.happens(Said(pipe.Ended(kind, f"ended by {kind}", 401, expire)))
 
     @precondition(lambda self: self.alive)
     @rule(status=st.sampled_from([None, 0, 1, 2, -6, -9, -11, 255, *EXIT_CODES.values()]))
@@ -281,7 +281,7 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: self.forgotten)
     @rule(
         event=st.sampled_from(
-            [Ticked(), Exited(-9), Exited(-9, True), Spawned(1), TurnCame(), Said(messages.Connecting(True))]
+            [Ticked(), Exited(-9), Exited(-9, True), Spawned(1), TurnCame(), Said(pipe.Connecting(True))]
         )
     )
     def late_word(self, event: Event) -> None:
@@ -367,14 +367,14 @@ class Driver:
     def spawn(self) -> None:
         self(TurnCame())
         self(Spawned(4711))
-        self(Said(messages.Connecting(True)))
+        self(Said(pipe.Connecting(True)))
 
     def connect(self) -> None:
         self.begin()
-        self(Said(messages.Connected(NUMBER)))
+        self(Said(pipe.Connected(NUMBER)))
 
     def end(self, kind: Kind, *, code: int | None = None, expire: float | None = None) -> list[Action]:
-        self(Said(messages.Ended(kind, f"ended by {kind}", code, expire)))
+        self(Said(pipe.Ended(kind, f"ended by {kind}", code, expire)))
         return self(Exited(EXIT_CODES[kind]))
 
     def wait_out(self) -> None:
@@ -400,12 +400,12 @@ def test_a_new_account_shows_its_codes_and_hides_them_once_paired() -> None:
     driver = Driver()
     driver(Begin())
     driver(TurnCame())
-    driver(Said(messages.Connecting(False)))
+    driver(Said(pipe.Connecting(False)))
     assert driver.state() is State.STARTING
-    code = messages.Code("2@secret", b"png", 1.0, 2.0)
+    code = pipe.Code("2@secret", b"png", 1.0, 2.0)
     assert ShowCode(code) in driver(Said(code))
     assert driver.state() is State.PAIRING
-    assert HideCode() in driver(Said(messages.Paired(NUMBER)))
+    assert HideCode() in driver(Said(pipe.Paired(NUMBER)))
     assert driver.state() is State.CONNECTING
 
 
@@ -413,13 +413,13 @@ def test_a_code_is_hidden_within_a_second_of_its_time_unless_another_follows() -
     driver = Driver()
     driver(Begin())
     driver(TurnCame())
-    driver(Said(messages.Connecting(False)))
+    driver(Said(pipe.Connecting(False)))
     # Whatever the clock on the wall says of it here.
-    first = messages.Code("2@first", b"png", 5000.0, 5060.0)
-    second = messages.Code("2@second", b"png", 5060.0, 5080.0)
+    first = pipe.Code("2@first", b"png", 5000.0, 5060.0)
+    second = pipe.Code("2@second", b"png", 5060.0, 5080.0)
     driver(Said(first))
     shown_at = driver.now
-    driver(Said(messages.Heartbeat(True, None, 1)), after=40)
+    driver(Said(pipe.Heartbeat(True, None, 1)), after=40)
     wakes_at = driver.account.wakes_at()
     assert wakes_at is not None
     assert shown_at + 60 < wakes_at < shown_at + 61
@@ -477,7 +477,7 @@ def test_only_a_stable_connection_resets_the_count() -> None:
         driver.end(Kind.CRASH)
         assert driver.account.attempt == expected
         driver.wait_out()
-        driver(Said(messages.Connected(NUMBER)))
+        driver(Said(pipe.Connected(NUMBER)))
         driver(Ticked(), 29.0)
     driver(Ticked(), 1.0)
     driver.end(Kind.CRASH)
@@ -605,8 +605,8 @@ def test_a_configuration_fault_waits_for_the_configuration() -> None:
     ("event", "state"),
     [
         (Spawned(1), State.STARTING),
-        (Said(messages.Connecting(True)), State.CONNECTING),
-        (Said(messages.Code("2@x", b"", 1, 2)), State.PAIRING),
+        (Said(pipe.Connecting(True)), State.CONNECTING),
+        (Said(pipe.Code("2@x", b"", 1, 2)), State.PAIRING),
     ],
 )
 def test_every_state_on_the_way_has_a_deadline(event: Event, state: State) -> None:
@@ -618,7 +618,7 @@ def test_every_state_on_the_way_has_a_deadline(event: Event, state: State) -> No
     due = driver.account.wakes_at()
     assert due is not None
     while driver.account.child and driver.account.child.killed_because is None:
-        driver(Said(messages.Heartbeat(False, None, 1)))
+        driver(Said(pipe.Heartbeat(False, None, 1)))
         driver(Ticked(), 10)
         assert driver.now < 1300, "it was never killed"
     driver(Exited(-9))
@@ -630,7 +630,7 @@ def test_a_silent_process_is_killed_and_a_slow_one_is_not() -> None:
     driver.connect()
     for _ in range(10):
         assert not driver(Ticked(), 29)
-        driver(Said(messages.Heartbeat(True, None, 1)))
+        driver(Said(pipe.Heartbeat(True, None, 1)))
     assert [type(action) for action in driver(Ticked(), 30)] == [Kill]
     driver(Exited(-9))
     assert driver.account.kind is Kind.CRASH
@@ -702,9 +702,9 @@ def test_repair_puts_the_session_away_after_the_process_and_is_idempotent() -> N
     assert quarantined(driver(Exited(EXIT_CODES[Kind.STOPPED]))) == ["repair"]
     assert driver.account.queued
     driver(TurnCame())
-    driver(Said(messages.Connecting(False)))
+    driver(Said(pipe.Connecting(False)))
     assert driver(Ordered(Order.REPAIR)) == [], "its code is about to come"
-    driver(Said(messages.Code("2@x", b"", 1, 2)))
+    driver(Said(pipe.Code("2@x", b"", 1, 2)))
     assert driver(Ordered(Order.REPAIR)) == []
     assert driver.state() is State.PAIRING
     assert TellStop() in driver(Ordered(Order.REPAIR, "code")), "another way of pairing is news"
@@ -777,13 +777,13 @@ def test_a_removed_account_puts_its_session_away_unless_it_is_to_be_kept() -> No
 def test_a_process_that_outgrows_its_limit_is_replaced_once_it_is_stable() -> None:
     driver = Driver(memory_limit=100)
     driver.connect()
-    assert driver(Said(messages.Heartbeat(True, None, 101))) == [], "a start may take more for a while"
-    driver(Said(messages.Heartbeat(True, None, 100)), after=29)
+    assert driver(Said(pipe.Heartbeat(True, None, 101))) == [], "a start may take more for a while"
+    driver(Said(pipe.Heartbeat(True, None, 100)), after=29)
     driver(Ticked(), 1)
-    assert driver(Said(messages.Heartbeat(True, None, 101))) == [Queue()]
-    assert driver(Said(messages.Heartbeat(True, None, 102))) == []
+    assert driver(Said(pipe.Heartbeat(True, None, 101))) == [Queue()]
+    assert driver(Said(pipe.Heartbeat(True, None, 102))) == []
     assert driver(TurnCame()) == [TellStop()]
-    assert driver(Said(messages.Heartbeat(True, None, 103))) == []
+    assert driver(Said(pipe.Heartbeat(True, None, 103))) == []
     driver(Exited(EXIT_CODES[Kind.STOPPED]))
     assert driver.state() is State.STARTING
     assert "memory_limit" in (driver.account.reason or "")
@@ -821,7 +821,7 @@ def test_a_turn_to_be_restarted_does_not_come_after_the_last_word(kind: Kind) ->
     driver.connect()
     driver(Configured(replace(driver.account.settings, proxy="http://127.0.0.1:1")))
     assert driver.account.queued
-    assert Unqueue() in driver(Said(messages.Ended(kind, "ended")))
+    assert Unqueue() in driver(Said(pipe.Ended(kind, "ended")))
     assert driver(TurnCame()) == []
     driver(Exited(EXIT_CODES[kind]))
     assert driver.state() in (State.REPLACED, State.BANNED, State.FAILED)
@@ -844,7 +844,7 @@ def test_a_configuration_that_changes_after_the_last_word_is_tried_unless_the_po
 ) -> None:
     driver = Driver()
     driver.connect()
-    driver(Said(messages.Ended(kind, "ended")))
+    driver(Said(pipe.Ended(kind, "ended")))
     driver(Configured(replace(driver.account.settings, proxy="http://127.0.0.1:1")))
     driver(Exited(EXIT_CODES[kind]))
     assert driver.account.queued == (kind is not Kind.REPLACED)
@@ -899,7 +899,7 @@ def test_who_is_not_connected_is_restarted_at_once() -> None:
 def test_a_ban_that_comes_with_an_order_is_waited_for_all_the_same(order: Order) -> None:
     driver = Driver()
     driver.connect()
-    driver(Said(messages.Ended(Kind.TEMPORARY_BAN, "banned", 101, 3600)))
+    driver(Said(pipe.Ended(Kind.TEMPORARY_BAN, "banned", 101, 3600)))
     driver(Ordered(order))
     driver(Exited(EXIT_CODES[Kind.TEMPORARY_BAN]))
     driver(Ordered(Order.START))
@@ -932,20 +932,20 @@ def test_the_tries_to_take_a_session_back_are_counted_across_a_restart_of_the_se
 
 def settle(driver: Driver) -> None:
     """Let a connected account become stable."""
-    driver(Said(messages.Heartbeat(True, None, 1)), 29)
+    driver(Said(pipe.Heartbeat(True, None, 1)), 29)
     driver(Ticked(), 2)
 
 
 def recycled(driver: Driver, used: int) -> list[Action]:
     """Have a process replaced because of its memory by one that uses as much; return what follows."""
-    assert driver(Said(messages.Heartbeat(True, None, used))) == [Queue()]
+    assert driver(Said(pipe.Heartbeat(True, None, used))) == [Queue()]
     driver(TurnCame())
     driver(Exited(EXIT_CODES[Kind.STOPPED]))
     driver(Spawned(4712))
-    driver(Said(messages.Connecting(True)))
-    driver(Said(messages.Connected(NUMBER)))
+    driver(Said(pipe.Connecting(True)))
+    driver(Said(pipe.Connected(NUMBER)))
     settle(driver)
-    return driver(Said(messages.Heartbeat(True, None, used)))
+    return driver(Said(pipe.Heartbeat(True, None, used)))
 
 
 def stable(**settings: Any) -> Driver:  # noqa: ANN401
@@ -963,12 +963,12 @@ def test_a_limit_that_a_new_process_does_not_keep_either_is_said_once_and_costs_
     assert "as much as a new process" in (record.reason or "")
     assert "raise `memory_limit`" in (driver.account.reason or "")
     for hours in range(100):
-        assert driver(Said(messages.Heartbeat(True, None, 101 + hours)), 3600) == []
+        assert driver(Said(pipe.Heartbeat(True, None, 101 + hours)), 3600) == []
     # It is still shown after the link was lost for a while.
-    driver(Said(messages.LinkLost("gone")))
-    driver(Said(messages.Connected(NUMBER)))
+    driver(Said(pipe.LinkLost("gone")))
+    driver(Said(pipe.Connected(NUMBER)))
     settle(driver)
-    assert driver(Said(messages.Heartbeat(True, None, 120))) == []
+    assert driver(Said(pipe.Heartbeat(True, None, 120))) == []
     assert "raise `memory_limit`" in (driver.account.reason or "")
 
 
@@ -980,15 +980,15 @@ def test_another_limit_or_an_operator_ends_that(cure: str) -> None:
         assert driver(Ordered(Order.RESTART)) == [Queue()]
         driver(TurnCame())
         driver(Exited(EXIT_CODES[Kind.STOPPED]))
-        driver(Said(messages.Connecting(True)))
-        driver(Said(messages.Connected(NUMBER)))
+        driver(Said(pipe.Connecting(True)))
+        driver(Said(pipe.Connected(NUMBER)))
         settle(driver)
-        assert driver(Said(messages.Heartbeat(True, None, 101))) == [Queue()], "a new try"
+        assert driver(Said(pipe.Heartbeat(True, None, 101))) == [Queue()], "a new try"
         return
     limit = 200 if cure == "a larger limit" else None
     driver(Configured(AccountSettings("support", memory_limit=limit)))
     assert driver.account.reason is None
-    assert driver(Said(messages.Heartbeat(True, None, 150))) == []
+    assert driver(Said(pipe.Heartbeat(True, None, 150))) == []
     assert driver.account.reason is None
 
 
@@ -996,14 +996,14 @@ def test_a_process_that_grows_again_and_again_is_replaced_once_an_hour_at_most()
     driver = stable(memory_limit=100)
     log_ins = 0
     for _ in range(24 * 60):
-        if Queue() in driver(Said(messages.Heartbeat(True, None, 101)), 60):
+        if Queue() in driver(Said(pipe.Heartbeat(True, None, 101)), 60):
             log_ins += 1
             driver(TurnCame())
             driver(Exited(EXIT_CODES[Kind.STOPPED]))
-            driver(Said(messages.Connecting(True)))
-            driver(Said(messages.Connected(NUMBER)))
+            driver(Said(pipe.Connecting(True)))
+            driver(Said(pipe.Connected(NUMBER)))
             settle(driver)
-            assert driver(Said(messages.Heartbeat(True, None, 50))) == []
+            assert driver(Said(pipe.Heartbeat(True, None, 50))) == []
     assert 23 <= log_ins <= 25
 
 
@@ -1029,7 +1029,7 @@ def test_an_end_while_loading_is_the_machines_and_never_given_up() -> None:
         for _ in range(20):
             driver(TurnCame())
             driver(Spawned(4711))
-            driver(Said(messages.Loading()))
+            driver(Said(pipe.Loading()))
             if killed:
                 driver(Ticked(), 30)
             done = driver(Exited(status))
@@ -1045,8 +1045,8 @@ def test_what_a_fork_server_has_half_imported_does_not_stay() -> None:
     driver = Driver()
     driver(Begin())
     driver(TurnCame())
-    driver(Said(messages.Loading()))
-    driver(Said(messages.NotLoaded()))
+    driver(Said(pipe.Loading()))
+    driver(Said(pipe.NotLoaded()))
     assert RenewMaker() in driver.end(Kind.MACHINE)
     driver.wait_out()
     assert RenewMaker() not in driver.end(Kind.MACHINE), "that is another process"
@@ -1058,8 +1058,8 @@ def test_an_end_for_which_the_library_is_not_to_blame_renews_no_fork_server() ->
     driver(TurnCame())
     assert RenewMaker() not in driver.end(Kind.MACHINE), "it has not come to loading it"
     driver.wait_out()
-    driver(Said(messages.Loading()))
-    driver(Said(messages.Connecting(True)))
+    driver(Said(pipe.Loading()))
+    driver(Said(pipe.Connecting(True)))
     assert RenewMaker() not in driver.end(Kind.MACHINE), "it was loaded"
 
 
@@ -1084,7 +1084,7 @@ def test_a_new_process_that_can_begin_calls_off_nothing() -> None:
     driver = Driver()
     driver.connect()
     renewed(driver)
-    driver(Said(messages.Connecting(True)))
+    driver(Said(pipe.Connecting(True)))
     assert not driver.account.tries_renewal
     assert not any(isinstance(action, CallOff) for action in driver.end(Kind.MACHINE))
 

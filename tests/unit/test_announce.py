@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from orchestrator import announce
+from orchestrator.accounts.states import State
 from orchestrator.announce import Announcer
 from orchestrator.notify import Notifier
-from orchestrator.states import State
 from orchestrator.supervisor import Supervisor
 
 ACCOUNTS = 200

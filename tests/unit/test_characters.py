@@ -7,10 +7,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import characters, config, yaml_tree
+from orchestrator import config, yaml_tree
+from orchestrator.accounts import characters
+from orchestrator.accounts.names import check_name
 from orchestrator.cli.hints import hint
 from orchestrator.errors import ConfigError
-from orchestrator.paths import check_name, expand
+from orchestrator.paths import expand
 
 NBSP = "U+00A0 (NO-BREAK SPACE)"
 both_loaders = pytest.mark.parametrize("loader", [yaml_tree.Loader, yaml.SafeLoader], ids=["fast", "slow"])

@@ -16,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import config, yaml_tree
+from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.config import load, parse
 from orchestrator.errors import ConfigError
-from orchestrator.settings import AccountSettings, Backoff, Settings
+from orchestrator.settings import Settings
 
 ENVIRON = {"HOME": "/home/ada"}
 EXAMPLE = Path(__file__).resolve().parents[2] / "accounts.example.yaml"

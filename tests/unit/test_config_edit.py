@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from support.full_disk import size_limit
 
 from orchestrator import config, config_edit
+from orchestrator.accounts.settings import AccountSettings
 from orchestrator.config_edit import add_account, remove_account
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
-from orchestrator.settings import AccountSettings
 
 NOBODY = 65534
 

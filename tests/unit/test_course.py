@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import messages
-from orchestrator.failure import Kind, Outcome
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.worker import events, steps
 from orchestrator.worker.course import Course, Phase
 from orchestrator.worker.deadlines import (
@@ -87,7 +87,7 @@ class Run:
         return self.outcome.kind if self.outcome else None
 
     @property
-    def said(self) -> list[messages.FromChild]:
+    def said(self) -> list[pipe.FromChild]:
         return [step.message for step in self.steps if isinstance(step, steps.Say)]
 
 
@@ -104,35 +104,35 @@ def settled(*past: events.Event, phone: str | None = None) -> Outcome:
 
 def test_a_device_is_linked_and_goes_online() -> None:
     run = Run()
-    assert run.feed(FRESH) == [steps.Say(messages.Connecting(paired=False)), steps.Dial()]
+    assert run.feed(FRESH) == [steps.Say(pipe.Connecting(paired=False)), steps.Dial()]
     assert run.feed(events.Qr(QR)) == [steps.ShowQr(QR, 60.0)]
     run.wait(60)
     assert run.feed(events.Qr(f"{QR}2")) == [steps.ShowQr(f"{QR}2", 20.0)]
     assert run.feed(events.LoginLine("success")) == []
-    assert run.feed(events.PairStatus(NUMBER)) == [steps.Say(messages.Paired(NUMBER))]
-    assert run.feed(events.Connected(NUMBER)) == [steps.Say(messages.Connected(NUMBER))]
+    assert run.feed(events.PairStatus(NUMBER)) == [steps.Say(pipe.Paired(NUMBER))]
+    assert run.feed(events.Connected(NUMBER)) == [steps.Say(pipe.Connected(NUMBER))]
     assert run.course.due is None
     assert run.wait(10**6) == []
 
 
 def test_a_stored_session_goes_online() -> None:
     run = Run(ONLINE)
-    assert run.said == [messages.Connecting(paired=True), messages.Connected(NUMBER)]
+    assert run.said == [pipe.Connecting(paired=True), pipe.Connected(NUMBER)]
 
 
 def test_the_link_comes_and_goes() -> None:
     run = Run(ONLINE)
     lost = run.feed(events.Disconnected())
-    assert [type(step.message) for step in lost if isinstance(step, steps.Say)] == [messages.LinkLost]
+    assert [type(step.message) for step in lost if isinstance(step, steps.Say)] == [pipe.LinkLost]
     run.wait(LOST_SECONDS - 1)
-    assert run.feed(events.Connected(NUMBER)) == [steps.Say(messages.Connected(NUMBER))]
+    assert run.feed(events.Connected(NUMBER)) == [steps.Say(pipe.Connected(NUMBER))]
     assert run.wait(10**6) == []
 
 
 def test_silence_is_a_lost_link_and_its_end_a_found_one() -> None:
     run = Run(ONLINE)
     assert len(run.feed(events.KeepAliveTimeout(), events.KeepAliveTimeout())) == 1
-    assert run.feed(events.KeepAliveRestored()) == [steps.Say(messages.Connected(NUMBER))]
+    assert run.feed(events.KeepAliveRestored()) == [steps.Say(pipe.Connected(NUMBER))]
 
 
 def test_an_answered_ping_does_not_mend_a_connection_that_broke() -> None:
@@ -476,7 +476,7 @@ def test_the_wrong_phone_is_unlinked_and_never_online() -> None:
     assert run.outcome is not None
     assert "unlinked again" in run.outcome.text
     assert OTHER not in run.outcome.text
-    assert not any(isinstance(message, messages.Connected) for message in run.said)
+    assert not any(isinstance(message, pipe.Connected) for message in run.said)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -521,7 +521,7 @@ def test_linked_to_the_wrong_phone_and_never_online() -> None:
 
 def test_the_right_phone_in_whatsapps_own_form() -> None:
     run = Run([events.Loaded(paired=True), events.Connected("551187654321")], phone="5511987654321")
-    assert messages.Connected("551187654321") in run.said
+    assert pipe.Connected("551187654321") in run.said
 
 
 # Texts
@@ -530,7 +530,7 @@ def test_the_right_phone_in_whatsapps_own_form() -> None:
 def test_a_text_is_sent_while_there_is_a_link() -> None:
     run = Run(ONLINE)
     assert run.feed(events.SendAsked(7, OTHER, "hello")) == [steps.SendText(7, OTHER, "hello")]
-    assert run.feed(events.SendEnded(7, None)) == [steps.Say(messages.Sent(7, None))]
+    assert run.feed(events.SendEnded(7, None)) == [steps.Say(pipe.Sent(7, None))]
 
 
 @pytest.mark.parametrize(
@@ -540,14 +540,14 @@ def test_a_text_is_sent_while_there_is_a_link() -> None:
 def test_a_text_without_a_link_is_refused_at_once(past: tuple[events.Event, ...]) -> None:
     run = Run(past)
     (step,) = run.feed(events.SendAsked(7, OTHER, "hello"))
-    assert step == steps.Say(messages.Sent(7, "the account is not connected"))
+    assert step == steps.Say(pipe.Sent(7, "the account is not connected"))
 
 
 def test_what_became_of_a_text_is_told_also_while_the_link_is_closed() -> None:
     run = Run([*ONLINE, events.SendAsked(7, OTHER, "hello"), events.StopAsked()])
     (step,) = run.feed(events.SendEnded(7, "websocket disconnected before info query returned response"))
     assert isinstance(step, steps.Say)
-    assert isinstance(step.message, messages.Sent)
+    assert isinstance(step.message, pipe.Sent)
     assert "connection was lost" in str(step.message.error)
 
 
@@ -657,11 +657,11 @@ def test_whatever_happens(
     run = wanders([FRESH, *happenings], phone, pairing)
     online = False
     for message in run.said:
-        if isinstance(message, messages.Connected):
+        if isinstance(message, pipe.Connected):
             assert not online, "said twice"
             assert phone is None or message.phone in (phone, "")
             online = True
-        elif isinstance(message, messages.LinkLost):
+        elif isinstance(message, pipe.LinkLost):
             assert online, "lost what was not there"
             online = False
     if run.kind is Kind.WRONG_PHONE:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.devices import write_device, write_unlinked
 
+from orchestrator.accounts.duplicates import groups, rival
 from orchestrator.device import Device, look
-from orchestrator.duplicates import groups, rival
 
 
 @pytest.fixture

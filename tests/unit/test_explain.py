@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.states import State
 from orchestrator.explain import outlook, without_service
-from orchestrator.failure import Kind
-from orchestrator.states import State
 
 AT = "2026-11-22T10:00:00Z"
 

@@ -6,10 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind, Outcome, describe_exit, from_exit
-from orchestrator.policy import BAN_MARGIN, BAN_SPREAD, judge
-from orchestrator.settings import AccountSettings, Backoff
-from orchestrator.states import State
+from orchestrator.accounts.failure import (
+    EXIT_CODES,
+    HAS_ENDED_SESSION,
+    Kind,
+    Outcome,
+    describe_exit,
+    from_exit,
+)
+from orchestrator.accounts.policy import BAN_MARGIN, BAN_SPREAD, judge
+from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.states import State
 
 RUNNING = {State.STARTING, State.CONNECTING, State.PAIRING, State.CONNECTED, State.RECONNECTING}
 """The states of an account that has a process, or is about to."""

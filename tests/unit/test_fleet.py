@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import fleet, messages
-from orchestrator.account import SLOT_SECONDS, Account
-from orchestrator.actions import Forget, Queue, Record, Spawn, TellStop, Unqueue
-from orchestrator.events import (
+from orchestrator.accounts import fleet, pipe
+from orchestrator.accounts.actions import Forget, Queue, Record, Spawn, TellStop, Unqueue
+from orchestrator.accounts.breaker import NETWORK_PROBE_FIRST, NETWORK_PROBE_LAST, PROBE_FIRST, PROBE_LAST
+from orchestrator.accounts.events import (
     Begin,
     Configured,
     Event,
@@ -29,12 +29,12 @@ from orchestrator.events import (
     Spawned,
     Ticked,
 )
-from orchestrator.failure import EXIT_CODES, Kind
-from orchestrator.fleet import Fleet
-from orchestrator.pacing import NETWORK_PROBE_FIRST, NETWORK_PROBE_LAST, PROBE_FIRST, PROBE_LAST
-from orchestrator.proxy import Proxy
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
+from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.accounts.fleet import Fleet
+from orchestrator.accounts.machine import SLOT_SECONDS, Account
+from orchestrator.accounts.proxy import Proxy
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 
 DIAL = 1.0
 """Seconds from the start of a process to WhatsApp's word."""
@@ -115,7 +115,7 @@ class World:
         if self.accounts[name].state is State.CONNECTED:
             child = self.accounts[name].child
             # Its silence shows with the next ping.
-            self.later(self.random.uniform(0, 30), lambda: self.say(name, messages.LinkLost("silent"), child))
+            self.later(self.random.uniform(0, 30), lambda: self.say(name, pipe.LinkLost("silent"), child))
             self.later(30 + LOST, lambda: self.end(name, Kind.NETWORK, child))
 
     def order(self, name: str, order: Order) -> None:
@@ -194,7 +194,7 @@ class World:
     def spawn(self, name: str, child: object) -> None:
         self.starts.append((self.now, name))
         self.later(0, lambda: self.handle(name, Spawned(4711)))
-        self.later(DIAL / 2, lambda: self.say(name, messages.Connecting(True), child))
+        self.later(DIAL / 2, lambda: self.say(name, pipe.Connecting(True), child))
         proxy = self.accounts[name].settings.proxy
         self.later(DIAL, lambda: self.beat(name, child))
         waits = self.hangs if proxy in self.dead else 0.0
@@ -208,20 +208,20 @@ class World:
         elif self.outdated:
             self.end(name, Kind.OUTDATED, child)
         else:
-            self.say(name, messages.Connected(NUMBER), child)
+            self.say(name, pipe.Connected(NUMBER), child)
 
     def beat(self, name: str, child: object) -> None:
         if self.is_there(name, child):
-            self.handle(name, Said(messages.Heartbeat(True, None, 1)), dispatch=False)
+            self.handle(name, Said(pipe.Heartbeat(True, None, 1)), dispatch=False)
             self.later(29, lambda: self.beat(name, child))  # the last moment but one
 
-    def say(self, name: str, message: messages.FromChild, child: object) -> None:
+    def say(self, name: str, message: pipe.FromChild, child: object) -> None:
         if self.is_there(name, child):
             self.handle(name, Said(message))
 
     def end(self, name: str, kind: Kind, child: object) -> None:
         if self.is_there(name, child):
-            self.handle(name, Said(messages.Ended(kind, f"ended by {kind}")))
+            self.handle(name, Said(pipe.Ended(kind, f"ended by {kind}")))
             self.handle(name, Exited(EXIT_CODES[kind]))
 
     def is_there(self, name: str, child: object) -> bool:
@@ -406,7 +406,7 @@ def test_an_account_that_is_restarted_while_it_has_a_process_probes_when_that_ha
 def test_who_is_banned_does_not_put_off_the_next_probe() -> None:
     world = World(*names(10))
     world.run(30)
-    world.handle("a003", Said(messages.Ended(Kind.TEMPORARY_BAN, "banned", expire=3600)))
+    world.handle("a003", Said(pipe.Ended(Kind.TEMPORARY_BAN, "banned", expire=3600)))
     world.handle("a003", Exited(EXIT_CODES[Kind.TEMPORARY_BAN]))
     world.cut()
     world.run(300)

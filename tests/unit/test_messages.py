@@ -7,35 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import messages
-from orchestrator.failure import Kind
-from orchestrator.messages import Message, MessageError, decode, encode
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.pipe import Message, MessageError, decode, encode
 
 FLOATS = st.floats(0, 4e9, allow_nan=False)
 TEXTS = st.text(max_size=200)
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(messages.Connecting, paired=st.booleans()),
-    st.builds(messages.Code, text=TEXTS, png=st.binary(max_size=2000), issued_at=FLOATS, expires_at=FLOATS),
-    st.builds(messages.LinkCode, code=TEXTS, expires_at=FLOATS),
-    st.builds(messages.Paired, phone=TEXTS),
-    st.builds(messages.Connected, phone=TEXTS),
-    st.builds(messages.LinkLost, why=TEXTS),
+    st.builds(pipe.Connecting, paired=st.booleans()),
+    st.builds(pipe.Code, text=TEXTS, png=st.binary(max_size=2000), issued_at=FLOATS, expires_at=FLOATS),
+    st.builds(pipe.LinkCode, code=TEXTS, expires_at=FLOATS),
+    st.builds(pipe.Paired, phone=TEXTS),
+    st.builds(pipe.Connected, phone=TEXTS),
+    st.builds(pipe.LinkLost, why=TEXTS),
     st.builds(
-        messages.Heartbeat,
+        pipe.Heartbeat,
         logged_in=st.booleans(),
         last_seen_at=st.none() | FLOATS,
         memory_bytes=st.integers(0, 2**40),
     ),
     st.builds(
-        messages.Ended,
+        pipe.Ended,
         kind=st.sampled_from(list(Kind)),
         text=TEXTS,
         code=st.none() | st.integers(0, 999),
         expire=st.none() | FLOATS,
     ),
-    st.builds(messages.Sent, id=st.integers(0, 2**40), error=st.none() | TEXTS),
-    st.just(messages.Stop()),
-    st.builds(messages.Send, id=st.integers(0, 2**40), to=TEXTS, text=TEXTS),
+    st.builds(pipe.Sent, id=st.integers(0, 2**40), error=st.none() | TEXTS),
+    st.just(pipe.Stop()),
+    st.builds(pipe.Send, id=st.integers(0, 2**40), to=TEXTS, text=TEXTS),
 )
 
 
@@ -99,13 +99,13 @@ def test_what_is_wrong_is_refused(data: bytes) -> None:
 
 def test_too_much_is_not_written() -> None:
     with pytest.raises(MessageError, match="too large"):
-        encode(messages.LinkLost("x" * 70_000))
+        encode(pipe.LinkLost("x" * 70_000))
 
 
 def test_secrets_are_not_in_the_repr() -> None:
-    code = messages.Code("2@secret", b"png", 1.0, 2.0)
-    shown = repr([code, messages.LinkCode("ABCDEFGH", 1.0), messages.Connected("4915100001")])
-    shown += repr(messages.Send(1, "4915100001", "my secret"))
+    code = pipe.Code("2@secret", b"png", 1.0, 2.0)
+    shown = repr([code, pipe.LinkCode("ABCDEFGH", 1.0), pipe.Connected("4915100001")])
+    shown += repr(pipe.Send(1, "4915100001", "my secret"))
     assert "secret" not in shown
     assert "ABCDEFGH" not in shown
     assert "49151" not in shown

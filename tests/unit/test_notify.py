@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.accounts.states import State
 from orchestrator.notify import MAX_STATUS, Notifier, status_text, watchdog_seconds
-from orchestrator.states import State
 
 Receive = Callable[[], list[str]]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
+from orchestrator.accounts.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
 from orchestrator.worker import outcomes
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

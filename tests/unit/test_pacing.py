@@ -5,7 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pacing import PROBE_FIRST, PROBE_LAST, TOGETHER_SECONDS, Breaker, Outage, Ramp
+from orchestrator.accounts.breaker import PROBE_FIRST, PROBE_LAST, TOGETHER_SECONDS, Breaker, Outage
+from orchestrator.accounts.ramp import Ramp
 
 
 def test_starts_come_in_order_few_at_a_time_and_apart() -> None:

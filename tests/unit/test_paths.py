@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import paths
+from orchestrator.accounts.names import check_name
 from orchestrator.errors import ConfigError, StateError
-from orchestrator.paths import StatePaths, check_name, expand, find_config, find_state_dir
+from orchestrator.paths import StatePaths, expand, find_config, find_state_dir
 
 HOME = {"HOME": "/home/ada"}
 NOBODY = 65534

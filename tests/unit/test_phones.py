@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import config, texts
+from orchestrator.accounts.phones import NotANumber, canonical, parse, same
 from orchestrator.errors import ConfigError, OrchestratorError
-from orchestrator.phones import NotANumber, canonical, parse, same
 from orchestrator.sandbox.server.hub import NotPossible, parse_number
 
 

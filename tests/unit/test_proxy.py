@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator import config
-from orchestrator.errors import ConfigError
-from orchestrator.proxy import (
+from orchestrator.accounts.proxy import (
     HOST,
     Proxy,
     ProxyError,
@@ -22,6 +21,7 @@ from orchestrator.proxy import (
     parse_environment,
     secrets,
 )
+from orchestrator.errors import ConfigError
 from orchestrator.worker import proxy as worker
 
 LONG = "%C3%A9" * 127 + "x"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.accounts.pipe import MAX_MESSAGE, Send, encode
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages import MAX_MESSAGE, Send, encode
 from orchestrator.texts import MAX_TEXT, check
 from orchestrator.worker.sending import NOT_CONNECTED, why_not_sent
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
 from orchestrator import files, timeline
-from orchestrator.failure import Kind
-from orchestrator.states import State
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.states import State
 from orchestrator.timeline import Timeline, TimelineEntry
 
 AT = 1795354074.125

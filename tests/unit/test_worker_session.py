@@ -15,7 +15,7 @@ import pytest
 from support.full_disk import fill as fill_disk
 from support.full_disk import small_disk
 
-from orchestrator.failure import Kind
+from orchestrator.accounts.failure import Kind
 from orchestrator.worker import session
 from orchestrator.worker.session import SessionUnusable, Stored, hold, prepare
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from orchestrator import characters, phones
+from orchestrator.accounts import characters, phones
 from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
 from orchestrator.sandbox.server.events import EventLog

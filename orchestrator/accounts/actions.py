@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from orchestrator import messages
-from orchestrator.failure import Kind
-from orchestrator.messages import Pairing
-from orchestrator.states import State
+from orchestrator.accounts import pipe
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.states import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Quarantine:
 class ShowCode:
     """Show a code to be scanned, or one to be typed in."""
 
-    code: messages.Code | messages.LinkCode
+    code: pipe.Code | pipe.LinkCode
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from orchestrator import characters
+from orchestrator.accounts import characters
 
 EXPECTED = "a number with + and country code, such as +15550100"
 """What a number has to be."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.failure import Kind, Outcome
-from orchestrator.states import State
+from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.accounts.states import State
 
 Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
 """Why a process was asked to stop, which says what follows its end."""

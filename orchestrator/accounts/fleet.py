@@ -18,13 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator import pacing
-from orchestrator.account import SLOT_SECONDS, Account
-from orchestrator.events import Event, Held, Released, TurnCame
-from orchestrator.failure import Kind
-from orchestrator.pacing import Breaker, Outage, Ramp
-from orchestrator.proxy import Proxy, ProxyError, parse
-from orchestrator.states import State
+from orchestrator.accounts import breaker
+from orchestrator.accounts.breaker import Breaker, Outage
+from orchestrator.accounts.events import Event, Held, Released, TurnCame
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.machine import SLOT_SECONDS, Account
+from orchestrator.accounts.proxy import Proxy, ProxyError, parse
+from orchestrator.accounts.ramp import Ramp
+from orchestrator.accounts.states import State
 
 OUTDATED = "WhatsApp refuses this version of the client"
 NETWORK = "most accounts have lost the network together: one of them tries for all, and they follow it"
@@ -63,7 +64,7 @@ class _Way:
 
     words: str | None
     breaker: Breaker = field(
-        default_factory=lambda: Breaker(pacing.NETWORK_PROBE_FIRST, pacing.NETWORK_PROBE_LAST)
+        default_factory=lambda: Breaker(breaker.NETWORK_PROBE_FIRST, breaker.NETWORK_PROBE_LAST)
     )
     outage: Outage = field(default_factory=Outage)
     judged_at: float | None = None
@@ -99,7 +100,7 @@ class Fleet:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
-        self._version = Breaker(pacing.PROBE_FIRST, pacing.PROBE_LAST)
+        self._version = Breaker(breaker.PROBE_FIRST, breaker.PROBE_LAST)
         self._outside = outside
         self._ways: dict[Proxy | None, _Way] = {}
         self._by_url: dict[str | None, _Way] = {}
@@ -156,7 +157,7 @@ class Fleet:
         if account.child is None:  # or it goes on with its next process
             # Whoever does not get as far as WhatsApp has told nothing, and somebody else may get there.
             soon = kind is Kind.NETWORK and any(not one.attempts[kind] for one in _waiting(self._accounts))
-            self._version.canary_ended(name, now, soon=pacing.NETWORK_PROBE_FIRST if soon else None)
+            self._version.canary_ended(name, now, soon=breaker.NETWORK_PROBE_FIRST if soon else None)
         if kind in _WHATSAPP_ANSWERED:
             self._has_reached(name, way)
         elif (
@@ -177,7 +178,7 @@ class Fleet:
         up = sum(account.state in (State.CONNECTED, State.PAIRING) for account in self._running(way))
         held = way.breaker.tripped or way.outage.is_common(now, up)
         if held and way.breaker.refused(name, now):
-            way.judged_at = now + pacing.WORKS_SECONDS
+            way.judged_at = now + breaker.WORKS_SECONDS
             self._tell(way.say(NETWORK))
 
     def reached(self, name: str) -> None:

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, Union, get_args, get_type_hints
 
-from orchestrator.failure import Kind, Outcome
+from orchestrator.accounts.failure import Kind, Outcome
 
 MAX_MESSAGE = 64 * 1024
 """Bytes of a message. The largest, a QR code with its picture, has about 4,000."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator import duplicates
-from orchestrator.failure import Kind, Outcome
-from orchestrator.settings import AccountSettings
-from orchestrator.states import State
+from orchestrator.accounts import duplicates
+from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
 
 REPLACED_WAITS = (60.0, 300.0, 1800.0)
 """Seconds before each of the careful tries to take a session back from another client."""

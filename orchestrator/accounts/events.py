@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from orchestrator.failure import Kind
-from orchestrator.messages import FromChild, Pairing
-from orchestrator.settings import AccountSettings
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.pipe import FromChild, Pairing
+from orchestrator.accounts.settings import AccountSettings
 
 
 @dataclass(frozen=True, slots=True)

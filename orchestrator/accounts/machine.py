@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator import messages
-from orchestrator.actions import (
+from orchestrator.accounts import pipe
+from orchestrator.accounts.actions import (
     Action,
     CallOff,
     Forget,
@@ -27,7 +27,8 @@ from orchestrator.actions import (
     TellStop,
     Unqueue,
 )
-from orchestrator.events import (
+from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Purpose, Renewal
+from orchestrator.accounts.events import (
     Begin,
     CalledOff,
     Configured,
@@ -47,13 +48,12 @@ from orchestrator.events import (
     Ticked,
     TurnCame,
 )
-from orchestrator.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
-from orchestrator.life import Ban, Child, LastExit, Parked, Purpose, Renewal
-from orchestrator.memory_limit import Advice, MemoryWatch
-from orchestrator.messages import FromChild, Pairing
-from orchestrator.policy import Verdict, judge
-from orchestrator.settings import AccountSettings
-from orchestrator.states import WAITS_FOR_TURN, State
+from orchestrator.accounts.failure import HAS_ENDED_SESSION, Kind, Outcome, from_exit
+from orchestrator.accounts.memory_limit import Advice, MemoryWatch
+from orchestrator.accounts.pipe import FromChild, Pairing
+from orchestrator.accounts.policy import Verdict, judge
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import WAITS_FOR_TURN, State
 
 STARTING_DEADLINE = 30.0
 """Seconds from the start of a process to its first word; loading neonize takes about one."""
@@ -461,13 +461,13 @@ class Account:
 
     def _hear(self, child: Child, message: FromChild) -> None:
         child.heard_at = self._now.monotonic
-        if isinstance(message, messages.Ended):
+        if isinstance(message, pipe.Ended):
             child.outcome = message.outcome
             child.deadline = self._now.monotonic + EXIT_DEADLINE
             self._unqueue()
             self._hide_code()
             return
-        if isinstance(message, messages.Heartbeat):
+        if isinstance(message, pipe.Heartbeat):
             self.last_seen_at = message.last_seen_at or self.last_seen_at
             self.memory_bytes = message.memory_bytes
             self._mind_memory(child, message.memory_bytes)
@@ -475,39 +475,39 @@ class Account:
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
         match message:
-            case messages.Loading():
+            case pipe.Loading():
                 child.loading = True
-            case messages.NotLoaded():
+            case pipe.NotLoaded():
                 child.stale = True
-            case messages.Connecting(paired):
+            case pipe.Connecting(paired):
                 child.loading = False
                 child.paired = paired
                 child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
                 if paired:
                     self._change(State.CONNECTING)
-            case messages.Code() | messages.LinkCode():
+            case pipe.Code() | pipe.LinkCode():
                 if self.state is not State.PAIRING:
                     child.deadline = self._now.monotonic + PAIRING_DEADLINE
                     self._change(State.PAIRING, _CODE_WAITS)
                 self._show_code(message)
-            case messages.Paired(phone):
+            case pipe.Paired(phone):
                 self.phone = phone
                 self._pairing = "qr"
                 child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
                 self._change(State.CONNECTING)
-            case messages.Connected(phone):
+            case pipe.Connected(phone):
                 self._connected(child, phone)
-            case messages.LinkLost(why):
+            case pipe.LinkLost(why):
                 if self.state is State.CONNECTED:
                     child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
                     self._change(State.RECONNECTING, why, Kind.NETWORK)
 
-    def _show_code(self, code: messages.Code | messages.LinkCode) -> None:
+    def _show_code(self, code: pipe.Code | pipe.LinkCode) -> None:
         self.reason = _CODE_WAITS
         self._code_until = None  # an eight-character code is the only one of its round, and ends with that
-        if isinstance(code, messages.Code):
+        if isinstance(code, pipe.Code):
             self._code_until = self._now.monotonic + code.expires_at - code.issued_at + CODE_GRACE
         self._actions.append(ShowCode(code))
 
