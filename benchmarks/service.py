@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 
 from benchmarks.meter import cpu_seconds
-from orchestrator import interpreter
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import NotRunning
 from orchestrator.paths import StatePaths
+from orchestrator.system import interpreter
 from orchestrator.timeline import Timeline
 
 START_SECONDS = 60.0

@@ -18,8 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.meter import cpu_seconds
-from orchestrator import interpreter
 from orchestrator.control.client import Client
+from orchestrator.system import interpreter
 
 ROWS, COLUMNS = 50, 160
 """The terminal's size."""

@@ -12,7 +12,7 @@ if __name__ == "__main__" and not __package__:
 
     del sys.path[0]
 
-from orchestrator import interpreter
+from orchestrator.system import interpreter
 
 
 def main() -> None:

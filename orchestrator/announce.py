@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.notify import Notifier, status_text
 from orchestrator.supervisor import Supervisor
+from orchestrator.system.sd_notify import Notifier
 
 STATUS_SECONDS = 1.0
 """Seconds between two changes of the status; what changes meanwhile is told together."""
@@ -97,3 +98,24 @@ class Announcer:
     def _text(self) -> str:
         text = status_text(self._count())
         return f"{text}; the last reload was refused, see the log" if self._refused else text
+
+
+_UNWANTED: Final = (State.STOPPED, State.DISABLED)
+
+
+def status_text(counts: Mapping[State, int]) -> str:
+    """Say in a line how the accounts are, such as ``47/50 connected, 2 pairing, 1 banned; 3 stopped``.
+
+    Those that are not to run, because an operator stopped or disabled them, do not count among those that
+    should be connected.
+
+    Args:
+        counts: How many accounts are in which state.
+    """
+    wanted = {state: counts.get(state, 0) for state in State if state not in _UNWANTED}
+    connected = wanted.pop(State.CONNECTED)
+    total = connected + sum(wanted.values())
+    parts = [f"{connected}/{total} connected"] if total else ["no accounts to connect"]
+    parts += [f"{count} {state}" for state, count in wanted.items() if count]
+    unwanted = [f"{counts[state]} {state}" for state in _UNWANTED if counts.get(state)]
+    return "; ".join([", ".join(parts), *([", ".join(unwanted)] if unwanted else [])])

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from orchestrator import interpreter
 from orchestrator.control.client import Client
 from orchestrator.errors import NotRunning, OrchestratorError
+from orchestrator.system import interpreter
 
 Accounts: TypeAlias = Mapping[str, Mapping[str, Any]]
 T = TypeVar("T")

@@ -22,8 +22,8 @@ from orchestrator.accounts import phones
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import check_name, shorten
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
-from orchestrator.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.settings import Settings
+from orchestrator.system.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.yaml_tree import Document
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from orchestrator.shortage import shortage
+from orchestrator.system.os_errors import shortage
 
 _DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
 """What packages are called by pip where the names differ, for those that are missing."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from orchestrator import moving, session
-from orchestrator.files import sweep
 from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
+from orchestrator.system.files import sweep
 
 
 def clear(paths: StatePaths, settings: Settings | None = None) -> list[str]:

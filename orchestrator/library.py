@@ -8,9 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 
-from orchestrator import interpreter
 from orchestrator.diagnosis import reinstall
 from orchestrator.errors import OrchestratorError
+from orchestrator.system import interpreter
 
 LOAD_SECONDS = 60.0
 """How long loading may take; it takes about one second, and many on a machine that is starting everything."""

@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import AlreadyRunning, StateError
-from orchestrator.files import open_file, read_file
-from orchestrator.shortage import trouble
+from orchestrator.system.files import open_file, read_file
+from orchestrator.system.os_errors import trouble
 
 PATIENCE = 0.5
 """Seconds for which taking the lock is tried: somebody may just be looking whether it is held."""

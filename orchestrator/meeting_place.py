@@ -11,7 +11,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.shortage import trouble
+from orchestrator.system.os_errors import trouble
 
 _DESCRIPTORS = "/proc/self/fd"
 

@@ -22,11 +22,11 @@ from pathlib import Path
 from orchestrator import device, session, status
 from orchestrator.accounts.names import is_name, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.files import read_file, replacing, sync, sync_folder
 from orchestrator.paths import StatePaths
 from orchestrator.qr import QrFolder
 from orchestrator.settings import Settings
-from orchestrator.shortage import trouble
+from orchestrator.system.files import read_file, replacing, sync, sync_folder
+from orchestrator.system.os_errors import trouble
 from orchestrator.timeline import Timeline
 from orchestrator.tracebacks import Tracebacks
 

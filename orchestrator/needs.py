@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator import groups
 from orchestrator.errors import StateError
 from orchestrator.meeting_place import MeetingPlace
 from orchestrator.paths import StatePaths
-from orchestrator.shortage import trouble
+from orchestrator.system import groups
+from orchestrator.system.os_errors import trouble
 
 FILES_BASE, FILES_PER_ACCOUNT = 64, 6
 """Open files of the service: its own, and for each account a pipe, two of its process, and some spare. With

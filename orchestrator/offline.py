@@ -11,9 +11,9 @@ from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
-from orchestrator.masking import mask_number
 from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
+from orchestrator.system.masking import mask_number
 
 
 def describe(

@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.accounts import characters
 from orchestrator.accounts.names import check_name, shorten
 from orchestrator.errors import ConfigError, NoConfiguration, StateError
-from orchestrator.folders import Folder, make_folder
+from orchestrator.system.folders import Folder, make_folder
 
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME

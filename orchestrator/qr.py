@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.accounts.characters import remark
 from orchestrator.errors import StateError
-from orchestrator.files import open_file, read_file, sweep, temporary_name
-from orchestrator.shortage import trouble
+from orchestrator.system.files import open_file, read_file, sweep, temporary_name
+from orchestrator.system.os_errors import trouble
 
 if TYPE_CHECKING:
     from qrcode.main import QRCode

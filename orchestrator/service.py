@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator import __version__, leftovers, logs, needs, orphans, session
+from orchestrator import __version__, leftovers, needs, orphans, session
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.pipe import Pairing
@@ -26,11 +26,12 @@ from orchestrator.control.server import ControlServer
 from orchestrator.errors import ExitCode, NoSuchAccount, OrchestratorError
 from orchestrator.library import check_library
 from orchestrator.lock import InstanceLock
-from orchestrator.notify import Notifier
 from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
+from orchestrator.system import logs
+from orchestrator.system.sd_notify import Notifier
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from orchestrator.files import open_file, sync, sync_folder
+from orchestrator.system.files import open_file, sync, sync_folder
 
 SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the database's name for its other files."""

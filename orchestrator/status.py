@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.states import State
-from orchestrator.clock import Reading, utc, was_set
 from orchestrator.errors import StateError
-from orchestrator.files import read_file, replacing, sync
-from orchestrator.masking import mask_number
-from orchestrator.shortage import trouble
+from orchestrator.system.clock import Reading, utc, was_set
+from orchestrator.system.files import read_file, replacing, sync
+from orchestrator.system.masking import mask_number
+from orchestrator.system.os_errors import trouble
 
 if TYPE_CHECKING:
     # At run time, a command that only reads what was kept needs none of the account's machine.

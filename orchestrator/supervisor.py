@@ -45,14 +45,14 @@ from orchestrator.accounts.states import State
 from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.library import installed_version
-from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
 from orchestrator.pulse import Pulse
 from orchestrator.qr import QrFolder
 from orchestrator.settings import Settings
-from orchestrator.shortage import trouble
+from orchestrator.system.memory import OomKills
+from orchestrator.system.os_errors import trouble
 from orchestrator.timeline import Timeline, TimelineEntry
 from orchestrator.tracebacks import Tracebacks
 from orchestrator.worker.spec import ChildSpec

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from orchestrator.clock import utc
-from orchestrator.files import open_file, replacing, sync
-from orchestrator.redaction import redact
-from orchestrator.shortage import trouble
+from orchestrator.system.clock import utc
+from orchestrator.system.files import open_file, replacing, sync
+from orchestrator.system.os_errors import trouble
+from orchestrator.system.redaction import redact
 
 MAX_BYTES: Final = 1024 * 1024
 """Size at which a file becomes the older one of two; some 4,000 changes, which is weeks of a bad link."""

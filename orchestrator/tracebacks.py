@@ -14,9 +14,9 @@ import signal
 from collections.abc import Container
 from pathlib import Path
 
-from orchestrator.clock import utc
-from orchestrator.files import is_temporary, read_file, replacing
-from orchestrator.redaction import redact
+from orchestrator.system.clock import utc
+from orchestrator.system.files import is_temporary, read_file, replacing
+from orchestrator.system.redaction import redact
 
 SIGNAL = signal.SIGUSR1
 """Makes a child write down where all its threads are, and end. Its default action is to end the process."""

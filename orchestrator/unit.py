@@ -22,9 +22,9 @@ from orchestrator import __version__, config
 from orchestrator.accounts.names import check_name
 from orchestrator.config_edit import NEW_FILE
 from orchestrator.errors import ConfigError, OrchestratorError
-from orchestrator.files import first_closed
-from orchestrator.installed import MARK, UNITS
 from orchestrator.paths import CONFIG_NAME
+from orchestrator.system.files import first_closed
+from orchestrator.system.units import MARK, UNITS
 
 SHIPPED = Path(__file__).resolve().parent / "systemd"
 """The files as they are shipped."""

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.files import replacing, sweep, sync
-from orchestrator.installed import BOOTED, MARK, UNITS
+from orchestrator.system.files import replacing, sweep, sync
+from orchestrator.system.units import BOOTED, MARK, UNITS
 from orchestrator.unit import Unit, UnitError, check_open, digest
 
 COMMAND_SECONDS = 90.0

@@ -23,10 +23,10 @@ from benchmarks.soak.leaks import Secrets
 from benchmarks.soak.observation import Attention, Finding, Observation
 from benchmarks.soak.plan import account_name
 from benchmarks.soak.records import Record
-from orchestrator import interpreter
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.sandbox.client import SandboxError, SandboxUnreachable
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.system import interpreter
 
 PASSWORD = "proxy-password-of-the-soak"
 SERVICE_PATIENCE = 90.0

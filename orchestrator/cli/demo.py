@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator import interpreter
 from orchestrator.cli.sandbox import INSTALL
 from orchestrator.cli.terminal import judge
 from orchestrator.cli.words import examples, printable
 from orchestrator.errors import OrchestratorError
+from orchestrator.system import interpreter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

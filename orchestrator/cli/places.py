@@ -12,8 +12,8 @@ import typer
 from orchestrator import config_file, paths
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
-from orchestrator.installed import start_command
 from orchestrator.lock import read_holder
+from orchestrator.system.units import start_command
 
 if TYPE_CHECKING:
     from orchestrator.paths import StatePaths

@@ -13,7 +13,7 @@ from typing import Self
 
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
-from orchestrator.installed import RUN
+from orchestrator.system.units import RUN
 
 CONNECT_SECONDS = 5
 """How long the service may take to accept a connection; it does nothing that takes a tenth of it."""

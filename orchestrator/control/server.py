@@ -17,7 +17,7 @@ from orchestrator.control.commands import Commands, Events, Result
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, OrchestratorError
-from orchestrator.shortage import trouble
+from orchestrator.system.os_errors import trouble
 
 log = logging.getLogger(__name__)
 

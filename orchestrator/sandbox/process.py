@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from orchestrator import interpreter
 from orchestrator.sandbox.client import SandboxClient, SandboxError, environment_of
+from orchestrator.system import interpreter
 
 START_SECONDS: Final = 60.0
 """Time to get ready: half a second on an idle machine, many on one that runs other tests."""

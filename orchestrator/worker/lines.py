@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from orchestrator.redaction import redact
+from orchestrator.system.redaction import redact
 from orchestrator.worker import events
 
 HIDDEN = "[hidden]"

@@ -8,11 +8,11 @@ import os
 import signal
 from typing import Any, NoReturn
 
-from orchestrator import oom
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
-from orchestrator.shortage import shortage
+from orchestrator.system import memory
+from orchestrator.system.os_errors import shortage
 from orchestrator.worker import events, late, library, outcomes, proxy, session
 from orchestrator.worker.course import Course
 from orchestrator.worker.inbox import Inbox
@@ -41,7 +41,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         connection: The child's end of a duplex pipe.
     """
     os.umask(0o077)
-    oom.stand_before_the_parent()
+    memory.stand_before_the_parent()
     inbox = Inbox()
     _set_signals(inbox)
     trace = Trace.open(spec.trace)

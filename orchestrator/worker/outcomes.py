@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from orchestrator.accounts import phones
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.masking import mask_number
-from orchestrator.redaction import redact
+from orchestrator.system.masking import mask_number
+from orchestrator.system.redaction import redact
 
 REASONS = {
     "GENERIC": 400,

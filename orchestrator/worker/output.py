@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from orchestrator import logs
+from orchestrator.system import logs
 from orchestrator.worker.lines import HIDDEN, Scrubber, is_noise
 
 log = logging.getLogger("neonize")

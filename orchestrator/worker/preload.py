@@ -15,7 +15,7 @@ from typing import Any
 from multiprocess import reduction
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.shortage import shortage
+from orchestrator.system.os_errors import shortage
 from orchestrator.worker import late
 
 MODULES = (

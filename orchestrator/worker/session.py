@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from orchestrator import device, session
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.shortage import shortage, trouble
+from orchestrator.system.os_errors import shortage, trouble
 
 LOCK_SECONDS = 10.0
 """How long the lock may be held by a process that is on its way out: an orphan goes within 2 s, a slow stop

@@ -14,7 +14,7 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from orchestrator.files import open_file
+from orchestrator.system.files import open_file
 from orchestrator.tracebacks import SIGNAL
 
 

@@ -19,8 +19,8 @@ from support.full_disk import fill, small_disk
 from support.service import ORPHAN_SECONDS, PATIENCE, Json, Service, end, is_alive, read_session, wait_gone
 from support.trouble import MemoryGroup, fork_server, frozen, no_descriptors, no_new_processes
 
-from orchestrator.oom import MARGIN
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.system.memory import MARGIN
 
 Numbers = Mapping[str, str]
 pytestmark = pytest.mark.timeout(900)

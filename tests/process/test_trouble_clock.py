@@ -12,10 +12,11 @@ import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import clock, session, status, supervisor
+from orchestrator import session, status, supervisor
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
-from orchestrator.clock import Reading, was_set
+from orchestrator.system import clock
+from orchestrator.system.clock import Reading, was_set
 
 DAY = 86_400.0
 SETS = pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])

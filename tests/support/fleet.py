@@ -20,11 +20,11 @@ from orchestrator.control.client import Client
 from orchestrator.control.commands import Commands
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.server import ControlServer
-from orchestrator.oom import OomKills
 from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner, Target
 from orchestrator.settings import Settings
 from orchestrator.supervisor import Supervisor
+from orchestrator.system.memory import OomKills
 
 PATIENCE = 90.0
 """Seconds for what takes some tenths of one on an idle machine."""

@@ -14,7 +14,7 @@ from typing import Self
 import psutil
 import pytest
 
-from orchestrator import groups
+from orchestrator.system import groups
 
 PIDS = Path("/sys/fs/cgroup/pids")
 """Where control groups that limit the number of processes are made, by version 1 of their interface."""

@@ -12,8 +12,8 @@ import pytest
 from orchestrator import announce
 from orchestrator.accounts.states import State
 from orchestrator.announce import Announcer
-from orchestrator.notify import Notifier
 from orchestrator.supervisor import Supervisor
+from orchestrator.system.sd_notify import Notifier
 
 ACCOUNTS = 200
 PATIENCE = 30.0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.full_disk import fill, size_limit, small_disk
 
-from orchestrator.files import (
+from orchestrator.system.files import (
     first_closed,
     is_temporary,
     open_file,

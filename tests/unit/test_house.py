@@ -64,7 +64,7 @@ def test_processes_are_made_in_one_place() -> None:
 def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:
     # `unit` looks where this Python is, and starts none.
     paths = [path for path in PACKAGE.rglob("*.py") if "sys.executable" in path.read_text()]
-    assert {module_name(path) for path in paths} == {"orchestrator.interpreter", "orchestrator.unit"}
+    assert {module_name(path) for path in paths} == {"orchestrator.system.interpreter", "orchestrator.unit"}
 
 
 @pytest.mark.parametrize("path", PURE, ids=module_name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import installed
-from orchestrator.installed import RUN, parse, start_command, unit_for
+from orchestrator.system import units as installed
+from orchestrator.system.units import RUN, parse, start_command, unit_for
 from orchestrator.unit import Unit
 
 STATE = Path("/var/lib/orchestrator")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import interpreter
+from orchestrator.system import interpreter
 
-PACKAGE = Path(interpreter.__file__).resolve().parent
-ENTRY = "from orchestrator import interpreter; interpreter.leave_current_folder()"
+PACKAGE = Path(interpreter.__file__).resolve().parents[1]
+ENTRY = "from orchestrator.system import interpreter; interpreter.leave_current_folder()"
 LOOK = "import sys; print(*sys.path, sep='\\n')"
 
 
@@ -95,7 +95,7 @@ def test_lines_of_this_project_see_the_same_package_and_no_current_folder(tmp_pa
     copy = tmp_path / "orchestrator"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     show = "import orchestrator, sys; print(orchestrator.__file__); print(*sys.path, sep='\\n')"
-    first = f"import subprocess; from orchestrator import interpreter; import os\n{ENTRY}\n"
+    first = f"import subprocess; from orchestrator.system import interpreter; import os\n{ENTRY}\n"
     first += "line = interpreter.script(sys.argv[1])\n"
     first += "subprocess.run(line, env=interpreter.environment(os.environ), check=True)"
     for path in (None, ".", ":"):

@@ -13,10 +13,10 @@ import pytest
 
 from orchestrator import config_edit, leftovers
 from orchestrator.config import load
-from orchestrator.files import is_temporary
 from orchestrator.paths import StatePaths
 from orchestrator.qr import QrFolder
 from orchestrator.session import files, lock
+from orchestrator.system.files import is_temporary
 from orchestrator.without_service import exclusive
 
 ROOT = Path(leftovers.__file__).parents[1]
@@ -36,7 +36,7 @@ exec(code)
 """
 REPLACE = """
 from pathlib import Path
-from orchestrator.files import replacing
+from orchestrator.system.files import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write(b"new")
 """

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from support.full_disk import fill, small_disk
 
-from orchestrator import logs
-from orchestrator.logs import JournalFormatter, JsonFormatter, StderrHandler, TextFormatter
+from orchestrator.system import logs
+from orchestrator.system.logs import JournalFormatter, JsonFormatter, StderrHandler, TextFormatter
 
 BOT = "4915123456701"
 TIME = 1795354074.1239
@@ -197,7 +197,7 @@ def test_json_has_a_priority_only_for_the_journal() -> None:
 
 def run(script: str, *, stderr: int = subprocess.PIPE, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", f"import logging, os, sys; from orchestrator import logs\n{script}"],
+        [sys.executable, "-c", f"import logging, os, sys; from orchestrator.system import logs\n{script}"],
         cwd=Path(logs.__file__).parents[1],
         env={**os.environ, **environment},
         stderr=stderr,
@@ -269,7 +269,7 @@ def test_without_a_stderr_nothing_is_written_anywhere(tmp_path: Path) -> None:
     """Descriptor 2 is then the next file that is opened, perhaps a database."""
     script = (
         "import logging, os, sys\n"
-        "from orchestrator import logs\n"
+        "from orchestrator.system import logs\n"
         f"descriptor = os.open({str(tmp_path / 'precious')!r}, os.O_WRONLY | os.O_CREAT)\n"
         "assert descriptor == 2, descriptor\n"
         "handler = logs.configure('INFO'); logging.info('oh'); assert handler.dropped == 1\n"
@@ -296,7 +296,7 @@ def test_a_reader_that_stalls_stops_nobody(pipe: Pipe, handler: StderrHandler) -
     handler.handle(record("back"))
     dropped, back = pipe.read().splitlines()
     assert dropped.endswith(
-        f"WARNING orchestrator.logs: {count - written} records were not written: nobody read them"
+        f"WARNING orchestrator.system.logs: {count - written} records were not written: nobody read them"
     )
     assert back.endswith(": back")
     handler.handle(record("again"))
@@ -437,7 +437,8 @@ def test_after_the_end_nothing_is_written(handler: StderrHandler, pipe: Pipe) ->
 
 def test_lines_of_several_processes_stay_whole(pipe: Pipe) -> None:
     script = (
-        "import logging, sys; from orchestrator import logs; logs.configure('INFO', account=sys.argv[1])\n"
+        "import logging, sys; from orchestrator.system import logs\n"
+        "logs.configure('INFO', account=sys.argv[1])\n"
         "for number in range(200): logging.info('%s %s', sys.argv[1] * 1000, number)"
     )
     root = Path(logs.__file__).parents[1]

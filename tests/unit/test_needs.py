@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import groups, needs
+from orchestrator import needs
 from orchestrator.errors import StateError
 from orchestrator.paths import StatePaths
+from orchestrator.system import groups
 
 
 @pytest.fixture

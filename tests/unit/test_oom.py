@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import oom
-from orchestrator.oom import OomKills
+from orchestrator.system import memory
+from orchestrator.system.memory import OomKills
 
 
 class Machine:
@@ -108,12 +108,12 @@ def test_a_child_is_to_be_chosen_before_its_parent(
 ) -> None:
     score = tmp_path / "oom_score_adj"
     score.write_text(before)
-    monkeypatch.setattr(oom, "SCORE", score)
-    oom.stand_before_the_parent()
+    monkeypatch.setattr(memory, "SCORE", score)
+    memory.stand_before_the_parent()
     assert score.read_text() == after
 
 
 def test_where_that_cannot_be_said_it_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oom, "SCORE", tmp_path / "none")
-    oom.stand_before_the_parent()
+    monkeypatch.setattr(memory, "SCORE", tmp_path / "none")
+    memory.stand_before_the_parent()
     assert not list(tmp_path.iterdir())

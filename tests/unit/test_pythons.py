@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import doctor, pythons
+from orchestrator import doctor
+from orchestrator.system import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import qr
-from orchestrator.masking import mask_number
-from orchestrator.redaction import RedactingFilter, redact
+from orchestrator.system.masking import mask_number
+from orchestrator.system.redaction import RedactingFilter, redact
 
 BOT, ADA, NOBODY = "4915123456701", "4915123456702", "4915123456799"
 BOT_LID, ADA_LID = "469567656726543", "520549316056178"

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
-from orchestrator import files, timeline
+from orchestrator import timeline
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.states import State
+from orchestrator.system import files
 from orchestrator.timeline import Timeline, TimelineEntry
 
 AT = 1795354074.125

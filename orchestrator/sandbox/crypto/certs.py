@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from orchestrator.files import replacing, sync
+from orchestrator.system.files import replacing, sync
 
 NAMES = ("web.whatsapp.com", "*.whatsapp.com", "*.whatsapp.net")
 """The hosts that neonize calls: the WebSocket's, then those of media."""

@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
 
-from orchestrator.clock import utc
-from orchestrator.redaction import RedactingFilter
+from orchestrator.system.clock import utc
+from orchestrator.system.redaction import RedactingFilter
 
 Format: TypeAlias = Literal["text", "json", "journal"]
 

@@ -12,13 +12,10 @@ import time
 from collections.abc import Mapping, MutableMapping
 from typing import Final
 
-from orchestrator.accounts.states import State
-
 VARIABLES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 """What systemd sets for the main process alone."""
 MAX_STATUS: Final = 200
 """Characters of a status: ``systemctl status`` shows it on one line."""
-_UNWANTED: Final = (State.STOPPED, State.DISABLED)
 _LIFE: Final = ("READY", "RELOADING", "STOPPING")
 """Of these, only what was said last is true."""
 
@@ -123,24 +120,6 @@ def watchdog_seconds(environ: Mapping[str, str], pid: int) -> float | None:
     if not microseconds.isdecimal() or int(microseconds) == 0 or whose != str(pid):
         return None
     return int(microseconds) / 1e6
-
-
-def status_text(counts: Mapping[State, int]) -> str:
-    """Say in a line how the accounts are, such as ``47/50 connected, 2 pairing, 1 banned; 3 stopped``.
-
-    Those that are not to run, because an operator stopped or disabled them, do not count among those that
-    should be connected.
-
-    Args:
-        counts: How many accounts are in which state.
-    """
-    wanted = {state: counts.get(state, 0) for state in State if state not in _UNWANTED}
-    connected = wanted.pop(State.CONNECTED)
-    total = connected + sum(wanted.values())
-    parts = [f"{connected}/{total} connected"] if total else ["no accounts to connect"]
-    parts += [f"{count} {state}" for state, count in wanted.items() if count]
-    unwanted = [f"{counts[state]} {state}" for state in _UNWANTED if counts.get(state)]
-    return "; ".join([", ".join(parts), *([", ".join(unwanted)] if unwanted else [])])
 
 
 def _status(text: str | None) -> dict[str, str]:

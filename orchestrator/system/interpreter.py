@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The package may lie where Python does not look: sources that were never installed are found in the current
 # folder only. So its parent is on the path for this one import; the package's own file imports nothing.
 _IMPORT_PACKAGE = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from orchestrator import groups
+from orchestrator.system import groups
 
 MARGIN = 20
 """Thousandths of all memory by which a child counts as larger than it is: 40 MB of 2 GiB, more than the

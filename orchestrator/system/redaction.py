@@ -15,7 +15,7 @@ import logging
 import re
 from typing import Final
 
-from orchestrator.masking import ELLIPSIS, mask_number
+from orchestrator.system.masking import ELLIPSIS, mask_number
 
 QR: Final = "[QR code]"
 LINK_CODE: Final = "[link code]"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.files import read_file
+from orchestrator.system.files import read_file
 
 UNITS = Path("/etc/systemd/system")
 BOOTED = Path("/run/systemd/system")

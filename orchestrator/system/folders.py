@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Self
 
 from orchestrator.errors import StateError
-from orchestrator.files import is_temporary
-from orchestrator.installed import find_unit
+from orchestrator.system.files import is_temporary
+from orchestrator.system.units import find_unit
 
 UNMAPPED = 65534
 """Whom a file belongs to whose owner a user namespace does not know: overflowuid in proc_sys_kernel(5). The
