@@ -30,7 +30,7 @@ from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, PATIENCE, Servi
 from benchmarks.watching import COLUMNS, ROWS, Seen, command_line, watching
 from orchestrator.control.client import Stream
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.timeline import Timeline
+from orchestrator.store.timeline import Timeline
 
 ELSEWHERE = "Elsewhere"
 """What a phone would show of a changed account."""

@@ -17,9 +17,9 @@ import psutil
 from benchmarks.meter import cpu_seconds
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import NotRunning
-from orchestrator.paths import StatePaths
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.timeline import Timeline
 from orchestrator.system import interpreter
-from orchestrator.timeline import Timeline
 
 START_SECONDS = 60.0
 """Time for the service to answer; it takes a second, most of it for seeing that neonize can be loaded."""

@@ -35,8 +35,9 @@ from orchestrator.config_values import (
     strange,
 )
 from orchestrator.errors import ConfigError
-from orchestrator.paths import QR_FOLDER, find_state_dir
+from orchestrator.locate import find_state_dir
 from orchestrator.settings import Settings
+from orchestrator.store.layout import QR_FOLDER
 from orchestrator.yaml_tree import Node, Scalar, YamlError
 
 MAX_PROBLEMS = 200

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts.names import shorten
 from orchestrator.accounts.proxy import EXPECTED, UrlError, parse
-from orchestrator.paths import check_state_path, expand
+from orchestrator.locate import check_state_path, expand
 from orchestrator.yaml_tree import Node, Scalar, Sequence
 
 DAY = 86_400.0

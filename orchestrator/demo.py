@@ -25,9 +25,9 @@ from typing import Any, Protocol
 
 from orchestrator.background import Accounts, BackgroundService, Cancelled
 from orchestrator.errors import NotRunning
-from orchestrator.paths import StatePaths
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.store.layout import StatePaths
 
 PATIENCE = 120.0
 """Seconds for whatever is waited for; on an idle machine nothing takes more than five."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from orchestrator import device
 from orchestrator.accounts.duplicates import rival
+from orchestrator.store import device
 
 _Signature = tuple[int, ...] | None
 

@@ -16,17 +16,18 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, device, moving, needs, status
+from orchestrator import __version__, needs
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
 from orchestrator.library import LibraryError, check_library
-from orchestrator.lock import InstanceLock, read_holder
-from orchestrator.paths import StatePaths
-from orchestrator.qr import group_id
 from orchestrator.reach import Unreachable, reach
 from orchestrator.settings import Settings
+from orchestrator.store import device, moving, status
+from orchestrator.store.codes.folder import group_id
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock, read_holder
 from orchestrator.system import pythons
 from orchestrator.system.files import first_closed
 from orchestrator.system.folders import advice_on_owner, user_name

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from orchestrator.errors import StateError
 from orchestrator.meeting_place import MeetingPlace
-from orchestrator.paths import StatePaths
+from orchestrator.store.layout import StatePaths
 from orchestrator.system import groups
 from orchestrator.system.os_errors import trouble
 

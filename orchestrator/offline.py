@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator import session, status
+from orchestrator import describing
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.errors import NoSuchAccount
 from orchestrator.explain import NOT_RUNNING
-from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
+from orchestrator.store import sessions, status
+from orchestrator.store.layout import StatePaths
 from orchestrator.system.masking import mask_number
 
 
@@ -46,9 +47,9 @@ def describe(
 
 def strays(settings: Settings, paths: StatePaths) -> list[str]:
     """Return what is to be said of sessions that no account has, a sentence each."""
-    if not any(name not in settings.accounts for name in session.names(paths.sessions)):
+    if not any(name not in settings.accounts for name in sessions.names(paths.sessions)):
         return []
-    from orchestrator import moving  # only then: this is on the way of a command that is to be fast
+    from orchestrator.store import moving  # only then: this is on the way of a command that is to be fast
 
     return moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts)
 
@@ -89,7 +90,7 @@ def _state(settings: AccountSettings, kept: status.Kept) -> tuple[State, str | N
     if kept.stopped:
         return State.STOPPED, "stopped by an operator", None
     if kept.parked is not None:
-        return kept.parked.state, kept.parked.reason, status.iso(kept.parked.until)
+        return kept.parked.state, kept.parked.reason, describing.iso(kept.parked.until)
     if shown.get("state") == State.FAILED:
         return State.FAILED, shown.get("reason"), None
     return State.STOPPED, NOT_RUNNING, None

@@ -13,7 +13,7 @@ import signal
 import time
 from pathlib import Path
 
-from orchestrator import session
+from orchestrator.store import sessions as session
 
 GRACE = 1.0
 """Seconds in which whoever can has ended by itself; it takes some hundredths."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import StateError
-from orchestrator.qr import QrFolder, advice
+from orchestrator.store.codes.folder import QrFolder, advice
 
 RETRY_SECONDS = 1.0
 """Seconds between tries to remove what is out of date."""

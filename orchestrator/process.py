@@ -22,12 +22,12 @@ import multiprocess
 import multiprocess.connection
 from multiprocess import forkserver, resource_tracker, spawn, util
 
-from orchestrator import tracebacks
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.errors import StateError
 from orchestrator.meeting_place import MeetingPlace
+from orchestrator.store import tracebacks
 from orchestrator.system import interpreter
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial

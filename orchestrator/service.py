@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator import __version__, leftovers, needs, orphans, session
+from orchestrator import __version__, needs, orphans
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.pipe import Pairing
@@ -25,10 +25,11 @@ from orchestrator.control.protocol import Json
 from orchestrator.control.server import ControlServer
 from orchestrator.errors import ExitCode, NoSuchAccount, OrchestratorError
 from orchestrator.library import check_library
-from orchestrator.lock import InstanceLock
-from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner
 from orchestrator.settings import Settings
+from orchestrator.store import leftovers, sessions
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock
 from orchestrator.supervisor import Supervisor
 from orchestrator.system import logs
 from orchestrator.system.sd_notify import Notifier
@@ -101,7 +102,7 @@ def run(
 
 def _repair_modes(paths: StatePaths) -> list[str]:
     try:
-        return session.repair_modes(paths.sessions)
+        return sessions.repair_modes(paths.sessions)
     except OSError as error:
         return [
             f"{paths.sessions}: others may read the sessions, and that could not be mended: {error.strerror}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import config, moving, sending, session, status, texts
+from orchestrator import config, describing, sending, texts
 from orchestrator.accounts import actions, duplicates
 from orchestrator.accounts.actions import Action
 from orchestrator.accounts.characters import remark
@@ -45,16 +45,17 @@ from orchestrator.accounts.states import State
 from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.library import installed_version
-from orchestrator.paths import StatePaths
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
 from orchestrator.pulse import Pulse
-from orchestrator.qr import QrFolder
 from orchestrator.settings import Settings
+from orchestrator.store import moving, sessions, status
+from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.timeline import Timeline, TimelineEntry
+from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.memory import OomKills
 from orchestrator.system.os_errors import trouble
-from orchestrator.timeline import Timeline, TimelineEntry
-from orchestrator.tracebacks import Tracebacks
 from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
@@ -246,7 +247,7 @@ class Supervisor:
         if isinstance(code, Code):
             shown = self._pictures.shown(name)
             note = None if shown else self._pictures.missing(name)
-        return status.describe(
+        return describing.describe(
             managed.account,
             self._now(),
             qr_path=shown,
@@ -760,7 +761,7 @@ class Supervisor:
             with contextlib.suppress(OSError):  # whoever pairs anew does not wait for a folder that is gone
                 self.paths.sessions.mkdir(0o700)
         try:
-            place = session.quarantine(self.paths.session(name), self.paths.quarantine, reason, time.time())
+            place = sessions.quarantine(self.paths.session(name), self.paths.quarantine, reason, time.time())
         except OSError as error:
             # Nothing is lost: the session stays where it is, and the next try meets it again.
             log.error("%s: the session could not be put into quarantine: %s", name, trouble(error))
@@ -904,7 +905,7 @@ class Supervisor:
         # A clock that is set forward, as after a start without a battery, must not make anything old at once.
         now = self._now()
         steady = self._born.wall + now.monotonic - self._born.monotonic
-        session.prune(self.paths.quarantine, self.settings.quarantine_days, min(now.wall, steady))
+        sessions.prune(self.paths.quarantine, self.settings.quarantine_days, min(now.wall, steady))
         self._later("prune", PRUNE_SECONDS, self._prune)
 
     def _look_for_oom_kills(self) -> None:

@@ -22,7 +22,7 @@ from orchestrator import __version__, config
 from orchestrator.accounts.names import check_name
 from orchestrator.config_edit import NEW_FILE
 from orchestrator.errors import ConfigError, OrchestratorError
-from orchestrator.paths import CONFIG_NAME
+from orchestrator.locate import CONFIG_NAME
 from orchestrator.system.files import first_closed
 from orchestrator.system.units import MARK, UNITS
 

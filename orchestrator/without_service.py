@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator import leftovers, moving, session, status
 from orchestrator.accounts.characters import remark
 from orchestrator.errors import NoSuchAccount, StateError
-from orchestrator.lock import InstanceLock
-from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
-from orchestrator.tracebacks import Tracebacks
+from orchestrator.store import leftovers, moving, sessions, status
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock
+from orchestrator.store.tracebacks import Tracebacks
 
 
 @contextmanager
@@ -113,7 +113,7 @@ def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
         StateError: It cannot be moved; it is where it was.
     """
     try:
-        return session.quarantine(paths.session(name), paths.quarantine, reason, time.time())
+        return sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
     except OSError as error:
         raise StateError(
             f"{paths.session(name)}: cannot be put into quarantine: {error.strerror or error}"

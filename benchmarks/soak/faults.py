@@ -14,7 +14,7 @@ from benchmarks.soak.kinds import PHASES, Value
 from benchmarks.soak.observation import Attention, Finding
 from benchmarks.soak.world import Skipped, World
 from orchestrator.errors import ExitCode
-from orchestrator.session import files as session_files
+from orchestrator.store.sessions import files as session_files
 
 Names = Sequence[str]
 Values = Mapping[str, Value]

@@ -25,7 +25,7 @@ from benchmarks.soak.world import World
 from orchestrator.control.client import Stream
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.client import SandboxError
-from orchestrator.session import files as session_files
+from orchestrator.store.sessions import files as session_files
 
 ANSWER_SECONDS = 5.0
 """Seconds for the service's answer to `list`; it takes some thousandths."""

@@ -14,7 +14,7 @@ from orchestrator.cli import complete, places
 from orchestrator.cli.words import examples
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, ExitCode, NoSuchAccount, OrchestratorError
-from orchestrator.paths import StatePaths
+from orchestrator.store.layout import StatePaths
 from orchestrator.system.units import RUN
 
 app = typer.Typer(rich_markup_mode=None)

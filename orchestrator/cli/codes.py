@@ -76,15 +76,15 @@ class CodeScreen:
         text: str = self._code["text"]
         if self._code["kind"] != "qr":
             return ["", f"    {text[:4]}-{text[4:]}" if len(text) == 8 else f"    {text}", ""]
-        from orchestrator import qr
+        from orchestrator.store.codes import draw
 
         if self._able.colours:
-            ink = qr.BLACK_ON_WHITE
+            ink = draw.BLACK_ON_WHITE
         elif self._able.escapes:
-            ink = qr.REVERSED  # which is no color, and right on a dark terminal
+            ink = draw.REVERSED  # which is no color, and right on a dark terminal
         else:
-            ink = qr.BARE
-        return qr.terminal(text, ink, blocks=self._able.blocks).split("\n")
+            ink = draw.BARE
+        return draw.terminal(text, ink, blocks=self._able.blocks).split("\n")
 
     def _hints(self) -> list[str]:
         """Say where else the code is, if it may be hard to read here."""

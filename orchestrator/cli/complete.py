@@ -26,7 +26,7 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
     """Return the accounts whose names begin like that, and the sessions that no account has."""
     found = accounts(context, incomplete)
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator import session
+        from orchestrator.store import sessions as session
 
         sessions = session.names(_places(context).state().sessions)
         found += [name for name in sessions if name.startswith(incomplete) and name not in found]
@@ -36,7 +36,7 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
 def quarantined(context: typer.Context, incomplete: str) -> list[str]:
     """Return the sessions in quarantine whose folders' names begin like that: first those of the account."""
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator import session
+        from orchestrator.store import sessions as session
 
         every = session.quarantined(_places(context).state().quarantine)
         own = [one.path.name for one in every if one.name == context.params.get("name")]

@@ -182,7 +182,7 @@ def explain(
 def _explain_offline(where: places.Places, name: str, entries: int) -> dict[str, Any]:
     from orchestrator import offline
     from orchestrator.explain import without_service
-    from orchestrator.timeline import Timeline
+    from orchestrator.store.timeline import Timeline
 
     state = where.state()
     settings = where.settings()

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator import config_file, paths
+from orchestrator import config_file, locate
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
-from orchestrator.lock import read_holder
+from orchestrator.store import layout
+from orchestrator.store.lock import read_holder
 from orchestrator.system.units import start_command
 
 if TYPE_CHECKING:
-    from orchestrator.paths import StatePaths
     from orchestrator.settings import Settings
+    from orchestrator.store.layout import StatePaths
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Places:
         Raises:
             ConfigError: There is none, or this user may not look for it.
         """
-        return paths.find_config(self.config, create=self.create)
+        return locate.find_config(self.config, create=self.create)
 
     def settings(self) -> Settings:
         """Read the configuration.
@@ -59,7 +60,7 @@ class Places:
             ConfigError: The configuration that names it cannot be read, or what names it makes no sense.
             StateError: Its path is too long.
         """
-        return paths.StatePaths.of(self._find_state())
+        return layout.StatePaths.of(self._find_state())
 
     def _find_state(self, *, whole: bool = False) -> Path:
         """Return the state folder that ``--state-dir``, the configuration or the environment names.
@@ -68,17 +69,17 @@ class Places:
             whole: Read the whole configuration, though less of it has answered already.
         """
         if self.state_dir:
-            return paths.find_state_dir(self.state_dir)
+            return locate.find_state_dir(self.state_dir)
         try:
             file = self.config_file()
         except NoConfiguration:
-            return paths.find_state_dir()
+            return locate.find_state_dir()
         if self.create and not os.path.lexists(os.path.realpath(file)):
-            return paths.find_state_dir()
+            return locate.find_state_dir()
         try:
             text = config_file.decode(config_file.read(file), file)
             if not whole and not config_file.may_have("state_dir", text):
-                return paths.find_state_dir()
+                return locate.find_state_dir()
             from orchestrator import config
 
             return config.find_state(text, file, whole=whole)

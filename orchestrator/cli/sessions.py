@@ -12,7 +12,7 @@ from orchestrator.cli import complete, places
 from orchestrator.cli.accounts import check_name, check_service_reads
 from orchestrator.cli.words import examples
 from orchestrator.control.client import Client
-from orchestrator.paths import StatePaths
+from orchestrator.store.layout import StatePaths
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -53,7 +53,8 @@ def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
 
 
 def _rename_alone(where: places.Places, state: StatePaths, old: str, new: str) -> str:
-    from orchestrator import config_edit, moving, without_service
+    from orchestrator import config_edit, without_service
+    from orchestrator.store import moving
 
     before = where.settings()
     with without_service.exclusive(state, f"renames {old}"):

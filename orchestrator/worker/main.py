@@ -168,7 +168,9 @@ def _failed(kind: Kind, text: str) -> events.LoadFailed:
 
 
 def _render(text: str, expires_at: float) -> bytes:
-    from orchestrator.qr import render  # it brings PIL along, which a linked account never needs
+    from orchestrator.store.codes.draw import (
+        render,  # it brings PIL along, which a linked account never needs
+    )
 
     return render(text, expires_at)
 

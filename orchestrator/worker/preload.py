@@ -49,7 +49,7 @@ MODULES = (
     "multiprocess.connection",
     "qrcode",
     "sqlite3",
-    "orchestrator.qr",
+    "orchestrator.store.codes.draw",
     "orchestrator.worker.main",
 )
 """One that is missing or broken is no harm here: the child that needs it says so, and the next one comes from

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from orchestrator import device, session
 from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.store import device, sessions
 from orchestrator.system.os_errors import shortage, trouble
 
 LOCK_SECONDS = 10.0
@@ -76,7 +76,7 @@ def hold(lock: Path, *, seconds: float = LOCK_SECONDS) -> int:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            return session.lock(lock)
+            return sessions.lock(lock)
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 # Whoever it is may be gone the next time, so this is worth some tries.
@@ -99,7 +99,7 @@ def prepare(database: Path) -> Stored:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         advice = f"the folder {folder} cannot be written: check its owner and its mode"
         raise _unusable(_why_not_writable(folder), database, advice)
-    exists = [_make_private(file) for file in session.files(database)]
+    exists = [_make_private(file) for file in sessions.files(database)]
     stored = _inspect(database) if exists[0] else Stored(paired=False)
     if stored.paired and not has_room(folder):
         # Messages that come in could not be stored, nor asked for again; WhatsApp keeps them until then.

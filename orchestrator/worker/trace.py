@@ -14,8 +14,8 @@ import signal
 from pathlib import Path
 from typing import Self
 
+from orchestrator.store.tracebacks import SIGNAL
 from orchestrator.system.files import open_file
-from orchestrator.tracebacks import SIGNAL
 
 
 class Trace:

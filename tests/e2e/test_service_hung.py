@@ -21,7 +21,7 @@ from support.service import Json, Service, read_session
 
 from orchestrator.accounts.machine import HEARTBEAT_DEADLINE
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.tracebacks import SIGNAL
+from orchestrator.store.tracebacks import SIGNAL
 from orchestrator.worker.deadlines import CALLBACK_SECONDS, DIAL_SECONDS
 from orchestrator.worker.loop import HEARTBEAT_SECONDS
 

@@ -17,7 +17,7 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import __version__, status, supervisor
+from orchestrator import __version__, supervisor
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.control import client as client_module
@@ -26,6 +26,7 @@ from orchestrator.control.client import Client
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_REQUEST
 from orchestrator.errors import AlreadyRunning, NoSuchAccount, NotRunning, OrchestratorError, StateError
+from orchestrator.store import status
 
 IDLE = AccountSettings("a", enabled=False)
 """An account without a process, for tests that are about something else."""

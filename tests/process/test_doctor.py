@@ -29,10 +29,10 @@ from orchestrator.accounts.proxy import HOST, Proxy, environment_proxy, parse
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.control.client import Client
 from orchestrator.library import LibraryError, check_library
-from orchestrator.paths import StatePaths
 from orchestrator.reach import Unreachable, reach
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.settings import Settings
+from orchestrator.store.layout import StatePaths
 
 
 @pytest.fixture

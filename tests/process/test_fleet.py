@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from support.fleet import QUICK, Fleet, asynchronous
 
-from orchestrator import status
 from orchestrator.accounts import breaker, policy
 from orchestrator.accounts import fleet as fleets
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
+from orchestrator.store import status
 
 ONLINE = ["connecting", "connected", "idle"]
 NO_NETWORK = ["connecting", "end: network"]

@@ -9,12 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator import orphans, session
+from orchestrator import orphans
+from orchestrator.store import sessions
 
 _HOLD = """
 import os, signal, sys, time
 from pathlib import Path
-from orchestrator import session
+from orchestrator.store import sessions as session
 descriptor = session.lock(Path(sys.argv[1]))
 if sys.argv[2] == "nameless":
     os.ftruncate(descriptor, 0)
@@ -81,5 +82,5 @@ def test_sessions_that_nobody_holds_are_no_news(tmp_path: Path) -> None:
     (tmp_path / "folder.lock").mkdir()
     assert orphans.end(tmp_path) == []
     assert orphans.end(tmp_path / "nothing") == []
-    with os.fdopen(session.lock(tmp_path / "support.lock"), "rb"):
+    with os.fdopen(sessions.lock(tmp_path / "support.lock"), "rb"):
         assert orphans.end(tmp_path) == [], "it never ends itself"

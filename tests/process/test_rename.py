@@ -13,7 +13,7 @@ import pytest
 from support.cli import COMMAND, PATIENCE, STAND_IN, Cli, wait_for
 from support.devices import write_device, write_unlinked
 
-from orchestrator.session import files, lock
+from orchestrator.store.sessions import files, lock
 
 NOW = "20261122T100000Z"
 

@@ -13,13 +13,14 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import status, supervisor, tracebacks
+from orchestrator import supervisor
 from orchestrator.accounts import breaker, machine, policy
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
 from orchestrator.explain import outlook
+from orchestrator.store import status, tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]
 

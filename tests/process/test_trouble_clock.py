@@ -12,9 +12,10 @@ import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import session, status, supervisor
+from orchestrator import supervisor
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
+from orchestrator.store import sessions, status
 from orchestrator.system import clock
 from orchestrator.system.clock import Reading, was_set
 
@@ -123,13 +124,13 @@ async def test_the_clock_set_forward_makes_no_session_in_quarantine_old(
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     asked: list[float] = []
-    real = session.prune
+    real = sessions.prune
 
     def prune(folder: Path, days: float, now: float) -> list[str]:
         asked.append(now)
         return real(folder, days, now)
 
-    monkeypatch.setattr(session, "prune", prune)
+    monkeypatch.setattr(sessions, "prune", prune)
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         fleet.supervisor.order("a", Order.REPAIR)

@@ -17,13 +17,14 @@ import pytest
 from support.fleet import Fleet, asynchronous, until
 from support.full_disk import fill, read_only, small_disk
 
-from orchestrator import pictures, status, supervisor
+from orchestrator import pictures, supervisor
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
 from orchestrator.control.listening import ControlSocket
 from orchestrator.errors import StateError
-from orchestrator.lock import InstanceLock, read_holder
-from orchestrator.paths import StatePaths
+from orchestrator.store import status
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock, read_holder
 
 CODES = [
     "connecting: unpaired",

@@ -23,12 +23,13 @@ from multiprocess import forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
 from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
-from orchestrator import paths, process, pulse
+from orchestrator import process, pulse
 from orchestrator.accounts import machine
 from orchestrator.accounts.events import Ticked
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.paths import StatePaths
+from orchestrator.store import layout
+from orchestrator.store.layout import StatePaths
 
 ONLINE = ["connecting", "connected", "idle"]
 
@@ -521,11 +522,11 @@ async def test_no_path_is_too_long_for_the_fork_server_and_no_folder_for_tempora
 ) -> None:
     monkeypatch.setenv("TMPDIR", "/nowhere")
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    length = paths.MAX_SOCKET_PATH - len("/state/control.sock") - len(str(tmp_path)) - 1
+    length = layout.MAX_SOCKET_PATH - len("/state/control.sock") - len(str(tmp_path)) - 1
     folder = tmp_path / ("x" * length)
     folder.mkdir()
     async with fleet_of(folder, "a") as fleet:
-        assert len(str(fleet.paths.control_socket)) == paths.MAX_SOCKET_PATH
+        assert len(str(fleet.paths.control_socket)) == layout.MAX_SOCKET_PATH
         await fleet.until("a", State.CONNECTED)
         (place,) = fleet.paths.meeting_places
         assert place.stat().st_mode & 0o777 == 0o700

@@ -20,9 +20,9 @@ from orchestrator.control.client import Client
 from orchestrator.control.commands import Commands
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.server import ControlServer
-from orchestrator.paths import StatePaths
 from orchestrator.process import Spawner, Target
 from orchestrator.settings import Settings
+from orchestrator.store.layout import StatePaths
 from orchestrator.supervisor import Supervisor
 from orchestrator.system.memory import OomKills
 

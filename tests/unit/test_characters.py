@@ -12,7 +12,7 @@ from orchestrator.accounts import characters
 from orchestrator.accounts.names import check_name
 from orchestrator.cli.hints import hint
 from orchestrator.errors import ConfigError
-from orchestrator.paths import expand
+from orchestrator.locate import expand
 
 NBSP = "U+00A0 (NO-BREAK SPACE)"
 both_loaders = pytest.mark.parametrize("loader", [yaml_tree.Loader, yaml.SafeLoader], ids=["fast", "slow"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.devices import write_device, write_unlinked
 
 from orchestrator.accounts.duplicates import groups, rival
-from orchestrator.device import Device, look
+from orchestrator.store.device import Device, look
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import config_edit, leftovers
+from orchestrator import config_edit
 from orchestrator.config import load
-from orchestrator.paths import StatePaths
-from orchestrator.qr import QrFolder
-from orchestrator.session import files, lock
+from orchestrator.store import leftovers
+from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.sessions import files, lock
 from orchestrator.system.files import is_temporary
 from orchestrator.without_service import exclusive
 
-ROOT = Path(leftovers.__file__).parents[1]
+ROOT = Path(leftovers.__file__).parents[2]
 KILL = """
 import os, sys
 name, calls, code = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -41,7 +42,8 @@ with replacing(Path(sys.argv[1])) as file:
     file.write(b"new")
 """
 CODES = (
-    "from pathlib import Path; from orchestrator.qr import QrFolder; folder = QrFolder(Path(sys.argv[1]));"
+    "from pathlib import Path; from orchestrator.store.codes.folder import QrFolder\n"
+    "folder = QrFolder(Path(sys.argv[1]));"
 )
 
 
@@ -119,7 +121,7 @@ def test_half_a_picture_goes(tmp_path: Path) -> None:
 # Sessions on their way into quarantine
 
 QUARANTINE = (
-    "from pathlib import Path; from orchestrator.session import quarantine\n"
+    "from pathlib import Path; from orchestrator.store.sessions import quarantine\n"
     "quarantine(Path(sys.argv[1]), Path(sys.argv[2]), 'repair', 1795354074)"
 )
 

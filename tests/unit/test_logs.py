@@ -198,7 +198,7 @@ def test_json_has_a_priority_only_for_the_journal() -> None:
 def run(script: str, *, stderr: int = subprocess.PIPE, **environment: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", f"import logging, os, sys; from orchestrator.system import logs\n{script}"],
-        cwd=Path(logs.__file__).parents[1],
+        cwd=Path(logs.__file__).parents[2],
         env={**os.environ, **environment},
         stderr=stderr,
         stdout=subprocess.PIPE,
@@ -276,7 +276,7 @@ def test_without_a_stderr_nothing_is_written_anywhere(tmp_path: Path) -> None:
     )
     # A shell closes it before Python starts; Python itself opens nothing that stays.
     command = ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, script]
-    subprocess.run(command, cwd=Path(logs.__file__).parents[1], check=True)
+    subprocess.run(command, cwd=Path(logs.__file__).parents[2], check=True)
     assert (tmp_path / "precious").read_bytes() == b""
 
 
@@ -441,7 +441,7 @@ def test_lines_of_several_processes_stay_whole(pipe: Pipe) -> None:
         "logs.configure('INFO', account=sys.argv[1])\n"
         "for number in range(200): logging.info('%s %s', sys.argv[1] * 1000, number)"
     )
-    root = Path(logs.__file__).parents[1]
+    root = Path(logs.__file__).parents[2]
     running = [
         subprocess.Popen([sys.executable, "-c", script, name], cwd=root, stderr=pipe.writing)
         for name in "xyz"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from orchestrator import needs
 from orchestrator.errors import StateError
-from orchestrator.paths import StatePaths
+from orchestrator.store.layout import StatePaths
 from orchestrator.system import groups
 
 

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import paths
+from orchestrator import locate
 from orchestrator.accounts.names import check_name
 from orchestrator.errors import ConfigError, StateError
-from orchestrator.paths import StatePaths, expand, find_config, find_state_dir
+from orchestrator.locate import expand, find_config, find_state_dir
+from orchestrator.store import layout
+from orchestrator.store.layout import StatePaths
 
 HOME = {"HOME": "/home/ada"}
 NOBODY = 65534
@@ -195,7 +197,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     }
     for path in found.values():
         path.parent.mkdir(parents=True, exist_ok=True)
-    monkeypatch.setattr(paths, "SYSTEM_CONFIG", found["system"])
+    monkeypatch.setattr(locate, "SYSTEM_CONFIG", found["system"])
     monkeypatch.chdir(tmp_path / "here")
     return found
 
@@ -251,7 +253,7 @@ def test_a_current_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "x").mkdir()
     monkeypatch.chdir(tmp_path / "x")
     (tmp_path / "x").rmdir()
-    monkeypatch.setattr(paths, "SYSTEM_CONFIG", tmp_path / "etc.yaml")
+    monkeypatch.setattr(locate, "SYSTEM_CONFIG", tmp_path / "etc.yaml")
     with pytest.raises(ConfigError, match="no configuration found"):
         find_config(environ={"HOME": str(tmp_path)})
     with pytest.raises(ConfigError, match="the current folder is gone"):
@@ -306,7 +308,7 @@ def test_the_socket_is_in_the_runtime_folder_if_there_is_one() -> None:
 
 def test_a_socket_path_may_have_107_bytes() -> None:
     root = "/" + "ü" * 46 + "x"  # 94 bytes
-    assert len(os.fsencode(StatePaths.of(Path(root), environ={}).control_socket)) == paths.MAX_SOCKET_PATH
+    assert len(os.fsencode(StatePaths.of(Path(root), environ={}).control_socket)) == layout.MAX_SOCKET_PATH
     with pytest.raises(StateError) as caught:
         StatePaths.of(Path(root + "x"), environ={})
     assert str(caught.value) == (

@@ -14,9 +14,9 @@ from PIL import Image
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 from support.inotify import Happening, Watcher
 
-from orchestrator import qr
 from orchestrator.errors import StateError
-from orchestrator.qr import QrFolder, advice
+from orchestrator.store.codes import draw
+from orchestrator.store.codes.folder import _HEAD, QrFolder, advice
 
 TEXT = (
     "https://wa.me/settings/linked_devices#2@57t2FvZiwKKTDTQPkkfUptsTrKWbPFc8t/7JVp9iqOA0Fz+GBcMsXWAM07QGSYK4WnWZ0w"
@@ -24,8 +24,8 @@ TEXT = (
     "TsW2uiSYp97eu1iTyqitbIqbb73VIAESw=,6"
 )  # fmt: skip
 ISSUED = 1795354074.25
-PNG = qr.render(TEXT, ISSUED + 60)
-OTHER_PNG = qr.render(TEXT[:-1], ISSUED + 80)
+PNG = draw.render(TEXT, ISSUED + 60)
+OTHER_PNG = draw.render(TEXT[:-1], ISSUED + 80)
 GROUP = grp.getgrgid(os.getgid()).gr_name
 
 
@@ -57,7 +57,7 @@ def test_a_picture_says_the_text_and_until_when() -> None:
     picture = Image.open(io.BytesIO(PNG))
     assert read(picture) == TEXT
     assert picture.info == {"Expires": "2026-11-22T13:28:54Z"}
-    assert PNG.index(b"tEXtExpires") < qr._HEAD
+    assert PNG.index(b"tEXtExpires") < _HEAD
 
 
 def test_a_picture_is_fit_for_phones() -> None:
@@ -65,7 +65,7 @@ def test_a_picture_is_fit_for_phones() -> None:
     assert set(picture.get_flattened_data()) == {0, 255}
     assert 400 < picture.width == picture.height < 800
     assert len(PNG) < 4000
-    border = 4 * qr._BOX
+    border = 4 * draw._BOX
     for box in ((0, 0, picture.width, border), (0, 0, border, picture.height)):
         assert set(picture.crop(box).get_flattened_data()) == {255}
     # From across the room, and by a camera that is not straight.
@@ -75,22 +75,22 @@ def test_a_picture_is_fit_for_phones() -> None:
 
 @pytest.mark.parametrize("text", ["1", "hello", "A" * 800, "ä…"])
 def test_any_text_can_be_drawn(text: str) -> None:
-    assert read(Image.open(io.BytesIO(qr.render(text, 0)))) == text
+    assert read(Image.open(io.BytesIO(draw.render(text, 0)))) == text
 
 
 def test_a_terminal_shows_the_same_code() -> None:
-    drawn = qr.terminal(TEXT)
+    drawn = draw.terminal(TEXT)
     lines = drawn.split("\n")
     width = {len(line) for line in lines}
     assert len(width) == 1
-    assert max(width) - len(qr.BLACK_ON_WHITE[0] + qr.BLACK_ON_WHITE[1]) <= 64
+    assert max(width) - len(draw.BLACK_ON_WHITE[0] + draw.BLACK_ON_WHITE[1]) <= 64
     halves = {" ": (255, 255), "▀": (0, 255), "▄": (255, 0), "█": (0, 0)}
     rows: list[list[int]] = []
     for line in lines:
         # The colours are said on every line, so that it does not depend on those of the terminal.
         assert line.startswith("\x1b[38;5;16;48;5;231m")
         assert line.endswith("\x1b[0m")
-        pairs = [halves[char] for char in line[len(qr.BLACK_ON_WHITE[0]) : -len(qr.BLACK_ON_WHITE[1])]]
+        pairs = [halves[char] for char in line[len(draw.BLACK_ON_WHITE[0]) : -len(draw.BLACK_ON_WHITE[1])]]
         rows += [[upper for upper, _ in pairs], [lower for _, lower in pairs]]
     picture = Image.new("L", (len(rows[0]), len(rows)))
     picture.putdata([pixel for row in rows for pixel in row])
@@ -99,12 +99,12 @@ def test_a_terminal_shows_the_same_code() -> None:
 
 def test_the_folder_needs_no_pictures_library(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from orchestrator.qr import QrFolder\n"
+        "import sys; from pathlib import Path; from orchestrator.store.codes.folder import QrFolder\n"
         f"folder = QrFolder(Path({str(tmp_path / 'qr')!r}))\n"
         "folder.prepare(); folder.show('a', b'png', 1.0)\n"
         "folder.hide('a'); assert not {'qrcode', 'PIL'} & set(sys.modules), sys.modules.keys()"
     )
-    root = Path(qr.__file__).parents[1]
+    root = Path(draw.__file__).parents[3]
     subprocess.run([sys.executable, "-c", script], check=True, cwd=root)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import qr
+from orchestrator.store.codes import draw
 from orchestrator.system.masking import mask_number
 from orchestrator.system.redaction import RedactingFilter, redact
 
@@ -282,7 +282,7 @@ def test_drawn_codes() -> None:
     assert redact(f"scan:\n{art}\nnow") == "scan:\n[QR code]\nnow"
     assert redact("█▀▀▀▀▀█ ▄█▄ \n") == "[QR code] \n"
     assert redact("50 % ██▌") == "50 % ██▌"
-    lines = redact(qr.terminal(CODE)).splitlines()
+    lines = redact(draw.terminal(CODE)).splitlines()
     assert not any(block in line for line in lines for block in "▀▄█")
     tiles = "\x1b[7m    \x1b[0m\x1b[49m  \x1b[0m\x1b[7m  \x1b[0m\x1b[49m  \x1b[0m\n"
     assert redact(tiles * 2) == "[QR code]"

@@ -14,13 +14,13 @@ import pytest
 from support.accounts import addresses
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
-from orchestrator import session
-from orchestrator.session import lock, prune, quarantine, repair_modes
+from orchestrator.store import sessions as session
+from orchestrator.store.sessions import lock, prune, quarantine, repair_modes
 
 NOW = 1795354074.9
 STAMP = "20261122T132754Z"
 DAY = 86_400
-ROOT = Path(session.__file__).parents[1]
+ROOT = Path(session.__file__).parents[2]
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def wait_for_line(process: subprocess.Popen[bytes]) -> bytes:
 HOLD = """
 import sys
 from pathlib import Path
-from orchestrator.session import lock
+from orchestrator.store.sessions import lock
 lock(Path(sys.argv[1]))
 print("locked", flush=True)
 sys.stdin.read()
@@ -313,7 +313,7 @@ def test_an_error_on_the_way_back_loses_nothing_either(
 CRASH = """
 import os, sys
 from pathlib import Path
-from orchestrator.session import quarantine
+from orchestrator.store.sessions import quarantine
 name, calls = sys.argv[3], int(sys.argv[4])
 real = getattr(os, name)
 def crash(*args, **more):

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
-from orchestrator import timeline
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.states import State
+from orchestrator.store import timeline
+from orchestrator.store.timeline import Timeline, TimelineEntry
 from orchestrator.system import files
-from orchestrator.timeline import Timeline, TimelineEntry
 
 AT = 1795354074.125
 

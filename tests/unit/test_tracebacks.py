@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.full_disk import size_limit
 
-from orchestrator.tracebacks import MAX_BYTES, Tracebacks
+from orchestrator.store.tracebacks import MAX_BYTES, Tracebacks
 
 NOW = 1_795_341_600.0
 

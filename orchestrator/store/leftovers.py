@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from orchestrator import moving, session
-from orchestrator.paths import StatePaths
 from orchestrator.settings import Settings
+from orchestrator.store import moving, sessions
+from orchestrator.store.layout import StatePaths
 from orchestrator.system.files import sweep
 
 
@@ -31,4 +31,4 @@ def clear(paths: StatePaths, settings: Settings | None = None) -> list[str]:
     if moving.pending(paths) is not None:
         return []
     said = [] if done is None else [done]
-    return [*said, *session.tidy(paths.sessions, paths.quarantine, time.time())]
+    return [*said, *sessions.tidy(paths.sessions, paths.quarantine, time.time())]

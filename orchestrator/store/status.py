@@ -8,81 +8,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
-from orchestrator.system.clock import Reading, utc, was_set
+from orchestrator.system.clock import Reading, was_set
 from orchestrator.system.files import read_file, replacing, sync
-from orchestrator.system.masking import mask_number
 from orchestrator.system.os_errors import trouble
-
-if TYPE_CHECKING:
-    # At run time, a command that only reads what was kept needs none of the account's machine.
-    from orchestrator.accounts.events import Moment
-    from orchestrator.accounts.machine import Account
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of the kept file; 1,000 accounts need about 400,000."""
-
-
-def iso(seconds: float | None) -> str | None:
-    """Return Unix seconds as UTC in ISO form, None for None."""
-    return None if seconds is None else utc(seconds)
-
-
-def describe(
-    account: Account,
-    now: Moment,
-    *,
-    qr_path: Path | None,
-    note: str | None = None,
-    code_expires_at: float | None,
-    traceback: Path | None = None,
-    reveal: bool = False,
-) -> dict[str, Any]:
-    """Return everything about an account, as ``list --json`` shows it.
-
-    Args:
-        account: The account.
-        now: The present moment.
-        qr_path: The picture of its code, if one is shown.
-        note: What is wrong beside the account itself; it is shown as the reason.
-        code_expires_at: Unix time at which the code expires.
-        traceback: The file that says where its last process's threads were at the end, if there is one.
-        reveal: Show the phone number unmasked.
-    """
-    retry = account.next_retry_at
-    child = account.child
-    connected = account.state is State.CONNECTED and account.connected_at is not None
-    last_exit = account.last_exit
-    phone = account.phone
-    return {
-        "name": account.settings.name,
-        "state": account.state.value,
-        "since": iso(account.since),
-        "reason": note or account.reason,
-        "kind": account.kind.value if account.kind else None,
-        "phone": None if phone is None else f"+{phone}" if reveal else mask_number(phone),
-        "pid": child.pid if child else None,
-        "attempt": account.attempt,
-        "next_retry_at": None if retry is None else iso(now.wall_at(retry)),
-        "held": account.held,
-        "restarts": account.restarts,
-        "uptime_s": round(now.monotonic - (account.connected_at or 0), 1) if connected else None,
-        "last_seen_at": iso(account.last_seen_at),
-        "qr_path": str(qr_path) if qr_path else None,
-        "qr_expires_at": iso(code_expires_at),
-        "memory_bytes": account.memory_bytes,
-        "last_exit": last_exit
-        and {
-            "at": iso(last_exit.at),
-            "kind": last_exit.kind.value,
-            "code": last_exit.code,
-            "traceback": str(traceback) if traceback else None,
-        },
-    }
 
 
 @dataclass(frozen=True, slots=True)

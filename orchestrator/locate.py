@@ -1,4 +1,4 @@
-"""Where everything is: the configuration, and the state folder with all that is kept in it."""
+"""Where the configuration and the state folder are."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ import os
 import pwd
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.accounts import characters
-from orchestrator.accounts.names import check_name, shorten
-from orchestrator.errors import ConfigError, NoConfiguration, StateError
-from orchestrator.system.folders import Folder, make_folder
+from orchestrator.accounts.names import shorten
+from orchestrator.errors import ConfigError, NoConfiguration
+from orchestrator.store.layout import _first
 
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
-QR_FOLDER = "qr"
-MEETING_PLACE = "processes"
-"""The folder in which the service and its fork server meet."""
-MAX_SOCKET_PATH = 107
-"""Bytes of a UNIX socket's path: sockaddr_un has 108 on Linux, and the last is a zero."""
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -166,132 +160,6 @@ def check_state_path(path: Path) -> None:
         raise ValueError(f"a path with {found[0]}, which session files cannot have in theirs")
 
 
-@dataclass(frozen=True, slots=True)
-class StatePaths:
-    """The state folder and everything in it.
-
-    Attributes:
-        root: The folder itself, absolute.
-        control_socket: Where the service listens for commands.
-    """
-
-    root: Path
-    control_socket: Path
-
-    @classmethod
-    def of(cls, root: Path, *, environ: Mapping[str, str] = os.environ) -> StatePaths:
-        """Make the paths for a state folder.
-
-        Args:
-            root: The state folder.
-            environ: The environment; of several folders in ``$RUNTIME_DIRECTORY`` the first is taken.
-
-        Raises:
-            StateError: The control socket's path would be longer than the system allows.
-        """
-        runtime = _first(environ.get("RUNTIME_DIRECTORY"))
-        socket = (Path(runtime).absolute() if runtime else root) / "control.sock"
-        length = len(os.fsencode(socket))
-        if length > MAX_SOCKET_PATH:
-            raise StateError(
-                f"{socket}: a socket's path may have {MAX_SOCKET_PATH} bytes, this one has {length}: choose"
-                " a shorter state folder, or name a short one for the socket in $RUNTIME_DIRECTORY"
-                " (under systemd: RuntimeDirectory=orchestrator)"
-            )
-        return cls(root, socket)
-
-    @property
-    def sessions(self) -> Path:
-        """The folder of the sessions and their locks."""
-        return self.root / "sessions"
-
-    @property
-    def quarantine(self) -> Path:
-        """The folder of sessions put aside."""
-        return self.root / "quarantine"
-
-    @property
-    def timeline(self) -> Path:
-        """The folder of the accounts' histories."""
-        return self.root / "timeline"
-
-    @property
-    def tracebacks(self) -> Path:
-        """The folder of what the accounts' processes did when they hung or crashed."""
-        return self.root / "tracebacks"
-
-    @property
-    def qr(self) -> Path:
-        """The folder of the QR codes, unless the configuration names another."""
-        return self.root / QR_FOLDER
-
-    @property
-    def lock(self) -> Path:
-        """The file whose lock says that a service runs on this folder."""
-        return self.root / "orchestrator.lock"
-
-    @property
-    def status(self) -> Path:
-        """The file with the operators' wishes and what was last known of the accounts."""
-        return self.root / "status.json"
-
-    @property
-    def moving(self) -> Path:
-        """The file that says what is being moved, while it is."""
-        return self.root / "moving.json"
-
-    @property
-    def meeting_places(self) -> tuple[Path, ...]:
-        """The folders in which the fork server may listen, the best first."""
-        return tuple(
-            dict.fromkeys(folder / MEETING_PLACE for folder in (self.control_socket.parent, self.root))
-        )
-
-    def session(self, name: str) -> Path:
-        """Return an account's session file; SQLite's others lie beside it."""
-        return self.sessions / f"{check_name(name)}.sqlite3"
-
-    def session_lock(self, name: str) -> Path:
-        """Return the file whose lock says that a process uses the session."""
-        return self.sessions / f"{check_name(name)}.lock"
-
-    def timeline_file(self, name: str) -> Path:
-        """Return an account's history."""
-        return self.timeline / f"{check_name(name)}.jsonl"
-
-    def qr_code(self, name: str) -> Path:
-        """Return an account's QR code, unless the configuration names another folder."""
-        return self.qr / f"{check_name(name)}.png"
-
-    def prepare(self) -> list[str]:
-        """Make the folders that are missing, and close those that are open to others.
-
-        The QR folder may stay open to a group (0750); a folder that the configuration names for the codes is
-        not looked at here.
-
-        Returns:
-            What was repaired, a sentence each, for the log.
-
-        Raises:
-            StateError: A folder cannot be made or is not fit for secrets: it belongs to somebody else, is a
-                symbolic link, or is a folder that others use, too.
-        """
-        with Folder.open(self.root) as root:
-            private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
-            names = {path.name for path in (*private, self.qr)}
-            files = {self.lock.name, self.status.name, self.moving.name, "control.sock", MEETING_PLACE}
-            # A volume of its own has lost+found from the start.
-            repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
-            for path in private:
-                with root.child(path) as folder:
-                    repaired += folder.close_to_others()
-            with root.child(self.qr) as folder:
-                repaired += folder.close_to_others(tolerated=0o050)
-        if self.control_socket.parent != self.root:
-            make_folder(self.control_socket.parent)
-        return repaired
-
-
 def _given(option: str | Path, cwd: Path | None, environ: Mapping[str, str]) -> Path:
     if isinstance(option, Path) and option.is_absolute():
         return option
@@ -313,7 +181,3 @@ def _home(user: str, environ: Mapping[str, str]) -> str:
             if user
             else "none, and $HOME is not set"
         ) from None
-
-
-def _first(folders: str | None) -> str:
-    return (folders or "").partition(":")[0]

@@ -19,16 +19,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator import device, session, status
 from orchestrator.accounts.names import is_name, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.paths import StatePaths
-from orchestrator.qr import QrFolder
 from orchestrator.settings import Settings
+from orchestrator.store import device, sessions, status
+from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.timeline import Timeline
+from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.files import read_file, replacing, sync, sync_folder
 from orchestrator.system.os_errors import trouble
-from orchestrator.timeline import Timeline
-from orchestrator.tracebacks import Tracebacks
 
 SHOWN = 10
 """How many folders of the quarantine an error names."""
@@ -231,7 +231,7 @@ def _rename(paths: StatePaths, old: str, new: str) -> None:
     if os.path.lexists(source):
         _clear(paths, new)
     with _locked(paths, old), _locked(paths, new):
-        session.move(list(zip(session.files(source), session.files(target), strict=True)))
+        sessions.move(list(zip(sessions.files(source), sessions.files(target), strict=True)))
         Timeline(paths.timeline).rename(old, new)
         Tracebacks(paths.tracebacks).rename(old, new)
         kept = status.load(paths.status)
@@ -253,15 +253,15 @@ def _clear(paths: StatePaths, name: str) -> None:
         OSError: It cannot be moved.
     """
     path = paths.session(name)
-    if any(os.path.lexists(file) for file in session.files(path)):
+    if any(os.path.lexists(file) for file in sessions.files(path)):
         if has_session(paths, name):
             raise StateError(f"{path}: another session is in the place: move it away")
-        session.quarantine(path, paths.quarantine, "unlinked", time.time())
+        sessions.quarantine(path, paths.quarantine, "unlinked", time.time())
 
 
 @contextmanager
 def _locked(paths: StatePaths, name: str) -> Iterator[None]:
-    held = session.lock(paths.session_lock(name))
+    held = sessions.lock(paths.session_lock(name))
     try:
         yield
     finally:
@@ -271,7 +271,7 @@ def _locked(paths: StatePaths, name: str) -> Iterator[None]:
 # Restore
 
 
-def find(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> session.Quarantined:
+def find(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> sessions.Quarantined:
     """Find a session in quarantine.
 
     Args:
@@ -284,10 +284,10 @@ def find(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -
         NoSuchAccount: There is neither an account of that name nor a session of one.
         OrchestratorError: There is none; the message has those that there are.
     """
-    every = session.quarantined(paths.quarantine)
+    every = sessions.quarantined(paths.quarantine)
     own = [one for one in every if one.name == name]
     if wanted is None:
-        found = next((one for one in own if one.reason not in session.BY_THE_WAY), None)
+        found = next((one for one in own if one.reason not in sessions.BY_THE_WAY), None)
         missing = f"there is no session of {shorten(name)} in {paths.quarantine}"
     else:
         folder = _folder_name(paths.quarantine, wanted)
@@ -314,7 +314,7 @@ def _folder_name(quarantine: Path, wanted: str) -> str | None:
     return None
 
 
-def check_restore(paths: StatePaths, settings: Settings, name: str, found: session.Quarantined) -> Restored:
+def check_restore(paths: StatePaths, settings: Settings, name: str, found: sessions.Quarantined) -> Restored:
     """See that a session can be put back.
 
     Raises:
@@ -338,7 +338,7 @@ def check_restore(paths: StatePaths, settings: Settings, name: str, found: sessi
     return Restored(found.path.name, tuple(notes))
 
 
-def restore(paths: StatePaths, settings: Settings, name: str, found: session.Quarantined) -> None:
+def restore(paths: StatePaths, settings: Settings, name: str, found: sessions.Quarantined) -> None:
     """Put a session back that was checked by `check_restore`; no process of the account may run.
 
     Raises:
@@ -351,11 +351,11 @@ def restore(paths: StatePaths, settings: Settings, name: str, found: session.Qua
 def _put_back(paths: StatePaths, task: Restore) -> None:
     source = paths.quarantine / task.folder / task.database
     target = paths.session(task.name)
-    if os.path.lexists(source) and any(os.path.lexists(file) for file in session.files(target)):
+    if os.path.lexists(source) and any(os.path.lexists(file) for file in sessions.files(target)):
         # Nothing linked was there before: it is that, or half a copy from another file system.
-        session.quarantine(target, paths.quarantine, "leftover", time.time())
+        sessions.quarantine(target, paths.quarantine, "leftover", time.time())
     with _locked(paths, task.name):
-        session.move(list(zip(session.files(source), session.files(target), strict=True)))
+        sessions.move(list(zip(sessions.files(source), sessions.files(target), strict=True)))
         sync_folder(paths.sessions)
     with contextlib.suppress(OSError):
         source.parent.rmdir()  # stays if something else is in it
@@ -368,7 +368,7 @@ def strays(paths: StatePaths, accounts: Container[str]) -> list[str]:
     """Return the names of sessions that no account has."""
     return [
         name
-        for name in session.names(paths.sessions)
+        for name in sessions.names(paths.sessions)
         if name not in accounts and device.look(paths.session(name)).linked is not False
     ]
 

@@ -1,0 +1,1 @@
+"""QR codes: drawn, and put into the folder that other programs watch."""
