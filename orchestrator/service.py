@@ -19,6 +19,7 @@ from orchestrator.accounts.events import Order
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.states import State
 from orchestrator.announce import Announcer
+from orchestrator.config.settings import Settings
 from orchestrator.control.commands import Commands, Result, follow
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import Json
@@ -26,7 +27,6 @@ from orchestrator.control.server import ControlServer
 from orchestrator.errors import ExitCode, NoSuchAccount, OrchestratorError
 from orchestrator.library import check_library
 from orchestrator.process import Spawner
-from orchestrator.settings import Settings
 from orchestrator.store import leftovers, sessions
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import config, describing, sending, texts
+from orchestrator import describing, sending, texts
 from orchestrator.accounts import actions, duplicates
 from orchestrator.accounts.actions import Action
 from orchestrator.accounts.characters import remark
@@ -42,13 +42,14 @@ from orchestrator.accounts.pipe import Code, FromChild, Heartbeat, LinkCode, Pai
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse_environment
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
+from orchestrator.config import reader
+from orchestrator.config.settings import Settings
 from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.library import installed_version
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
 from orchestrator.pulse import Pulse
-from orchestrator.settings import Settings
 from orchestrator.store import moving, sessions, status
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths
@@ -559,10 +560,10 @@ class Supervisor:
         """Return the configuration, with the state folder in use, and the folder that the file names."""
         file = self.settings.config_file
         try:
-            text = config.decode(config.read(file), file)
-            after = config.parse(text, file, state_dir=self.settings.state_dir)
+            text = reader.decode(reader.read(file), file)
+            after = reader.parse(text, file, state_dir=self.settings.state_dir)
             # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
-            return after, config.find_state(text, file) if self._state_configured else after.state_dir
+            return after, reader.find_state(text, file) if self._state_configured else after.state_dir
         except ConfigError as error:
             log.error("the configuration was not taken over: %s", error)
             raise

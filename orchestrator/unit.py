@@ -18,11 +18,12 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from orchestrator import __version__, config
+from orchestrator import __version__
 from orchestrator.accounts.names import check_name
-from orchestrator.config_edit import NEW_FILE
+from orchestrator.config import reader
+from orchestrator.config.edit import NEW_FILE
+from orchestrator.config.locate import CONFIG_NAME
 from orchestrator.errors import ConfigError, OrchestratorError
-from orchestrator.locate import CONFIG_NAME
 from orchestrator.system.files import first_closed
 from orchestrator.system.units import MARK, UNITS
 
@@ -248,7 +249,7 @@ def _check_config(unit: Unit) -> None:
     if unit.config is not None:
         check_open(file, unit.user, f"`chgrp {_group(unit.user)} {file}`, `chmod g+r {file}`")
     # What a file does not say shows in what it is read as.
-    found = config.load(file, environ={**os.environ, "STATE_DIRECTORY": "/not/named"})
+    found = reader.load(file, environ={**os.environ, "STATE_DIRECTORY": "/not/named"})
     if found.state_dir != unit.state:
         raise ConfigError(
             f"{file}: the unit's state folder is {unit.state}: write `state_dir: {unit.state}` into this"
@@ -294,7 +295,7 @@ def notes(unit: Unit) -> Iterator[str]:
     Raises:
         ConfigError: It is not valid.
     """
-    found = config.load(unit.config_file)
+    found = reader.load(unit.config_file)
     if not any(found.qr_dir.is_relative_to(folder) for folder in (unit.state, unit.runtime)):
         yield (
             f"the unit may not write to {found.qr_dir}: give the folder to {unit.user} and allow it, by"

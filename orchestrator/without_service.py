@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.accounts.characters import remark
+from orchestrator.config.settings import Settings
 from orchestrator.errors import NoSuchAccount, StateError
-from orchestrator.settings import Settings
 from orchestrator.store import leftovers, moving, sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock

@@ -58,14 +58,14 @@ def add(
 
     A running service starts it at once. The file keeps its comments and layout; if there is none, it is made.
     """
-    from orchestrator import config_edit
+    from orchestrator.config import edit
 
     _check_values(name, phone=phone, proxy=proxy, device_name=device_name, memory_limit=memory_limit)
     where = replace(places.of(context), create=True)
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
-    config_edit.add_account(
+    edit.add_account(
         file,
         name,
         phone=phone,
@@ -98,13 +98,13 @@ def _check_values(name: str, **values: str | None) -> None:
     Raises:
         typer.BadParameter: One is not.
     """
-    from orchestrator import config
+    from orchestrator.config import reader
 
     check_name(name, "NAME")
     for key, value in values.items():
         if value is not None:
             try:
-                config.check_value(key, value)
+                reader.check_value(key, value)
             except ConfigError as error:
                 hint = f"--{key.replace('_', '-')}"
                 raise typer.BadParameter(str(error).removeprefix(f"{key}: "), param_hint=hint) from None
@@ -172,9 +172,9 @@ def remove(
 
 
 def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> None:
-    from orchestrator import config_edit
+    from orchestrator.config import edit
 
-    config_edit.remove_account(file, name)
+    edit.remove_account(file, name)
     try:
         client.call("remove", name=name, keep_session=keep_session)
     except NoSuchAccount:
@@ -183,11 +183,12 @@ def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> 
 
 
 def _remove_alone(state: StatePaths, file: Path, name: str, *, keep_session: bool) -> None:
-    from orchestrator import config_edit, without_service
+    from orchestrator import without_service
+    from orchestrator.config import edit
 
     with without_service.exclusive(state, f"removes {name}"):
         # First what can be refused: an account without a session is better than a session without an account.
-        config_edit.remove_account(file, name)
+        edit.remove_account(file, name)
         without_service.forget_account(state, name, keep_session=keep_session)
 
 

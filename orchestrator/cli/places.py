@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from orchestrator import config_file, locate
+from orchestrator.config import file as config_file
+from orchestrator.config import locate
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
 from orchestrator.store import layout
@@ -17,7 +18,7 @@ from orchestrator.store.lock import read_holder
 from orchestrator.system.units import start_command
 
 if TYPE_CHECKING:
-    from orchestrator.settings import Settings
+    from orchestrator.config.settings import Settings
     from orchestrator.store.layout import StatePaths
 
 
@@ -49,9 +50,9 @@ class Places:
         Raises:
             ConfigError: There is none, or it is not valid.
         """
-        from orchestrator import config
+        from orchestrator.config import reader
 
-        return config.load(self.config_file(), state_dir=self.state_dir)
+        return reader.load(self.config_file(), state_dir=self.state_dir)
 
     def state(self) -> StatePaths:
         """Return the state folder.
@@ -80,9 +81,9 @@ class Places:
             text = config_file.decode(config_file.read(file), file)
             if not whole and not config_file.may_have("state_dir", text):
                 return locate.find_state_dir()
-            from orchestrator import config
+            from orchestrator.config import reader
 
-            return config.find_state(text, file, whole=whole)
+            return reader.find_state(text, file, whole=whole)
         except ConfigError as error:
             raise ConfigError(
                 f"{error}\nso it is not known where the service is: mend that, or name its state folder with"

@@ -44,7 +44,7 @@ def rename(
 
 
 def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
-    from orchestrator import config_edit
+    from orchestrator.config import edit as config_edit
 
     if client.call("rename", name=old, new=new, begin=True)["edit"]:
         config_edit.rename_account(file, old, new)
@@ -53,7 +53,8 @@ def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
 
 
 def _rename_alone(where: places.Places, state: StatePaths, old: str, new: str) -> str:
-    from orchestrator import config_edit, without_service
+    from orchestrator import without_service
+    from orchestrator.config import edit as config_edit
     from orchestrator.store import moving
 
     before = where.settings()

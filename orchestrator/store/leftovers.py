@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.settings import Settings
+from orchestrator.config.settings import Settings
 from orchestrator.store import moving, sessions
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.files import sweep

@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.accounts.names import is_name, shorten
+from orchestrator.config.settings import Settings
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.settings import Settings
 from orchestrator.store import device, sessions, status
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths

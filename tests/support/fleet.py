@@ -16,12 +16,12 @@ from support.stand_in_child import Puppets, run
 
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
+from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
 from orchestrator.control.commands import Commands
 from orchestrator.control.listening import ControlSocket
 from orchestrator.control.server import ControlServer
 from orchestrator.process import Spawner, Target
-from orchestrator.settings import Settings
 from orchestrator.store.layout import StatePaths
 from orchestrator.supervisor import Supervisor
 from orchestrator.system.memory import OomKills

@@ -7,12 +7,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import config, yaml_tree
 from orchestrator.accounts import characters
 from orchestrator.accounts.names import check_name
 from orchestrator.cli.hints import hint
+from orchestrator.config import reader, yaml_tree
+from orchestrator.config.locate import expand
 from orchestrator.errors import ConfigError
-from orchestrator.locate import expand
 
 NBSP = "U+00A0 (NO-BREAK SPACE)"
 both_loaders = pytest.mark.parametrize("loader", [yaml_tree.Loader, yaml.SafeLoader], ids=["fast", "slow"])
@@ -62,7 +62,7 @@ both_loaders = pytest.mark.parametrize("loader", [yaml_tree.Loader, yaml.SafeLoa
 def test_the_file(text: str, named: str, loader: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_tree, "Loader", loader)
     with pytest.raises(ConfigError) as told:
-        config.parse(text, "f", environ={"HOME": "/h"})
+        reader.parse(text, "f", environ={"HOME": "/h"})
     assert named in str(told.value)
     assert "s3cr3t" not in str(told.value)
 
@@ -77,12 +77,12 @@ def test_the_file(text: str, named: str, loader: object, monkeypatch: pytest.Mon
 )
 def test_what_is_not_to_blame_is_not_named(text: str) -> None:
     with pytest.raises(ConfigError) as told:
-        config.parse(text, "f", environ={"HOME": "/h"})
+        reader.parse(text, "f", environ={"HOME": "/h"})
     assert "U+" not in str(told.value)
 
 
 def test_texts_and_folders_in_any_script_are_fine() -> None:
-    settings = config.parse(
+    settings = reader.parse(
         "state_dir: /srv/Aufträge \u00ab\u043d\u0435\u0442\u00bb\n"
         "defaults: {device_name: 'Müller \u2013 \u201cbüro\u201d'}",
         "f",

@@ -15,11 +15,11 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator import config, yaml_tree
 from orchestrator.accounts.settings import AccountSettings, Backoff
-from orchestrator.config import load, parse
+from orchestrator.config import reader, yaml_tree
+from orchestrator.config.reader import load, parse
+from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError
-from orchestrator.settings import Settings
 
 ENVIRON = {"HOME": "/home/ada"}
 EXAMPLE = Path(__file__).resolve().parents[2] / "accounts.example.yaml"
@@ -479,7 +479,7 @@ qr_group: 5
 
 def test_a_wrong_file_does_not_fill_the_screen() -> None:
     found = problems("".join(f"k{number}: 1\n" for number in range(300)))
-    assert len(found) == config.MAX_PROBLEMS + 1
+    assert len(found) == reader.MAX_PROBLEMS + 1
     assert found[-1] == " and 100 more"
 
 
@@ -604,12 +604,12 @@ def test_what_the_example_has_in_comments_is_right_too() -> None:
 
 
 def test_values_can_be_checked_on_their_own() -> None:
-    assert config.check_value("phone", "+15550100") == "15550100"
-    assert config.check_value("memory_limit", "1G") == 1 << 30
+    assert reader.check_value("phone", "+15550100") == "15550100"
+    assert reader.check_value("memory_limit", "1G") == 1 << 30
     with pytest.raises(ConfigError, match=r"^phone: expected a number .* found one without \+$"):
-        config.check_value("phone", "15550100")
+        reader.check_value("phone", "15550100")
     with pytest.raises(ConfigError, match=r'^memory_limit: expected a size .* found "1"$'):
-        config.check_value("memory_limit", "1")
+        reader.check_value("memory_limit", "1")
 
 
 # Whatever is in a file
@@ -647,7 +647,7 @@ def test_no_text_does_worse_than_a_config_error(text: str, loader: object) -> No
 @given(data=st.binary(max_size=200))
 def test_no_bytes_do_worse_than_a_config_error(data: bytes) -> None:
     try:
-        text = config.decode(data, "f")
+        text = reader.decode(data, "f")
     except ConfigError:
         return
     said_of(text)

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from orchestrator import config, config_file, yaml_tree
+from orchestrator.config import file, reader, yaml_tree
 from orchestrator.errors import ConfigError
 
 FILE = "/etc/o/accounts.yaml"
@@ -64,10 +64,10 @@ SPELLINGS = [
 @both_loaders
 def test_every_spelling_is_read(text: str, loader: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml_tree, "Loader", loader)
-    text = config_file.decode(text.encode(), FILE)
-    assert config_file.may_have("state_dir", text)
-    assert config.parse(text, FILE, environ=ENVIRON).state_dir == HERE
-    assert config.find_state(text, FILE, environ=ENVIRON) == HERE
+    text = file.decode(text.encode(), FILE)
+    assert file.may_have("state_dir", text)
+    assert reader.parse(text, FILE, environ=ENVIRON).state_dir == HERE
+    assert reader.find_state(text, FILE, environ=ENVIRON) == HERE
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_every_spelling_is_read(text: str, loader: object, monkeypatch: pytest.M
     ],
 )
 def test_what_names_no_folder_means_the_usual_one(text: str) -> None:
-    assert config.parse(text, FILE, environ=ENVIRON).state_dir == USUAL
-    assert config.find_state(text, FILE, environ=ENVIRON) == USUAL
+    assert reader.parse(text, FILE, environ=ENVIRON).state_dir == USUAL
+    assert reader.find_state(text, FILE, environ=ENVIRON) == USUAL
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_names_no_folder_means_the_usual_one(text: str) -> None:
     ],
 )
 def test_what_is_wrong_elsewhere_keeps_nobody_from_the_service(text: str) -> None:
-    assert config.find_state(text, FILE, environ=ENVIRON) == HERE
+    assert reader.find_state(text, FILE, environ=ENVIRON) == HERE
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_what_is_wrong_elsewhere_keeps_nobody_from_the_service(text: str) -> Non
 )
 def test_a_file_that_does_not_tell_is_an_error(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as told:
-        config.find_state(text, FILE, whole=True, environ=ENVIRON)
+        reader.find_state(text, FILE, whole=True, environ=ENVIRON)
     assert message in str(told.value)
     if "every key once" not in message:  # of two folders the first counts, as long as a service is there
         with pytest.raises(ConfigError) as told:
-            config.find_state(text, FILE, environ=ENVIRON)
+            reader.find_state(text, FILE, environ=ENVIRON)
         assert message in str(told.value)
     with pytest.raises(ConfigError):
-        config.parse(text, FILE, environ=ENVIRON)
+        reader.parse(text, FILE, environ=ENVIRON)
 
 
 def test_what_needs_no_reading_is_not_read() -> None:
@@ -141,7 +141,7 @@ def test_what_needs_no_reading_is_not_read() -> None:
         "# state_dir",
         r'defaults: {device_name: "a\\b \t \u00fc"}',
     ):
-        assert not config_file.may_have("state_dir", text)
+        assert not file.may_have("state_dir", text)
     for text in (
         '{"a": "\n# b", state_dir: /x}',
         "# a\x85state_dir: /x",
@@ -151,7 +151,7 @@ def test_what_needs_no_reading_is_not_read() -> None:
         r'"\x5F": 1',
         '"state_\\\ndir": 1',
     ):
-        assert config_file.may_have("state_dir", text)
+        assert file.may_have("state_dir", text)
 
 
 # Whatever is written
@@ -242,14 +242,14 @@ def agree(text: str) -> None:
 
     Of one that the service refuses, commands may read as much as they need, or refuse it, too.
     """
-    text = config_file.decode(text.encode(), FILE)
+    text = file.decode(text.encode(), FILE)
     used = found = None
     with suppress(ConfigError):
-        used = config.parse(text, FILE, environ=ENVIRON).state_dir
+        used = reader.parse(text, FILE, environ=ENVIRON).state_dir
     with suppress(ConfigError):
-        found = config.find_state(text, FILE, environ=ENVIRON)
-        assert used is None or config.find_state(text, FILE, whole=True, environ=ENVIRON) == found
+        found = reader.find_state(text, FILE, environ=ENVIRON)
+        assert used is None or reader.find_state(text, FILE, whole=True, environ=ENVIRON) == found
     event("taken" if used else "refused")
     assert used is None or found == used
-    if used is not None and not config_file.may_have("state_dir", text):
+    if used is not None and not file.may_have("state_dir", text):
         assert used == USUAL

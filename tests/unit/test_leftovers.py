@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import config_edit
-from orchestrator.config import load
+from orchestrator.config import edit
+from orchestrator.config.reader import load
 from orchestrator.store import leftovers
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths
@@ -94,12 +94,12 @@ def test_half_a_control_socket_goes(paths: StatePaths) -> None:
 
 def test_half_a_configuration_goes_with_the_next_edit(tmp_path: Path) -> None:
     path = tmp_path / "accounts.yaml"
-    config_edit.add_account(path, "a")
-    add = "from orchestrator import config_edit; config_edit.add_account(sys.argv[1], 'b')"
+    edit.add_account(path, "a")
+    add = "from orchestrator.config import edit as config_edit; config_edit.add_account(sys.argv[1], 'b')"
     killed("fsync", 0, add, path)
     assert any(map(is_temporary, hidden(tmp_path)))
     (tmp_path / ".other.yaml.01234567.tmp").touch()  # somebody else's
-    config_edit.add_account(path, "c")
+    edit.add_account(path, "c")
     assert sorted(hidden(tmp_path)) == [".accounts.yaml.lock", ".other.yaml.01234567.tmp"]
     assert list(load(path).accounts) == ["a", "c"]
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import locate
 from orchestrator.accounts.names import check_name
+from orchestrator.config import locate
+from orchestrator.config.locate import expand, find_config, find_state_dir
 from orchestrator.errors import ConfigError, StateError
-from orchestrator.locate import expand, find_config, find_state_dir
 from orchestrator.store import layout
 from orchestrator.store.layout import StatePaths
 

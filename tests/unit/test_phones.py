@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import config, texts
+from orchestrator import texts
 from orchestrator.accounts.phones import NotANumber, canonical, parse, same
+from orchestrator.config import reader
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.sandbox.server.hub import NotPossible, parse_number
 
 
 def configured(text: str) -> str | None:
-    settings = config.parse(f'accounts: {{a: {{phone: "{text}"}}}}', "/f", environ={"HOME": "/h"})
+    settings = reader.parse(f'accounts: {{a: {{phone: "{text}"}}}}', "/f", environ={"HOME": "/h"})
     return settings.accounts["a"].phone
 
 
@@ -27,7 +28,7 @@ def configured(text: str) -> str | None:
 def test_a_number_is_spelled_alike_wherever_it_is_given(text: str) -> None:
     assert parse(text) == "4915112345678"
     assert configured(text) == "4915112345678"
-    assert config.check_value("phone", text) == "4915112345678"
+    assert reader.check_value("phone", text) == "4915112345678"
     assert texts.check(text, "hello") == "4915112345678"
     assert parse_number(text) == "4915112345678"
 
@@ -59,7 +60,7 @@ def test_a_character_that_nobody_sees_is_named_wherever_a_number_is_given(text: 
     with pytest.raises(NotANumber) as told:
         parse(text)
     with pytest.raises(ConfigError) as told_of_option:
-        config.check_value("phone", text)
+        reader.check_value("phone", text)
     with pytest.raises(OrchestratorError) as told_of_send:
         texts.check(text, "hello")
     with pytest.raises(ConfigError) as told_of_file:
@@ -160,7 +161,7 @@ def test_the_one_spelling_stands_for_itself(number: str) -> None:
 def test_two_accounts_with_one_phone_are_refused(one: str, other: str) -> None:
     text = f'accounts:\n  a: {{phone: "{one}"}}\n  b: {{phone: "{other}"}}\n'
     with pytest.raises(ConfigError) as told:
-        config.parse(text, "f", environ={"HOME": "/h"})
+        reader.parse(text, "f", environ={"HOME": "/h"})
     assert str(told.value) == (
         "f:3: accounts.b.phone: expected a number that no other account has, found that of a on line 2:"
         " the two spellings are one phone's"

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import config
 from orchestrator.accounts.proxy import (
     HOST,
     Proxy,
@@ -21,6 +20,7 @@ from orchestrator.accounts.proxy import (
     parse_environment,
     secrets,
 )
+from orchestrator.config import reader
 from orchestrator.errors import ConfigError
 from orchestrator.worker import proxy as worker
 
@@ -50,7 +50,7 @@ LONG_BYTES = "é".encode() * 127 + b"x"
 )  # fmt: skip
 def test_what_is_taken(url: str, proxy: Proxy) -> None:
     assert parse(url) == proxy
-    assert config.check_value("proxy", url) == f"{url.partition(':')[0].lower()}:{url.partition(':')[2]}"
+    assert reader.check_value("proxy", url) == f"{url.partition(':')[0].lower()}:{url.partition(':')[2]}"
     assert worker.find(url, {}) == proxy
 
 
@@ -88,7 +88,7 @@ def test_what_is_refused_everywhere_and_not_quoted(url: str) -> None:
     with pytest.raises(UrlError) as caught:
         parse(url)
     with pytest.raises(ConfigError) as told:
-        config.check_value("proxy", url)
+        reader.check_value("proxy", url)
     with pytest.raises(ProxyError) as said:
         worker.find(url, {})
     for error in (caught, told, said):
@@ -135,11 +135,11 @@ def check_alike(url: str) -> None:
         proxy = parse(url)
     except UrlError:
         with pytest.raises(ConfigError):
-            config.check_value("proxy", url)
+            reader.check_value("proxy", url)
         with pytest.raises(ProxyError):
             worker.find(url, {})
         return
-    taken = config.check_value("proxy", url)
+    taken = reader.check_value("proxy", url)
     assert isinstance(taken, str)
     assert parse(taken) == worker.find(taken, {}) == proxy
     assert parse_environment(taken) == proxy

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import process, service, supervisor, unit, unit_install
-from orchestrator.config import parse
+from orchestrator.config.reader import parse
 from orchestrator.errors import ConfigError
 from orchestrator.unit import QR_GROUP, SHIPPED, Unit, UnitError
 

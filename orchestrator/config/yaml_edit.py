@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from orchestrator import yaml_tree
-from orchestrator.yaml_tree import Document, Pair, Scalar
+from orchestrator.config import yaml_tree
+from orchestrator.config.yaml_tree import Document, Pair, Scalar
 
 # What begins with a digit is a number to one YAML or another, unless it is a size.
 _PLAIN = re.compile(r"[A-Za-z](?:[A-Za-z0-9._/:@%+-]*[A-Za-z0-9])?|[0-9]+[KMGT]")

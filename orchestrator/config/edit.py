@@ -17,15 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from orchestrator import config, yaml_tree
 from orchestrator.accounts import phones
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import check_name, shorten
+from orchestrator.config import reader, yaml_tree
+from orchestrator.config.settings import Settings
+from orchestrator.config.yaml_edit import AccountsText, CannotEditError, written
+from orchestrator.config.yaml_tree import Document
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
-from orchestrator.settings import Settings
 from orchestrator.system.files import open_file, replacing, sweep, sync, sync_folder
-from orchestrator.yaml_edit import AccountsText, CannotEditError, written
-from orchestrator.yaml_tree import Document
 
 LOCK_SECONDS = 10.0
 """How long to wait for others who edit the file; an edit takes some milliseconds."""
@@ -76,7 +76,7 @@ def add_account(
     check_name(name)
     values = {"phone": phone, "proxy": proxy, "device_name": device_name, "memory_limit": memory_limit}
     given = {key: value for key, value in values.items() if value is not None}
-    wanted = {key: config.check_value(key, value) for key, value in given.items()}
+    wanted = {key: reader.check_value(key, value) for key, value in given.items()}
     number = cast("str | None", wanted.get("phone"))
     if number:
         given["phone"] = f"+{number}"  # whatever was between its digits
@@ -107,7 +107,7 @@ def add_account(
         )
 
     def read(text: str) -> Settings:
-        return config.parse(text, path, state_dir=state_dir, environ=environ)
+        return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
     return _edit(Path(path), edit, is_right, read, create=True)
 
@@ -150,7 +150,7 @@ def remove_account(
         return _same(after, replace(before, accounts=others))
 
     def read(text: str) -> Settings:
-        return config.parse(text, path, state_dir=state_dir, environ=environ)
+        return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
     return _edit(Path(path), edit, is_right, read)
 
@@ -198,7 +198,7 @@ def rename_account(
         return _same(after, replace(before, accounts=wanted))
 
     def read(text: str) -> Settings:
-        return config.parse(text, path, state_dir=state_dir, environ=environ)
+        return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
     return _edit(Path(path), edit, is_right, read)
 
@@ -217,15 +217,15 @@ def _edit(
 ) -> Settings:
     target = Path(os.path.realpath(path))  # a link stays a link: what it leads to is replaced
     if not create or os.path.lexists(target):
-        config.read(path)  # says better than the lock could what is wrong with the file
+        reader.read(path)  # says better than the lock could what is wrong with the file
     try:
         if create:
             target.parent.mkdir(0o700, parents=True, exist_ok=True)
         with _locked(target):
             sweep(target.parent, of=target.name)
             seen = target.stat() if target.exists() or not create else None
-            data = config.read(path) if seen else NEW_FILE.encode()
-            text = config.decode(data, path)
+            data = reader.read(path) if seen else NEW_FILE.encode()
+            text = reader.decode(data, path)
             before = read(text)
             try:
                 changed = edit(text, yaml_tree.parse(text), before)
@@ -245,8 +245,8 @@ def _edit(
 
 
 def _read_back(text: str, path: Path, read: Callable[[str], Settings]) -> Settings:
-    if len(text.encode()) > config.MAX_SIZE:
-        raise ConfigError(f"{path}: would have more than {config.MAX_SIZE:,} bytes")
+    if len(text.encode()) > reader.MAX_SIZE:
+        raise ConfigError(f"{path}: would have more than {reader.MAX_SIZE:,} bytes")
     try:
         return read(text)
     except ConfigError:  # an account was taken out whose anchor others use, for instance

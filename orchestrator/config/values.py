@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts.names import shorten
 from orchestrator.accounts.proxy import EXPECTED, UrlError, parse
-from orchestrator.locate import check_state_path, expand
-from orchestrator.yaml_tree import Node, Scalar, Sequence
+from orchestrator.config.locate import check_state_path, expand
+from orchestrator.config.yaml_tree import Node, Scalar, Sequence
 
 DAY = 86_400.0
 _UNITS = {"d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}

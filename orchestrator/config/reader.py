@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from orchestrator import config_values as values
-from orchestrator import yaml_tree
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts.memory_limit import LEAST
 from orchestrator.accounts.names import NAME_RULE, check_name
 from orchestrator.accounts.settings import AccountSettings, Backoff
-from orchestrator.config_file import MAX_SIZE as MAX_SIZE
-from orchestrator.config_file import decode as decode
-from orchestrator.config_file import read as read
-from orchestrator.config_file import shown
-from orchestrator.config_values import (
+from orchestrator.config import values, yaml_tree
+from orchestrator.config.file import MAX_SIZE as MAX_SIZE
+from orchestrator.config.file import decode as decode
+from orchestrator.config.file import read as read
+from orchestrator.config.file import shown
+from orchestrator.config.locate import find_state_dir
+from orchestrator.config.settings import Settings
+from orchestrator.config.values import (
     Check,
     Unfit,
     Where,
@@ -34,11 +35,9 @@ from orchestrator.config_values import (
     single,
     strange,
 )
+from orchestrator.config.yaml_tree import Node, Scalar, YamlError
 from orchestrator.errors import ConfigError
-from orchestrator.locate import find_state_dir
-from orchestrator.settings import Settings
 from orchestrator.store.layout import QR_FOLDER
-from orchestrator.yaml_tree import Node, Scalar, YamlError
 
 MAX_PROBLEMS = 200
 """Problems that are shown; somebody who gave the wrong file need not read more."""
