@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import describing, sending, texts
+from orchestrator import describing, sending
 from orchestrator.accounts import actions, duplicates
 from orchestrator.accounts.actions import Action
 from orchestrator.accounts.characters import remark
@@ -47,6 +47,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.library import installed_version
+from orchestrator.messages import texts
 from orchestrator.pictures import Pictures
 from orchestrator.process import Callbacks, ChildProcess, Spawner
 from orchestrator.pulse import Pulse

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from orchestrator import texts
 from orchestrator.cli import complete, places
 from orchestrator.cli.words import examples
 from orchestrator.errors import OrchestratorError
+from orchestrator.messages import texts
 
 app = typer.Typer(rich_markup_mode=None)
 

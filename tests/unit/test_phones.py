@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import texts
 from orchestrator.accounts.phones import NotANumber, canonical, parse, same
 from orchestrator.config import reader
 from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.messages import texts
 from orchestrator.sandbox.server.hub import NotPossible, parse_number
 
 
