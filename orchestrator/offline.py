@@ -10,8 +10,8 @@ from orchestrator.accounts.characters import remark
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
+from orchestrator.control.outlook import NOT_RUNNING
 from orchestrator.errors import NoSuchAccount
-from orchestrator.explain import NOT_RUNNING
 from orchestrator.store import sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.masking import mask_number

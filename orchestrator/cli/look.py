@@ -181,7 +181,7 @@ def explain(
 
 def _explain_offline(where: places.Places, name: str, entries: int) -> dict[str, Any]:
     from orchestrator import offline
-    from orchestrator.explain import without_service
+    from orchestrator.control.outlook import without_service
     from orchestrator.store.timeline import Timeline
 
     state = where.state()

@@ -19,10 +19,10 @@ from orchestrator.accounts.names import is_name
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.accounts.states import State
 from orchestrator.control.arguments import Arguments, BadRequest
+from orchestrator.control.outlook import outlook
 from orchestrator.control.protocol import Json
 from orchestrator.describing import iso
 from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
-from orchestrator.explain import outlook
 from orchestrator.supervisor import Supervisor
 
 WATCH_SECONDS = 0.25

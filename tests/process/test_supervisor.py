@@ -18,8 +18,8 @@ from orchestrator.accounts import breaker, machine, policy
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
+from orchestrator.control.outlook import outlook
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
-from orchestrator.explain import outlook
 from orchestrator.store import status, tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]

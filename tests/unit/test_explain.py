@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.states import State
-from orchestrator.explain import outlook, without_service
+from orchestrator.control.outlook import outlook, without_service
 
 AT = "2026-11-22T10:00:00Z"
 
