@@ -22,7 +22,7 @@ from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DevicePr
 from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.jid import build_jid
 
-from orchestrator.worker import events, session
+from orchestrator.worker import events, session_check
 from orchestrator.worker.callbacks import Callbacks
 from orchestrator.worker.lines import log_event
 from orchestrator.worker.outcomes import BANS, REASONS
@@ -241,7 +241,7 @@ class _LogEvents(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event = log_event(record.name, record.getMessage())
-        if isinstance(event, events.DiskFull) and session.has_room(self._folder):
+        if isinstance(event, events.DiskFull) and session_check.has_room(self._folder):
             return  # a name that somebody gave themselves may end in any words
         if event is not None:
             self._put(event)

@@ -17,11 +17,11 @@ from typing import Protocol
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import Outcome
-from orchestrator.worker import events, steps
-from orchestrator.worker.course import Course, Phase
-from orchestrator.worker.inbox import Inbox
-from orchestrator.worker.link import Link, ParentGone
-from orchestrator.worker.steps import Step
+from orchestrator.worker import actions, events
+from orchestrator.worker.actions import Step
+from orchestrator.worker.machine import Course, Phase
+from orchestrator.worker.pipe import Link, ParentGone
+from orchestrator.worker.queue import Inbox
 
 log = logging.getLogger(__name__)
 
@@ -187,15 +187,15 @@ class Loop:
     def _do(self, wanted: list[Step]) -> None:
         for step in wanted:
             match step:
-                case steps.Say(message):
+                case actions.Say(message):
                     self._link.post(message)
-                case steps.End(outcome):
+                case actions.End(outcome):
                     self._outcome = outcome
-                case steps.SaveTraceback():
+                case actions.SaveTraceback():
                     self._tools.save_traceback()
-                case steps.ShowQr(text, seconds):
+                case actions.ShowQr(text, seconds):
                     self._show_qr(text, seconds)
-                case steps.ShowLinkCode(code, seconds):
+                case actions.ShowLinkCode(code, seconds):
                     self._tools.hide(code)
                     self._tools.hide(code.replace("-", ""))
                     self._link.post(pipe.LinkCode(code, time.time() + seconds))
@@ -205,15 +205,15 @@ class Loop:
     def _instruct(self, step: Step) -> None:
         assert self._client is not None, "the course began without a client"
         match step:
-            case steps.Dial():
+            case actions.Dial():
                 self._client.dial()
-            case steps.AskLinkCode(phone):
+            case actions.AskLinkCode(phone):
                 self._client.ask_link_code(phone)
-            case steps.SendText(id, to, text):
+            case actions.SendText(id, to, text):
                 self._client.send(id, to, text)
-            case steps.Unlink():
+            case actions.Unlink():
                 self._client.unlink()
-            case steps.HangUp():
+            case actions.HangUp():
                 self._client.hang_up()
 
     def _show_qr(self, text: str, seconds: float) -> None:

@@ -13,15 +13,15 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.system import memory
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import events, late, library, outcomes, proxy, session
-from orchestrator.worker.course import Course
-from orchestrator.worker.inbox import Inbox
+from orchestrator.worker import events, late, library, outcomes, proxy, session_check
 from orchestrator.worker.lines import Scrubber, login_line
-from orchestrator.worker.link import Connection, Link, ParentGone
 from orchestrator.worker.loop import Dialler, Loop, Tools
+from orchestrator.worker.machine import Course
 from orchestrator.worker.output import Output, open_log
+from orchestrator.worker.pipe import Connection, Link, ParentGone
+from orchestrator.worker.queue import Inbox
 from orchestrator.worker.spec import ChildSpec
-from orchestrator.worker.trace import Trace
+from orchestrator.worker.traceback_file import Trace
 
 FLUSH_SECONDS = 2.0
 """How long the parent may take for the last word; it allows 10 s between that and the exit."""
@@ -109,8 +109,8 @@ def _load(
             return None, _failed(
                 Kind.CONFIG, "pairing by code needs the account's phone in the configuration"
             )
-        session.hold(spec.lock)
-        stored = session.prepare(spec.database)
+        session_check.hold(spec.lock)
+        stored = session_check.prepare(spec.database)
         link.post(pipe.Loading())
         why = _load_library(link)
         if why is not None:
@@ -119,7 +119,7 @@ def _load(
 
         settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
         return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
-    except session.SessionUnusable as error:
+    except session_check.SessionUnusable as error:
         return None, events.LoadFailed(error.outcome)
     except ProxyError as error:
         return None, _failed(Kind.CONFIG, str(error))

@@ -15,7 +15,7 @@ from support.worker_process import WorkerProcess
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.worker.link import Link, ParentGone
+from orchestrator.worker.pipe import Link, ParentGone
 
 ROOT = Path(__file__).resolve().parents[2]
 BEAT = pipe.Heartbeat(logged_in=True, last_seen_at=None, memory_bytes=1)

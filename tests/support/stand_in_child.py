@@ -46,7 +46,7 @@ from typing import Any, NoReturn
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.worker.spec import ChildSpec
-from orchestrator.worker.trace import Trace
+from orchestrator.worker.traceback_file import Trace
 
 BEAT_SECONDS = 0.5
 NUMBER = "4915100000001"

@@ -27,8 +27,8 @@ from pathlib import Path
 import multiprocess
 
 from orchestrator.accounts import pipe
-from orchestrator.worker.link import Connection
 from orchestrator.worker.main import run
+from orchestrator.worker.pipe import Connection
 from orchestrator.worker.spec import ChildSpec
 
 lock = threading.Lock()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.worker import events, steps
-from orchestrator.worker.course import Course, Phase
+from orchestrator.worker import actions, events
+from orchestrator.worker.actions import Step
 from orchestrator.worker.deadlines import (
     CALLBACK_SECONDS,
     CLOSE_SECONDS,
@@ -26,7 +26,7 @@ from orchestrator.worker.deadlines import (
     UNLINK_SECONDS,
 )
 from orchestrator.worker.loop import HEARTBEAT_SECONDS
-from orchestrator.worker.steps import Step
+from orchestrator.worker.machine import Course, Phase
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The machine may be busy with other tests."""
@@ -78,7 +78,7 @@ class Run:
 
     @property
     def outcome(self) -> Outcome | None:
-        found = [step.outcome for step in self.steps if isinstance(step, steps.End)]
+        found = [step.outcome for step in self.steps if isinstance(step, actions.End)]
         assert len(found) <= 1
         return found[0] if found else None
 
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def said(self) -> list[pipe.FromChild]:
-        return [step.message for step in self.steps if isinstance(step, steps.Say)]
+        return [step.message for step in self.steps if isinstance(step, actions.Say)]
 
 
 def settled(*past: events.Event, phone: str | None = None) -> Outcome:
@@ -104,13 +104,13 @@ def settled(*past: events.Event, phone: str | None = None) -> Outcome:
 
 def test_a_device_is_linked_and_goes_online() -> None:
     run = Run()
-    assert run.feed(FRESH) == [steps.Say(pipe.Connecting(paired=False)), steps.Dial()]
-    assert run.feed(events.Qr(QR)) == [steps.ShowQr(QR, 60.0)]
+    assert run.feed(FRESH) == [actions.Say(pipe.Connecting(paired=False)), actions.Dial()]
+    assert run.feed(events.Qr(QR)) == [actions.ShowQr(QR, 60.0)]
     run.wait(60)
-    assert run.feed(events.Qr(f"{QR}2")) == [steps.ShowQr(f"{QR}2", 20.0)]
+    assert run.feed(events.Qr(f"{QR}2")) == [actions.ShowQr(f"{QR}2", 20.0)]
     assert run.feed(events.LoginLine("success")) == []
-    assert run.feed(events.PairStatus(NUMBER)) == [steps.Say(pipe.Paired(NUMBER))]
-    assert run.feed(events.Connected(NUMBER)) == [steps.Say(pipe.Connected(NUMBER))]
+    assert run.feed(events.PairStatus(NUMBER)) == [actions.Say(pipe.Paired(NUMBER))]
+    assert run.feed(events.Connected(NUMBER)) == [actions.Say(pipe.Connected(NUMBER))]
     assert run.course.due is None
     assert run.wait(10**6) == []
 
@@ -123,16 +123,16 @@ def test_a_stored_session_goes_online() -> None:
 def test_the_link_comes_and_goes() -> None:
     run = Run(ONLINE)
     lost = run.feed(events.Disconnected())
-    assert [type(step.message) for step in lost if isinstance(step, steps.Say)] == [pipe.LinkLost]
+    assert [type(step.message) for step in lost if isinstance(step, actions.Say)] == [pipe.LinkLost]
     run.wait(LOST_SECONDS - 1)
-    assert run.feed(events.Connected(NUMBER)) == [steps.Say(pipe.Connected(NUMBER))]
+    assert run.feed(events.Connected(NUMBER)) == [actions.Say(pipe.Connected(NUMBER))]
     assert run.wait(10**6) == []
 
 
 def test_silence_is_a_lost_link_and_its_end_a_found_one() -> None:
     run = Run(ONLINE)
     assert len(run.feed(events.KeepAliveTimeout(), events.KeepAliveTimeout())) == 1
-    assert run.feed(events.KeepAliveRestored()) == [steps.Say(pipe.Connected(NUMBER))]
+    assert run.feed(events.KeepAliveRestored()) == [actions.Say(pipe.Connected(NUMBER))]
 
 
 def test_an_answered_ping_does_not_mend_a_connection_that_broke() -> None:
@@ -166,8 +166,8 @@ def test_a_callback_that_never_returns_ends_the_run(past: tuple[events.Event, ..
     run = Run(past)
     assert beats(run, None, *[7] * SOME) == []
     *_, save, end = beats(run, 7)
-    assert save == steps.SaveTraceback()
-    assert isinstance(end, steps.End)
+    assert save == actions.SaveTraceback()
+    assert isinstance(end, actions.End)
     assert run.outcome == Outcome(Kind.CRASH, "a callback of the library has not returned for 30 s")
 
 
@@ -194,9 +194,9 @@ def test_a_process_that_was_held_up_has_not_waited_for_its_callbacks() -> None:
 
 def test_a_log_in_that_does_not_come_is_looked_into() -> None:
     run = Run([STORED])
-    assert run.wait(DIAL_SECONDS)[:-1] == [steps.SaveTraceback()]
+    assert run.wait(DIAL_SECONDS)[:-1] == [actions.SaveTraceback()]
     run = Run([STORED, events.RefusalLogged(409)])
-    assert steps.SaveTraceback() not in run.wait(DIAL_SECONDS)
+    assert actions.SaveTraceback() not in run.wait(DIAL_SECONDS)
 
 
 def test_connected_twice_is_said_once() -> None:
@@ -206,10 +206,10 @@ def test_connected_twice_is_said_once() -> None:
 
 def test_a_device_is_linked_by_code() -> None:
     run = Run([FRESH], phone=NUMBER, pairing="code")
-    assert run.feed(events.Qr(QR)) == [steps.AskLinkCode(NUMBER)]
+    assert run.feed(events.Qr(QR)) == [actions.AskLinkCode(NUMBER)]
     run.wait(2)
     assert run.feed(events.LinkCodeIssued("ABCD-EFGH")) == [
-        steps.ShowLinkCode("ABCD-EFGH", ROUND_SECONDS - 2)
+        actions.ShowLinkCode("ABCD-EFGH", ROUND_SECONDS - 2)
     ]
     run.wait(58)
     assert run.feed(events.Qr(QR)) == []
@@ -445,13 +445,13 @@ def test_without_a_link_a_stop_is_an_end(past: tuple[events.Event, ...]) -> None
 def test_without_a_link_that_is_up_the_library_is_not_asked_to_close_it() -> None:
     run = Run([*ONLINE, events.Disconnected(), events.StopAsked()])
     assert run.kind is Kind.STOPPED
-    assert not any(isinstance(step, steps.HangUp) for step in run.steps)
+    assert not any(isinstance(step, actions.HangUp) for step in run.steps)
 
 
 @pytest.mark.parametrize("end", [events.HungUp(), events.ConnectEnded(None), events.ConnectEnded("x")])
 def test_a_link_is_closed_in_good_order(end: events.Event) -> None:
     run = Run(ONLINE)
-    assert run.feed(events.StopAsked()) == [steps.HangUp()]
+    assert run.feed(events.StopAsked()) == [actions.HangUp()]
     assert run.feed(events.Disconnected(), events.StopAsked(), events.Connected(NUMBER)) == []
     run.feed(end)
     assert run.kind is Kind.STOPPED
@@ -470,7 +470,7 @@ def test_a_log_out_while_stopping_is_not_lost() -> None:
 
 def test_the_wrong_phone_is_unlinked_and_never_online() -> None:
     run = Run([FRESH, events.Qr(QR), events.PairStatus(OTHER)], phone=NUMBER)
-    assert run.feed(events.Connected(OTHER)) == [steps.Unlink()]
+    assert run.feed(events.Connected(OTHER)) == [actions.Unlink()]
     run.feed(events.Unlinked(None))
     assert run.kind is Kind.WRONG_PHONE
     assert run.outcome is not None
@@ -488,7 +488,7 @@ def test_a_stored_session_of_another_number_is_kept_and_stays_linked(*, known: b
     assert run.kind is Kind.CONFIG
     assert run.outcome is not None
     assert OTHER not in run.outcome.text
-    assert not any(isinstance(step, steps.Unlink) for step in run.steps)
+    assert not any(isinstance(step, actions.Unlink) for step in run.steps)
 
 
 @pytest.mark.parametrize(
@@ -529,8 +529,8 @@ def test_the_right_phone_in_whatsapps_own_form() -> None:
 
 def test_a_text_is_sent_while_there_is_a_link() -> None:
     run = Run(ONLINE)
-    assert run.feed(events.SendAsked(7, OTHER, "hello")) == [steps.SendText(7, OTHER, "hello")]
-    assert run.feed(events.SendEnded(7, None)) == [steps.Say(pipe.Sent(7, None))]
+    assert run.feed(events.SendAsked(7, OTHER, "hello")) == [actions.SendText(7, OTHER, "hello")]
+    assert run.feed(events.SendEnded(7, None)) == [actions.Say(pipe.Sent(7, None))]
 
 
 @pytest.mark.parametrize(
@@ -540,13 +540,13 @@ def test_a_text_is_sent_while_there_is_a_link() -> None:
 def test_a_text_without_a_link_is_refused_at_once(past: tuple[events.Event, ...]) -> None:
     run = Run(past)
     (step,) = run.feed(events.SendAsked(7, OTHER, "hello"))
-    assert step == steps.Say(pipe.Sent(7, "the account is not connected"))
+    assert step == actions.Say(pipe.Sent(7, "the account is not connected"))
 
 
 def test_what_became_of_a_text_is_told_also_while_the_link_is_closed() -> None:
     run = Run([*ONLINE, events.SendAsked(7, OTHER, "hello"), events.StopAsked()])
     (step,) = run.feed(events.SendEnded(7, "websocket disconnected before info query returned response"))
-    assert isinstance(step, steps.Say)
+    assert isinstance(step, actions.Say)
     assert isinstance(step.message, pipe.Sent)
     assert "connection was lost" in str(step.message.error)
 
@@ -632,7 +632,7 @@ def check(run: Run, happenings: list[events.Event | float]) -> None:
     phase, outcome = run.course.phase, run.outcome
     assert (phase is Phase.ENDED) == (outcome is not None)
     if outcome is not None:
-        assert isinstance(run.steps[-1], steps.End)
+        assert isinstance(run.steps[-1], actions.End)
         assert run.course.due is None
         seen = {type(one) for one in happenings}
         if outcome.kind in (Kind.LOGGED_OUT, Kind.LOCKED):

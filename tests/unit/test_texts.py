@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from orchestrator.accounts.pipe import MAX_MESSAGE, Send, encode
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages.texts import MAX_TEXT, check
-from orchestrator.worker.sending import NOT_CONNECTED, why_not_sent
+from orchestrator.worker.send_errors import NOT_CONNECTED, why_not_sent
 
 NUMBER = "+4915100000001"
 

@@ -16,8 +16,8 @@ from support.full_disk import fill as fill_disk
 from support.full_disk import small_disk
 
 from orchestrator.accounts.failure import Kind
-from orchestrator.worker import session
-from orchestrator.worker.session import SessionUnusable, Stored, hold, prepare
+from orchestrator.worker import session_check
+from orchestrator.worker.session_check import SessionUnusable, Stored, hold, prepare
 
 NUMBER = "4915100001"
 ADDRESS = f"{NUMBER}:7@s.whatsapp.net"
@@ -148,7 +148,7 @@ def holder(database: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("holder")
 def test_a_held_file_is_not_damaged(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(session_check, "BUSY_SECONDS", 0.1)
     assert unusable(database) is Kind.CONFIG
 
 
@@ -173,8 +173,8 @@ def test_an_interrupted_write_is_the_librarys_to_undo(database: Path) -> None:
 
 def test_a_check_that_takes_too_long_is_let_go(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(database, ADDRESS, rows=20_000)
-    monkeypatch.setattr(session, "CHECK_SECONDS", -1)
-    monkeypatch.setattr(session, "_PROGRESS_STEPS", 1)
+    monkeypatch.setattr(session_check, "CHECK_SECONDS", -1)
+    monkeypatch.setattr(session_check, "_PROGRESS_STEPS", 1)
     assert prepare(database) == Stored(paired=True, phone=NUMBER)
 
 
@@ -201,7 +201,7 @@ def test_a_full_disk_waits_for_room(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 2048) as disk:
         database = disk / "a.sqlite3"
         fill(database, ADDRESS)
-        fill_disk(disk, leave=session.ROOM // 2)
+        fill_disk(disk, leave=session_check.ROOM // 2)
         assert unusable(database) is Kind.MACHINE
         # Codes are shown all the same: whoever waits for one is told when it cannot be used.
         assert prepare(disk / "b.sqlite3") == Stored(paired=False)

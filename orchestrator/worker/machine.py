@@ -17,8 +17,8 @@ from enum import Enum, auto
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.pipe import Pairing
-from orchestrator.worker import deadlines, events, outcomes, sending
-from orchestrator.worker.steps import (
+from orchestrator.worker import deadlines, events, outcomes, send_errors
+from orchestrator.worker.actions import (
     AskLinkCode,
     Dial,
     End,
@@ -199,9 +199,9 @@ class Course:
             case events.SendAsked(id, to, text) if self.phase is Phase.ONLINE:
                 self._steps.append(SendText(id, to, text))
             case events.SendAsked(id):
-                self._steps.append(Say(pipe.Sent(id, sending.NOT_CONNECTED)))
+                self._steps.append(Say(pipe.Sent(id, send_errors.NOT_CONNECTED)))
             case events.SendEnded(id, error):
-                why = None if error is None else sending.why_not_sent(error)
+                why = None if error is None else send_errors.why_not_sent(error)
                 self._steps.append(Say(pipe.Sent(id, why)))
 
     def _stop(self) -> None:
