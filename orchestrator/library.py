@@ -8,9 +8,9 @@ import subprocess
 from dataclasses import dataclass
 from importlib import metadata
 
-from orchestrator.diagnosis import reinstall
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
+from orchestrator.worker.library.diagnosis import reinstall
 
 LOAD_SECONDS = 60.0
 """How long loading may take; it takes about one second, and many on a machine that is starting everything."""
@@ -23,7 +23,7 @@ def end(**values):
     print(json.dumps(values))
     sys.exit()
 
-from orchestrator.worker.library import forbid_download
+from orchestrator.worker.library.package import forbid_download
 started = time.monotonic()
 try:
     import magic
@@ -33,7 +33,7 @@ try:
     import ctypes
     ctypes.CFUNCTYPE(None)(lambda: None)
 except BaseException as error:
-    from orchestrator.diagnosis import diagnose
+    from orchestrator.worker.library.diagnosis import diagnose
     found = diagnose(error)
     end(failed=found.text, lacks_libmagic=found.lacks_libmagic)
 end(version=neonize.__version__, seconds=time.monotonic() - started)

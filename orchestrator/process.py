@@ -34,7 +34,7 @@ from orchestrator.worker import trial
 
 log = logging.getLogger(__name__)
 
-PRELOADED = "orchestrator.worker.preload"
+PRELOADED = "orchestrator.worker.library.preload"
 """What the fork server imports before it forks, so that children need not."""
 REAP_SECONDS = 5.0
 """How long the exit status of a process that is known to be gone may take to arrive."""

@@ -13,8 +13,9 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.system import memory
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import events, late, library, outcomes, proxy, session_check
-from orchestrator.worker.lines import Scrubber, login_line
+from orchestrator.worker import events, outcomes, proxy, session_check
+from orchestrator.worker.library import loading, package
+from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
 from orchestrator.worker.machine import Course
 from orchestrator.worker.output import Output, open_log
@@ -115,7 +116,7 @@ def _load(
         why = _load_library(link)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
-        from orchestrator.worker.client import Client, ClientSettings
+        from orchestrator.worker.library.client import Client, ClientSettings
 
         settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
         return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
@@ -144,22 +145,22 @@ def _way(spec: ChildSpec) -> str | None:
 def _load_library(link: Link) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
-        library.forbid_download()
-        import orchestrator.worker.client  # noqa: F401 - this is what loads it
+        package.forbid_download()
+        import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 
         # Only now, and only here: it starts Go's threads.
-        late.complete()
+        loading.complete()
     except BaseException as error:  # a module may raise anything, and even want to exit
         if shortage(error) is None:
             link.post(pipe.NotLoaded())
-        if isinstance(error, library.LibraryChangedError):
+        if isinstance(error, package.LibraryChangedError):
             return str(error)
         if shortage(error) is None:
             log.error("neonize cannot be loaded", exc_info=True)
-        from orchestrator.diagnosis import diagnose
+        from orchestrator.worker.library.diagnosis import diagnose
 
         return diagnose(error).text
-    library.reap_helper()
+    package.reap_helper()
     return None
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from orchestrator.system import logs
-from orchestrator.worker.lines import HIDDEN, Scrubber, is_noise
+from orchestrator.worker.library.lines import HIDDEN, Scrubber, is_noise
 
 log = logging.getLogger("neonize")
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def python(program: str, *, preload: bool = True) -> list[str]:
-    first = "import os, sys\n" + ("import orchestrator.worker.preload\n" if preload else "")
+    first = "import os, sys\n" + ("import orchestrator.worker.library.preload\n" if preload else "")
     done = subprocess.run(
         [sys.executable, "-c", first + program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -23,7 +23,7 @@ def python(program: str, *, preload: bool = True) -> list[str]:
 def test_all_of_neonize_that_a_child_uses_is_there() -> None:
     program = """
 before = set(sys.modules)
-import orchestrator.worker.client
+import orchestrator.worker.library.client
 print("neonize.client" in before, [name for name in set(sys.modules) - before])
 """
     assert python(program) == ["True []"]
@@ -38,12 +38,12 @@ print(len(os.listdir("/proc/self/task")), "/neonize/" in open("/proc/self/maps")
 
 def test_a_child_completes_it() -> None:
     program = """
-from orchestrator.worker import late
+from orchestrator.worker.library import loading
 import neonize.client, threading
 child = os.fork()
 if child == 0:
     before = {thread.name for thread in threading.enumerate()}
-    late.complete()
+    loading.complete()
     library = neonize.client.gocode
     print(library.GetVersion().decode() == neonize.__version__, library.IsLoggedIn(b"nobody"))
     print(library.Neonize.restype.__name__, hasattr(library, "NoSuchFunction"))
@@ -58,12 +58,12 @@ os.waitpid(child, 0)
 
 def test_a_library_of_another_version_is_not_used() -> None:
     program = """
-from orchestrator.worker import late, library
+from orchestrator.worker.library import loading, package
 import neonize.client
 neonize.client.gocode._version = "0.0.1"
 try:
-    late.complete()
-except library.LibraryChangedError as error:
+    loading.complete()
+except package.LibraryChangedError as error:
     print(error)
 """
     (said,) = python(program)
@@ -74,9 +74,9 @@ except library.LibraryChangedError as error:
 def test_without_the_fork_server_all_is_loaded_at_once() -> None:
     program = """
 import ctypes
-from orchestrator.worker import late
-import orchestrator.worker.client
-late.complete()
+from orchestrator.worker.library import loading
+import orchestrator.worker.library.client
+loading.complete()
 print(type(sys.modules["neonize._binder"].gocode).__name__)
 """
     assert python(program, preload=False) == ["CDLL"]
@@ -84,25 +84,25 @@ print(type(sys.modules["neonize._binder"].gocode).__name__)
 
 def test_a_neonize_that_cannot_be_shared_is_left_to_the_children() -> None:
     program = """
-from orchestrator.worker import late
-late._late_libraries = late._no_threads  # so that Go's library itself would be loaded
-late.import_before_fork()
+from orchestrator.worker.library import loading
+loading._late_libraries = loading._no_threads  # so that Go's library itself would be loaded
+loading.import_before_fork()
 print([name for name in sys.modules if name.partition(".")[0] == "neonize"])
 print("/neonize/" in open("/proc/self/maps").read(), len(os.listdir("/proc/self/task")))
-import orchestrator.worker.client
-print(orchestrator.worker.client.client.__name__)
+import orchestrator.worker.library.client
+print(orchestrator.worker.library.client.client.__name__)
 """
     assert python(program, preload=False) == ["[]", "False 1", "neonize.client"]
 
 
 def test_a_library_that_is_gone_is_an_update_under_way() -> None:
     program = """
-from orchestrator.worker import late, library
+from orchestrator.worker.library import loading, package
 import neonize.client
 neonize.client.gocode._path = "/nowhere/neonize.so"
 try:
-    late.complete()
-except library.LibraryChangedError as error:
+    loading.complete()
+except package.LibraryChangedError as error:
     print(error)
 """
     (said,) = python(program)

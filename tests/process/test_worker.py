@@ -37,7 +37,7 @@ def python(program: str, *, stderr: int = subprocess.PIPE, timeout: float = 60.0
 # What it imports
 
 
-@pytest.mark.parametrize("module", ["main", "late", "spec"])
+@pytest.mark.parametrize("module", ["main", "library.loading", "spec"])
 def test_nothing_loads_neonize_by_the_way(module: str) -> None:
     program = f"import sys, orchestrator.worker.{module}; print('neonize' in sys.modules)"
     assert python(program) == "False\n"
@@ -47,7 +47,7 @@ def test_the_fork_server_loads_what_neonize_needs_and_survives_what_is_missing()
     program = """
 import gc, sys
 sys.modules["tqdm"] = None
-import orchestrator.worker.preload
+import orchestrator.worker.library.preload
 print(all(name in sys.modules for name in ("bs4", "PIL.Image", "google.protobuf.message", "sqlite3")))
 print(gc.get_freeze_count() > 10_000)
 """
@@ -99,7 +99,7 @@ def test_a_neonize_that_raises_is_no_crash_of_the_account(tmp_path: Path) -> Non
 
 OUTPUT = """
 import logging, os, sys, time
-from orchestrator.worker.lines import Scrubber
+from orchestrator.worker.library.lines import Scrubber
 from orchestrator.worker.output import Output, open_log
 heard = []
 report = os.fdopen(os.dup(1), "w")

@@ -75,7 +75,7 @@ def main() -> None:
     spec = ChildSpec(**{**given, "database": Path(given["database"]), "lock": Path(given["lock"])})
     context = multiprocess.get_context("spawn" if arguments.spawn else "forkserver")
     if not arguments.spawn:
-        context.set_forkserver_preload(["orchestrator.worker.preload"])
+        context.set_forkserver_preload(["orchestrator.worker.library.preload"])
     ours, theirs = context.Pipe(duplex=True)
     child = context.Process(target=run, args=(spec, theirs), name=spec.name)
     child.start()

@@ -53,7 +53,7 @@ def test_the_sandbox_is_imported_by_its_commands_only() -> None:
 
 
 def test_the_library_is_imported_in_one_place() -> None:
-    assert importers("neonize") <= {"orchestrator.worker.client"}
+    assert importers("neonize") <= {"orchestrator.worker.library.client"}
 
 
 def test_processes_are_made_in_one_place() -> None:

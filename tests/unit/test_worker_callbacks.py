@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from orchestrator.worker.callbacks import Callbacks
+from orchestrator.worker.library.callbacks import Callbacks
 
 
 def test_the_oldest_call_that_runs_is_known_in_whatever_thread() -> None:

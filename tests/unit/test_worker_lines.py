@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.worker import events
-from orchestrator.worker.lines import HIDDEN, Scrubber, is_noise, log_event, login_line
+from orchestrator.worker.library.lines import HIDDEN, Scrubber, is_noise, log_event, login_line
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The machine may be busy with other tests."""

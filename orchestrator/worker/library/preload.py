@@ -16,7 +16,7 @@ from multiprocess import reduction
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import late
+from orchestrator.worker.library import loading
 
 MODULES = (
     # neonize 0.5.2's own imports
@@ -62,7 +62,7 @@ def load() -> None:
     for name in MODULES:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
-    late.import_before_fork()
+    loading.import_before_fork()
     reduction.recvfds = _recvfds
     gc.collect()
     gc.freeze()

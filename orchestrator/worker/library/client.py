@@ -23,8 +23,8 @@ from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
 from neonize.utils.jid import build_jid
 
 from orchestrator.worker import events, session_check
-from orchestrator.worker.callbacks import Callbacks
-from orchestrator.worker.lines import log_event
+from orchestrator.worker.library.callbacks import Callbacks
+from orchestrator.worker.library.lines import log_event
 from orchestrator.worker.outcomes import BANS, REASONS
 
 Put: TypeAlias = Callable[[events.Event], None]

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from orchestrator.worker import library
+from orchestrator.worker.library import package
 
-_MODULE = "orchestrator.worker.client"
+_MODULE = "orchestrator.worker.library.client"
 """What brings neonize along."""
 _BINDER = "neonize._binder"
 _UPDATE = "is it being updated? If not, install it again"
@@ -59,7 +59,7 @@ class LateLibrary:
             OSError: It cannot be loaded.
         """
         if not Path(self._path).exists():
-            raise library.LibraryChangedError(f"neonize {self._version} has lost its library: {_UPDATE}")
+            raise package.LibraryChangedError(f"neonize {self._version} has lost its library: {_UPDATE}")
         self._real = ctypes.CDLL(self._path)
         for name, noted in vars(self).copy().items():
             if name.startswith("_"):
@@ -70,7 +70,7 @@ class LateLibrary:
                 for key, value in vars(noted).items():
                     setattr(function, key, value)
         if (found := self.GetVersion().decode()) != self._version:
-            raise library.LibraryChangedError(
+            raise package.LibraryChangedError(
                 f"neonize {self._version} has a library of version {found}: {_UPDATE}"
             )
 
@@ -89,11 +89,11 @@ def import_before_fork() -> None:
         _import()
     else:
         log.warning("this neonize cannot be shared: each account loads it for itself, and takes more memory")
-    library.reap_helper()
+    package.reap_helper()
 
 
 def _import() -> None:
-    library.forbid_download()
+    package.forbid_download()
     with _late_libraries(), _no_threads():
         importlib.import_module(_MODULE)
 
@@ -103,7 +103,7 @@ def _try() -> int:
     try:
         _import()
         is_late = isinstance(sys.modules[_BINDER].__dict__["gocode"], LateLibrary)
-        is_loaded = f"{library.package()}/" in Path("/proc/self/maps").read_text()
+        is_loaded = f"{package.package()}/" in Path("/proc/self/maps").read_text()
         return 0 if is_late and not is_loaded and len(list(Path("/proc/self/task").iterdir())) == 1 else 1
     except BaseException:  # noqa: BLE001 - whatever it is, the child that meets it again says what to do
         return 1
@@ -129,7 +129,7 @@ def complete() -> None:
 @contextlib.contextmanager
 def _late_libraries() -> Iterator[None]:
     real = ctypes.CDLL
-    folder = library.package()
+    folder = package.package()
 
     def open_library(name: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as CDLL has it
         if name and Path(name).parent == folder:

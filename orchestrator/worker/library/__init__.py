@@ -1,0 +1,1 @@
+"""neonize, the WhatsApp library. No other package imports neonize."""
