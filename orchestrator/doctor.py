@@ -16,14 +16,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from orchestrator import __version__, needs
+from orchestrator import __version__
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
-from orchestrator.library import LibraryError, check_library
 from orchestrator.reach import Unreachable, reach
+from orchestrator.service import needs
+from orchestrator.service.library import LibraryError, check_library
 from orchestrator.store import device, moving, status
 from orchestrator.store.codes.folder import group_id
 from orchestrator.store.layout import StatePaths

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from orchestrator import describing
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
@@ -14,6 +13,7 @@ from orchestrator.control.outlook import NOT_RUNNING
 from orchestrator.errors import NoSuchAccount
 from orchestrator.store import sessions, status
 from orchestrator.store.layout import StatePaths
+from orchestrator.system.clock import iso
 from orchestrator.system.masking import mask_number
 
 
@@ -90,7 +90,7 @@ def _state(settings: AccountSettings, kept: status.Kept) -> tuple[State, str | N
     if kept.stopped:
         return State.STOPPED, "stopped by an operator", None
     if kept.parked is not None:
-        return kept.parked.state, kept.parked.reason, describing.iso(kept.parked.until)
+        return kept.parked.state, kept.parked.reason, iso(kept.parked.until)
     if shown.get("state") == State.FAILED:
         return State.FAILED, shown.get("reason"), None
     return State.STOPPED, NOT_RUNNING, None

@@ -73,7 +73,7 @@ def demo(
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
-    from orchestrator import needs
+    from orchestrator.service import needs
 
     needs.check_before_imports()
     if keep is None:

@@ -72,16 +72,16 @@ def _repair_alone(where: places.Places, name: str, pairing: Pairing, *, no_wait:
         forget_session(settings, name)
         print(f"{name} has no session any more; it is paired when the service runs")
         return
-    from orchestrator import needs
+    from orchestrator.service import needs
 
     needs.check_before_imports()
-    from orchestrator import service
+    from orchestrator.service import pair_once
 
     start = where.start_command(settings.config_file)
     said = f"the service is not running (`{start}` starts it): this command runs the account itself"
     print(said, file=sys.stderr)
     with CodeScreen() as screen:
-        account = service.repair(settings, name, pairing, screen.show)
+        account = pair_once.repair(settings, name, pairing, screen.show)
     if account is None:
         raise KeyboardInterrupt
     _report(account)

@@ -39,14 +39,12 @@ def run(
     """
     where = places.of(context)
     settings = where.settings()
-    from orchestrator import needs
+    from orchestrator.service import needs
 
     needs.check_before_imports()
-    from orchestrator import service
+    from orchestrator.service import run
 
-    code = service.run(
-        settings, log_level=log_level, log_format=log_format, state_configured=not where.state_dir
-    )
+    code = run.run(settings, log_level=log_level, log_format=log_format, state_configured=not where.state_dir)
     raise typer.Exit(code)
 
 

@@ -30,6 +30,11 @@ def utc(seconds: float, timespec: str = "seconds") -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def iso(seconds: float | None) -> str | None:
+    """Return Unix seconds as UTC in ISO form, None for None."""
+    return None if seconds is None else utc(seconds)
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the clocks say.

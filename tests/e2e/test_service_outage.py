@@ -63,7 +63,9 @@ def test_most_accounts_lose_the_network_together(
             assert "most accounts have lost the network together" in one["reason"]
             assert (one["pid"], one["kind"]) == (None, "network")
             assert 0 < seconds_until(one["next_retry_at"]) <= NETWORK_PROBE_FIRST
-        told = [line for line in service.log[logged:] if "orchestrator.supervisor: most accounts" in line]
+        told = [
+            line for line in service.log[logged:] if "orchestrator.service.supervisor: most accounts" in line
+        ]
         assert len(told) == 1
 
         # The probe: one account, when it was said, and then all wait twice as long.

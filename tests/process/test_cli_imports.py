@@ -12,9 +12,9 @@ from orchestrator.cli import COMMANDS
 HEAVY = {
     "PIL", "asyncio", "concurrent", "cryptography", "email", "http", "httpx", "importlib.metadata",
     "logging", "multiprocess", "neonize", "orchestrator.accounts.machine", "orchestrator.config.reader",
-    "orchestrator.service", "orchestrator.supervisor", "orchestrator.system.redaction", "psutil",
-    "pydantic", "qrcode", "random", "rich", "ruamel", "secrets", "shlex", "ssl", "tempfile", "unittest",
-    "xml", "yaml",
+    "orchestrator.service", "orchestrator.service.supervisor", "orchestrator.system.redaction",
+    "psutil", "pydantic", "qrcode", "random", "rich", "ruamel", "secrets", "shlex", "ssl", "tempfile",
+    "unittest", "xml", "yaml",
 }  # fmt: skip
 """Takes long to import, and is needed by few commands."""
 OFFLINE = {"orchestrator.config.reader", "yaml"}

@@ -17,15 +17,16 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import __version__, supervisor
+from orchestrator import __version__
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.control import client as client_module
-from orchestrator.control import server
 from orchestrator.control.client import Client
-from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_REQUEST
 from orchestrator.errors import AlreadyRunning, NoSuchAccount, NotRunning, OrchestratorError, StateError
+from orchestrator.service import supervisor
+from orchestrator.service.control import server
+from orchestrator.service.control.listening import ControlSocket
 from orchestrator.store import status
 
 IDLE = AccountSettings("a", enabled=False)

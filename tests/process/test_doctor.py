@@ -24,14 +24,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.cli import COMMAND, Cli, wait_for
 
-from orchestrator import doctor, library
+from orchestrator import doctor
 from orchestrator.accounts.proxy import HOST, Proxy, environment_proxy, parse
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
-from orchestrator.library import LibraryError, check_library
 from orchestrator.reach import Unreachable, reach
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.service import library
+from orchestrator.service.library import LibraryError, check_library
 from orchestrator.store.layout import StatePaths
 
 

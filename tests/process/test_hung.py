@@ -12,10 +12,10 @@ from support import stand_in_child
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, until
 from support.full_disk import fill, make_read_only, small_disk
 
-from orchestrator import supervisor
 from orchestrator.accounts import machine
 from orchestrator.accounts.events import Order, Ticked
 from orchestrator.accounts.states import State
+from orchestrator.service import supervisor
 from orchestrator.store import tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]

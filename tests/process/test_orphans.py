@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator import orphans
+from orchestrator.service import orphans
 from orchestrator.store import sessions
 
 _HOLD = """

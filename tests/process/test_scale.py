@@ -9,11 +9,11 @@ import pytest
 import support.fleet
 from support.fleet import Fleet, asynchronous, is_alive
 
-from orchestrator import supervisor
 from orchestrator.accounts import machine as account
 from orchestrator.accounts.events import Event, ShuttingDown
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
+from orchestrator.service import supervisor
 
 COUNT = 200
 PARALLEL = 8

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, until
 
-from orchestrator import sending
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.control import client
 from orchestrator.errors import NoSuchAccount, OrchestratorError
+from orchestrator.service import sending
 
 TO = "+4915100000042"
 TEXT = "Where is the \N{PARTY POPPER}?\nHere."

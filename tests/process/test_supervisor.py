@@ -13,13 +13,13 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import supervisor
 from orchestrator.accounts import breaker, machine, policy
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.control.outlook import outlook
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
+from orchestrator.service import supervisor
 from orchestrator.store import status, tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]

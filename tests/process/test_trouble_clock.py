@@ -12,9 +12,9 @@ import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous, until
 from support.stand_in_child import NUMBER
 
-from orchestrator import supervisor
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
+from orchestrator.service import supervisor
 from orchestrator.store import sessions, status
 from orchestrator.system import clock
 from orchestrator.system.clock import Reading, was_set

@@ -17,7 +17,7 @@ from support.trouble import no_descriptors
 from orchestrator.accounts.events import Configured
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
-from orchestrator.control import server
+from orchestrator.service.control import server
 
 IDLE = AccountSettings("a", enabled=False)
 PING = b'{"command": "ping"}\n'

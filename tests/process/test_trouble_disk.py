@@ -17,11 +17,12 @@ import pytest
 from support.fleet import Fleet, asynchronous, until
 from support.full_disk import fill, read_only, small_disk
 
-from orchestrator import pictures, supervisor
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
-from orchestrator.control.listening import ControlSocket
 from orchestrator.errors import StateError
+from orchestrator.service import codes as pictures
+from orchestrator.service import supervisor
+from orchestrator.service.control.listening import ControlSocket
 from orchestrator.store import status
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock, read_holder

@@ -18,8 +18,8 @@ from support.fleet import QUICK, Fleet, asynchronous
 
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
-from orchestrator.library import LibraryError, check_library
-from orchestrator.process import PRELOADED
+from orchestrator.service.forkserver import PRELOADED
+from orchestrator.service.library import LibraryError, check_library
 from orchestrator.worker import main
 
 NOWHERE = "http://127.0.0.1:1"

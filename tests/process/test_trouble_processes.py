@@ -19,15 +19,16 @@ from pathlib import Path
 
 import psutil
 import pytest
-from multiprocess import forkserver
+from multiprocess import forkserver as multiprocess_forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
 from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
-from orchestrator import process, pulse
 from orchestrator.accounts import machine
 from orchestrator.accounts.events import Ticked
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
+from orchestrator.service import forkserver
+from orchestrator.service import stall as pulse
 from orchestrator.store import layout
 from orchestrator.store.layout import StatePaths
 
@@ -105,7 +106,7 @@ async def test_a_fork_server_that_hangs_is_replaced(
         pids = {name: fleet.pid(name) for name in names}
         os.kill(fork_server().pid, signal.SIGSTOP)
         with monkeypatch.context() as patch:
-            patch.setattr(process, "SPAWN_SECONDS", 0.5)  # which is too short for one that has to start
+            patch.setattr(forkserver, "SPAWN_SECONDS", 0.5)  # which is too short for one that has to start
             for name in ("a", "b", "c"):
                 os.kill(pids[name], signal.SIGKILL)
             await until(lambda: "fork server does not answer" in caplog.text, "that is noticed")
@@ -137,7 +138,7 @@ async def test_what_ended_the_fork_server_is_said(
 ) -> None:
     see_modules_of(tmp_path, monkeypatch)
     (tmp_path / "ends_it.py").write_text(module)
-    async with Fleet(tmp_path, "a", preload=(process.PRELOADED, "ends_it")) as fleet:
+    async with Fleet(tmp_path, "a", preload=(forkserver.PRELOADED, "ends_it")) as fleet:
         about = await fleet.until("a", State.BACKOFF)
         assert about["last_exit"]["kind"] == "machine"
         assert said in about["reason"]
@@ -162,7 +163,7 @@ async def test_a_folder_that_was_removed_keeps_nobody_from_starting(
 async def test_fork_servers_that_hang_one_after_the_other_hold_up_nobody_for_good(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "SPAWN_SECONDS", 0.5)
+    monkeypatch.setattr(forkserver, "SPAWN_SECONDS", 0.5)
     hangs = tmp_path / "hangs"
     hangs.touch()
     (tmp_path / "hanging.py").write_text(
@@ -175,7 +176,7 @@ async def test_fork_servers_that_hang_one_after_the_other_hold_up_nobody_for_goo
             about = await fleet.until(name, State.BACKOFF)
             assert about["last_exit"]["kind"] == "machine"
         hangs.unlink()
-        monkeypatch.setattr(process, "SPAWN_SECONDS", PATIENCE)  # one that works may need longer
+        monkeypatch.setattr(forkserver, "SPAWN_SECONDS", PATIENCE)  # one that works may need longer
         for name in names:
             await fleet.until(name, State.PAIRING)
 
@@ -188,7 +189,7 @@ async def test_whatever_keeps_a_process_from_being_made_the_account_is_tried_aga
         raise RuntimeError("who would have thought of that")
 
     with monkeypatch.context() as patch:
-        patch.setattr(process.Spawner, "_start", fail)
+        patch.setattr(forkserver.Spawner, "_start", fail)
         async with Fleet(tmp_path, "a") as fleet:
             about = await fleet.until("a", State.BACKOFF)
             assert about["last_exit"]["kind"] == "machine"
@@ -198,14 +199,14 @@ async def test_whatever_keeps_a_process_from_being_made_the_account_is_tried_aga
 
 @asynchronous
 async def test_a_fork_server_bears_a_service_that_hangs_up_on_it(tmp_path: Path) -> None:
-    fleet = Fleet(tmp_path, "a", preload=(process.PRELOADED,))
+    fleet = Fleet(tmp_path, "a", preload=(forkserver.PRELOADED,))
     fleet.has_session("a")
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         pid, server = fleet.pid("a"), fork_server()
         for _ in range(3):
             with socket.socket(socket.AF_UNIX) as client:
-                client.connect(forkserver._forkserver._forkserver_address)
+                client.connect(multiprocess_forkserver._forkserver._forkserver_address)
         os.kill(pid, signal.SIGKILL)
         about = await fleet.until("a", State.CONNECTED, after=pid)
         assert about["last_exit"]["code"] == -9

@@ -18,12 +18,12 @@ from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
-from orchestrator.control.commands import Commands
-from orchestrator.control.listening import ControlSocket
-from orchestrator.control.server import ControlServer
-from orchestrator.process import Spawner, Target
+from orchestrator.service.control.commands import Commands
+from orchestrator.service.control.listening import ControlSocket
+from orchestrator.service.control.server import ControlServer
+from orchestrator.service.forkserver import Spawner, Target
+from orchestrator.service.supervisor import Supervisor
 from orchestrator.store.layout import StatePaths
-from orchestrator.supervisor import Supervisor
 from orchestrator.system.memory import OomKills
 
 PATIENCE = 90.0

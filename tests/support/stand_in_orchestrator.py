@@ -7,14 +7,16 @@ With `NO_STOP_DEADLINE` in its environment, no child is killed because it takes 
 from __future__ import annotations
 
 import os
+from typing import Any
 from unittest.mock import patch
 
 from support.stand_in_child import run
 
-from orchestrator import cli, supervisor
+from orchestrator import cli
 from orchestrator.accounts import machine
-from orchestrator.library import Library
-from orchestrator.process import Spawner
+from orchestrator.service import supervisor
+from orchestrator.service.forkserver import Spawner
+from orchestrator.service.library import Library
 
 NO_STOP_DEADLINE = "STAND_IN_NO_STOP_DEADLINE"
 
@@ -22,11 +24,13 @@ NO_STOP_DEADLINE = "STAND_IN_NO_STOP_DEADLINE"
 def main() -> None:
     if NO_STOP_DEADLINE in os.environ:
         machine.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
-    with patch.multiple(
-        "orchestrator.service",
-        make_spawner=lambda paths: Spawner(run, paths.meeting_places, preload=()),
-        check_library=lambda: Library("0.5.2", 0.0),
-        SETTLE_SECONDS=0.1,
+    here: dict[str, Any] = {
+        "make_spawner": lambda paths: Spawner(run, paths.meeting_places, preload=()),
+        "check_library": lambda: Library("0.5.2", 0.0),
+    }
+    with (
+        patch.multiple("orchestrator.service.run", **here),
+        patch.multiple("orchestrator.service.pair_once", **here, SETTLE_SECONDS=0.1),
     ):
         cli.main()
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 
-from orchestrator import announce
 from orchestrator.accounts.states import State
-from orchestrator.announce import Announcer
-from orchestrator.supervisor import Supervisor
+from orchestrator.service import systemd as announce
+from orchestrator.service.supervisor import Supervisor
+from orchestrator.service.systemd import Announcer
 from orchestrator.system.sd_notify import Notifier
 
 ACCOUNTS = 200

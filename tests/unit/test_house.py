@@ -58,7 +58,10 @@ def test_the_library_is_imported_in_one_place() -> None:
 
 def test_processes_are_made_in_one_place() -> None:
     named = importers("multiprocess") | importers("multiprocessing")
-    assert {name for name in named if ".worker" not in name} <= {"orchestrator.process"}
+    assert {name for name in named if ".worker" not in name} <= {
+        "orchestrator.service.forkserver",
+        "orchestrator.service.process",
+    }
 
 
 def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:

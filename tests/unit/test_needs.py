@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator import needs
 from orchestrator.errors import StateError
+from orchestrator.service import needs
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import groups
 

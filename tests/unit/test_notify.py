@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.accounts.states import State
-from orchestrator.announce import status_text
+from orchestrator.service.systemd import status_text
 from orchestrator.system.sd_notify import MAX_STATUS, Notifier, watchdog_seconds
 
 Receive = Callable[[], list[str]]

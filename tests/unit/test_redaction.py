@@ -157,7 +157,7 @@ def test_nothing_of_it_gets_through() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "2026-11-22T10:00:00.123Z INFO orchestrator.supervisor: support: starting → connecting",
+        "2026-11-22T10:00:00.123Z INFO orchestrator.service.supervisor: support: starting → connecting",
         "at 1795354074 (1795354074.123456, 1795354074123 ms) on 20261122 and 20261122100000 20261122T100000Z",
         "monotonic 16777216.12345678 and 0.123456789",
         "process 4194304 on port 54321 ended with -11",
@@ -168,7 +168,7 @@ def test_nothing_of_it_gets_through() -> None:
         "/var/lib/orchestrator/qr/support.png and /home/Ada/.local/state/orchestrator/quarantine/sales-br-20261122T100000Z",
         "/tmp/pytest-of-root/pytest-12/test_a_code_is_shown_atomically0/state/sessions/support.sqlite3-journal",
         'File "/usr/lib/python3.11/concurrent/futures/thread.py", line 58, in run',
-        "<orchestrator.supervisor.Supervisor object at 0x7f1234567890> in <module>",
+        "<orchestrator.service.supervisor.Supervisor object at 0x7f1234567890> in <module>",
         "<Task pending name='Task-12' coro=<Supervisor.run() running at /srv/orchestrator/supervisor.py:120>>",
         "id 3EB042D80919912345678AD and uuid 123e4567-e89b-12d3-a456-426614174000",
         "https://ffmpeg.org/download.html and http://127.0.0.1:54321/a/b@c?d=e and wss://web.whatsapp.com/ws/chat",

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import process, service, supervisor, unit, unit_install
+from orchestrator import unit, unit_install
 from orchestrator.config.reader import parse
 from orchestrator.errors import ConfigError
+from orchestrator.service import process, startup, supervisor
 from orchestrator.unit import QR_GROUP, SHIPPED, Unit, UnitError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +105,7 @@ def test_its_times_and_limits_are_those_of_the_service(shipped: Path) -> None:
     values = {key: value[-1] for key, value in settings(shipped).items()}
     stop = supervisor.SHUTDOWN_SECONDS + process.REAP_SECONDS
     assert seconds(values["TimeoutStopSec"]) >= stop + 5
-    assert int(values["LimitNOFILE"]) == service.OPEN_FILES
+    assert int(values["LimitNOFILE"]) == startup.OPEN_FILES
     assert values["Type"] == "notify"
     assert values["KillMode"] == "mixed"
     assert "DynamicUser" not in values

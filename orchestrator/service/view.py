@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.accounts.states import State
-from orchestrator.system.clock import utc
+from orchestrator.system.clock import iso
 from orchestrator.system.masking import mask_number
 
 if TYPE_CHECKING:
     # At run time, a command that only reads what was kept needs none of the account's machine.
     from orchestrator.accounts.events import Moment
     from orchestrator.accounts.machine import Account
-
-
-def iso(seconds: float | None) -> str | None:
-    """Return Unix seconds as UTC in ISO form, None for None."""
-    return None if seconds is None else utc(seconds)
 
 
 def describe(

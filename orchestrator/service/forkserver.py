@@ -1,4 +1,4 @@
-"""The parent's hold on its children. Nothing else in the parent imports multiprocess."""
+"""Starts the accounts' processes from a fork server."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import logging
 import os
 import select
 import signal
-import struct
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -22,12 +20,10 @@ import multiprocess
 import multiprocess.connection
 from multiprocess import forkserver, resource_tracker, spawn, util
 
-from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.errors import StateError
-from orchestrator.meeting_place import MeetingPlace
-from orchestrator.store import tracebacks
+from orchestrator.service.meeting_place import MeetingPlace
+from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.system import interpreter
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial
@@ -36,8 +32,6 @@ log = logging.getLogger(__name__)
 
 PRELOADED = "orchestrator.worker.library.preload"
 """What the fork server imports before it forks, so that children need not."""
-REAP_SECONDS = 5.0
-"""How long the exit status of a process that is known to be gone may take to arrive."""
 END_SECONDS = 1.0
 """How long a fork server that has hung up may take to end; it takes some thousandths."""
 SPAWN_SECONDS = 20.0
@@ -45,13 +39,8 @@ SPAWN_SECONDS = 20.0
 an account's machine allows 30 for the whole start."""
 TRIAL_SECONDS = 20.0
 """How long a process that does nothing may take to end; it takes hundredths."""
-_NOBODY_KNOWS = 255
-"""What multiprocess gives for an exit status when the fork server, which alone is told it, is gone."""
 _THREADS = 2
 """One is not enough: a start that hangs must not hold up the others, nor the end of the service."""
-_READ_SIZE = 64 * 1024
-_LENGTH = struct.Struct("!i")
-"""How multiprocess writes a message's length in front of it."""
 
 T = TypeVar("T")
 
@@ -63,195 +52,8 @@ class Target(Protocol):
         """Run the child with its spec and its end of the pipe."""
 
 
-@dataclass(slots=True)
-class Callbacks:
-    """Whom a child's news is for; both are called in the event loop."""
-
-    said: Callable[[FromChild], None]
-    exited: Callable[[int | None], None]
-
-
 class _Unreachable(Exception):  # noqa: N818 - named for what it says
     """The fork server did not make a process, and the machine lacks nothing; the text says what happened."""
-
-
-class ChildProcess:
-    """A running child.
-
-    Attributes:
-        pid: Its process id.
-        maker: The process id of the fork server that has made it.
-    """
-
-    def __init__(self, process: Any, connection: Any, callbacks: Callbacks, maker: int) -> None:  # noqa: ANN401
-        self.pid: int = process.pid
-        self.maker = maker
-        self._process = process
-        self._connection = connection
-        self._callbacks = callbacks
-        self._buffer = bytearray()
-        self._unsent = bytearray()
-        self._grace: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._reaping: asyncio.TimerHandle | None = None
-        try:
-            self._pidfd = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            self._pidfd = -1  # it is gone already, and reaped by the fork server
-        os.set_blocking(connection.fileno(), False)
-        self._hears = True
-        self._loop.add_reader(connection.fileno(), self._readable)
-        if self._pidfd >= 0:
-            self._loop.add_reader(self._pidfd, self._gone)
-        else:
-            self._gone()
-
-    def tell(self, message: FromParent) -> None:
-        """Send the child a message; one that cannot be delivered is a child that is about to be killed."""
-        data = pipe.encode(message)
-        waits = bool(self._unsent)
-        self._unsent += _LENGTH.pack(len(data)) + data
-        if not waits:
-            self._writable()
-
-    def kill(self) -> None:
-        """End the process with SIGKILL."""
-        if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-
-    def kill_with_traceback(self, seconds: float) -> str | None:
-        """Have the process write down where its threads are and end; after so many seconds, SIGKILL ends it.
-
-        Returns:
-            Why there is no traceback to be had, and it was SIGKILL at once; None if there may be one.
-        """
-        if self._pidfd < 0:
-            return None
-        why = _why_mute(self.pid)
-        if why is not None:
-            self.kill()
-        else:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, tracebacks.SIGNAL)
-            if self._grace is None:
-                self._grace = self._loop.call_later(seconds, self.kill)
-        return why
-
-    def _writable(self) -> None:
-        """Send what waits, as far as the child takes it; half a message would spoil all later ones."""
-        try:
-            del self._unsent[: os.write(self._connection.fileno(), self._unsent)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._unsent.clear()
-        if self._unsent:
-            self._loop.add_writer(self._connection.fileno(), self._writable)
-        else:
-            self._stop_writing()
-
-    def _stop_writing(self) -> None:
-        with contextlib.suppress(OSError):  # the connection is closed
-            self._loop.remove_writer(self._connection.fileno())
-
-    def _readable(self) -> bool:
-        """Take in what is there; return whether there was anything."""
-        try:
-            data = os.read(self._connection.fileno(), _READ_SIZE)
-        except BlockingIOError:
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._stop_hearing()
-            return False
-        self._buffer += data
-        try:
-            for message in self._messages():
-                self._callbacks.said(message)
-        except MessageError as error:
-            log.error("process %d does not speak our language (%s): it is ended", self.pid, error)
-            self._stop_hearing()
-            self.kill()
-        return self._hears
-
-    def _stop_hearing(self) -> None:
-        self._hears = False
-        self._loop.remove_reader(self._connection.fileno())
-
-    def _messages(self) -> list[FromChild]:
-        found: list[FromChild] = []
-        while len(self._buffer) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer)
-            if not 0 <= size <= pipe.MAX_MESSAGE:
-                raise MessageError(f"a message of {size} bytes")
-            end = _LENGTH.size + size
-            if len(self._buffer) < end:
-                break
-            message = pipe.decode(bytes(self._buffer[_LENGTH.size : end]))
-            del self._buffer[:end]
-            if isinstance(message, FromParent):
-                raise MessageError("a message that only the parent sends")
-            found.append(message)
-        return found
-
-    def _gone(self) -> None:
-        if self._pidfd >= 0:
-            self._loop.remove_reader(self._pidfd)
-        if self._grace is not None:
-            self._grace.cancel()
-        # The process is gone; its status comes through the fork server's pipe, which may take a moment.
-        self._loop.add_reader(self._process.sentinel, self._reap)
-        self._reaping = self._loop.call_later(REAP_SECONDS, self._reap)
-
-    def _reap(self) -> None:
-        assert self._reaping is not None
-        self._reaping.cancel()
-        self._loop.remove_reader(self._process.sentinel)
-        status: int | None = self._process.exitcode
-        try:
-            self._drain()
-        finally:
-            self._let_go(status)
-
-    def _let_go(self, status: int | None) -> None:
-        """Close what belongs to a process that is gone, and pass on how it ended."""
-        self._stop_hearing()
-        self._stop_writing()
-        self._connection.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
-        if status is not None:
-            self._process.close()
-        self._callbacks.exited(None if status == _NOBODY_KNOWS else status)
-
-    def _drain(self) -> None:
-        """Hear out what it said before it went."""
-        while self._hears and self._readable():
-            pass
-
-
-def _why_mute(pid: int) -> str | None:
-    """Tell why a process cannot write its traceback, None if it can, as far as that can be told.
-
-    A stopped one is not made to go on for that: nothing in it hangs, and whatever it did in that moment it
-    would do after it was given up.
-    """
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        facts = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
-        state, caught = facts["State"], int(facts["SigCgt"], 16)
-    except (FileNotFoundError, ProcessLookupError):
-        return "it is gone"
-    except (OSError, KeyError, ValueError) as error:
-        return f"what it does cannot be told ({error}), so there is no traceback"
-    if state.startswith(("T", "t")):
-        return "it was stopped by a signal or a debugger, so there is no traceback"
-    if not caught >> (tracebacks.SIGNAL - 1) & 1:
-        return "it has nothing to write a traceback to"
-    return None
 
 
 class Spawner:

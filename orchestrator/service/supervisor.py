@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator import describing, sending
 from orchestrator.accounts import actions, duplicates
 from orchestrator.accounts.actions import Action
 from orchestrator.accounts.characters import remark
@@ -44,13 +43,15 @@ from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config import reader
 from orchestrator.config.settings import Settings
-from orchestrator.devices import Devices
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
-from orchestrator.library import installed_version
 from orchestrator.messages import texts
-from orchestrator.pictures import Pictures
-from orchestrator.process import Callbacks, ChildProcess, Spawner
-from orchestrator.pulse import Pulse
+from orchestrator.service import sending, view
+from orchestrator.service.codes import Pictures
+from orchestrator.service.devices import Devices
+from orchestrator.service.forkserver import Spawner
+from orchestrator.service.library import installed_version
+from orchestrator.service.process import Callbacks, ChildProcess
+from orchestrator.service.stall import Pulse
 from orchestrator.store import moving, sessions, status
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths
@@ -249,7 +250,7 @@ class Supervisor:
         if isinstance(code, Code):
             shown = self._pictures.shown(name)
             note = None if shown else self._pictures.missing(name)
-        return describing.describe(
+        return view.describe(
             managed.account,
             self._now(),
             qr_path=shown,

@@ -18,12 +18,12 @@ from orchestrator.accounts.events import Order
 from orchestrator.accounts.names import is_name
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.accounts.states import State
-from orchestrator.control.arguments import Arguments, BadRequest
 from orchestrator.control.outlook import outlook
 from orchestrator.control.protocol import Json
-from orchestrator.describing import iso
 from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
-from orchestrator.supervisor import Supervisor
+from orchestrator.service.control.arguments import Arguments, BadRequest
+from orchestrator.service.supervisor import Supervisor
+from orchestrator.system.clock import iso
 
 WATCH_SECONDS = 0.25
 """Seconds between two events of one `watch`: what changes meanwhile goes out together."""

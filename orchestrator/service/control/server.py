@@ -13,10 +13,10 @@ import socket
 import struct
 from collections.abc import AsyncGenerator
 
-from orchestrator.control.commands import Commands, Events, Result
-from orchestrator.control.listening import ControlSocket
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.service.control.commands import Commands, Events, Result
+from orchestrator.service.control.listening import ControlSocket
 from orchestrator.system.os_errors import trouble
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StateError
-from orchestrator.meeting_place import MeetingPlace
+from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import groups
 from orchestrator.system.os_errors import trouble

@@ -10,7 +10,7 @@ from typing import Final
 
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
-from orchestrator.supervisor import Supervisor
+from orchestrator.service.supervisor import Supervisor
 from orchestrator.system.sd_notify import Notifier
 
 STATUS_SECONDS = 1.0

@@ -1,0 +1,1 @@
+"""The parent process: starts the accounts' processes, watches them, carries out operators' commands."""

@@ -1,0 +1,107 @@
+"""Pairs one account without a running service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.states import State
+from orchestrator.config.settings import Settings
+from orchestrator.control.protocol import Json
+from orchestrator.errors import NoSuchAccount
+from orchestrator.service import needs, orphans
+from orchestrator.service.control.commands import Result, follow
+from orchestrator.service.library import check_library
+from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
+from orchestrator.service.supervisor import Supervisor
+from orchestrator.store import leftovers
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock
+from orchestrator.system import logs
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 5.0
+"""How long an account that was paired without a service stays connected before it is stopped again.
+
+The first thing a new device does is to upload its keys; neonize was seen to crash when stopped meanwhile.
+"""
+
+
+def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json], None]) -> Json | None:
+    """Pair one account without a running service, then stop it again.
+
+    Args:
+        settings: The configuration.
+        name: The account.
+        pairing: By QR code, or by a code of eight characters.
+        show: Is told what happens: see `commands.follow`.
+
+    Returns:
+        The account in the state it was in before it was stopped; None if a signal ended it earlier.
+
+    Raises:
+        NoSuchAccount: The configuration does not name it.
+        AlreadyRunning: A service runs after all.
+        StateError: A folder or file cannot be used.
+        LibraryError: neonize does not work on this machine.
+        OrchestratorError: The account is disabled, or lacks its number for pairing by code.
+    """
+    if name not in settings.accounts:
+        raise NoSuchAccount(f"there is no account {name!r}{remark(name)} in {settings.config_file}")
+    take_signals()
+    paths = StatePaths.of(settings.state_dir)
+    paths.prepare()
+    with InstanceLock(paths.lock, what=f"repairs {name}"):
+        # What goes on is shown; the log would stand in between.
+        logs.configure("ERROR", "text")
+        needs.check(paths, 1)
+        library = check_library()
+        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
+            log.error("%s", sentence)
+        supervisor = Supervisor(
+            settings, paths, make_spawner(paths), version=library.version, log_level="ERROR"
+        )
+        return asyncio.run(_repair(supervisor, name, pairing, show))
+
+
+async def _repair(
+    supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None]
+) -> Json | None:
+    task = asyncio.get_running_loop().create_task(_pair(supervisor, name, pairing, show))
+
+    def ask_to_stop() -> None:
+        if not task.cancel():
+            supervisor.hurry()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ask_to_stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        return None
+    finally:
+        await supervisor.stop()
+        ignore_signals()
+
+
+async def _pair(supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None]) -> Json:
+    supervisor.start(only=name)
+    supervisor.order(name, Order.REPAIR, pairing)
+    async with contextlib.aclosing(follow(supervisor, name)) as events:
+        async for event in events:
+            if not isinstance(event, Result):
+                show(event)
+                continue
+            account: Json = event.value["account"]
+            if account["state"] == State.CONNECTED:
+                await asyncio.sleep(SETTLE_SECONDS)
+            return account
+    raise AssertionError("it ends with a result")
