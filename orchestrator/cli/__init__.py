@@ -17,8 +17,8 @@ import typer
 from orchestrator import __version__
 from orchestrator.cli import terminal
 from orchestrator.cli.hints import HintingGroup
+from orchestrator.cli.invocation import Places
 from orchestrator.cli.lazy import LazyGroup
-from orchestrator.cli.places import Places
 from orchestrator.errors import ExitCode, OrchestratorError
 
 _OUTPUT_GONE = (errno.EIO, errno.ENXIO, errno.EBADF, errno.EAGAIN)
@@ -35,14 +35,14 @@ COMMANDS = {
     "start": "accounts",
     "stop": "accounts",
     "restart": "accounts",
-    "list": "look",
-    "explain": "look",
+    "list": "inspect",
+    "explain": "inspect",
     "repair": "pairing",
     "qr": "pairing",
     "send": "send",
-    "install-unit": "unit",
-    "demo": "demo",
-    "sandbox": "sandbox",
+    "install-unit": "unit.command",
+    "demo": "demo.command",
+    "sandbox": "sandbox.commands",
 }
 """The commands in the order of the help, each with the module of this package that has the command."""
 

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.accounts import names
-from orchestrator.cli import complete, places
-from orchestrator.cli.words import examples
+from orchestrator.cli import completion, invocation
+from orchestrator.cli.formatting import examples
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, ExitCode, NoSuchAccount, OrchestratorError
 from orchestrator.store.layout import StatePaths
@@ -20,7 +20,8 @@ from orchestrator.system.units import RUN
 app = typer.Typer(rich_markup_mode=None)
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME...", show_default=False, autocompletion=complete.accounts)
+    list[str] | None,
+    typer.Argument(metavar="NAME...", show_default=False, autocompletion=completion.accounts),
 ]
 All = Annotated[bool, typer.Option("--all", help="All enabled accounts.")]
 
@@ -61,7 +62,7 @@ def add(
     from orchestrator.config import edit
 
     _check_values(name, phone=phone, proxy=proxy, device_name=device_name, memory_limit=memory_limit)
-    where = replace(places.of(context), create=True)
+    where = replace(invocation.of(context), create=True)
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
@@ -144,7 +145,7 @@ def check_service_reads(client: Client | None, file: Path) -> None:
 def remove(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
     ],
     keep_session: Annotated[
         bool,
@@ -156,7 +157,7 @@ def remove(
 
     It is stopped, and its session put into quarantine, where it is kept for some days.
     """
-    where = places.of(context)
+    where = invocation.of(context)
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
@@ -183,13 +184,13 @@ def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> 
 
 
 def _remove_alone(state: StatePaths, file: Path, name: str, *, keep_session: bool) -> None:
-    from orchestrator import without_service
+    from orchestrator.cli.offline import changes
     from orchestrator.config import edit
 
-    with without_service.exclusive(state, f"removes {name}"):
+    with changes.exclusive(state, f"removes {name}"):
         # First what can be refused: an account without a session is better than a session without an account.
         edit.remove_account(file, name)
-        without_service.forget_account(state, name, keep_session=keep_session)
+        changes.forget_account(state, name, keep_session=keep_session)
 
 
 @app.command(epilog=examples("orchestrator start support", "orchestrator start --all"))
@@ -225,7 +226,7 @@ def _order(
 ) -> None:
     if everyone == bool(names):
         raise typer.BadParameter("name the accounts, or give --all", param_hint="NAME...")
-    result = places.of(context).service().call(command, names=names or [], all=everyone, **more)
+    result = invocation.of(context).service().call(command, names=names or [], all=everyone, **more)
     for account in result["accounts"]:
         print(f"{account['name']}: {account['state']}")
     errors: dict[str, dict[str, Any]] = result["errors"]

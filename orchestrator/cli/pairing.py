@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.accounts.states import State
-from orchestrator.cli import complete, places
-from orchestrator.cli.codes import CodeScreen
-from orchestrator.cli.words import examples
+from orchestrator.cli import completion, invocation
+from orchestrator.cli.code_screen import CodeScreen
+from orchestrator.cli.formatting import examples
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)]
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)]
 
 
 @app.command(
@@ -48,7 +48,7 @@ def repair(
     returns at once, and the code appears in the folder of codes. Without a running service, this command runs
     the account by itself until it is connected.
     """
-    where = places.of(context)
+    where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
     if client is None:
@@ -64,10 +64,10 @@ def repair(
     _report(events.result["account"])
 
 
-def _repair_alone(where: places.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
+def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
     settings = where.settings()
     if no_wait:
-        from orchestrator.without_service import forget_session
+        from orchestrator.cli.offline.changes import forget_session
 
         forget_session(settings, name)
         print(f"{name} has no session any more; it is paired when the service runs")
@@ -94,7 +94,7 @@ def qr(context: typer.Context, name: Name) -> None:
 
     The codes that follow replace it, until the account is connected.
     """
-    client = places.of(context).service()
+    client = invocation.of(context).service()
     with CodeScreen() as screen, client.stream("qr", name=name) as events:
         for event in events:
             screen.show(event)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import complete, places
-from orchestrator.cli.words import examples
+from orchestrator.cli import completion, invocation
+from orchestrator.cli.formatting import examples
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages import texts
 
@@ -25,7 +25,7 @@ app = typer.Typer(rich_markup_mode=None)
 def send(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
     ],
     text: Annotated[
         str,
@@ -45,7 +45,7 @@ def send(
     if text == "-":
         text = _stdin()
     number = texts.check(to, text)
-    places.of(context).service().call("send", name=name, to=f"+{number}", text=text)
+    invocation.of(context).service().call("send", name=name, to=f"+{number}", text=text)
     print(f"{name}: sent")
 
 

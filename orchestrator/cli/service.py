@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from orchestrator.cli import places
-from orchestrator.cli.words import examples, printable
+from orchestrator.cli import invocation
+from orchestrator.cli.formatting import examples, printable
 from orchestrator.errors import ExitCode, NotRunning, OrchestratorError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -37,7 +37,7 @@ def run(
     Ctrl-C or SIGTERM stops it in good order; a second one cuts that short. SIGHUP does what
     `orchestrator reload` does.
     """
-    where = places.of(context)
+    where = invocation.of(context)
     settings = where.settings()
     from orchestrator.service import needs
 
@@ -55,7 +55,7 @@ def reload(context: typer.Context) -> None:
     Only accounts that have changed are touched. If it is not valid, all its errors are shown, and the service
     goes on with what it has.
     """
-    where = places.of(context)
+    where = invocation.of(context)
     try:
         changes = where.service().call("reload")
     except NotRunning as error:
@@ -98,9 +98,9 @@ def doctor(
 
     Exits with 1 if anything fails.
     """
-    from orchestrator import doctor as checks
+    from orchestrator.cli.doctor import checks
 
-    where = places.of(context)
+    where = invocation.of(context)
     found = []
     for finding in checks.examine(where.settings, where.state, where.service):
         found.append(finding)

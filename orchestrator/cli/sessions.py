@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import complete, places
+from orchestrator.cli import completion, invocation
 from orchestrator.cli.accounts import check_name, check_service_reads
-from orchestrator.cli.words import examples
+from orchestrator.cli.formatting import examples
 from orchestrator.control.client import Client
 from orchestrator.store.layout import StatePaths
 
@@ -20,7 +20,9 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command(epilog=examples("orchestrator rename support support-eu"))
 def rename(
     context: typer.Context,
-    old: Annotated[str, typer.Argument(metavar="OLD", show_default=False, autocompletion=complete.renamable)],
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", show_default=False, autocompletion=completion.renamable)
+    ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="A name that nothing has yet.")],
 ) -> None:
     """Give an account another name.
@@ -32,7 +34,7 @@ def rename(
     check_name(new, "NEW")
     if old == new:
         raise typer.BadParameter("that is the name it has", param_hint="NEW")
-    where = places.of(context)
+    where = invocation.of(context)
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
@@ -52,13 +54,13 @@ def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
     return "".join(f": {account['state']}" for account in accounts)
 
 
-def _rename_alone(where: places.Places, state: StatePaths, old: str, new: str) -> str:
-    from orchestrator import without_service
+def _rename_alone(where: invocation.Places, state: StatePaths, old: str, new: str) -> str:
+    from orchestrator.cli.offline import changes
     from orchestrator.config import edit as config_edit
     from orchestrator.store import moving
 
     before = where.settings()
-    with without_service.exclusive(state, f"renames {old}"):
+    with changes.exclusive(state, f"renames {old}"):
         task = moving.pending(state)
         if task is not None:
             moving.finish(state, before)
@@ -87,7 +89,7 @@ def _rename_alone(where: places.Places, state: StatePaths, old: str, new: str) -
 def restore(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
     ],
     quarantine: Annotated[
         str | None,
@@ -95,7 +97,7 @@ def restore(
             metavar="[QUARANTINE]",
             show_default=False,
             help="Which session, by the name or the path of its folder; by default the newest of NAME.",
-            autocompletion=complete.quarantined,
+            autocompletion=completion.quarantined,
         ),
     ] = None,
 ) -> None:
@@ -106,14 +108,14 @@ def restore(
     """
     if quarantine is not None and "/" in quarantine:
         quarantine = str(Path(quarantine).expanduser().absolute())
-    where = places.of(context)
+    where = invocation.of(context)
     state = where.state()
     client = where.running_service()
     if client is None:
-        from orchestrator import without_service
+        from orchestrator.cli.offline import changes
 
         settings = where.settings()
-        about = without_service.restore(state, settings, name, quarantine)
+        about = changes.restore(state, settings, name, quarantine)
         folder, notes = about.folder, list(about.notes)
         configured = name in settings.accounts
         then = f"the service is not running; `{where.start_command(settings.config_file)}` starts it"

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.accounts.states import State
+from orchestrator.cli.formatting import ago, ahead, printable
 from orchestrator.cli.terminal import judge, plain
-from orchestrator.cli.words import ago, ahead, printable
 
 UNBOUNDED = 4096
 """Columns for what is no terminal: a line an account, uncut, for grep and for mails."""

@@ -20,9 +20,9 @@ import pytest
 from support.service import PATIENCE, ROOT, end, wait_gone
 from support.terminal import CONTROLLED, Terminal
 
-from orchestrator.background import BackgroundService
-from orchestrator.cli.demo import LineScreen
-from orchestrator.demo import Demo, News
+from orchestrator.cli.demo.background import BackgroundService
+from orchestrator.cli.demo.command import LineScreen
+from orchestrator.cli.demo.story import Demo, News
 from orchestrator.errors import NotRunning, OrchestratorError
 
 DEMO = (sys.executable, "-m", "orchestrator", "demo")

@@ -14,7 +14,7 @@ from support.service import ROOT
 from support.systemd_box import Box, need_box
 from support.systemd_unit import HOME, PROGRAM, install_wheel
 
-from orchestrator.unit import marked
+from orchestrator.cli.unit.plan import marked
 
 UNIT = Path("/etc/systemd/system/orchestrator.service")
 SYSUSERS = Path("/etc/sysusers.d/orchestrator.conf")

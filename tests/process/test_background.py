@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.background import BackgroundService, Cancelled
+from orchestrator.cli.demo.background import BackgroundService, Cancelled
 from orchestrator.errors import OrchestratorError
 
 PATIENCE = 60.0

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from support.cli import COMMAND, Cli, wait_for
 
-from orchestrator import doctor
 from orchestrator.accounts.proxy import HOST, Proxy, environment_proxy, parse
 from orchestrator.accounts.settings import AccountSettings
+from orchestrator.cli.doctor import checks
+from orchestrator.cli.doctor.reach import Unreachable, reach
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
-from orchestrator.reach import Unreachable, reach
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.service import library
 from orchestrator.service.library import LibraryError, check_library
@@ -109,7 +109,7 @@ def test_a_folder_of_another_users_is_told_with_what_to_do_about_it(tmp_path: Pa
     }
     for folder, what in advice.items():
         os.chown(folder, daemon, -1)
-        (finding,) = doctor._wrong_modes(state)
+        (finding,) = checks._wrong_modes(state)
         assert (finding.status, finding.text) == ("FAIL", f"{folder} belongs to daemon, this is root")
         assert what in (finding.advice or "")
         os.chown(folder, 0, -1)
@@ -122,21 +122,21 @@ def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None
         closed = Path(name) / "closed"
         codes = closed / "codes"
         settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", codes, group)
-        assert doctor._closed_to_group(settings) is None
+        assert checks._closed_to_group(settings) is None
         codes.mkdir(parents=True)
         closed.chmod(0o601)
-        finding = doctor._closed_to_group(settings)
+        finding = checks._closed_to_group(settings)
         assert finding is not None
         assert (finding.status, finding.advice) == ("FAIL", f"chgrp {group} {closed}; chmod g+x {closed}")
         assert finding.text == f"the group {group} cannot enter {closed} (mode 0601)"
         closed.chmod(0o710)
         codes.chmod(0o710)
-        finding = doctor._closed_to_group(settings)
+        finding = checks._closed_to_group(settings)
         assert finding is not None
         assert finding.advice == f"chgrp {group} {codes}; chmod g+rx {codes}"
         codes.chmod(0o750)
-        assert doctor._closed_to_group(settings) is None
-        assert doctor._closed_to_group(replace(settings, qr_group=None)) is None
+        assert checks._closed_to_group(settings) is None
+        assert checks._closed_to_group(replace(settings, qr_group=None)) is None
 
 
 def test_a_service_that_hangs_is_seen(cli: Cli) -> None:
@@ -155,13 +155,15 @@ def test_a_service_that_hangs_is_seen(cli: Cli) -> None:
 
 CHECKS = (
     "_versions",
+    "_python",
     "_library",
     "_configuration",
     "_folders",
+    "_sessions",
     "_service",
     "_disk",
     "_clock",
-    "_open_files",
+    "_needs",
     "_network",
 )
 
@@ -172,19 +174,19 @@ def test_what_a_check_raises_is_a_finding_and_all_others_still_run(
 ) -> None:
     ran = []
 
-    def check(name: str) -> Iterator[doctor.Finding]:
+    def check(name: str) -> Iterator[checks.Finding]:
         ran.append(name)
-        yield doctor.Finding(doctor.OK, name, "before")
+        yield checks.Finding(checks.OK, name, "before")
         if name == broken:
             raise ValueError("http://ada:geheim@10.0.0.1:80 of +4915112345678")
 
     for name in CHECKS:
-        monkeypatch.setattr(doctor, name, lambda *_, name=name: check(name))
+        monkeypatch.setattr(checks, name, lambda *_, name=name: check(name))
     settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", tmp_path / "qr")
     paths = StatePaths.of(tmp_path / "state", environ={})
-    found = list(doctor.examine(lambda: settings, lambda: paths, lambda: Client(tmp_path / "socket")))
+    found = list(checks.examine(lambda: settings, lambda: paths, lambda: Client(tmp_path / "socket")))
     assert ran == list(CHECKS)
-    (failed,) = [one for one in found if one.status == doctor.FAIL]
+    (failed,) = [one for one in found if one.status == checks.FAIL]
     assert "could not be checked: ValueError: http://***@10.0.0.1:80" in failed.text
     assert "geheim" not in failed.text + failed.advice
     assert "15112345" not in failed.text
@@ -200,14 +202,14 @@ def test_what_cannot_be_read_is_a_finding(tmp_path: Path, what: str, error: Exce
         raise error
 
     found = list(
-        doctor.examine(
+        checks.examine(
             fail if what == "load" else lambda: settings,
             fail if what == "state" else lambda: StatePaths.of(tmp_path / "state", environ={}),
             lambda: Client(tmp_path / "socket"),
         )
     )
     name = "configuration" if what == "load" else "state folder"
-    assert name in {one.check for one in found if one.status == doctor.FAIL}
+    assert name in {one.check for one in found if one.status == checks.FAIL}
     assert {"versions", "neonize", "clock", "open files", "WhatsApp"} <= {one.check for one in found}
 
 
@@ -222,12 +224,12 @@ def test_one_way_that_cannot_be_tried_does_not_hide_the_others(
             raise ValueError("nobody thought of this")
         return 0.1
 
-    monkeypatch.setattr(doctor, "reach", fail)
-    monkeypatch.setattr(doctor, "environment_proxy", lambda _: None)
+    monkeypatch.setattr(checks, "reach", fail)
+    monkeypatch.setattr(checks, "environment_proxy", lambda _: None)
     accounts = {"a": AccountSettings("a", proxy="http://h:1"), "b": AccountSettings("b")}
     settings = Settings(tmp_path / "c", tmp_path / "s", tmp_path / "q", accounts=accounts)
-    found = list(doctor._network(settings))
-    assert [one.status for one in found] == [doctor.FAIL, doctor.OK]
+    found = list(checks._network(settings))
+    assert [one.status for one in found] == [checks.FAIL, checks.OK]
     assert "ValueError" in found[0].text
 
 
@@ -313,7 +315,7 @@ def test_a_proxy_that_does_not_do_it_is_told(scheme: str, parts: tuple[bytes, ..
 
 
 def test_a_host_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.reach.TIMEOUT", 0.2)
+    monkeypatch.setattr("orchestrator.cli.doctor.reach.TIMEOUT", 0.2)
 
     def wait(connection: socket.socket) -> None:
         while connection.recv(4096):

@@ -120,7 +120,7 @@ def test_a_file_that_is_good_and_names_no_folder_means_that_no_service_runs(cli:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
 def test_a_file_that_may_not_be_read_is_an_error(cli: Cli) -> None:
-    from orchestrator.cli.places import Places
+    from orchestrator.cli.invocation import Places
 
     cli.config.write_text(f"state_dir: {cli.state}\naccounts: {{}}\n")
     cli.config.chmod(0o600)

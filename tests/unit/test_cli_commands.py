@@ -18,11 +18,11 @@ from orchestrator.cli.lazy import LazyGroup
 def registered() -> dict[str, str]:
     """Return what the modules of the package offer, each with its module."""
     found = {}
-    for module in pkgutil.iter_modules(cli.__path__):
-        app = getattr(import_module(f"orchestrator.cli.{module.name}"), "app", None)
+    for module in pkgutil.walk_packages(cli.__path__, "orchestrator.cli."):
+        app = getattr(import_module(module.name), "app", None)
         if isinstance(app, typer.Typer):
             names = [app.info.name] if isinstance(app.info.name, str) else get_group(app).commands
-            found.update(dict.fromkeys(names, module.name))
+            found.update(dict.fromkeys(names, module.name.removeprefix("orchestrator.cli.")))
     return found
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.unit.plan import Unit
 from orchestrator.system import units as installed
 from orchestrator.system.units import RUN, parse, start_command, unit_for
-from orchestrator.unit import Unit
 
 STATE = Path("/var/lib/orchestrator")
 CONFIG = Path("/etc/orchestrator/accounts.yaml")

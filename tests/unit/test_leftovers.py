@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cli.offline.changes import exclusive
 from orchestrator.config import edit
 from orchestrator.config.reader import load
 from orchestrator.store import leftovers
@@ -18,7 +19,6 @@ from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.sessions import files, lock
 from orchestrator.system.files import is_temporary
-from orchestrator.without_service import exclusive
 
 ROOT = Path(leftovers.__file__).parents[2]
 KILL = """

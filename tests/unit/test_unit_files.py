@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import unit, unit_install
+from orchestrator.cli.unit import install, plan
+from orchestrator.cli.unit.plan import QR_GROUP, SHIPPED, Unit, UnitError
 from orchestrator.config.reader import parse
 from orchestrator.errors import ConfigError
 from orchestrator.service import process, startup, supervisor
-from orchestrator.unit import QR_GROUP, SHIPPED, Unit, UnitError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPOSURE = 1.5
@@ -173,38 +173,38 @@ def _installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def _in_sight(_installed: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the unit see everything, wherever these tests are."""
-    monkeypatch.setattr(unit, "HIDDEN", ())
-    monkeypatch.setattr(unit, "check_open", lambda *_: None)
+    monkeypatch.setattr(plan, "HIDDEN", ())
+    monkeypatch.setattr(plan, "check_open", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_installed")
 def test_a_python_that_the_unit_would_not_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unit, "HIDDEN", (Path(sys.base_prefix).resolve(),))
+    monkeypatch.setattr(plan, "HIDDEN", (Path(sys.base_prefix).resolve(),))
     with pytest.raises(
         UnitError, match=r"is below /.*sees nothing.*/usr/bin/python3 -m venv /opt/orchestrator"
     ):
-        unit.plan(None, None, None)
+        plan.plan(None, None, None)
 
 
 def test_a_program_that_is_not_there_is_not_started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
     with pytest.raises(UnitError, match="install the package with pip"):
-        unit.plan(None, None, None)
+        plan.plan(None, None, None)
 
 
 @pytest.mark.usefixtures("_in_sight")
 def test_users_that_will_not_do_are_refused() -> None:
     with pytest.raises(UnitError, match="there is no user no-such-user: make it with `useradd"):
-        unit.plan(None, "no-such-user", None)
+        plan.plan(None, "no-such-user", None)
     with pytest.raises(UnitError, match="needs no rights of root's"):
-        unit.plan(None, "root", None)
+        plan.plan(None, "root", None)
     for instance in ("qr", "a.b", "x" * 19):
         with pytest.raises(UnitError, match=f"no user can be called orchestrator-{instance}: choose a name"):
-            unit.plan(instance, None, None)
-    assert unit.plan("x" * 18, None, None).user == f"orchestrator-{'x' * 18}"
+            plan.plan(instance, None, None)
+    assert plan.plan("x" * 18, None, None).user == f"orchestrator-{'x' * 18}"
     with pytest.raises(ConfigError, match="is no account name"):
-        unit.plan("../x", None, None)
+        plan.plan("../x", None, None)
 
 
 @pytest.mark.usefixtures("_in_sight")
@@ -222,24 +222,24 @@ def test_configurations_that_will_not_do_are_refused(text: str | None, said: str
     if text is not None:
         file.write_text(text)
     with pytest.raises(ConfigError, match=said):
-        unit.plan(None, None, file)
+        plan.plan(None, None, file)
 
 
 @pytest.mark.usefixtures("_in_sight")
 @pytest.mark.parametrize("name", ["a b.yaml", "a%i.yaml", "a$x.yaml", "a'.yaml"])
 def test_paths_that_mean_something_to_systemd_are_refused(name: str) -> None:
     with pytest.raises(UnitError, match="cannot name this path plainly"):
-        unit.plan(None, None, Path("/srv") / name)
+        plan.plan(None, None, Path("/srv") / name)
 
 
 def test_only_root_can_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
     with pytest.raises(UnitError, match="only root can do that: try again with sudo"):
-        unit_install.check_machine()
+        install.check_machine()
 
 
 @pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs here")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gets that far")
 def test_without_systemd_it_is_not_written() -> None:
     with pytest.raises(UnitError, match="systemd does not run here"):
-        unit_install.check_machine()
+        install.check_machine()

@@ -6,7 +6,7 @@ import contextlib
 
 import typer
 
-from orchestrator.cli.places import Places
+from orchestrator.cli.invocation import Places
 from orchestrator.errors import OrchestratorError
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli import places
-from orchestrator.cli.words import examples
+from orchestrator.cli import invocation
+from orchestrator.cli.formatting import examples
 from orchestrator.errors import OrchestratorError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -56,10 +56,10 @@ def install_unit(
     Writes the unit, its user and its folders; what is there and right is let alone. Own changes belong into
     `systemctl edit orchestrator`, which an upgrade does not touch.
     """
-    from orchestrator import unit as units
-    from orchestrator import unit_install
+    from orchestrator.cli.unit import install
+    from orchestrator.cli.unit import plan as units
 
-    where = places.of(context)
+    where = invocation.of(context)
     if where.state_dir:
         raise typer.BadParameter("the unit's state folder is below /var/lib", param_hint="--state-dir")
     named = config or where.config
@@ -67,11 +67,11 @@ def install_unit(
     if uninstall:
         one = units.unit_of(instance, file)
         if not dry_run:
-            unit_install.check_machine()
-        _say(unit_install.uninstall(one, dry_run=dry_run))
+            install.check_machine()
+        _say(install.uninstall(one, dry_run=dry_run))
         return
     if not dry_run:
-        unit_install.check_machine()
+        install.check_machine()
     unit = units.plan(instance, user, file)
     if dry_run:
         files = unit.files()
@@ -81,7 +81,7 @@ def install_unit(
             print(f"# {path}\n{text}")
         print(f"# folders: {unit.state}, {unit.config_file.parent}; when it runs, {unit.runtime}")
         return
-    _say(unit_install.install(unit))
+    _say(install.install(unit))
     for note in units.notes(unit):
         print(note)
     print(f"to start it, now and at every boot: systemctl enable --now {unit.name}")

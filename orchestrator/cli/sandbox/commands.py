@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, cast, get_arg
 
 import typer
 
-from orchestrator.cli.words import printable
+from orchestrator.cli.formatting import printable
 from orchestrator.sandbox.client import (
     CONTROL_VARIABLE,
     DEFAULT_CONTROL,

@@ -19,10 +19,10 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
+from orchestrator.cli.doctor.reach import Unreachable, reach
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
 from orchestrator.errors import AlreadyRunning, ConfigError, NotRunning, OrchestratorError, StateError
-from orchestrator.reach import Unreachable, reach
 from orchestrator.service import needs
 from orchestrator.service.library import LibraryError, check_library
 from orchestrator.store import device, moving, status

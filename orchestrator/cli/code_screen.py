@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
+from orchestrator.cli.formatting import local, printable
 from orchestrator.cli.terminal import judge
-from orchestrator.cli.words import local, printable
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 

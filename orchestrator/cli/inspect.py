@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.accounts.states import State
-from orchestrator.cli import complete, places
+from orchestrator.cli import completion, invocation
+from orchestrator.cli.formatting import ago, ahead, examples, local, printable
 from orchestrator.cli.terminal import Terminal, judge, sane
-from orchestrator.cli.words import ago, ahead, examples, local, printable
 from orchestrator.control.client import Client
 from orchestrator.errors import ExitCode, NotRunning
 
@@ -36,7 +36,7 @@ def list_accounts(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Only these.", autocompletion=complete.accounts),
+        typer.Argument(metavar="[NAME]...", help="Only these.", autocompletion=completion.accounts),
     ] = None,
     as_json: AsJson = False,
     reveal: Annotated[
@@ -57,7 +57,7 @@ def list_accounts(
         raise typer.BadParameter("phone numbers are shown in full only with --json", param_hint="--reveal")
     if watch and check:
         raise typer.BadParameter("looks once, and --watch goes on", param_hint="--check")
-    where = places.of(context)
+    where = invocation.of(context)
     if watch:
         _watch(where.service(), names or [], as_json=as_json, reveal=reveal)
         return
@@ -65,11 +65,11 @@ def list_accounts(
         result = where.service().call("list", names=names or [], reveal=reveal)
         found, strays = result["accounts"], result.get("without_account", [])
     except NotRunning:
-        from orchestrator import offline
+        from orchestrator.cli.offline import view
 
         settings, state = where.settings(), where.state()
-        found = offline.describe(settings, state, names or (), reveal=reveal)
-        strays = [] if names else offline.strays(settings, state)
+        found = view.describe(settings, state, names or (), reveal=reveal)
+        strays = [] if names else view.strays(settings, state)
     if as_json:
         print(json.dumps(found, indent=2))
     else:
@@ -157,7 +157,7 @@ def _take(event: Mapping[str, Any], accounts: dict[str, _Account]) -> None:
 def explain(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=complete.accounts)
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
     ],
     as_json: AsJson = False,
     entries: Annotated[
@@ -168,7 +168,7 @@ def explain(
 
     Also what happens next and when, what you can do, and how it came to this: the end of its timeline.
     """
-    where = places.of(context)
+    where = invocation.of(context)
     try:
         found = where.service().call("explain", name=name, entries=entries)
     except NotRunning:
@@ -179,14 +179,14 @@ def explain(
         print("\n".join(_explained(found, time.time())))
 
 
-def _explain_offline(where: places.Places, name: str, entries: int) -> dict[str, Any]:
-    from orchestrator import offline
+def _explain_offline(where: invocation.Places, name: str, entries: int) -> dict[str, Any]:
+    from orchestrator.cli.offline import view
     from orchestrator.control.outlook import without_service
     from orchestrator.store.timeline import Timeline
 
     state = where.state()
     settings = where.settings()
-    (account,) = offline.describe(settings, state, [name])
+    (account,) = view.describe(settings, state, [name])
     start = where.start_command(settings.config_file)
     return {
         "account": account,

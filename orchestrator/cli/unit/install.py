@@ -9,9 +9,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from orchestrator.cli.unit.plan import Unit, UnitError, check_open, digest
 from orchestrator.system.files import replacing, sweep, sync
 from orchestrator.system.units import BOOTED, MARK, UNITS
-from orchestrator.unit import Unit, UnitError, check_open, digest
 
 COMMAND_SECONDS = 90.0
 """How long a command of systemd's may take; stopping a service takes up to 30 s."""

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.cli.sandbox import INSTALL
+from orchestrator.cli.formatting import examples, printable
+from orchestrator.cli.sandbox.commands import INSTALL
 from orchestrator.cli.terminal import judge
-from orchestrator.cli.words import examples, printable
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from orchestrator.demo import Screen
+    from orchestrator.cli.demo.story import Screen
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -50,7 +50,7 @@ def demo(
     with 0 once the story has been told, with 130 if it was interrupted before, and with 1 if something went
     wrong.
     """
-    from orchestrator import demo as stage
+    from orchestrator.cli.demo import story as stage
     from orchestrator.sandbox.client import SandboxError
 
     able = judge()

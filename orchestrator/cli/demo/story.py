@@ -23,7 +23,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
-from orchestrator.background import Accounts, BackgroundService, Cancelled
+from orchestrator.cli.demo.background import Accounts, BackgroundService, Cancelled
 from orchestrator.errors import NotRunning
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess

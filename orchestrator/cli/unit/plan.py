@@ -186,7 +186,7 @@ def _program() -> Path:
 def _check_installation(unit: Unit) -> None:
     """See that the service would find the program, its Python and its packages."""
     spec = find_spec("neonize")
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[2]
     places = {
         unit.program: "this program",
         here: "this program",

@@ -1,0 +1,1 @@
+"""What commands show and change while no service runs."""
