@@ -228,14 +228,14 @@ def test_a_reload_comes_back_when_it_is_done_or_refused(service: UnitService) ->
 # The folder of codes
 
 
-def test_a_group_watches_the_codes_as_the_readme_says(
+def test_a_group_watches_the_codes_as_the_guide_says(
     service: UnitService, shared_sandbox: SandboxProcess, make_number: Callable[[], str]
 ) -> None:
     if shutil.which("inotifywait") is None:
         cannot("there is no inotifywait")
     box = service.box
-    readme = (ROOT / "README.md").read_text()
-    (script,) = re.findall(r"```sh\n(#!/bin/sh\n.*?inotifywait .*?)```", readme, re.DOTALL)
+    guide = (ROOT / "docs/systemd.md").read_text()
+    (script,) = re.findall(r"```sh\n(#!/bin/sh\n.*?inotifywait .*?)```", guide, re.DOTALL)
     box.path("/usr/local/bin/watch-codes").write_text(script)
     box.run("useradd", "--create-home", "--groups", "orchestrator-qr", "ada")
     box.run("install", "-d", "-o", "ada", "/home/ada/codes")

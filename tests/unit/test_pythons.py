@@ -28,7 +28,7 @@ def test_the_package_promises_what_was_tried() -> None:
 
 
 def test_the_readme_names_them() -> None:
-    assert f"\nPython {pythons.tried()} on Linux." in (ROOT / "README.md").read_text()
+    assert f"Python {pythons.tried()}. " in (ROOT / "README.md").read_text()
 
 
 def test_what_is_used_by_private_names_has_an_upper_bound() -> None:
