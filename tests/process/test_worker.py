@@ -70,8 +70,9 @@ print(gc.get_freeze_count() > 10_000)
         ({"__init__.py": 'raise ImportError("failed to find libmagic")\n'}, "libmagic"),
         ({"__init__.py": 'raise OSError("wrong ELF class")\n'}, "wrong ELF class"),
         ({"__init__.py": "import a_module_that_nobody_has\n"}, "a_module_that_nobody_has"),
+        ({"__init__.py": "1 / 0\n"}, "ZeroDivisionError"),
     ],
-    ids=["library", "libmagic", "platform", "package"],
+    ids=["library", "libmagic", "platform", "package", "error"],
 )
 def test_a_neonize_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], advice: str) -> None:
     (tmp_path / "neonize").mkdir()
@@ -85,12 +86,13 @@ def test_a_neonize_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], 
     assert "downloaded" not in run.printed()
 
 
-def test_a_neonize_that_raises_is_no_crash_of_the_account(tmp_path: Path) -> None:
-    (tmp_path / "neonize").mkdir()
-    (tmp_path / "neonize" / "__init__.py").write_text("1 / 0\n")
+def test_an_error_of_ours_is_a_crash_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from orchestrator.worker import session_check\nsession_check.prepare = lambda _: 1 / 0\n"
+    )
     with WorkerProcess(tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)}) as run:
         end = run.ended()
-    assert (end["kind"], end["status"]) == (Kind.MACHINE, EXIT_CODES[Kind.MACHINE])
+    assert (end["kind"], end["status"]) == (Kind.CRASH, EXIT_CODES[Kind.CRASH])
     assert "ZeroDivisionError" in end["text"]
     assert "ERROR   [support]" in run.printed()
 
