@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.actions import (
@@ -191,7 +190,7 @@ class Account:
             self.state is State.CONNECTED
             and not self.stopping
             and settings.enabled
-            and _identity(self.settings) != _identity(settings)
+            and settings.needs_new_process(self.settings)
         )
 
     @property
@@ -359,7 +358,7 @@ class Account:
             if self.child is None:
                 self._settle(State.STOPPED, "stopped by an operator")
             return
-        matters = _identity(before) != _identity(settings)
+        matters = settings.needs_new_process(before)
         if self.child is not None:
             if self.child.purpose == "disable":
                 self.child.purpose = "restart"
@@ -739,16 +738,3 @@ class Account:
         if self.state is State.PAIRING:
             self._code_until = None
             self._actions.append(HideCode())
-
-
-def _identity(settings: AccountSettings) -> AccountSettings:
-    """Return the settings with everything made equal that a running process does not depend on."""
-    plain = AccountSettings(settings.name)
-    return replace(
-        settings,
-        enabled=True,
-        backoff=plain.backoff,
-        max_retries=plain.max_retries,
-        pairing_rounds=plain.pairing_rounds,
-        memory_limit=plain.memory_limit,
-    )

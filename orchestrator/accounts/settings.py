@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,13 @@ class Backoff:
         return min(self.max, self.base * self.factor**exponent) * (1 - self.jitter * random)
 
 
+_NEW_PROCESS = {"new_process": True}
+_SAME_PROCESS = {"new_process": False}
+
+
 @dataclass(frozen=True, slots=True)
 class AccountSettings:
-    """One account.
+    """One account. Each field says whether its change needs a new process.
 
     Attributes:
         name: Its name.
@@ -53,12 +57,24 @@ class AccountSettings:
         memory_limit: Bytes its process may use, or None.
     """
 
-    name: str
-    phone: str | None = None
-    enabled: bool = True
-    proxy: str | None = field(default=None, repr=False)
-    device_name: str = "Orchestrator"
-    backoff: Backoff = field(default_factory=Backoff)
-    max_retries: int = 10
-    pairing_rounds: int = 10
-    memory_limit: int | None = None
+    name: str = field(metadata=_NEW_PROCESS)
+    phone: str | None = field(default=None, metadata=_NEW_PROCESS)
+    enabled: bool = field(default=True, metadata=_SAME_PROCESS)
+    proxy: str | None = field(default=None, repr=False, metadata=_NEW_PROCESS)
+    device_name: str = field(default="Orchestrator", metadata=_NEW_PROCESS)
+    backoff: Backoff = field(default_factory=Backoff, metadata=_SAME_PROCESS)
+    max_retries: int = field(default=10, metadata=_SAME_PROCESS)
+    pairing_rounds: int = field(default=10, metadata=_SAME_PROCESS)
+    memory_limit: int | None = field(default=None, metadata=_SAME_PROCESS)
+
+    def needs_new_process(self, before: AccountSettings) -> bool:
+        """Tell whether a running process must be replaced for these settings to take effect.
+
+        Args:
+            before: The settings that the process was started with.
+        """
+        return any(
+            getattr(self, one.name) != getattr(before, one.name)
+            for one in fields(self)
+            if one.metadata["new_process"]
+        )
