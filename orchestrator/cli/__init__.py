@@ -40,6 +40,7 @@ COMMANDS = {
     "repair": "pairing",
     "qr": "pairing",
     "send": "send",
+    "config": "config",
     "install-unit": "unit.command",
     "demo": "demo.command",
     "sandbox": "sandbox.commands",

@@ -81,9 +81,9 @@ class Places:
             text = config_file.decode(config_file.read(file), file)
             if not whole and not config_file.may_have("state_dir", text):
                 return locate.find_state_dir()
-            from orchestrator.config import reader
+            from orchestrator.config.state_dir import find_state
 
-            return reader.find_state(text, file, whole=whole)
+            return find_state(text, file, whole=whole)
         except ConfigError as error:
             raise ConfigError(
                 f"{error}\nso it is not known where the service is: mend that, or name its state folder with"

@@ -20,7 +20,7 @@ from typing import cast
 from orchestrator.accounts import phones
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import check_name, shorten
-from orchestrator.config import reader, yaml_tree
+from orchestrator.config import file, reader, yaml_tree
 from orchestrator.config.settings import Settings
 from orchestrator.config.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.config.yaml_tree import Document
@@ -217,15 +217,15 @@ def _edit(
 ) -> Settings:
     target = Path(os.path.realpath(path))  # a link stays a link: what it leads to is replaced
     if not create or os.path.lexists(target):
-        reader.read(path)  # says better than the lock could what is wrong with the file
+        file.read(path)  # says better than the lock could what is wrong with the file
     try:
         if create:
             target.parent.mkdir(0o700, parents=True, exist_ok=True)
         with _locked(target):
             sweep(target.parent, of=target.name)
             seen = target.stat() if target.exists() or not create else None
-            data = reader.read(path) if seen else NEW_FILE.encode()
-            text = reader.decode(data, path)
+            data = file.read(path) if seen else NEW_FILE.encode()
+            text = file.decode(data, path)
             before = read(text)
             try:
                 changed = edit(text, yaml_tree.parse(text), before)
@@ -245,8 +245,8 @@ def _edit(
 
 
 def _read_back(text: str, path: Path, read: Callable[[str], Settings]) -> Settings:
-    if len(text.encode()) > reader.MAX_SIZE:
-        raise ConfigError(f"{path}: would have more than {reader.MAX_SIZE:,} bytes")
+    if len(text.encode()) > file.MAX_SIZE:
+        raise ConfigError(f"{path}: would have more than {file.MAX_SIZE:,} bytes")
     try:
         return read(text)
     except ConfigError:  # an account was taken out whose anchor others use, for instance

@@ -41,8 +41,10 @@ from orchestrator.accounts.pipe import Code, FromChild, Heartbeat, LinkCode, Pai
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse_environment
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
+from orchestrator.config import file as config_file
 from orchestrator.config import reader
 from orchestrator.config.settings import Settings
+from orchestrator.config.state_dir import find_state
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError
 from orchestrator.messages import texts
 from orchestrator.service import sending, view
@@ -562,10 +564,10 @@ class Supervisor:
         """Return the configuration, with the state folder in use, and the folder that the file names."""
         file = self.settings.config_file
         try:
-            text = reader.decode(reader.read(file), file)
+            text = config_file.decode(config_file.read(file), file)
             after = reader.parse(text, file, state_dir=self.settings.state_dir)
             # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
-            return after, reader.find_state(text, file) if self._state_configured else after.state_dir
+            return after, find_state(text, file) if self._state_configured else after.state_dir
         except ConfigError as error:
             log.error("the configuration was not taken over: %s", error)
             raise

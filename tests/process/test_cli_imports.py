@@ -17,7 +17,10 @@ HEAVY = {
     "unittest", "xml", "yaml",
 }  # fmt: skip
 """Takes long to import, and is needed by few commands."""
-OFFLINE = {"orchestrator.config.reader", "yaml"}
+OFFLINE = {
+    "orchestrator.config.reader", "yaml",
+    "email", "importlib.metadata", "pydantic", "random", "secrets", "tempfile",  # of pydantic
+}  # fmt: skip
 """What reads the configuration."""
 
 

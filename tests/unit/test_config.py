@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.accounts.settings import AccountSettings, Backoff
-from orchestrator.config import reader, yaml_tree
+from orchestrator.config import file, reader, yaml_tree
+from orchestrator.config import problems as problems_of_file
 from orchestrator.config.reader import load, parse
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError
@@ -479,7 +480,7 @@ qr_group: 5
 
 def test_a_wrong_file_does_not_fill_the_screen() -> None:
     found = problems("".join(f"k{number}: 1\n" for number in range(300)))
-    assert len(found) == reader.MAX_PROBLEMS + 1
+    assert len(found) == problems_of_file.MAX_PROBLEMS + 1
     assert found[-1] == " and 100 more"
 
 
@@ -647,7 +648,7 @@ def test_no_text_does_worse_than_a_config_error(text: str, loader: object) -> No
 @given(data=st.binary(max_size=200))
 def test_no_bytes_do_worse_than_a_config_error(data: bytes) -> None:
     try:
-        text = reader.decode(data, "f")
+        text = file.decode(data, "f")
     except ConfigError:
         return
     said_of(text)

@@ -19,7 +19,7 @@ from support.full_disk import size_limit
 
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.config import edit as config_edit
-from orchestrator.config import reader
+from orchestrator.config import file, reader
 from orchestrator.config.edit import add_account, remove_account
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
 
@@ -334,7 +334,7 @@ def test_a_file_that_is_not_valid_is_left_alone(path: Path, text: str) -> None:
 
 
 def test_a_file_that_would_become_too_long(path: Path) -> None:
-    path.write_text("#" * (reader.MAX_SIZE - 20) + "\naccounts:\n")
+    path.write_text("#" * (file.MAX_SIZE - 20) + "\naccounts:\n")
     with pytest.raises(ConfigError, match="would have more than 1,048,576 bytes"):
         add_account(path, "name", phone="+15550100")
 
@@ -401,8 +401,8 @@ def test_the_owner_stays_and_gets_the_lock(path: Path) -> None:
     path.write_text("accounts:")
     os.chown(path, 1234, 4321)
     add_account(path, "a")
-    for file in (path, path.parent / ".accounts.yaml.lock"):
-        assert (file.stat().st_uid, file.stat().st_gid) == (1234, 4321)
+    for one in (path, path.parent / ".accounts.yaml.lock"):
+        assert (one.stat().st_uid, one.stat().st_gid) == (1234, 4321)
 
 
 def test_attributes_stay(path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.config import file, reader, yaml_tree
+from orchestrator.config.state_dir import find_state
 from orchestrator.errors import ConfigError
 
 FILE = "/etc/o/accounts.yaml"
@@ -67,7 +68,7 @@ def test_every_spelling_is_read(text: str, loader: object, monkeypatch: pytest.M
     text = file.decode(text.encode(), FILE)
     assert file.may_have("state_dir", text)
     assert reader.parse(text, FILE, environ=ENVIRON).state_dir == HERE
-    assert reader.find_state(text, FILE, environ=ENVIRON) == HERE
+    assert find_state(text, FILE, environ=ENVIRON) == HERE
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_every_spelling_is_read(text: str, loader: object, monkeypatch: pytest.M
 )
 def test_what_names_no_folder_means_the_usual_one(text: str) -> None:
     assert reader.parse(text, FILE, environ=ENVIRON).state_dir == USUAL
-    assert reader.find_state(text, FILE, environ=ENVIRON) == USUAL
+    assert find_state(text, FILE, environ=ENVIRON) == USUAL
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_what_names_no_folder_means_the_usual_one(text: str) -> None:
     ],
 )
 def test_what_is_wrong_elsewhere_keeps_nobody_from_the_service(text: str) -> None:
-    assert reader.find_state(text, FILE, environ=ENVIRON) == HERE
+    assert find_state(text, FILE, environ=ENVIRON) == HERE
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,11 @@ def test_what_is_wrong_elsewhere_keeps_nobody_from_the_service(text: str) -> Non
 )
 def test_a_file_that_does_not_tell_is_an_error(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as told:
-        reader.find_state(text, FILE, whole=True, environ=ENVIRON)
+        find_state(text, FILE, whole=True, environ=ENVIRON)
     assert message in str(told.value)
     if "every key once" not in message:  # of two folders the first counts, as long as a service is there
         with pytest.raises(ConfigError) as told:
-            reader.find_state(text, FILE, environ=ENVIRON)
+            find_state(text, FILE, environ=ENVIRON)
         assert message in str(told.value)
     with pytest.raises(ConfigError):
         reader.parse(text, FILE, environ=ENVIRON)
@@ -247,8 +248,8 @@ def agree(text: str) -> None:
     with suppress(ConfigError):
         used = reader.parse(text, FILE, environ=ENVIRON).state_dir
     with suppress(ConfigError):
-        found = reader.find_state(text, FILE, environ=ENVIRON)
-        assert used is None or reader.find_state(text, FILE, whole=True, environ=ENVIRON) == found
+        found = find_state(text, FILE, environ=ENVIRON)
+        assert used is None or find_state(text, FILE, whole=True, environ=ENVIRON) == found
     event("taken" if used else "refused")
     assert used is None or found == used
     if used is not None and not file.may_have("state_dir", text):
