@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestrator.accounts import characters
 from orchestrator.accounts.names import shorten
 from orchestrator.errors import ConfigError, NoConfiguration
-from orchestrator.store.layout import _first
+from orchestrator.store.layout import first_folder
 
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
@@ -136,7 +136,7 @@ def find_state_dir(
         elif configured is not None:
             source = "state_dir"
             path = configured
-        elif given := _first(environ.get("STATE_DIRECTORY")):
+        elif given := first_folder(environ.get("STATE_DIRECTORY")):
             source = "$STATE_DIRECTORY"
             path = _given(Path(given), cwd, environ)
         else:

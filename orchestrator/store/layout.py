@@ -41,7 +41,7 @@ class StatePaths:
         Raises:
             StateError: The control socket's path would be longer than the system allows.
         """
-        runtime = _first(environ.get("RUNTIME_DIRECTORY"))
+        runtime = first_folder(environ.get("RUNTIME_DIRECTORY"))
         socket = (Path(runtime).absolute() if runtime else root) / "control.sock"
         length = len(os.fsencode(socket))
         if length > MAX_SOCKET_PATH:
@@ -144,5 +144,6 @@ class StatePaths:
         return repaired
 
 
-def _first(folders: str | None) -> str:
+def first_folder(folders: str | None) -> str:
+    """Return the first folder of a list such as systemd's ``$STATE_DIRECTORY``; empty if there is none."""
     return (folders or "").partition(":")[0]

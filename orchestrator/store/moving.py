@@ -14,13 +14,13 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from orchestrator.accounts.names import is_name, shorten
-from orchestrator.config.settings import Settings
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.store import device, sessions, status
 from orchestrator.store.codes.folder import QrFolder
@@ -40,6 +40,25 @@ _NOTES = {
     "wrong_phone": "this session is of another phone than the configuration named",
 }
 """What is to be known of a session that was put away for such a reason."""
+
+
+class Configured(Protocol):
+    """What of the configuration is needed here: `orchestrator.config.settings.Settings` has these.
+
+    The store is below the configuration, which knows the state folder's layout.
+    """
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration file."""
+
+    @property
+    def qr_dir(self) -> Path:
+        """The watched folder of QR codes."""
+
+    @property
+    def accounts(self) -> Mapping[str, object]:
+        """The accounts by name, in the file's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +153,7 @@ def give_up(paths: StatePaths) -> None:
         paths.moving.unlink(missing_ok=True)
 
 
-def finish(paths: StatePaths, settings: Settings) -> str | None:
+def finish(paths: StatePaths, settings: Configured) -> str | None:
     """Bring to an end what was begun, or take it back.
 
     Returns:
@@ -166,7 +185,7 @@ def finish(paths: StatePaths, settings: Settings) -> str | None:
 
 
 def check_rename(
-    paths: StatePaths, settings: Settings, old: str, new: str, *, known: Container[str] = ()
+    paths: StatePaths, settings: Configured, old: str, new: str, *, known: Container[str] = ()
 ) -> bool:
     """See that an account can be renamed.
 
@@ -210,7 +229,7 @@ def has_session(paths: StatePaths, name: str) -> bool:
     return os.path.lexists(path) and device.look(path).linked is not False
 
 
-def _finish_rename(paths: StatePaths, settings: Settings, task: Rename) -> str:
+def _finish_rename(paths: StatePaths, settings: Configured, task: Rename) -> str:
     old, new = task.old, task.new
     forward = new in settings.accounts and old not in settings.accounts
     back = old in settings.accounts and new not in settings.accounts
@@ -271,7 +290,7 @@ def _locked(paths: StatePaths, name: str) -> Iterator[None]:
 # Restore
 
 
-def find(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> sessions.Quarantined:
+def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None) -> sessions.Quarantined:
     """Find a session in quarantine.
 
     Args:
@@ -314,7 +333,9 @@ def _folder_name(quarantine: Path, wanted: str) -> str | None:
     return None
 
 
-def check_restore(paths: StatePaths, settings: Settings, name: str, found: sessions.Quarantined) -> Restored:
+def check_restore(
+    paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined
+) -> Restored:
     """See that a session can be put back.
 
     Raises:
@@ -338,7 +359,7 @@ def check_restore(paths: StatePaths, settings: Settings, name: str, found: sessi
     return Restored(found.path.name, tuple(notes))
 
 
-def restore(paths: StatePaths, settings: Settings, name: str, found: sessions.Quarantined) -> None:
+def restore(paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined) -> None:
     """Put a session back that was checked by `check_restore`; no process of the account may run.
 
     Raises:
