@@ -32,6 +32,7 @@ from websockets.uri import parse_uri
 from orchestrator.sandbox.client import SandboxError
 from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import KeyPair
+from orchestrator.sandbox.crypto.noise import Initiator, Transport
 from orchestrator.sandbox.crypto.xeddsa import sign
 from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE
 from orchestrator.sandbox.server.pairing import NOT_SHOWN, code_shown
@@ -40,7 +41,6 @@ from orchestrator.sandbox.wire.binxml import Codec
 from orchestrator.sandbox.wire.frames import HEADER, FrameReader, encode_frame
 from orchestrator.sandbox.wire.jid import JID, SERVER
 from orchestrator.sandbox.wire.node import Node
-from orchestrator.sandbox.wire.noise import Initiator, Transport
 from orchestrator.sandbox.wire.tokens import load_tokens
 
 HOST = "web.whatsapp.com"

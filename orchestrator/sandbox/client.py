@@ -300,13 +300,16 @@ class SandboxClient:
             since: The number of an event, or 0.
             wait: If there are none, wait for some for so many seconds, at most 60, rounded up to whole ones.
         """
-        return self._poll(since, wait)
+        answer = self._object(
+            "GET", "/events", query={"since": since, "wait": max(0, math.ceil(wait))}, wait=wait
+        )
+        return self.events() if answer["last"] < since else list(answer["events"])
 
     def follow(self, since: int = 0) -> Iterator[Json]:
         """Yield the events after that number as they come, without end."""
         wait = 0.0
         while True:
-            for event in self._poll(since, wait):
+            for event in self.events(since, wait):
                 since = event["seq"]
                 yield event
             wait = _POLL
@@ -329,7 +332,7 @@ class SandboxClient:
         start = since
         wait = 0.0
         while True:
-            for found in self._poll(since, wait):
+            for found in self.events(since, wait):
                 if all(key in found and _same(found[key], value) for key, value in wanted.items()):
                     return found
                 recent.append(found)
@@ -337,14 +340,6 @@ class SandboxClient:
             wait = min(deadline - time.monotonic(), _POLL)
             if wait <= 0:
                 raise SandboxError(_not_come(wanted, timeout, start, recent))
-
-    def _poll(self, since: int, wait: float) -> list[Json]:
-        answer = self._object(
-            "GET", "/events", query={"since": since, "wait": max(0, math.ceil(wait))}, wait=wait
-        )
-        if answer["last"] < since:
-            return self._poll(0, 0)
-        return list(answer["events"])
 
     # Requests
 

@@ -24,6 +24,7 @@ from websockets.frames import Frame, Opcode
 
 from orchestrator.sandbox.crypto.certs import Authority
 from orchestrator.sandbox.crypto.keys import KeyPair
+from orchestrator.sandbox.crypto.noise import Initiator
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sandbox.server import channel, listener, media, session
 from orchestrator.sandbox.server.hub import Hub
@@ -33,7 +34,6 @@ from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.frames import HEADER, encode_frame
 from orchestrator.sandbox.wire.jid import GROUP, JID, LID, SERVER
 from orchestrator.sandbox.wire.node import Node
-from orchestrator.sandbox.wire.noise import Initiator
 from orchestrator.sandbox.wire.tokens import Tokens
 
 CONNECT = b"CONNECT web.whatsapp.com:443 HTTP/1.1\r\n"

@@ -27,8 +27,9 @@ from orchestrator.sandbox.server import session
 from orchestrator.sandbox.server.control import Control
 from orchestrator.sandbox.server.hub import Hub
 from orchestrator.sandbox.server.listener import Listener
-from orchestrator.sandbox.server.media import HOST, Passes, media_id
+from orchestrator.sandbox.server.media import HOST, media_id
 from orchestrator.sandbox.server.pairing import MAX_WRONG_CODES
+from orchestrator.sandbox.server.passes import Passes
 from orchestrator.sandbox.server.store import Store
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.jid import GROUP, JID, LID, SERVER

@@ -26,6 +26,7 @@ from websockets.frames import Frame, Opcode
 
 from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import KeyPair
+from orchestrator.sandbox.crypto.noise import Initiator, Transport
 from orchestrator.sandbox.crypto.signal import PreKeyBundle
 from orchestrator.sandbox.crypto.xeddsa import sign
 from orchestrator.sandbox.wire import proto
@@ -33,7 +34,6 @@ from orchestrator.sandbox.wire.binxml import Codec
 from orchestrator.sandbox.wire.frames import HEADER, FrameReader, encode_frame
 from orchestrator.sandbox.wire.jid import JID, SERVER
 from orchestrator.sandbox.wire.node import Node
-from orchestrator.sandbox.wire.noise import Initiator, Transport
 from orchestrator.sandbox.wire.tokens import Tokens, load_tokens
 
 HOST = "web.whatsapp.com"

@@ -237,18 +237,18 @@ class Control:
         return _linked(await pairing.scanned(self._hub.phone_made_if_needed(number), code))
 
     def _pairing_of(self, code: QRText) -> Pairing:
-        session = self._hub.waiting.get(code.ref)
-        if session is None or session.pairing is None or not session.pairing.shows(code.ref):
-            raise NotPossible(NOT_SHOWN)
-        return session.pairing
+        for pairing in self._listener.pairings():
+            if pairing.shows(code.ref):
+                return pairing
+        raise NotPossible(NOT_SHOWN)
 
     async def _enter_code(self, given: Field) -> Json:
         number = given.number("phone")
         code = normalise_code(given.text("code"))
-        for session in dict.fromkeys(self._hub.waiting.values()):
-            if session.pairing and session.pairing.code_number == number:
+        for pairing in self._listener.pairings():
+            if pairing.code_number == number:
                 phone = self._hub.phone_made_if_needed(number)
-                return _linked(await session.pairing.enter_code(phone, code))
+                return _linked(await pairing.enter_code(phone, code))
         raise NotPossible(f"no client waits for a code of +{number}")
 
     def _unlink(self, given: Field) -> Json:

@@ -7,15 +7,11 @@ import secrets
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
+from orchestrator.sandbox.server.contracts import Hub, Session
 from orchestrator.sandbox.server.store import Group, Person
 from orchestrator.sandbox.wire.jid import GROUP, JID
 from orchestrator.sandbox.wire.node import Node, NodeError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.hub import Hub
-    from orchestrator.sandbox.server.session import Session
 
 MEMBER_CHANGES = ("add", "remove", "promote", "demote")
 _ROLES = {"promote": "admin", "demote": ""}

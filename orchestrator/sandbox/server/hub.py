@@ -11,18 +11,18 @@ from typing import Any
 
 from orchestrator.accounts import characters, phones
 from orchestrator.sandbox.crypto.keys import KeyPair
+from orchestrator.sandbox.crypto.noise import certificate_chain
 from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
+from orchestrator.sandbox.server.contracts import Session
 from orchestrator.sandbox.server.events import EventLog
 from orchestrator.sandbox.server.faults import Fault, FaultBook, Who
-from orchestrator.sandbox.server.media import Passes
+from orchestrator.sandbox.server.passes import Passes
 from orchestrator.sandbox.server.phone import Phone
-from orchestrator.sandbox.server.session import Session
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person, Store
 from orchestrator.sandbox.wire.binxml import Codec
 from orchestrator.sandbox.wire.frames import MAX_FRAME
 from orchestrator.sandbox.wire.jid import JID, SERVER
 from orchestrator.sandbox.wire.node import Node, NodeError
-from orchestrator.sandbox.wire.noise import certificate_chain
 from orchestrator.sandbox.wire.tokens import Tokens
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,6 @@ class Hub:
         self.codec = Codec(tokens)
         self.storage_codec = Codec(Tokens.none())  # what is stored must be readable with other tables too
         self.online: dict[DeviceKey, Session] = {}
-        self.waiting: dict[str, Session] = {}
         self._phones: dict[str, Phone] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         root, intermediate, self.noise_static = (

@@ -21,6 +21,7 @@ from orchestrator.sandbox.server.channel import (
 )
 from orchestrator.sandbox.server.faults import Fault, Who
 from orchestrator.sandbox.server.hub import Hub
+from orchestrator.sandbox.server.pairing import Pairing
 from orchestrator.sandbox.server.session import Session
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,10 @@ class Listener:
     def sessions(self) -> list[Session]:
         """Return the open sessions, in the order in which they came."""
         return [session for _, session in self._open.values() if session]
+
+    def pairings(self) -> list[Pairing]:
+        """Return the clients that are to be linked, in the order in which they came."""
+        return [session.pairing for session in self.sessions() if session.pairing]
 
     # A connection
 

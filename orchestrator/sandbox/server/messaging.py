@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from orchestrator.sandbox.server import groups
+from orchestrator.sandbox.server.contracts import Hub, Session
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person
 from orchestrator.sandbox.wire.jid import GROUP, JID, SERVER
 from orchestrator.sandbox.wire.node import Node, NodeError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.hub import Hub
-    from orchestrator.sandbox.server.session import Session
 
 PASSED_ON = ("device-identity", "meta", "biz", "bot")
 """Children of a message that every receiving device gets as they are."""
@@ -208,6 +206,32 @@ def ack_from_client(session: Session, ack: Node) -> None:
     """Take a client's word that a stanza has arrived."""
     if session.key:
         session.hub.store.confirm(session.key, ack.text("class"), [ack.text("id")])
+
+
+def deliver_queue(session: Session) -> None:
+    """Send what has waited for a client, and say how much it was.
+
+    Raises:
+        NodeError: The client is not linked.
+    """
+    device, hub = _logged_in(session), session.hub
+    waiting = hub.store.queued(device.key)
+    if waiting:
+        kinds = Counter(item.kind for item in waiting)
+        counts = {kind: str(kinds[kind]) for kind in ("message", "receipt", "notification")}
+        preview = Node("offline_preview", {"count": str(len(waiting)), **counts, "appdata": "0"})
+        session.send(Node("ib", {"from": SERVER}, [preview]))
+    for place, item in enumerate(waiting):
+        stanza = hub.storage_codec.decode(item.stanza)
+        session.send(replace(stanza, attrs={**stanza.attrs, "offline": str(place)}))
+    session.send(Node("ib", {"from": SERVER}, [Node("offline", {"count": str(len(waiting))})]))
+    hub.events.add(
+        "online",
+        connection=session.number,
+        phone=device.number,
+        device=device.device,
+        queued=len(waiting),
+    )
 
 
 async def acknowledge(session: Session, node: Node) -> None:

@@ -9,19 +9,17 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import CryptoError
 from orchestrator.sandbox.server.channel import Closed
+from orchestrator.sandbox.server.contracts import Session
+from orchestrator.sandbox.server.phone import Phone
 from orchestrator.sandbox.server.store import Device
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.jid import JID, SERVER
 from orchestrator.sandbox.wire.node import Node, NodeError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.phone import Phone
-    from orchestrator.sandbox.server.session import Session
 
 MAX_LINKED = 4
 """Linked devices a number may have, as with WhatsApp."""
@@ -93,6 +91,7 @@ class Pairing:
         self._data = data
         self._os = proto.DeviceProps.decode(data.device_props).os
         self._refs: list[str] = []
+        self._waits = False
         self._began = 0.0
         self._wrapped_companion = b""
         self._code_ref = b""
@@ -111,8 +110,7 @@ class Pairing:
             codes = fault.params["codes"] or codes
             seconds = seconds if fault.params["after"] is None else fault.params["after"]
         self._refs = ["2@" + base64.b64encode(secrets.token_bytes(60)).decode() for _ in range(codes)]
-        for ref in self._refs:
-            self._hub.waiting[ref] = self._session
+        self._waits = True
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         self._timer = loop.call_later(seconds, self._session.end_soon)
@@ -144,15 +142,15 @@ class Pairing:
     def _forget_codes(self) -> None:
         if self._timer:
             self._timer.cancel()
-        for ref in self._refs:
-            self._hub.waiting.pop(ref, None)
+        self._waits = False
         self._code_number = ""
 
     def shows(self, ref: str) -> bool:
         """Tell whether a code is the one that is good now, not an earlier or a later one of its round."""
+        if not self._waits or ref not in self._refs:
+            return False
         seconds = asyncio.get_running_loop().time() - self._began
-        shown = code_shown(seconds, len(self._refs))
-        return self._hub.waiting.get(ref) is self._session and shown == self._refs.index(ref)
+        return code_shown(seconds, len(self._refs)) == self._refs.index(ref)
 
     @property
     def code_number(self) -> str:

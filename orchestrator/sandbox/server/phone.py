@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from orchestrator.sandbox.crypto import linking, media
 from orchestrator.sandbox.crypto.keys import CryptoError, KeyPair
@@ -14,15 +14,13 @@ from orchestrator.sandbox.crypto.media import MediaKind
 from orchestrator.sandbox.crypto.sender_keys import ReceivedSenderKeys, SenderKey
 from orchestrator.sandbox.crypto.signal import PreKeyMessage, SignalError, SignalPhone
 from orchestrator.sandbox.server import groups, messaging
+from orchestrator.sandbox.server.contracts import Hub
 from orchestrator.sandbox.server.media import direct_path, media_id, stored_url
 from orchestrator.sandbox.server.store import Person
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.jid import GROUP, JID
 from orchestrator.sandbox.wire.node import Node, NodeError
 from orchestrator.sandbox.wire.proto import ProtoError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.hub import Hub
 
 MAX_RETRIES = 5
 """How often a phone sends a message again to a device that cannot decrypt it."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from orchestrator.sandbox.crypto import linking
-from orchestrator.sandbox.server import groups, media
+from orchestrator.sandbox.server import groups, media, messaging
+from orchestrator.sandbox.server.contracts import Session
 from orchestrator.sandbox.server.store import Device, Person
 from orchestrator.sandbox.wire.jid import JID, PN
 from orchestrator.sandbox.wire.node import Node, NodeError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.session import Session
 
 Answer: TypeAlias = "Callable[[Session, Node], Awaitable[None] | None]"
 
@@ -91,7 +89,7 @@ def _activate(session: Session, iq: Node) -> None:
     session.answer(iq)
     if not session.active:
         session.active = True
-        session.deliver_queue()
+        messaging.deliver_queue(session)
 
 
 def _deactivate(session: Session, iq: Node) -> None:

@@ -7,25 +7,22 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from orchestrator.sandbox.crypto.noise import NoiseError, Responder, Transport
 from orchestrator.sandbox.server import messaging, pairing, queries
 from orchestrator.sandbox.server.channel import GREETING_TIMEOUT, Channel, Closed, Refused, WebSocket
 from orchestrator.sandbox.server.faults import Who
+from orchestrator.sandbox.server.hub import Hub
 from orchestrator.sandbox.server.store import Device, DeviceKey
 from orchestrator.sandbox.wire import proto
 from orchestrator.sandbox.wire.binxml import BinaryXMLError
 from orchestrator.sandbox.wire.frames import FrameError, FrameReader, encode_frame
 from orchestrator.sandbox.wire.jid import JID, SERVER
 from orchestrator.sandbox.wire.node import Node, NodeError
-from orchestrator.sandbox.wire.noise import NoiseError, Responder, Transport
 from orchestrator.sandbox.wire.proto import ProtoError
-
-if TYPE_CHECKING:
-    from orchestrator.sandbox.server.hub import Hub
 
 log = logging.getLogger(__name__)
 
@@ -245,19 +242,9 @@ class Session:
         )
         self._frames.limit = 2**24
         self._wait_for_silence()
-        self.send(
-            Node(
-                "success",
-                {
-                    "t": str(int(time.time())),
-                    "props": "27",
-                    "abprops": "1",
-                    "location": "cln",
-                    "lid": person.lid_jid.with_device(device.device),
-                    "display_name": person.name,
-                },
-            )
-        )
+        lid = person.lid_jid.with_device(device.device)
+        about: dict[str, str | JID] = {"props": "27", "abprops": "1", "location": "cln", "lid": lid}
+        self.send(Node("success", {"t": str(int(time.time())), **about, "display_name": person.name}))
 
     def _wait_for_silence(self) -> None:
         """End the connection of a client that has said nothing for `SILENCE`; else look again later."""
@@ -370,27 +357,6 @@ class Session:
             raise Closed("the client did not answer") from None
         finally:
             self._asked.pop(request_id, None)
-
-    def deliver_queue(self) -> None:
-        """Send what has waited for the client, and say how much it was."""
-        assert self.device is not None
-        waiting = self.hub.store.queued(self.device.key)
-        if waiting:
-            kinds = Counter(item.kind for item in waiting)
-            counts = {kind: str(kinds[kind]) for kind in ("message", "receipt", "notification")}
-            preview = Node("offline_preview", {"count": str(len(waiting)), **counts, "appdata": "0"})
-            self.send(Node("ib", {"from": SERVER}, [preview]))
-        for place, item in enumerate(waiting):
-            stanza = self.hub.storage_codec.decode(item.stanza)
-            self.send(replace(stanza, attrs={**stanza.attrs, "offline": str(place)}))
-        self.send(Node("ib", {"from": SERVER}, [Node("offline", {"count": str(len(waiting))})]))
-        self.hub.events.add(
-            "online",
-            connection=self.number,
-            phone=self.device.number,
-            device=self.device.device,
-            queued=len(waiting),
-        )
 
     # Ends
 

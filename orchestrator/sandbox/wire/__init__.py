@@ -1,1 +1,1 @@
-"""What goes over the wire, without any network: frames, Noise, binary XML, protobuf."""
+"""What goes over the wire, without any network: frames, binary XML, protobuf."""

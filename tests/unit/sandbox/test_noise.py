@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orchestrator.sandbox.crypto import xeddsa
 from orchestrator.sandbox.crypto.keys import KeyPair
-from orchestrator.sandbox.wire.noise import (
+from orchestrator.sandbox.crypto.noise import (
     NOT_AFTER,
     NOT_BEFORE,
     Initiator,
