@@ -8,13 +8,30 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from support.service import PATIENCE, ROOT, Service
-from support.wheel import PIP, clean_environment, run
+from support.wheel import PIP, STALE, clean_environment, run
 
 from orchestrator import __version__
 from orchestrator.sandbox.process import SandboxProcess
+
+UNITS = "orchestrator/cli/unit/systemd/"
+"""Where the units are in the wheel."""
+
+
+def test_the_wheel_has_the_units_and_nothing_of_an_earlier_build(wheel: Path) -> None:
+    with ZipFile(wheel) as archive:
+        names = archive.namelist()
+        units = {name for name in names if name.startswith(UNITS) and not name.endswith("/")}
+        packed = {name.removeprefix(UNITS): archive.read(name) for name in units}
+    assert packed == {path.name: path.read_bytes() for path in (ROOT / "systemd").iterdir()}
+    assert STALE not in names
+    modules = (ROOT / "orchestrator").rglob("*.py")
+    assert {name for name in names if name.endswith(".py")} == {
+        str(path.relative_to(ROOT)) for path in modules
+    }
 
 
 @pytest.mark.timeout(1500)

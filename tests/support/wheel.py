@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 INSTALL_SECONDS = 600.0
 """Seconds for what takes 20 when pip has everything in its cache."""
-_SOURCES = ("orchestrator", "systemd", "pyproject.toml", "README.md", "LICENSE")
+STALE = "orchestrator/module_of_an_earlier_version.py"
+"""What an earlier build has left in ``build/lib``."""
+_SOURCES = ("orchestrator", "systemd", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
 def clean_environment() -> dict[str, str]:
@@ -62,6 +64,9 @@ def _build(sources: Path, into: Path) -> None:
             shutil.copytree(ROOT / name, sources / name, symlinks=True, ignore=ignored)
         else:
             shutil.copy(ROOT / name, sources / name)
+    stale = sources / "build/lib" / STALE
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     command = (*PIP, "wheel", "--no-deps", "--wheel-dir", into, sources)
     run(*command, folder=sources, environment=clean_environment())
     shutil.rmtree(sources)

@@ -27,8 +27,9 @@ from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.system.files import first_closed
 from orchestrator.system.units import MARK, UNITS
 
-SHIPPED = Path(__file__).resolve().parent / "systemd"
-"""The files as they are shipped."""
+_INSTALLED = Path(__file__).resolve().parent / "systemd"
+SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[3] / "systemd"
+"""The folder of the files as they are shipped: part of the installed package, or the checkout's own."""
 SYSUSERS = Path("/etc/sysusers.d")
 QR_GROUP = "orchestrator-qr"
 """The group that may see the codes in a configuration that is made here."""
