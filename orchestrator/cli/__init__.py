@@ -43,7 +43,7 @@ COMMANDS = {
     "config": "config",
     "install-unit": "unit.command",
     "demo": "demo.command",
-    "sandbox": "sandbox.commands",
+    "sandbox": "sandbox",
 }
 """The commands in the order of the help, each with the module of this package that has the command."""
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, OverflowMethod
 from rich.table import Table
 from rich.text import Text
@@ -56,11 +57,25 @@ def show(accounts: Iterable[Mapping[str, Any]]) -> None:
     if screen.width < NARROW:
         print(*(printable(f"{one['name']} {one['state']}") for one in accounts), sep="\n")
         return
+    _print(screen, make(accounts))
+
+
+def show_rows(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print a table of texts; long ones are folded, and where there is no terminal a line has 200 columns."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _print(console(piped=200), table)
+
+
+def _print(screen: Console, table: Table) -> None:
     if screen.is_terminal:
-        screen.print(make(accounts))
+        screen.print(table)
         return
     with screen.capture() as captured:
-        screen.print(make(accounts))
+        screen.print(table)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 

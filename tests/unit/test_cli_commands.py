@@ -3,7 +3,9 @@
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from importlib import import_module
+from types import ModuleType
 
 import pytest
 import typer
@@ -12,30 +14,43 @@ from typer.main import get_command, get_group
 from typer.testing import CliRunner
 
 from orchestrator import cli
+from orchestrator.cli import sandbox
 from orchestrator.cli.lazy import LazyGroup
 
 
-def registered() -> dict[str, str]:
-    """Return what the modules of the package offer, each with its module."""
+def registered(package: ModuleType) -> dict[str, str]:
+    """Return what the modules of a package offer, each with its module; groups below it count as one."""
     found = {}
-    for module in pkgutil.walk_packages(cli.__path__, "orchestrator.cli."):
+    groups: list[str] = []
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         app = getattr(import_module(module.name), "app", None)
-        if isinstance(app, typer.Typer):
-            names = [app.info.name] if isinstance(app.info.name, str) else get_group(app).commands
-            found.update(dict.fromkeys(names, module.name.removeprefix("orchestrator.cli.")))
+        if not isinstance(app, typer.Typer) or module.name.startswith(tuple(groups)):
+            continue
+        names: Iterable[str] = get_group(app).commands
+        if isinstance(app.info.name, str):
+            groups.append(f"{module.name}.")
+            names = [app.info.name]
+        found.update(dict.fromkeys(names, module.name.removeprefix("orchestrator.cli.")))
     return found
 
 
-def test_the_table_has_every_command_that_a_module_offers() -> None:
-    assert registered() == cli.COMMANDS
+@pytest.mark.parametrize("package", [cli, sandbox], ids=["orchestrator", "sandbox"])
+def test_the_table_has_every_command_that_a_module_offers(package: ModuleType) -> None:
+    assert registered(package) == package.COMMANDS
 
 
-def test_every_command_of_the_table_can_be_made() -> None:
-    root = get_command(cli.app)
+@pytest.mark.parametrize(
+    ("root", "table", "groups"),
+    [(get_command(cli.app), cli.COMMANDS, ["config", "sandbox"]), (get_group(sandbox.app), sandbox.COMMANDS, [])],
+    ids=["orchestrator", "sandbox"],
+)
+def test_every_command_of_the_table_can_be_made(
+    root: object, table: dict[str, str], groups: list[str]
+) -> None:
     assert isinstance(root, LazyGroup)
-    made = {name: root.get_command(None, name) for name in cli.COMMANDS}
+    made = {name: root.get_command(None, name) for name in table}
     assert {name: one and one.name for name, one in made.items()} == {name: name for name in made}
-    assert [name for name, one in made.items() if isinstance(one, TyperGroup)] == ["config", "sandbox"]
+    assert [name for name, one in made.items() if isinstance(one, TyperGroup)] == groups
     assert root.get_command(None, "nonsense") is None
 
 

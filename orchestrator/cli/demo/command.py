@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.cli.formatting import examples, printable
-from orchestrator.cli.sandbox.commands import INSTALL
+from orchestrator.cli.sandbox.common import INSTALL
 from orchestrator.cli.terminal import judge
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter

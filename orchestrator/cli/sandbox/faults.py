@@ -1,0 +1,141 @@
+"""The commands that make something go wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.cli.formatting import examples
+from orchestrator.cli.sandbox.common import AsJson, Control, as_text, print_json, print_table
+from orchestrator.sandbox.client import DEFAULT_CONTROL, SandboxClient
+
+if TYPE_CHECKING:
+    from orchestrator.sandbox.server.faults import Param
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator sandbox fault stream-error --target +4915100001 code=503",
+        "orchestrator sandbox fault failure --target +4915100001 --times 3 reason=403",
+        "orchestrator sandbox fault refuse --seconds 30",
+    )
+)
+def fault(
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="What goes wrong; 'kinds' lists them.", show_default=False)
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME=VALUE", help="What the kind can be told.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="T", help="For whom: all, pairing, +NUMBER, +NUMBER:DEVICE, connection:N or proxy:USER."
+        ),
+    ] = "all",
+    times: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many it strikes; by default one, or with --seconds any number."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="How long it lies in wait or lasts; by default until used up."),
+    ] = None,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Make something go wrong, now or for the next clients.
+
+    What can go wrong, and what each kind can be told, is listed by 'kinds'.
+    """
+    from orchestrator.sandbox.server.faults import KINDS, FaultBook, FaultError
+
+    known = KINDS[kind].params if kind in KINDS else {}
+    limits = {"times": times, "seconds": seconds}
+    params: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        if not equals or name in ("kind", "target", "times", "seconds", *params):
+            raise typer.BadParameter(f"{setting!r}: write what {kind} can be told as NAME=VALUE, each once")
+        params[name] = _value(value, known.get(name))
+    try:
+        FaultBook(lambda: 0).make({"kind": kind, "target": target, **params})
+    except FaultError as error:
+        raise typer.BadParameter(str(error)) from None
+    made = SandboxClient(control).fault(kind, target, **params)
+    print(f"fault {made['id']}: {kind} for {made['target']}, has struck {made['struck']}")
+
+
+@app.command(epilog=examples("orchestrator sandbox faults", "orchestrator sandbox faults --json"))
+def faults(
+    control: Control = DEFAULT_CONTROL,
+    as_json: AsJson = False,
+) -> None:
+    """List the faults that lie in wait or last."""
+    found = SandboxClient(control).faults()
+    if as_json:
+        print_json(found)
+        return
+    columns = ("id", "kind", "target", "times", "seconds_left", "struck")
+    rows = []
+    for one in found:
+        params = {key: value for key, value in one.items() if key not in columns and value is not None}
+        settings = " ".join(f"{key}={as_text(value)}" for key, value in params.items())
+        rows.append([*(one[column] for column in columns), settings])
+    print_table(("id", "kind", "for", "times", "seconds left", "struck", "told"), rows)
+
+
+@app.command(epilog=examples("orchestrator sandbox clear", "orchestrator sandbox clear 3"))
+def clear(
+    id: Annotated[  # noqa: A002 - the name that the help shows
+        int | None, typer.Argument(metavar="ID", min=1, help="The fault's number; by default all.")
+    ] = None,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """End a fault, or all of them."""
+    gone = SandboxClient(control).clear_faults(id)
+    print(f"cleared: {', '.join(str(one['id']) for one in gone) or 'none'}")
+
+
+@app.command(epilog=examples("orchestrator sandbox kinds"))
+def kinds() -> None:
+    """List the kinds of faults.
+
+    Those of 'now' strike the open connections they mean; the others lie in wait: for the next connection
+    ('connect'), the next client that has said who it is ('identified'), or the next one that wants to be
+    linked ('pairing').
+    """
+    from orchestrator.sandbox.server.faults import KINDS
+
+    rows = []
+    for name, kind in KINDS.items():
+        told = "\n".join(_param_line(key, param) for key, param in kind.params.items())
+        when = f"{kind.when}, lasting" if kind.lasting else kind.when
+        rows.append([name, when, told, kind.about])
+    print_table(("kind", "when", "can be told", "what happens"), rows)
+
+
+def _value(text: str, param: Param | None) -> float | str:
+    """Read a value as the parameter's type; what cannot be read stays text, of which the check complains."""
+    kind = param.type if param else str
+    if kind is bool:
+        return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)
+    try:
+        value: float | str = kind(text)
+    except ValueError:
+        return text
+    return value
+
+
+def _param_line(name: str, param: Param) -> str:
+    if param.choices:
+        values = " or ".join(param.choices)
+    elif param.low is not None and param.high is not None:
+        values = f"{param.low:.0f} to {param.high:.0f}"
+    else:
+        values = {bool: "true or false", str: "text"}.get(param.type, "number")
+    default = "" if param.default is None else f", by default {as_text(param.default)}"
+    return f"{name}={values}{', required' if param.required else default}"

@@ -1,0 +1,117 @@
+"""The commands that do what a person does with a phone: add it, link clients, unlink them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli.formatting import examples
+from orchestrator.cli.sandbox.common import (
+    AsJson,
+    Control,
+    Number,
+    Phone,
+    as_text,
+    print_json,
+    print_table,
+    read,
+)
+from orchestrator.sandbox.client import DEFAULT_CONTROL, SandboxClient
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator sandbox scan qr/support.png --phone +4915100001",
+        "orchestrator sandbox scan - --phone +4915100001 < support.png",
+        "orchestrator sandbox scan --text '2@…' --phone +4915100001",
+    )
+)
+def scan(
+    phone: Phone,
+    png: Annotated[
+        str | None,
+        typer.Argument(metavar="PNG", help="Picture with the code; - is stdin.", show_default=False),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the code says, instead of a picture.")
+    ] = None,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Hold a phone to a QR code, which links a client."""
+    if (png is None) == (text is None):
+        raise typer.BadParameter("give either a picture or --text")
+    _print_linked(SandboxClient(control).scan(phone, text=text, png=None if png is None else read(png)))
+
+
+@app.command(epilog=examples("orchestrator sandbox code ABCD-1234 --phone +4915100001"))
+def code(
+    code: Annotated[
+        str, typer.Argument(metavar="CODE", help="The eight characters, with a dash or without.")
+    ],
+    phone: Phone,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Type the code of a client into a phone, which links it."""
+    _print_linked(SandboxClient(control).enter_code(phone, code))
+
+
+@app.command(epilog=examples("orchestrator sandbox phones", "orchestrator sandbox phones --json"))
+def phones(
+    control: Control = DEFAULT_CONTROL,
+    as_json: AsJson = False,
+) -> None:
+    """List the phones and their linked devices."""
+    found = SandboxClient(control).phones()
+    if as_json:
+        print_json(found)
+        return
+    rows: list[list[object]] = []
+    for phone in found:
+        first: list[object] = [phone["phone"], phone["name"]]
+        devices = [
+            [one["device"], one["os"], "yes" if one["online"] else "no", one["queued"]]
+            for one in phone["devices"]
+        ]
+        for device in devices or [["", "", "", ""]]:
+            rows.append([*first, *device])
+            first = ["", ""]
+    print_table(("phone", "name", "device", "os", "online", "queued"), rows)
+
+
+@app.command(epilog=examples("orchestrator sandbox add-phone +4915100001 --name Ada"))
+def add_phone(
+    number: Number,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What others see.")] = None,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Add a phone.
+
+    One that scans a code need not be added before.
+    """
+    phone = SandboxClient(control).add_phone(number, name)
+    print(f"{phone['phone']} is there: {as_text(phone['name'])}")
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator sandbox unlink +4915100001", "orchestrator sandbox unlink +4915100001 --device 2"
+    )
+)
+def unlink(
+    number: Number,
+    device: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Only this device; by default all.", show_default=False),
+    ] = None,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Log a phone's linked devices out, as its owner can."""
+    gone = SandboxClient(control).unlink(number, device)
+    print(f"unlinked: device {', '.join(map(str, gone))}")
+
+
+def _print_linked(linked: dict[str, Any]) -> None:
+    print(f"linked: device {linked['device']} of {linked['phone']}")

@@ -1,0 +1,193 @@
+"""The commands that run a sandbox, send programs to it, and show what goes on in it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+
+from orchestrator.cli.formatting import examples
+from orchestrator.cli.sandbox.common import INSTALL, Control, print_json
+from orchestrator.sandbox.client import (
+    DEFAULT_CONTROL,
+    DEFAULT_CONTROL_PORT,
+    DEFAULT_PORT,
+    SandboxClient,
+    SandboxError,
+)
+
+PARENT_GONE_SECONDS: Final = 10.0
+"""Time for an orderly stop when stdin has closed; then the process ends itself the hard way."""
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator sandbox serve",
+        "orchestrator sandbox serve --port 0 --control-port 0 --state-dir /tmp/box --json",
+    )
+)
+def serve(
+    port: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="Port for WhatsApp clients; 0 is any free one.")
+    ] = DEFAULT_PORT,
+    control_port: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, max=65535, help="Port for the other commands; 0 is any free one."),
+    ] = DEFAULT_CONTROL_PORT,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for phones, devices and messages; by default "
+            "$XDG_STATE_HOME/orchestrator-sandbox or ~/.local/state/orchestrator-sandbox.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="When it listens, print one line of JSON and nothing else.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more, to stderr.")] = False,
+    until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
+) -> None:
+    """Run the sandbox in the foreground until Ctrl-C.
+
+    It listens on 127.0.0.1 only. What it knows is kept in the state folder for the next time.
+    """
+    import asyncio
+    import logging
+
+    try:
+        from orchestrator.sandbox.crypto.certs import CertificateError
+        from orchestrator.sandbox.server.main import Options, StartError, run
+        from orchestrator.sandbox.server.store import StoreError
+        from orchestrator.sandbox.wire.tokens import TokenError
+    except ImportError as error:
+        if (error.name or "orchestrator").startswith("orchestrator"):
+            raise
+        raise SandboxError(
+            f"the sandbox needs packages that are not installed ({error.name}): {INSTALL}"
+        ) from None
+
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    if until_stdin_closes:
+        _stop_when_stdin_closes()
+    folder = (state_dir or _default_state_dir()).absolute()
+    listening = False
+
+    def ready(about: dict[str, Any]) -> None:
+        nonlocal listening
+        listening = True
+        print(json.dumps(about) if as_json else _how_to_use(about), flush=True)
+
+    try:
+        asyncio.run(run(Options(folder, port, control_port), ready))
+    except (StartError, StoreError, CertificateError, TokenError) as error:
+        raise SandboxError(str(error)) from None
+    except OSError as error:
+        if listening:
+            raise
+        raise SandboxError(f"{error.filename or folder}: {error.strerror or error}") from None
+
+
+def _default_state_dir() -> Path:
+    base = Path(os.environ.get("XDG_STATE_HOME", ""))
+    # A relative one is to be ignored, says the XDG Base Directory Specification.
+    return (base if base.is_absolute() else Path.home() / ".local/state") / "orchestrator-sandbox"
+
+
+def _stop_when_stdin_closes() -> None:
+    """Stop this process as SIGTERM does when whoever holds the other end of stdin closes it or is gone."""
+    import signal
+    import threading
+    import time
+
+    def watch() -> None:
+        try:
+            while os.read(0, 4096):
+                pass
+        except OSError:
+            pass  # there is no stdin at all
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(PARENT_GONE_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+def _how_to_use(about: dict[str, Any]) -> str:
+    control = f"http://127.0.0.1:{about['control_port']}"
+    option = "" if control == DEFAULT_CONTROL else f" --control {control}"
+    return f"""\
+The sandbox listens on 127.0.0.1:{about["port"]}, and for commands on {control}
+State: {about["state_dir"]}
+
+In the shell where a bot is to run:
+    eval "$(orchestrator sandbox env{option})"
+To link it, when it shows its QR code:
+    orchestrator sandbox scan QR.png --phone +4915100001{option}
+
+Ctrl-C stops it."""
+
+
+@app.command(epilog=examples('eval "$(orchestrator sandbox env)"', "orchestrator sandbox env --json"))
+def env(
+    control: Control = DEFAULT_CONTROL,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead.")] = False,
+) -> None:
+    """Print, for a shell, what sends a bot to the sandbox.
+
+    Evaluated, it changes the environment so that neonize takes the sandbox for WhatsApp.
+    """
+    from orchestrator.sandbox.environment import as_shell
+
+    path = os.environ.get("PYTHONPATH")
+    variables = SandboxClient(control).environment({"PYTHONPATH": path} if path else {})
+    print(json.dumps(variables, indent=2) if as_json else as_shell(variables).rstrip("\n"))
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=examples("orchestrator sandbox run -- python bot.py --name support"),
+)
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)],
+    control: Control = DEFAULT_CONTROL,
+) -> NoReturn:
+    """Run a program that takes the sandbox for WhatsApp.
+
+    It is run in place of this one, with the variables that 'env' prints.
+    """
+    environment = SandboxClient(control).environment()
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as error:
+        raise SandboxError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+
+@app.command(epilog=examples("orchestrator sandbox state | jq .connections"))
+def state(
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Print everything at once, as one JSON document."""
+    print_json(SandboxClient(control).state())
+
+
+@app.command(
+    epilog=examples("orchestrator sandbox events --since 120", "orchestrator sandbox events --follow")
+)
+def events(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    since: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only those after this number.")] = 0,
+    control: Control = DEFAULT_CONTROL,
+) -> None:
+    """Print what has happened, one JSON object a line."""
+    client = SandboxClient(control)
+    for event in client.follow(since) if follow else client.events(since):
+        print(json.dumps(event), flush=follow)
