@@ -41,7 +41,10 @@ def test_the_table_has_every_command_that_a_module_offers(package: ModuleType) -
 
 @pytest.mark.parametrize(
     ("root", "table", "groups"),
-    [(get_command(cli.app), cli.COMMANDS, ["config", "sandbox"]), (get_group(sandbox.app), sandbox.COMMANDS, [])],
+    [
+        (get_command(cli.app), cli.COMMANDS, ["config", "sandbox"]),
+        (get_group(sandbox.app), sandbox.COMMANDS, []),
+    ],
     ids=["orchestrator", "sandbox"],
 )
 def test_every_command_of_the_table_can_be_made(
