@@ -8,7 +8,6 @@ import logging
 import os
 import select
 import signal
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,13 +17,12 @@ from typing import Any, Protocol, TypeVar
 
 import multiprocess
 import multiprocess.connection
-from multiprocess import forkserver, resource_tracker, spawn, util
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.errors import StateError
 from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.service.process import Callbacks, ChildProcess
-from orchestrator.system import interpreter
+from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial
 
@@ -80,7 +78,7 @@ class Spawner:
         # The default start method would be fork, and a fork of a process with threads is a gamble.
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
-        _guard_helpers()
+        multiprocess_private.start_helpers_guarded()
         self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
         self._closed = False
         self._free = asyncio.Semaphore(_THREADS)
@@ -135,7 +133,8 @@ class Spawner:
                 process, connection = await self._try(name, spec, target or self._target)
             except _Unreachable as again:
                 raise OSError(f"the fork server cannot be used: {again}") from None
-        server: int = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+        # None: the fork server died after it made this child, and another thread is replacing it.
+        server = multiprocess_private.fork_server_pid() or 0
 
         def exited(status: int | None) -> None:
             self._children[server] -= 1
@@ -184,7 +183,7 @@ class Spawner:
                 try:
                     return await self._make(name, spec, target)
                 except _Unreachable:
-                    server = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+                    server = multiprocess_private.fork_server_pid()
                     raise
         except (ValueError, MemoryError) as error:
             raise OSError(f"the fork server cannot be asked: {shortage(error) or error}") from None
@@ -204,7 +203,8 @@ class Spawner:
                 log.error(
                     "the fork server does not answer for %g s: it is ended, another follows", SPAWN_SECONDS
                 )
-                _kill_fork_server()
+                # The next start brings another one, and children do not need this one.
+                _kill(multiprocess_private.fork_server_pid())
                 hung = True
         try:
             return await started
@@ -215,15 +215,12 @@ class Spawner:
 
     def _start(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
         with self._placing:
-            # Where multiprocess makes sockets: by default among temporary files, which others clean up.
-            multiprocess.process.current_process()._config["tempdir"] = self._place.path()  # noqa: SLF001
+            multiprocess_private.set_temporary_folder(self._place.path())
         ours, theirs = self._context.Pipe(duplex=True)
         try:
             process = self._context.Process(target=target, args=(spec, theirs), name=name, daemon=False)
             process.start()
-            # Every start looks through these for what has ended: in another thread than the one that reaps,
-            # and whoever comes second is told 255.
-            multiprocess.process._children.discard(process)  # noqa: SLF001
+            multiprocess_private.forget_child(process)
         except BaseException as error:
             ours.close()
             if isinstance(error, EOFError):
@@ -244,16 +241,15 @@ class Spawner:
             maker: The process id of the fork server that is to be replaced; nothing is done if another has
                 taken its place already. None: whichever there is.
         """
-        if maker in (None, forkserver._forkserver._forkserver_pid):  # noqa: SLF001 - there is no public way
+        if maker in (None, multiprocess_private.fork_server_pid()):
             self._outdated = True
             self._retire()
 
     def _retire(self) -> None:
         """Let go of a fork server that is to be replaced, unless it is making a child."""
-        server = forkserver._forkserver  # noqa: SLF001 - there is no public way
         if not self._outdated or self._starting:
             return
-        pid, alive, address = server._forkserver_pid, server._forkserver_alive_fd, server._forkserver_address  # noqa: SLF001
+        pid = multiprocess_private.fork_server_pid()
         if pid is None:
             self._outdated = False
             return
@@ -264,14 +260,13 @@ class Spawner:
         except OSError:
             return  # no descriptor is left: the next start tries again
         self._outdated = False
-        server._forkserver_pid = server._forkserver_alive_fd = server._forkserver_address = None  # noqa: SLF001
-        with contextlib.suppress(OSError):
-            Path(address).unlink()
+        former = multiprocess_private.let_go_of_fork_server()
+        assert former is not None
         if pidfd is None:
-            os.close(alive)
+            os.close(former.alive)
             return
         self._ending[pid] = pidfd
-        self._retired[pid] = alive
+        self._retired[pid] = former.alive
         asyncio.get_running_loop().add_reader(self._ending[pid], self._has_ended, pid)
         self._dismiss(pid)
 
@@ -304,50 +299,22 @@ class Spawner:
                 self._has_ended(pid)
             await self.aside(self._end_helpers)
             self._pool.shutdown(wait=False)
-            multiprocess.process.current_process()._config.pop("tempdir", None)  # noqa: SLF001
+            multiprocess_private.forget_temporary_folder()
             self._place.close()
 
     @staticmethod
     def _end_helpers() -> None:
-        # Both end by themselves once this process is gone; asked to, they are gone before it is.
-        # There is no public way to ask, and one that hangs would not hear it.
-        _kill_fork_server()
-        tracker: int | None = resource_tracker._resource_tracker._pid  # noqa: SLF001
-        if tracker is not None:  # it has nothing to clean up: no resource was ever registered
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(tracker, signal.SIGKILL)
-        for helper in (forkserver._forkserver, resource_tracker._resource_tracker):  # noqa: SLF001
-            with contextlib.suppress(OSError):
-                helper._stop()  # noqa: SLF001
-
-
-def _guard_helpers() -> None:
-    """Have multiprocess start its fork server and its resource tracker as `interpreter` does."""
-    # They get the environment of this process.
-    path = os.environ.pop("PYTHONPATH", None)
-    if path is not None:
-        os.environ.update(interpreter.environment({"PYTHONPATH": path}))
-    util.spawnv_passfds = _spawn_guarded
-    spawn.get_preparation_data = _preparation
-
-
-def _spawn_guarded(path: bytes, args: list[Any], passfds: Any, start: Any = util.spawnv_passfds) -> int:  # noqa: ANN401
-    pid: int = start(path, interpreter.guarded(args), passfds)
-    return pid
-
-
-def _preparation(name: str) -> dict[str, Any]:
-    """Return what a child has to know before it can read what it is to run.
-
-    multiprocess would add the main module, which is the whole command line and takes 70 ms and some MB in
-    each child, and the current folder, which may have been removed.
-    """
-    return {"name": name, "authkey": multiprocess.current_process().authkey, "sys_path": sys.path.copy()}
+        # Both end by themselves once this process is gone; ended here, they are gone before it is.
+        # One that hangs would not hear a request, and the resource tracker has nothing to clean up: no
+        # resource was ever registered.
+        _kill(multiprocess_private.fork_server_pid())
+        _kill(multiprocess_private.resource_tracker_pid())
+        multiprocess_private.reap_helpers()
 
 
 def _how_it_ended(error: EOFError) -> str:
     """Say why the fork server has made no process; this may take a moment."""
-    status = _exit_status(forkserver._forkserver._forkserver_pid)  # noqa: SLF001 - there is no public way
+    status = _exit_status(multiprocess_private.fork_server_pid())
     if status is None:
         return f"it has made no process ({error})"
     if status == EXIT_CODES[Kind.MACHINE]:
@@ -380,9 +347,7 @@ def _exit_status(pid: int | None) -> int | None:
     return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
 
-def _kill_fork_server() -> None:
-    """End the fork server; the next process that is wanted brings another. Children do not need it."""
-    pid: int | None = forkserver._forkserver._forkserver_pid  # noqa: SLF001 - there is no public way
+def _kill(pid: int | None) -> None:
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

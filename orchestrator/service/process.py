@@ -1,4 +1,4 @@
-"""The parent's hold on its children. Nothing else in the parent imports multiprocess."""
+"""The parent's hold on one child: its pipe, its end, its exit status."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,12 @@ from typing import Any
 from orchestrator.accounts import pipe
 from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.store import tracebacks
+from orchestrator.system.multiprocess_private import EXIT_UNKNOWN, LENGTH
 
 log = logging.getLogger(__name__)
 REAP_SECONDS = 5.0
 """How long the exit status of a process that is known to be gone may take to arrive."""
-_NOBODY_KNOWS = 255
-"""What multiprocess gives for an exit status when the fork server, which alone is told it, is gone."""
 _READ_SIZE = 64 * 1024
-_LENGTH = struct.Struct("!i")
-"""How multiprocess writes a message's length in front of it."""
 
 
 @dataclass(slots=True)
@@ -40,7 +36,7 @@ class ChildProcess:
 
     Attributes:
         pid: Its process id.
-        maker: The process id of the fork server that has made it.
+        maker: The process id of the fork server that has made it, 0 if that fork server is gone.
     """
 
     def __init__(self, process: Any, connection: Any, callbacks: Callbacks, maker: int) -> None:  # noqa: ANN401
@@ -70,7 +66,7 @@ class ChildProcess:
         """Send the child a message; one that cannot be delivered is a child that is about to be killed."""
         data = pipe.encode(message)
         waits = bool(self._unsent)
-        self._unsent += _LENGTH.pack(len(data)) + data
+        self._unsent += LENGTH.pack(len(data)) + data
         if not waits:
             self._writable()
 
@@ -142,14 +138,14 @@ class ChildProcess:
 
     def _messages(self) -> list[FromChild]:
         found: list[FromChild] = []
-        while len(self._buffer) >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer)
+        while len(self._buffer) >= LENGTH.size:
+            (size,) = LENGTH.unpack_from(self._buffer)
             if not 0 <= size <= pipe.MAX_MESSAGE:
                 raise MessageError(f"a message of {size} bytes")
-            end = _LENGTH.size + size
+            end = LENGTH.size + size
             if len(self._buffer) < end:
                 break
-            message = pipe.decode(bytes(self._buffer[_LENGTH.size : end]))
+            message = pipe.decode(bytes(self._buffer[LENGTH.size : end]))
             del self._buffer[:end]
             if isinstance(message, FromParent):
                 raise MessageError("a message that only the parent sends")
@@ -185,7 +181,7 @@ class ChildProcess:
             self._pidfd = -1
         if status is not None:
             self._process.close()
-        self._callbacks.exited(None if status == _NOBODY_KNOWS else status)
+        self._callbacks.exited(None if status == EXIT_UNKNOWN else status)
 
     def _drain(self) -> None:
         """Hear out what it said before it went."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import sysconfig
@@ -35,11 +36,34 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def everything() -> dict[str, set[str]]:
+    return {module_name(path): set(imports_of(path)) for path in PACKAGE.rglob("*.py")}
+
+
+def importers(of: str) -> set[str]:
+    """Return the modules that import a package or anything in it."""
+    return {
+        name
+        for name, imported in everything().items()
+        if any(other == of or other.startswith(f"{of}.") for other in imported)
+    }
+
+
 def test_imports_keep_to_the_arrows() -> None:
     # The contracts are in pyproject.toml. No cache: other runs of these tests may go on at the same time.
     lint = Path(sysconfig.get_path("scripts")) / "lint-imports"
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_private_names_of_multiprocess_are_used_in_one_place() -> None:
+    modules = ("forkserver", "process", "reduction", "resource_tracker", "spawn", "util")
+    assert {name for module in modules for name in importers(f"multiprocess.{module}")} == {
+        "orchestrator.system.multiprocess_private"
+    }
+    for path in PACKAGE.rglob("*.py"):
+        if "multiprocess" in path.read_text() and path.stem != "multiprocess_private":
+            assert not re.search(r"multiprocess(\.\w+)*\._", path.read_text()), path
 
 
 def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:

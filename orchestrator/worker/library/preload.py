@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import importlib
 import os
-import socket
 import sys
 from types import TracebackType
-from typing import Any
-
-from multiprocess import reduction
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker.library import loading
 
@@ -63,21 +59,9 @@ def load() -> None:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
     loading.import_before_fork()
-    reduction.recvfds = _recvfds
+    multiprocess_private.bear_hang_ups()
     gc.collect()
     gc.freeze()
-
-
-def _recvfds(sock: socket.socket, size: int, receive: Any = reduction.recvfds) -> list[int]:  # noqa: ANN401
-    """Receive descriptors; who hangs up without sending any is no reason for the fork server to end.
-
-    The parent does so when it runs out of descriptors itself, after it has connected.
-    """
-    try:
-        received: list[int] = receive(sock, size)
-    except EOFError:
-        raise ConnectionAbortedError(errno.ECONNABORTED, "nothing was sent") from None  # which it bears
-    return received
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
