@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from orchestrator.accounts import pipe
+from orchestrator.accounts import deadlines, pipe
 from orchestrator.accounts.actions import (
     Action,
     CallOff,
@@ -54,24 +54,24 @@ from orchestrator.accounts.policy import Verdict, judge
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import WAITS_FOR_TURN, State
 
-STARTING_DEADLINE = 30.0
-"""Seconds from the start of a process to its first word; loading neonize takes about one."""
-CONNECTING_DEADLINE = 60.0
-"""Seconds a process may dial; the child gives up by itself after 50."""
+STARTING_DEADLINE = deadlines.STARTING.outer
+"""Seconds from the start of a process to its first word."""
+CONNECTING_DEADLINE = deadlines.CONNECTING.outer
+"""Seconds a process may dial."""
 SLOT_SECONDS = 5.0
 """Seconds of dialling for which a process keeps accounts of other ways out from starting; a log-in takes one
 or two, and one that gets no answer costs this machine nothing."""
-PAIRING_DEADLINE = 180.0
-"""Seconds of a round of codes: WhatsApp's 160 and a grace for the child to say that it is over."""
-RECONNECTING_DEADLINE = 120.0
-"""Seconds without a link before the process is replaced; the child gives up by itself after 90."""
+PAIRING_DEADLINE = deadlines.PAIRING.outer
+"""Seconds of a round of codes."""
+RECONNECTING_DEADLINE = deadlines.RECONNECTING.outer
+"""Seconds without a link before the process is replaced."""
 CODE_GRACE = 0.5
 """Seconds for which a code is shown after it is out of date, so that the next one can take its place."""
-HEARTBEAT_DEADLINE = 30.0
-"""Seconds without a heartbeat; the child sends one every 10."""
-STOP_DEADLINE = 10.0
-"""Seconds from being asked to stop to being killed; neonize's own stop takes up to 5."""
-EXIT_DEADLINE = 10.0
+HEARTBEAT_DEADLINE = deadlines.HEARTBEAT.outer
+"""Seconds without a heartbeat."""
+STOP_DEADLINE = deadlines.STOPPING.outer
+"""Seconds from being asked to stop to being killed."""
+EXIT_DEADLINE = deadlines.EXITING.outer
 """Seconds from the last word to the exit."""
 
 _CODE_WAITS = "waiting for its code to be used"

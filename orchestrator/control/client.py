@@ -11,16 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from orchestrator.accounts import deadlines
 from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
 from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
 from orchestrator.system.units import RUN
 
 CONNECT_SECONDS = 5
 """How long the service may take to accept a connection; it does nothing that takes a tenth of it."""
-ANSWER_SECONDS = 45.0
-"""How long an answer may take. Stopping takes 10 s, and 5 more to reap what had to be killed."""
-SEND_SECONDS = 95.0
-"""The same for `send`: WhatsApp may take its time, and the service waits 85 s for it."""
+ANSWER_SECONDS = deadlines.ANSWER.outer
+"""How long an answer may take."""
+SEND_SECONDS = deadlines.SEND_ANSWER.outer
+"""How long the answer to `send` may take, for which the service waits for WhatsApp."""
 _CHUNK = 64 * 1024
 
 _ERRORS: dict[int, type[OrchestratorError]] = {

@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 import multiprocess
 import multiprocess.connection
 
+from orchestrator.accounts import deadlines
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.errors import StateError
 from orchestrator.service.meeting_place import MeetingPlace
@@ -32,9 +33,8 @@ PRELOADED = "orchestrator.worker.library.preload"
 """What the fork server imports before it forks, so that children need not."""
 END_SECONDS = 1.0
 """How long a fork server that has hung up may take to end; it takes some thousandths."""
-SPAWN_SECONDS = 20.0
-"""How long the fork server may take to make a process, at worst with its own imports before, which take one;
-an account's machine allows 30 for the whole start."""
+SPAWN_SECONDS = deadlines.SPAWNING.inner
+"""How long the fork server may take to make a process."""
 TRIAL_SECONDS = 20.0
 """How long a process that does nothing may take to end; it takes hundredths."""
 _THREADS = 2

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.deadlines import REAP_SECONDS
 from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.store import tracebacks
 from orchestrator.system.multiprocess_private import EXIT_UNKNOWN, LENGTH
 
 log = logging.getLogger(__name__)
-REAP_SECONDS = 5.0
-"""How long the exit status of a process that is known to be gone may take to arrive."""
 _READ_SIZE = 64 * 1024
 
 

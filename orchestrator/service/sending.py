@@ -6,11 +6,12 @@ import asyncio
 import itertools
 from collections.abc import Callable
 
+from orchestrator.accounts import deadlines
 from orchestrator.accounts.pipe import Send, Sent
 from orchestrator.errors import OrchestratorError
 
-SEND_SECONDS = 85.0
-"""How long a process may take to say what became of a text; neonize itself gives up after some 75 s."""
+SEND_SECONDS = deadlines.SENDING.outer
+"""How long a process may take to say what became of a text."""
 MAX_WAITING = 16
 """Texts of one account that may be on their way at once: whoever sends more than that is no operator."""
 

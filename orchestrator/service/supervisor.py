@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.accounts import actions, duplicates
+from orchestrator.accounts import actions, deadlines, duplicates
 from orchestrator.accounts.actions import Action
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import (
@@ -65,7 +65,7 @@ from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
 
-SHUTDOWN_SECONDS = 15.0
+SHUTDOWN_SECONDS = deadlines.SHUTDOWN.outer
 """The time all accounts together get to stop; those that have not by then are killed."""
 HURRY_SECONDS = 1.0
 """What is left of it after a second signal."""

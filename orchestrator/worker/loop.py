@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.accounts import pipe
+from orchestrator.accounts import deadlines, pipe
 from orchestrator.accounts.failure import Outcome
 from orchestrator.worker import actions, events
 from orchestrator.worker.actions import Step
@@ -25,8 +25,8 @@ from orchestrator.worker.queue import Inbox
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 10.0
-"""Seconds between two signs of life; the parent takes 30 s of silence for death."""
+HEARTBEAT_SECONDS = deadlines.HEARTBEAT.inner
+"""Seconds between two signs of life."""
 MEMORY_SECONDS = 60.0
 """Seconds for which a reading of the memory is good, unless the phase changes: the kernel walks all pages for
 it, which takes 2.3 ms."""

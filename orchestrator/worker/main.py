@@ -9,6 +9,7 @@ import signal
 from typing import Any, NoReturn
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.system import memory
@@ -23,11 +24,6 @@ from orchestrator.worker.pipe import Connection, Link, ParentGone
 from orchestrator.worker.queue import Inbox
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.traceback_file import Trace
-
-FLUSH_SECONDS = 2.0
-"""How long the parent may take for the last word; it allows 10 s between that and the exit."""
-OUTPUT_SECONDS = 0.3
-"""How long the last lines may take to be written."""
 
 log = logging.getLogger(__name__)
 

@@ -17,17 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from orchestrator.accounts.deadlines import BUSY_SECONDS, CHECK_SECONDS, LOCK_SECONDS
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.store import device, sessions
 from orchestrator.system.os_errors import shortage, trouble
 
-LOCK_SECONDS = 10.0
-"""How long the lock may be held by a process that is on its way out: an orphan goes within 2 s, a slow stop
-within 5. The parent allows 30 for the whole start."""
-BUSY_SECONDS = 8.0
-"""How long another program, such as a backup, may hold the database."""
-CHECK_SECONDS = 8.0
-"""How long the check may take: 0.02 s for a usual session, and one of some GB has to go unchecked."""
 ROOM = 256 * 1024
 """Bytes that a connected account may need at once: SQLite's journal, the keys of some hundred contacts."""
 _POLL = 0.1

@@ -13,7 +13,6 @@ from support.fleet import PATIENCE, Fleet, asynchronous, until
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
-from orchestrator.control import client
 from orchestrator.errors import NoSuchAccount, OrchestratorError
 from orchestrator.service import sending
 
@@ -191,7 +190,3 @@ async def test_the_command_says_why_not(tmp_path: Path) -> None:
             assert b"Where is the" not in done.stderr
     done = await asyncio.to_thread(give, fleet, "a", "--to", TO, TEXT)
     assert (done.returncode, done.stdout) == (4, b"")
-
-
-def test_the_client_waits_longer_than_the_service() -> None:
-    assert client.SEND_SECONDS > sending.SEND_SECONDS > 75

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.accounts import deadlines
 from orchestrator.cli.unit import install, plan
 from orchestrator.cli.unit.plan import QR_GROUP, SHIPPED, Unit, UnitError
 from orchestrator.config.reader import parse
 from orchestrator.errors import ConfigError
-from orchestrator.service import process, startup, supervisor
+from orchestrator.service import startup
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPOSURE = 1.5
@@ -103,7 +104,7 @@ def test_the_template_is_the_same_with_folders_of_its_own() -> None:
 
 def test_its_times_and_limits_are_those_of_the_service(shipped: Path) -> None:
     values = {key: value[-1] for key, value in settings(shipped).items()}
-    stop = supervisor.SHUTDOWN_SECONDS + process.REAP_SECONDS
+    stop = deadlines.SHUTDOWN.outer + deadlines.REAP_SECONDS
     assert seconds(values["TimeoutStopSec"]) >= stop + 5
     assert int(values["LimitNOFILE"]) == startup.OPEN_FILES
     assert values["Type"] == "notify"

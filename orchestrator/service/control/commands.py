@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from orchestrator import __version__
+from orchestrator.accounts import deadlines
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.names import is_name
@@ -27,8 +28,8 @@ from orchestrator.system.clock import iso
 
 WATCH_SECONDS = 0.25
 """Seconds between two events of one `watch`: what changes meanwhile goes out together."""
-STOP_SECONDS = 20.0
-"""How long `stop` waits for processes: 10 s to stop, then a kill, and up to 5 s until its end is known."""
+STOP_SECONDS = deadlines.STOP_COMMAND.outer
+"""How long `stop` waits for the end of a process."""
 TIMELINE_ENTRIES = 20
 """Entries of the timeline in `explain`, unless asked for more."""
 MAX_TIMELINE_ENTRIES = 1000
