@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import codecs
 import errno
-import fcntl
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -26,6 +24,7 @@ from orchestrator.config.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.config.yaml_tree import Document
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
 from orchestrator.system.files import open_file, replacing, sweep, sync, sync_folder
+from orchestrator.system.locking import flock
 
 LOCK_SECONDS = 10.0
 """How long to wait for others who edit the file; an edit takes some milliseconds."""
@@ -267,18 +266,13 @@ def _locked(target: Path) -> Iterator[None]:
             owner = (target if target.exists() else target.parent).stat()
             if os.geteuid() == 0:
                 os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StateError(
-                        f"{target}: somebody else has been editing it for {LOCK_SECONDS:g} s"
-                        f" (`fuser {path}` tells who): try again later"
-                    ) from None
-                time.sleep(0.02)
+        try:
+            flock(descriptor, patience=LOCK_SECONDS)
+        except BlockingIOError:
+            raise StateError(
+                f"{target}: somebody else has been editing it for {LOCK_SECONDS:g} s"
+                f" (`fuser {path}` tells who): try again later"
+            ) from None
         yield
     finally:
         os.close(descriptor)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +12,7 @@ from typing import Self
 
 from orchestrator.errors import AlreadyRunning, StateError
 from orchestrator.system.files import open_file, read_file
+from orchestrator.system.locking import flock
 from orchestrator.system.os_errors import trouble
 
 PATIENCE = 0.5
@@ -94,20 +93,14 @@ class InstanceLock:
         os.close(self._descriptor)
 
     def _take(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise AlreadyRunning(_who_holds(self._path)) from None
-                time.sleep(0.02)
-            except OSError as error:
-                raise StateError(
-                    f"{self._path}: cannot be locked ({error.strerror}): choose a folder on a local disk"
-                ) from None
-            else:
-                return
+        try:
+            flock(self._descriptor, patience=PATIENCE)
+        except BlockingIOError:
+            raise AlreadyRunning(_who_holds(self._path)) from None
+        except OSError as error:
+            raise StateError(
+                f"{self._path}: cannot be locked ({error.strerror}): choose a folder on a local disk"
+            ) from None
 
     def _write(self, data: bytes) -> None:
         try:

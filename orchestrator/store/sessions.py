@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.system.files import open_file, sync, sync_folder
+from orchestrator.system.locking import lock_file
 
 SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the database's name for its other files."""
@@ -40,48 +40,9 @@ def files(path: Path) -> list[Path]:
 # Lock
 
 
-def lock(path: Path) -> int:
-    """Lock a lock file, making it if need be; it stays locked exactly as long as the descriptor is open.
-
-    The descriptor is closed on exec. A process forked off shares it, and with it the lock.
-
-    Args:
-        path: The lock file, which is never removed; the holder's process id is written into it.
-
-    Returns:
-        The descriptor.
-
-    Raises:
-        BlockingIOError: Somebody holds the lock; ``strerror`` says who, if that is known.
-        OSError: It cannot be made or opened, or is a symbolic link, or no file.
-    """
-    while True:
-        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BlockingIOError(errno.EWOULDBLOCK, _holder(descriptor), str(path)) from None
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(descriptor), path.lstat()):
-                    break
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # somebody has put another file there since it was opened
-    with contextlib.suppress(OSError):  # on a full disk: the lock holds, only its holder has no name
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    return descriptor
-
-
-def _holder(descriptor: int) -> str:
-    try:
-        process = int(os.pread(descriptor, 20, 0))
-    except (OSError, ValueError):
-        process = 0
-    # A process id from another container, or of one that is gone, would lead astray.
-    return f"in use by process {process}" if process and Path(f"/proc/{process}").exists() else "in use"
+def lock(path: Path, *, patience: float = 0.0) -> int:
+    """Lock a session's lock file; `lock_file` says how, and which errors there are."""
+    return lock_file(path, patience=patience)
 
 
 # Quarantine

@@ -24,7 +24,6 @@ from orchestrator.system.os_errors import shortage, trouble
 
 ROOM = 256 * 1024
 """Bytes that a connected account may need at once: SQLite's journal, the keys of some hundred contacts."""
-_POLL = 0.1
 _PROGRESS_STEPS = 10_000
 
 # Findings of quick_check that are about what is written, not about how it is stored.
@@ -67,18 +66,14 @@ def hold(lock: Path, *, seconds: float = LOCK_SECONDS) -> int:
     Raises:
         SessionUnusable: Another process holds it, or it cannot be made.
     """
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return sessions.lock(lock)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                # Whoever it is may be gone the next time, so this is worth some tries.
-                raise SessionUnusable(Kind.CRASH, f"the session is {error.strerror}: end it") from None
-            time.sleep(_POLL)
-        except OSError as error:
-            advice = f"{lock} cannot be locked ({trouble(error)}): choose another state folder"
-            raise _unusable(error, lock, advice) from None
+    try:
+        return sessions.lock(lock, patience=seconds)
+    except BlockingIOError as error:
+        # The other process may be gone the next time, so this is worth some tries.
+        raise SessionUnusable(Kind.CRASH, f"the session is {error.strerror}: end it") from None
+    except OSError as error:
+        advice = f"{lock} cannot be locked ({trouble(error)}): choose another state folder"
+        raise _unusable(error, lock, advice) from None
 
 
 def prepare(database: Path) -> Stored:

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import os
 import signal
 import sqlite3
@@ -131,7 +132,7 @@ def test_a_lock_file_is_no_link_and_no_device(path: Path, tmp_path: Path) -> Non
 
 
 def test_a_lock_file_that_was_replaced_is_locked_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = session.fcntl.flock, 0  # type: ignore[attr-defined]
+    real, calls = fcntl.flock, 0
 
     def flock(descriptor: int, operation: int) -> None:
         nonlocal calls

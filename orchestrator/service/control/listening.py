@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import socket
@@ -11,6 +10,7 @@ import stat
 from pathlib import Path
 
 from orchestrator.errors import AlreadyRunning, StateError
+from orchestrator.system.locking import flock
 
 BACKLOG = 64
 """Connections that may wait to be accepted; more of them wait in connect()."""
@@ -23,8 +23,8 @@ class ControlSocket:
         path: Where it is; its folder must exist.
 
     Attributes:
-        path: The same.
-        socket: It.
+        path: Where the socket is.
+        socket: The socket that listens.
 
     Raises:
         AlreadyRunning: Somebody listens there.
@@ -33,7 +33,7 @@ class ControlSocket:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.socket, self._identity = _make(path, fcntl.LOCK_EX)
+        self.socket, self._identity = _make(path, patience=None)
 
     def is_gone(self) -> bool:
         """Tell whether somebody has removed its file, so that nobody can connect any more."""
@@ -53,7 +53,7 @@ class ControlSocket:
             StateError: It cannot be made, or something else is in its place; the socket stays the old one.
         """
         before = self.socket
-        self.socket, self._identity = _make(self.path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.socket, self._identity = _make(self.path, patience=0.0)
         before.close()
 
     def close(self) -> None:
@@ -66,14 +66,14 @@ class ControlSocket:
         self.socket.close()
 
 
-def _make(path: Path, lock: int) -> tuple[socket.socket, tuple[int, int]]:
+def _make(path: Path, *, patience: float | None) -> tuple[socket.socket, tuple[int, int]]:
     """Return a socket that listens, and its file's identity; see `ControlSocket` for the errors."""
     try:
         # Held only while this is done: two services that start at once must not take each other's socket
         # for a stale one.
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(folder, lock)
+            flock(folder, patience=patience)
             _check_place(path)
             return _listen(path)
         finally:
