@@ -6,10 +6,11 @@ import time
 
 from orchestrator.store import moving, sessions
 from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Configured
 from orchestrator.system.files import sweep
 
 
-def clear(paths: StatePaths, settings: moving.Configured | None = None) -> list[str]:
+def clear(paths: StatePaths, settings: Configured | None = None) -> list[str]:
     """Remove temporary files, and bring to an end what was begun; whoever calls this holds the folder's lock.
 
     Other folders see to their own: see `QrFolder.prepare` and `Tracebacks.prepare`.

@@ -14,17 +14,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 from orchestrator.accounts.names import is_name, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.store import device, sessions, status
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Configured
 from orchestrator.store.timeline import Timeline
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.files import read_file, replacing, sync, sync_folder
@@ -40,25 +40,6 @@ _NOTES = {
     "wrong_phone": "this session is of another phone than the configuration named",
 }
 """What is to be known of a session that was put away for such a reason."""
-
-
-class Configured(Protocol):
-    """What of the configuration is needed here: `orchestrator.config.settings.Settings` has these.
-
-    The store is below the configuration, which knows the state folder's layout.
-    """
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration file."""
-
-    @property
-    def qr_dir(self) -> Path:
-        """The watched folder of QR codes."""
-
-    @property
-    def accounts(self) -> Mapping[str, object]:
-        """The accounts by name, in the file's order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,186 @@
+"""The store in files: the state folder behind the protocols."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Container, Hashable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import StateError
+from orchestrator.store import device, moving, sessions, status
+from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import InstanceLock
+from orchestrator.store.protocols import Configured, Place, Store
+from orchestrator.store.timeline import Timeline, TimelineEntry
+from orchestrator.system.os_errors import trouble
+
+
+def in_files(paths: StatePaths, qr_dir: Path, qr_group: str | None = None) -> Store:
+    """Return the store of a state folder.
+
+    Args:
+        paths: The state folder, which `StatePaths.prepare` has made.
+        qr_dir: The folder of the QR codes.
+        qr_group: The group that may read the codes, if any may.
+    """
+    return Store(
+        paths,
+        SessionFiles(paths),
+        FileMoves(paths),
+        RecordFiles(paths),
+        QrFolder(qr_dir, qr_group),
+        StateFolder(paths),
+    )
+
+
+class SessionFiles:
+    """The sessions as SQLite files; see `sessions`."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._paths = paths
+
+    def place(self, name: str) -> Place:
+        """See `SessionStore.place`."""
+        return Place(self._paths.session(name), self._paths.session_lock(name))
+
+    def exists(self, name: str) -> bool:
+        """See `SessionStore.exists`."""
+        return self._paths.session(name).exists()
+
+    def device(self, name: str) -> device.Device:
+        """See `SessionStore.device`."""
+        return device.look(self._paths.session(name))
+
+    def signature(self, name: str) -> Hashable:
+        """See `SessionStore.signature`."""
+        path = self._paths.session(name)
+        found: list[int] = []
+        for file in (path, path.with_name(f"{path.name}-wal")):
+            with contextlib.suppress(OSError):
+                about = file.stat()
+                found += (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        return tuple(found) or None
+
+    def names(self) -> list[str]:
+        """See `SessionStore.names`."""
+        return sessions.names(self._paths.sessions)
+
+    def close_to_others(self) -> list[str]:
+        """See `SessionStore.close_to_others`."""
+        folder = self._paths.sessions
+        try:
+            return sessions.repair_modes(folder)
+        except OSError as error:
+            return [
+                f"{folder}: other users may read the sessions, and the modes cannot be set: {error.strerror}"
+            ]
+
+    def make_room(self) -> None:
+        """See `SessionStore.make_room`."""
+        with contextlib.suppress(OSError):
+            self._paths.sessions.mkdir(0o700)
+
+    def quarantine(self, name: str, reason: str, now: float) -> str | None:
+        """See `SessionStore.quarantine`."""
+        try:
+            place = sessions.quarantine(self._paths.session(name), self._paths.quarantine, reason, now)
+        except OSError as error:
+            raise StateError(trouble(error)) from None
+        return None if place is None else str(place)
+
+    def prune(self, days: float, now: float) -> list[str]:
+        """See `SessionStore.prune`."""
+        return sessions.prune(self._paths.quarantine, days, now)
+
+
+class FileMoves:
+    """Moves by renames, with what is to be done in ``moving.json``; see `moving`."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._paths = paths
+
+    def pending(self) -> moving.Rename | moving.Restore | None:
+        """See `Moves.pending`."""
+        return moving.pending(self._paths)
+
+    def begin(self, task: moving.Rename | moving.Restore) -> None:
+        """See `Moves.begin`."""
+        moving.begin(self._paths, task)
+
+    def give_up(self) -> None:
+        """See `Moves.give_up`."""
+        moving.give_up(self._paths)
+
+    def finish(self, settings: Configured) -> str | None:
+        """See `Moves.finish`."""
+        return moving.finish(self._paths, settings)
+
+    def check_rename(self, settings: Configured, old: str, new: str, known: Container[str]) -> bool:
+        """See `Moves.check_rename`."""
+        return moving.check_rename(self._paths, settings, old, new, known=known)
+
+    def check_restore(
+        self, settings: Configured, name: str, wanted: str | None
+    ) -> tuple[moving.Restore, moving.Restored]:
+        """See `Moves.check_restore`."""
+        found = moving.find(self._paths, settings, name, wanted)
+        about = moving.check_restore(self._paths, settings, name, found)
+        return moving.Restore(name, found.path.name, found.database.name), about
+
+    def has_session(self, name: str) -> bool:
+        """See `Moves.has_session`."""
+        return moving.has_session(self._paths, name)
+
+    def strays(self, accounts: Container[str]) -> list[str]:
+        """See `Moves.strays`."""
+        return moving.strays(self._paths, accounts)
+
+    def about_strays(self, names: list[str], accounts: Iterable[str]) -> list[str]:
+        """See `Moves.about_strays`."""
+        return moving.about_strays(self._paths, names, accounts)
+
+
+class RecordFiles:
+    """``status.json`` and the timelines."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._status = paths.status
+        self._timeline = Timeline(paths.timeline)
+
+    @property
+    def place(self) -> str:
+        """See `Record.place`."""
+        return os.fspath(self._status)
+
+    def load(self) -> dict[str, status.Kept]:
+        """See `Record.load`."""
+        return status.load(self._status)
+
+    def save(self, kept: Mapping[str, status.Kept]) -> None:
+        """See `Record.save`."""
+        try:
+            status.save(self._status, kept)
+        except OSError as error:
+            raise StateError(f"{self._status}: cannot be written: {trouble(error)}") from None
+
+    def append(self, name: str, entry: TimelineEntry) -> bool:
+        """See `Record.append`."""
+        return self._timeline.append(name, entry)
+
+    def tail(self, name: str, count: int) -> list[dict[str, Any]]:
+        """See `Record.tail`."""
+        return self._timeline.tail(name, count)
+
+
+class StateFolder:
+    """Whoever holds the state folder's lock owns its accounts."""
+
+    def __init__(self, paths: StatePaths) -> None:
+        self._path = paths.lock
+
+    def take(self, what: str, socket: Path | None = None) -> InstanceLock:
+        """See `Ownership.take`."""
+        return InstanceLock(self._path, what=what, socket=socket)

@@ -1,0 +1,280 @@
+"""What the service needs of a store. Files are behind it today (`files`); another store implements the same.
+
+    SessionStore   the accounts' credentials: where they are, quarantine, whose device they are
+    Moves          what moves everything of an account at once, and survives being interrupted
+    Record         what is written down of accounts: operators' wishes, last known state, history
+    Codes          the QR codes, shown to those who watch
+    Ownership      who may run the accounts
+
+``tests/unit/store/test_contract.py`` says what every implementation has to do, and runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Hashable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.store.layout import StatePaths
+
+if TYPE_CHECKING:
+    from orchestrator.store.device import Device
+    from orchestrator.store.moving import Rename, Restore, Restored
+    from orchestrator.store.status import Kept
+    from orchestrator.store.timeline import TimelineEntry
+
+
+class Configured(Protocol):
+    """What a store wants to know of the configuration."""
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration's file, for messages."""
+
+    @property
+    def accounts(self) -> Mapping[str, object]:
+        """The accounts by their names."""
+
+    @property
+    def qr_dir(self) -> Path:
+        """The folder of the QR codes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an account's process finds its session.
+
+    Attributes:
+        database: What the library opens.
+        lock: The file whose lock says that a process uses the session.
+    """
+
+    database: Path
+    lock: Path
+
+
+class SessionStore(Protocol):
+    """The sessions. No process may use a session that is moved or put into quarantine."""
+
+    def place(self, name: str) -> Place:
+        """Return where an account's session is, or will be."""
+
+    def exists(self, name: str) -> bool:
+        """Tell whether anything is in the place of an account's session, linked or not."""
+
+    def device(self, name: str) -> Device:
+        """Tell which linked device an account's session is of; never raises."""
+
+    def signature(self, name: str) -> Hashable:
+        """Return a value that changes whenever the session does; cheap, while `device` reads."""
+
+    def names(self) -> list[str]:
+        """Return the names of all sessions, in alphabetical order."""
+
+    def close_to_others(self) -> list[str]:
+        """Make the sessions unreadable for other users of this machine, if they are not.
+
+        Returns:
+            What was repaired, or could not be, a sentence each, for the log.
+        """
+
+    def make_room(self) -> None:
+        """Let new sessions be made where the place of all sessions is gone; never raises."""
+
+    def quarantine(self, name: str, reason: str, now: float) -> str | None:
+        """Put an account's session away, whole or not at all.
+
+        Args:
+            name: The account.
+            reason: A word that says why.
+            now: Unix seconds.
+
+        Returns:
+            Where the session is now, for people; None if there was none.
+
+        Raises:
+            StateError: The session cannot be moved, or a process uses it; it stays where it is.
+        """
+
+    def prune(self, days: float, now: float) -> list[str]:
+        """Delete what has been in quarantine for longer than that; never raises.
+
+        Args:
+            days: How long sessions are kept.
+            now: Unix seconds.
+
+        Returns:
+            The names of what was deleted.
+        """
+
+
+class Moves(Protocol):
+    """Moves a session with everything that belongs to it. What is to be done is written down first."""
+
+    def pending(self) -> Rename | Restore | None:
+        """Return what was begun and not brought to an end.
+
+        Raises:
+            StateError: What is written down cannot be read.
+        """
+
+    def begin(self, task: Rename | Restore) -> None:
+        """Write down what is to be done.
+
+        Raises:
+            StateError: It cannot be written.
+        """
+
+    def give_up(self) -> None:
+        """Forget what was written down, of which nothing has been done yet; never raises."""
+
+    def finish(self, settings: Configured) -> str | None:
+        """Bring to an end what was begun, or take it back, as the configuration says.
+
+        Returns:
+            What was done, for the log; None if nothing was.
+
+        Raises:
+            StateError: Something cannot be moved. What is left to do stays written down.
+        """
+
+    def check_rename(self, settings: Configured, old: str, new: str, known: Container[str]) -> bool:
+        """See that an account can be renamed; ``known`` are the accounts that run.
+
+        Returns:
+            Whether the configuration still has the old name.
+
+        Raises:
+            NoSuchAccount: There is nothing of that name.
+            OrchestratorError: The new name is taken.
+        """
+
+    def check_restore(self, settings: Configured, name: str, wanted: str | None) -> tuple[Restore, Restored]:
+        """Find a session in quarantine, and see that it can be put back.
+
+        Args:
+            settings: The configuration.
+            name: The account that gets it.
+            wanted: Which one: its name in quarantine; None for the newest of the account.
+
+        Returns:
+            What is to be done, for `begin`, and what is to be known of it.
+
+        Raises:
+            NoSuchAccount: There is neither an account of that name nor a session of one.
+            OrchestratorError: There is no such session, the account has one, or another account uses it.
+        """
+
+    def has_session(self, name: str) -> bool:
+        """Tell whether there is a session, and not only the file that is made before a code is used."""
+
+    def strays(self, accounts: Container[str]) -> list[str]:
+        """Return the names of linked sessions that none of these accounts has."""
+
+    def about_strays(self, names: list[str], accounts: Iterable[str]) -> list[str]:
+        """Say what to do about sessions without an account, a sentence each.
+
+        Args:
+            names: The sessions' names.
+            accounts: The accounts that such a session may belong to under its new name.
+        """
+
+
+class Record(Protocol):
+    """What is written down of accounts."""
+
+    @property
+    def place(self) -> str:
+        """Where the wishes and the last known states are kept, for people."""
+
+    def load(self) -> dict[str, Kept]:
+        """Return what was kept, by account.
+
+        Raises:
+            StateError: What was kept is there and cannot be understood.
+        """
+
+    def save(self, kept: Mapping[str, Kept]) -> None:
+        """Replace everything that is kept, whole or not at all.
+
+        Raises:
+            StateError: It cannot be written; what was kept before stays.
+        """
+
+    def append(self, name: str, entry: TimelineEntry) -> bool:
+        """Add an entry to an account's history; never raises.
+
+        Returns:
+            Whether the entry is there; that it is not has been logged.
+        """
+
+    def tail(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Return the last entries of an account's history, oldest first; never raises."""
+
+
+class Codes(Protocol):
+    """The QR codes of the accounts, where others watch them."""
+
+    def path(self, name: str) -> Path:
+        """Return where an account's picture is, or would be."""
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Make the place ready, and remove what is out of date.
+
+        Raises:
+            StateError: The place cannot be used.
+        """
+
+    def show(self, name: str, png: bytes, issued_at: float) -> None:
+        """Show an account's code in place of the one before, complete from the first moment.
+
+        Raises:
+            OSError: It could not be shown; nothing of the account is shown any more.
+            StateError: The same, and the message says what to do.
+        """
+
+    def hide(self, name: str) -> None:
+        """Show no code of an account any more; no harm if none is shown.
+
+        Raises:
+            OSError: It could not be removed.
+        """
+
+
+class Ownership(Protocol):
+    """The right to run the accounts of a store, which one service has at a time."""
+
+    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+        """Take it until the end of the context, or of the process.
+
+        Args:
+            what: What it is wanted for, for those who find it taken.
+            socket: Where commands come in, if they do.
+
+        Raises:
+            AlreadyRunning: Another process has it; the message says which.
+            StateError: It cannot be taken.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store with all its parts.
+
+    Attributes:
+        paths: The state folder on this machine, for what belongs to its processes.
+        sessions: The sessions.
+        moves: What moves them.
+        record: What is written down.
+        codes: The QR codes.
+        ownership: Who may run the accounts.
+    """
+
+    paths: StatePaths
+    sessions: SessionStore
+    moves: Moves
+    record: Record
+    codes: Codes
+    ownership: Ownership
