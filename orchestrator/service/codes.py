@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import StateError
-from orchestrator.store.codes.folder import QrFolder, advice
+from orchestrator.store.codes.folder import advice
+from orchestrator.store.protocols import Codes
 
 RETRY_SECONDS = 1.0
 """Seconds between tries to remove what is out of date."""
@@ -26,10 +27,10 @@ class Pictures:
     """The pictures of all accounts' codes. What fails is logged when it begins and when it is over.
 
     Args:
-        folder: The folder.
+        folder: Where they are shown.
     """
 
-    def __init__(self, folder: QrFolder) -> None:
+    def __init__(self, folder: Codes) -> None:
         self._folder = folder
         self._failing: dict[str, str] = {}
         self._shown: set[str] = set()
@@ -38,7 +39,7 @@ class Pictures:
         self._retry: asyncio.TimerHandle | None = None
 
     def prepare(self, names: Iterable[str]) -> None:
-        """Make the folder ready, and remove what is out of date; see `QrFolder.prepare`.
+        """Make the folder ready, and remove what is out of date; see `Codes.prepare`.
 
         Raises:
             StateError: The folder cannot be used.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
+from collections.abc import Collection, Hashable, Iterable
 
 from orchestrator.accounts.duplicates import rival
-from orchestrator.store import device
-
-_Signature = tuple[int, ...] | None
+from orchestrator.store.protocols import SessionStore
 
 
 class Devices:
-    """The devices of the accounts, read from their sessions' files and remembered.
+    """The devices of the accounts, read from their sessions and remembered.
 
     Args:
-        session: Returns the path of an account's session.
+        sessions: The sessions.
     """
 
-    def __init__(self, session: Callable[[str], Path]) -> None:
-        self._session = session
-        self._known: dict[str, tuple[_Signature, frozenset[str]]] = {}
+    def __init__(self, sessions: SessionStore) -> None:
+        self._sessions = sessions
+        self._known: dict[str, tuple[Hashable, frozenset[str]]] = {}
         self._uses: set[str] = set()
 
     def read(self, name: str, first: Iterable[str]) -> None:
@@ -60,21 +57,8 @@ class Devices:
         self._known.pop(name, None)
 
     def _read(self, name: str) -> frozenset[str]:
-        path = self._session(name)
-        signature = _signature(path)
+        signature = self._sessions.signature(name)
         known = self._known.get(name)
         if known is None or known[0] != signature:
-            known = self._known[name] = signature, device.look(path).marks
+            known = self._known[name] = signature, self._sessions.device(name).marks
         return known[1]
-
-
-def _signature(path: Path) -> _Signature:
-    """Return what changes when a file does, or its log beside it."""
-    found: list[int] = []
-    for file in (path, path.with_name(f"{path.name}-wal")):
-        try:
-            about = file.stat()
-        except OSError:
-            continue
-        found += (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
-    return tuple(found) or None

@@ -21,8 +21,8 @@ from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.store import leftovers
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.lock import InstanceLock
 from orchestrator.system import logs
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
     take_signals()
     paths = StatePaths.of(settings.state_dir)
     paths.prepare()
-    with InstanceLock(paths.lock, what=f"repairs {name}"):
+    store = in_files(paths, settings.qr_dir, settings.qr_group)
+    with store.ownership.take(f"repairs {name}"):
         # What goes on is shown; the log would stand in between.
         logs.configure("ERROR", "text")
         needs.check(paths, 1)
@@ -66,7 +67,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)
         supervisor = Supervisor(
-            settings, paths, make_spawner(paths), version=library.version, log_level="ERROR"
+            settings, store, make_spawner(paths), version=library.version, log_level="ERROR"
         )
         return asyncio.run(_repair(supervisor, name, pairing, show))
 

@@ -20,9 +20,9 @@ from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, raise_file_limit, take_signals
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.systemd import Announcer
-from orchestrator.store import leftovers, sessions
+from orchestrator.store import leftovers
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.lock import InstanceLock
 from orchestrator.system import logs
 from orchestrator.system.sd_notify import Notifier
 
@@ -56,12 +56,13 @@ def run(
     take_signals()
     paths = StatePaths.of(settings.state_dir)
     repaired = paths.prepare()
-    with InstanceLock(paths.lock, what="the service", socket=paths.control_socket):
+    store = in_files(paths, settings.qr_dir, settings.qr_group)
+    with store.ownership.take("the service", paths.control_socket):
         logs.configure(log_level, log_format)
         logs.log_uncaught()
         if sys.stderr is not None:
             faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
-        for sentence in [*repaired, *_repair_modes(paths)]:
+        for sentence in [*repaired, *store.sessions.close_to_others()]:
             log.warning("%s", sentence)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         library = check_library()
@@ -71,7 +72,7 @@ def run(
         with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
             supervisor = Supervisor(
                 settings,
-                paths,
+                store,
                 make_spawner(paths),
                 version=library.version,
                 log_level=log_level,
@@ -81,15 +82,6 @@ def run(
             )
             asyncio.run(_serve(supervisor, listener, announcer, library.version))
     return ExitCode.DONE
-
-
-def _repair_modes(paths: StatePaths) -> list[str]:
-    try:
-        return sessions.repair_modes(paths.sessions)
-    except OSError as error:
-        return [
-            f"{paths.sessions}: others may read the sessions, and that could not be mended: {error.strerror}"
-        ]
 
 
 async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Announcer, library: str) -> None:

@@ -270,7 +270,7 @@ def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
     assert process.returncode == 1
     assert "orchestrator: the service has ended by itself" in said
     assert "the end of the service's log:" in said
-    assert "orchestrator.service.supervisor: " in said.partition("the end of the service's log:")[2]
+    assert "orchestrator.service.recorder: " in said.partition("the end of the service's log:")[2]
     stage.is_clean()
 
 

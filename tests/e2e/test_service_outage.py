@@ -64,7 +64,7 @@ def test_most_accounts_lose_the_network_together(
             assert (one["pid"], one["kind"]) == (None, "network")
             assert 0 < seconds_until(one["next_retry_at"]) <= NETWORK_PROBE_FIRST
         told = [
-            line for line in service.log[logged:] if "orchestrator.service.supervisor: most accounts" in line
+            line for line in service.log[logged:] if "orchestrator.service.machines: most accounts" in line
         ]
         assert len(told) == 1
 

@@ -24,7 +24,7 @@ from orchestrator.control import client as client_module
 from orchestrator.control.client import Client
 from orchestrator.control.protocol import MAX_REQUEST
 from orchestrator.errors import AlreadyRunning, NoSuchAccount, NotRunning, OrchestratorError, StateError
-from orchestrator.service import supervisor
+from orchestrator.service import recorder
 from orchestrator.service.control import server
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.store import status
@@ -438,7 +438,7 @@ async def test_clients_come_and_go_in_the_middle_of_anything(tmp_path: Path) -> 
 async def test_a_bug_is_logged_and_hurts_only_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "SAVE_SECONDS", 3600.0)  # to write it down, it is described as well
+    monkeypatch.setattr(recorder, "SAVE_SECONDS", 3600.0)  # to write it down, it is described as well
     async with Fleet(tmp_path, IDLE, control=True) as fleet:
 
         def describe(*_: object, **__: object) -> None:

@@ -15,7 +15,7 @@ from support.full_disk import fill, make_read_only, small_disk
 from orchestrator.accounts import machine
 from orchestrator.accounts.events import Order, Ticked
 from orchestrator.accounts.states import State
-from orchestrator.service import supervisor
+from orchestrator.service import children
 from orchestrator.store import tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -27,7 +27,7 @@ SOURCE = Path(stand_in_child.__file__).read_text().splitlines()
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a process that can write its traceback do so, however busy the machine is."""
-    monkeypatch.setattr(supervisor, "TRACEBACK_SECONDS", PATIENCE)
+    monkeypatch.setattr(children, "TRACEBACK_SECONDS", PATIENCE)
 
 
 def fleet_of(folder: Path, *steps: str) -> Fleet:
@@ -44,7 +44,9 @@ async def give_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     pid = fleet.pid("a")
     with monkeypatch.context() as patch:
         patch.setattr(machine, "HEARTBEAT_DEADLINE", HANGS)
-        fleet.supervisor.handle("a", Ticked())  # or it would look again when it planned to at its last event
+        fleet.supervisor._machines.handle(
+            "a", Ticked()
+        )  # or it would look again when it planned to at its last event
         await fleet.until_true(lambda: "process killed" in caplog.text, "it is given up")
     return pid
 
@@ -142,7 +144,7 @@ async def test_one_that_is_stopped_is_left_stopped(
 async def test_one_that_can_take_no_signal_is_killed_after_a_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "TRACEBACK_SECONDS", 0.3)
+    monkeypatch.setattr(children, "TRACEBACK_SECONDS", 0.3)
     async with fleet_of(tmp_path, "numb") as fleet:
         await give_up(fleet, monkeypatch, caplog)
         await second_process(fleet)
@@ -154,7 +156,7 @@ async def test_one_that_can_take_no_signal_is_killed_after_a_moment(
 async def test_one_that_dies_while_its_traceback_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "TRACEBACK_SECONDS", 3600.0)
+    monkeypatch.setattr(children, "TRACEBACK_SECONDS", 3600.0)
     async with fleet_of(tmp_path, "numb") as fleet:
         pid = await give_up(fleet, monkeypatch, caplog)
         assert is_alive(pid)
@@ -179,7 +181,7 @@ async def test_a_stop_that_is_ignored_is_written_down_and_holds_nothing_up(
 async def test_the_service_does_not_wait_for_tracebacks_when_it_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "TRACEBACK_SECONDS", 3600.0)
+    monkeypatch.setattr(children, "TRACEBACK_SECONDS", 3600.0)
     async with fleet_of(tmp_path, "numb") as fleet:
         await fleet.until("a", State.CONNECTED)
         fleet.supervisor.hurry()

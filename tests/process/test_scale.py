@@ -14,6 +14,7 @@ from orchestrator.accounts.events import Event, ShuttingDown
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.service import supervisor
+from orchestrator.service.roster import Managed
 
 COUNT = 200
 PARALLEL = 8
@@ -41,12 +42,12 @@ class Scale:
         self.stopping: dict[str, tuple[float | None, float]] = {}
         self.killed: dict[str, float] = {}
         self._fleet = fleet
-        self._handle = fleet.supervisor.handle
-        self._kill = fleet.supervisor._kill
-        fleet.supervisor.handle = self._look  # type: ignore[method-assign]
-        fleet.supervisor._kill = self._see_killed  # type: ignore[method-assign]
+        self._handle = fleet.supervisor._machines.handle
+        self._kill = fleet.supervisor._children.kill
+        fleet.supervisor._machines.handle = self._look  # type: ignore[method-assign]
+        fleet.supervisor._children.kill = self._see_killed  # type: ignore[method-assign]
 
-    def _see_killed(self, name: str, managed: supervisor.Managed, why: str) -> None:
+    def _see_killed(self, name: str, managed: Managed, why: str) -> None:
         assert why == "it did not stop in time"
         assert name not in self.killed
         self.killed[name] = time.monotonic()
@@ -54,10 +55,10 @@ class Scale:
 
     def _look(self, name: str, event: Event) -> None:
         self._handle(name, event)
-        managed = self._fleet.supervisor._accounts.get(name)
+        managed = self._fleet.supervisor._roster.accounts.get(name)
         if isinstance(event, ShuttingDown) and managed and managed.account.child and managed.timer:
             self.stopping[name] = managed.account.child.deadline, managed.timer.when()
-        machines = self._fleet.supervisor._machines.values()
+        machines = self._fleet.supervisor._roster.machines.values()
         self.most = max(self.most, sum(machine.dials for machine in machines))
         away = sum(machine.state is not State.CONNECTED or machine.stopping for machine in machines)
         self.away = max(self.away, away)

@@ -19,7 +19,7 @@ from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.control.outlook import outlook
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
-from orchestrator.service import supervisor
+from orchestrator.service import recorder, supervisor
 from orchestrator.store import status, tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -277,7 +277,7 @@ async def test_a_ban_outlives_the_service(tmp_path: Path) -> None:
 async def test_what_parks_an_account_is_written_down_before_the_service_can_be_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, state: State
 ) -> None:
-    monkeypatch.setattr(supervisor, "SAVE_SECONDS", 3600.0)
+    monkeypatch.setattr(recorder, "SAVE_SECONDS", 3600.0)
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     fleet.puppets.play("a", ["connecting", f"end: {end}"])

@@ -14,7 +14,7 @@ from support.stand_in_child import NUMBER
 
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
-from orchestrator.service import supervisor
+from orchestrator.service import recorder
 from orchestrator.store import sessions, status
 from orchestrator.system import clock
 from orchestrator.system.clock import Reading, was_set
@@ -120,7 +120,7 @@ async def test_the_clock_set_back_while_the_machine_was_off(
 async def test_the_clock_set_forward_makes_no_session_in_quarantine_old(
     tmp_path: Path, wall: Wall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "PRUNE_SECONDS", 0.05)
+    monkeypatch.setattr(recorder, "PRUNE_SECONDS", 0.05)
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     asked: list[float] = []

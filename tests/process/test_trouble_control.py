@@ -192,7 +192,7 @@ async def test_a_socket_that_was_removed_is_made_anew(
             await is_served(fleet)
             await until(lambda: open_files() <= files, "the old one is closed")
             # Whoever came by that goes on.
-            fleet.supervisor.handle("a", Configured(AccountSettings("a")))
+            fleet.supervisor._machines.handle("a", Configured(AccountSettings("a")))
             assert b'"accounts"' in await asyncio.to_thread(watching.recv, 65536)
         assert caplog.text.count("made anew") == 1
 

@@ -21,7 +21,7 @@ from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
 from orchestrator.service import codes as pictures
-from orchestrator.service import supervisor
+from orchestrator.service import recorder
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.store import status
 from orchestrator.store.layout import StatePaths
@@ -42,7 +42,7 @@ CODES = [
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(supervisor, "RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(recorder, "RETRY_SECONDS", 0.1)
 
 
 async def next_code(fleet: Fleet, word: str) -> str:
@@ -57,8 +57,8 @@ async def next_code(fleet: Fleet, word: str) -> str:
 
 async def nothing_else_saves(fleet: Fleet) -> None:
     """Wait until no change of state is about to be written down."""
-    planned = fleet.supervisor._timers["save"]
-    await until(lambda: planned.when() < time.monotonic(), "all changes were to be written down")
+    due = fleet.supervisor._timers.due("save") or 0.0
+    await until(lambda: due < time.monotonic(), "all changes were to be written down")
 
 
 def end_page(path: Path) -> None:

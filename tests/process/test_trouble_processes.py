@@ -45,7 +45,7 @@ def fleet_of(folder: Path, *names: str, control: bool = False) -> Fleet:
 
 async def is_heard(fleet: Fleet, name: str) -> None:
     """Wait until an account's process gives another sign of life."""
-    child = fleet.supervisor._accounts[name].account.child
+    child = fleet.supervisor._roster.accounts[name].account.child
     assert child is not None
     before = child.heard_at
     await until(lambda: child.heard_at != before, f"{name} gives a sign of life")
@@ -332,13 +332,13 @@ async def stall(fleet: Fleet, *names: str) -> None:
 
     That counts for the stall alone: on a busy machine, all before and after it may take its time.
     """
-    children = [child for name in names if (child := fleet.supervisor._accounts[name].account.child)]
+    children = [child for name in names if (child := fleet.supervisor._roster.accounts[name].account.child)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(machine, "HEARTBEAT_DEADLINE", DEADLINE)
         for name, child in zip(names, children, strict=True):
             if child.deadline is not None:
                 child.deadline = time.monotonic() + DEADLINE
-            fleet.supervisor.handle(name, Ticked())  # so that its next look is at that time
+            fleet.supervisor._machines.handle(name, Ticked())  # so that its next look is at that time
         time.sleep(STALL)  # noqa: ASYNC251 - that is the trouble
         for _ in range(3):  # turns of the loop: the stall is noticed, all that is due is done, all are heard
             await asyncio.sleep(0)
@@ -404,7 +404,7 @@ async def test_who_hangs_does_so_after_a_stall_as_well(
         with frozen(pid):
             await stall(fleet, "a")
             monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", 1.0)
-            fleet.supervisor.handle("a", Ticked())
+            fleet.supervisor._machines.handle("a", Ticked())
             await until(lambda: "no sign of life" in caplog.text, "it is given up")
             monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
             await fleet.until("a", State.CONNECTED, after=pid)

@@ -23,6 +23,7 @@ from orchestrator.service.control.listening import ControlSocket
 from orchestrator.service.control.server import ControlServer
 from orchestrator.service.forkserver import Spawner, Target
 from orchestrator.service.supervisor import Supervisor
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.memory import OomKills
 
@@ -112,9 +113,10 @@ class Fleet:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
         self.spawner = Spawner(self._target, self.paths.meeting_places, self._preload)
-        self.supervisor = Supervisor(self.settings, self.paths, self.spawner, version="0.5.2")
+        store = in_files(self.paths, self.settings.qr_dir, self.settings.qr_group)
+        self.supervisor = Supervisor(self.settings, store, self.spawner, version="0.5.2")
         # What the kernel ends elsewhere on the machine, as other tests have it do, is none of this one's.
-        self.supervisor._oom_kills = OomKills(machine=Path(os.devnull))
+        self.supervisor._children.oom_kills = OomKills(machine=Path(os.devnull))
         if self._start:
             self.supervisor.start()
         if self._control:

@@ -209,7 +209,7 @@ class Commands:
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}
         if done and not self._supervisor.save():
             result["warning"] = (
-                f"this is forgotten when the service ends: {self._supervisor.paths.status} cannot be written,"
+                f"this is forgotten when the service ends: {self._supervisor.record_place} cannot be written,"
                 " and the service's log says why"
             )
         return result

@@ -1,0 +1,205 @@
+"""The accounts' processes: started, heard, asked to stop, killed, and what the last one leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from orchestrator.accounts import duplicates
+from orchestrator.accounts.events import Event, Exited, Said, Spawned, SpawnFailed
+from orchestrator.accounts.failure import Kind, from_exit
+from orchestrator.accounts.pipe import FromChild, Paired, Pairing, Sent, Stop
+from orchestrator.errors import OrchestratorError
+from orchestrator.service.devices import Devices
+from orchestrator.service.forkserver import Spawner
+from orchestrator.service.process import Callbacks
+from orchestrator.service.roster import Managed, Roster
+from orchestrator.store.protocols import SessionStore
+from orchestrator.store.tracebacks import Tracebacks
+from orchestrator.system.memory import OomKills
+from orchestrator.system.os_errors import trouble
+from orchestrator.worker.spec import ChildSpec
+
+log = logging.getLogger(__name__)
+
+TRACEBACK_SECONDS = 1.0
+"""How long a process that hangs may take to write its traceback and to end; it takes milliseconds."""
+TRACEBACK_SECONDS_AT_THE_END = 0.2
+"""The same while the service stops."""
+
+Tell = Callable[[str, Event], None]
+"""Hands an event to an account's machine."""
+
+
+class Children:
+    """Starts and ends the processes of the accounts.
+
+    Args:
+        roster: The accounts.
+        sessions: Where their sessions are.
+        spawner: Makes the processes.
+        tracebacks: Where the processes leave their tracebacks.
+        devices: Tells which account uses which linked device.
+        library: The library's version, for the timelines.
+        log_level: What the children log.
+        log_format: How: "text" or "json".
+
+    Attributes:
+        library: The library's version that processes load from now on.
+        closing: Whether the service stops, so that a process that hangs gets less time.
+        oom_kills: What the kernel has ended for lack of memory.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        sessions: SessionStore,
+        spawner: Spawner,
+        tracebacks: Tracebacks,
+        devices: Devices,
+        *,
+        library: str,
+        log_level: str,
+        log_format: str,
+    ) -> None:
+        self.library = library
+        self.closing = False
+        self.oom_kills = OomKills()
+        self._roster = roster
+        self._sessions = sessions
+        self._spawner = spawner
+        self._tracebacks = tracebacks
+        self._devices = devices
+        self._log_level = log_level
+        self._log_format = log_format
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def try_start(self) -> None:
+        """See that processes can be started, by starting one that does nothing.
+
+        Raises:
+            OrchestratorError: No process can be started; the message says why.
+        """
+        try:
+            await self._spawner.try_out()
+        except OSError as error:
+            raise OrchestratorError(f"no process can be started: {trouble(error)}") from None
+
+    def start(self, name: str, managed: Managed, pairing: Pairing, tell: Tell) -> None:
+        """Start the process of an account in the background; the machine is told what becomes of it."""
+        managed.told_to_stop = managed.to_be_killed = False
+        self._background(self._spawn(name, managed, pairing, tell))
+
+    def ask_to_stop(self, managed: Managed) -> None:
+        """Ask the process of an account to stop, now or as soon as it is there."""
+        managed.told_to_stop = True
+        if managed.child is not None:
+            managed.child.tell(Stop())
+
+    def kill(self, name: str, managed: Managed, why: str) -> None:
+        """Kill the process of an account, now or as soon as it is there, and have it write a traceback."""
+        managed.to_be_killed = True
+        seconds = TRACEBACK_SECONDS_AT_THE_END if self.closing else TRACEBACK_SECONDS
+        mute = None if managed.child is None else managed.child.kill_with_traceback(seconds)
+        log.warning("%s: process killed: %s%s", name, why, f" ({mute})" if mute else "")
+
+    def renew_maker(self, maker: int | None = None) -> None:
+        """Have later processes made by a fresh fork server; see `Spawner.renew`."""
+        self._spawner.renew(maker)
+
+    def refuse_duplicate(self, name: str) -> None:
+        """See that no other account uses the session of this one.
+
+        Raises:
+            OrchestratorError: Another account does.
+        """
+        self._devices.read(name, self._roster.before(name))
+        if other := self._rival(name):
+            raise OrchestratorError(f"{name}: {duplicates.why(other)}: {duplicates.advice(name)}")
+
+    def _rival(self, name: str) -> str | None:
+        """Return the account because of whose session this one may not start."""
+        return self._devices.rival(name, list(self._roster.settings.accounts), self._roster.running())
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _spawn(self, name: str, managed: Managed, pairing: Pairing, tell: Tell) -> None:
+        callbacks = Callbacks(
+            said=lambda message: self._said(name, managed, message, tell),
+            exited=lambda code: self._exited(name, managed, code, tell),
+        )
+        spec = self._spec(name, managed, pairing)
+        managed.library = self.library
+        try:
+            first = self._roster.before(name)
+            await self._spawner.aside(lambda: self._devices.read(name, first))
+            if other := self._rival(name):
+                managed.traceback = None
+                tell(name, SpawnFailed(duplicates.why(other), Kind.DUPLICATE))
+                return
+            self._devices.use(name)
+            child = await self._spawner.spawn(name, spec, callbacks)
+        except OSError as error:
+            managed.traceback = None
+            tell(name, SpawnFailed(f"no process could be started: {trouble(error)}"))
+            return
+        except Exception:  # or the account would wait for ever for a process that does not come
+            log.exception("%s: no process could be started", name)
+            tell(name, SpawnFailed("no process could be started: the service's log says more"))
+            return
+        managed.child = child
+        managed.maker = child.maker
+        tell(name, Spawned(child.pid))
+        # The machine may have changed its mind while the process was being made.
+        if managed.to_be_killed:
+            child.kill()
+        elif managed.told_to_stop:
+            child.tell(Stop())
+
+    def _spec(self, name: str, managed: Managed, pairing: Pairing) -> ChildSpec:
+        settings = managed.account.settings
+        place = self._sessions.place(name)
+        return ChildSpec(
+            name=name,
+            database=place.database,
+            lock=place.lock,
+            phone=settings.phone,
+            proxy=settings.proxy,
+            device_name=settings.device_name,
+            pairing=pairing,
+            log_level=self._log_level,
+            log_format=self._log_format,
+            trace=self._tracebacks.live(name),
+        )
+
+    def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:
+        if isinstance(message, Sent):
+            managed.sends.sent(message)
+        else:
+            if isinstance(message, Paired):
+                self._devices.changed(name)
+            tell(name, Said(message))
+
+    def _exited(self, name: str, managed: Managed, code: int | None, tell: Tell) -> None:
+        exited = Exited(code, out_of_memory=self.oom_kills.any_of_late())
+        if managed.child is not None:
+            self._keep_traceback(name, managed, managed.child.pid, exited)
+        managed.child = None
+        managed.sends.process_ended()
+        tell(name, exited)
+
+    def _keep_traceback(self, name: str, managed: Managed, pid: int, exited: Exited) -> None:
+        about = managed.account.child
+        outcome, killed_because = (about.outcome, about.killed_because) if about else (None, None)
+        why = from_exit(
+            exited.status, outcome, killed_because=killed_because, out_of_memory=exited.out_of_memory
+        ).text
+        managed.traceback = self._tracebacks.keep(name, pid, why, time.time())
+        if managed.traceback is not None:
+            log.warning("%s: the traceback of process %d is in %s", name, pid, managed.traceback)

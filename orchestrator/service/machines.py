@@ -1,0 +1,223 @@
+"""Feeds each account's machine with what happens, and carries out what it says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+
+from orchestrator.accounts import actions
+from orchestrator.accounts.actions import Action
+from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Said, Ticked
+from orchestrator.accounts.fleet import Fleet
+from orchestrator.accounts.machine import Account
+from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
+from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse_environment
+from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.states import State
+from orchestrator.service.children import Children
+from orchestrator.service.codes import Pictures
+from orchestrator.service.devices import Devices
+from orchestrator.service.recorder import Recorder
+from orchestrator.service.roster import Managed, Roster
+from orchestrator.service.sending import Waiting
+from orchestrator.service.timers import Timers, now
+from orchestrator.store.status import Kept
+
+log = logging.getLogger(__name__)
+
+
+class Machines:
+    """The machines of all accounts, and whose turn it is to start.
+
+    Args:
+        roster: The accounts.
+        children: Starts and ends their processes.
+        recorder: Writes down what happens.
+        pictures: Shows their codes.
+        devices: Tells which account uses which linked device.
+        timers: What is planned.
+
+    Attributes:
+        fleet: Decides whose turn it is.
+        closing: Whether the service stops, so that nobody starts any more.
+        after: Called after each event.
+        forgotten: Called with the name of an account that is gone, once its process is.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        children: Children,
+        recorder: Recorder,
+        pictures: Pictures,
+        devices: Devices,
+        timers: Timers,
+    ) -> None:
+        settings = roster.settings
+        self.fleet = Fleet(
+            roster.machines,
+            settings.start_parallel,
+            settings.start_spread,
+            random.random,
+            log.warning,
+            _outside(),
+        )
+        self.closing = False
+        self.after: Callable[[], None] = lambda: None
+        self.forgotten: Callable[[str], None] = lambda _: None
+        self._roster = roster
+        self._children = children
+        self._recorder = recorder
+        self._pictures = pictures
+        self._devices = devices
+        self._timers = timers
+        self._dispatching = False
+        self._wakes_at: float | None = None
+
+    def add(self, settings: AccountSettings, kept: Kept, former: Account | None = None) -> None:
+        """Take an account up, and let it begin.
+
+        Args:
+            settings: What the configuration says of it.
+            kept: What was kept of it.
+            former: The account that it was until now under another name, if it was one.
+        """
+        account = Account(settings, now(), random=random.random, stopped=kept.stopped, parked=kept.parked)
+        if former is not None:
+            account.take_over(former)
+        self._roster.add(Managed(account, Waiting(settings.name)))
+        self.handle(settings.name, Begin())
+
+    def handle(self, name: str, event: Event) -> None:
+        """Hand an event to an account's machine, and do what it says."""
+        managed = self._roster.accounts.get(name)
+        if managed is None:
+            return  # it was removed, and this is a late word of its process
+        wanted = managed.account.handle(event, now())
+        if not wanted and isinstance(event, Said) and isinstance(event.message, Heartbeat):
+            return  # it only puts off the next wake-up, which sees for itself whether it is too early
+        for action in wanted:
+            self._do(name, managed, action)
+        if isinstance(event, Exited) and name in self._roster.accounts and managed.account.last_exit:
+            kind, updated = managed.account.last_exit.kind, managed.library != self._children.library
+            self.fleet.ended(name, kind, time.monotonic(), updated=updated)
+        self._touch(name, managed)
+
+    def handle_all(self, event: Event) -> None:
+        """Hand an event to every account's machine."""
+        for name in list(self._roster.accounts):
+            self.handle(name, event)
+
+    def _touch(self, name: str, managed: Managed) -> None:
+        """Follow up what an event has changed: the next wake-up, watchers, whose turn it is."""
+        if not managed.account.runs:
+            self._devices.free(name)
+        if name in self._roster.accounts:
+            wakes_at = managed.account.wakes_at()
+            if managed.timer is not None:
+                managed.timer.cancel()
+                managed.timer = None
+            if wakes_at is not None:
+                managed.timer = asyncio.get_running_loop().call_at(wakes_at, self.handle, name, Ticked())
+        self._roster.touch(name)
+        self.after()
+        self.dispatch()
+
+    def _do(self, name: str, managed: Managed, action: Action) -> None:
+        match action:
+            case actions.Queue():
+                self.fleet.queue(name)
+            case actions.Unqueue():
+                self.fleet.unqueue(name)
+            case actions.Spawn(pairing):
+                self._children.start(name, managed, pairing, self.handle)
+            case actions.TellStop():
+                self._children.ask_to_stop(managed)
+            case actions.Kill(why):
+                self._children.kill(name, managed, why)
+            case actions.Quarantine(reason):
+                self._recorder.quarantine(name, reason)
+            case actions.ShowCode(code):
+                self._show(name, managed, code)
+            case actions.HideCode():
+                managed.code = None
+                self._pictures.hide(name)
+            case actions.Record():
+                self._record(name, action)
+            case actions.RenewMaker():
+                self._children.renew_maker(managed.maker)
+            case actions.CallOff(why):
+                self._call_off(why)
+            case actions.Forget():
+                self._forget(name, managed)
+
+    def _show(self, name: str, managed: Managed, code: Code | LinkCode) -> None:
+        managed.code = code
+        if isinstance(code, Code):
+            self._pictures.show(name, code.png, code.issued_at)
+
+    def _record(self, name: str, record: actions.Record) -> None:
+        self._recorder.changed(name, record, self._children.library)
+        if record.after is State.CONNECTED:
+            self.fleet.connected(name)
+        elif record.after is State.PAIRING:
+            self.fleet.reached(name)
+
+    def _forget(self, name: str, managed: Managed) -> None:
+        if managed.timer is not None:
+            managed.timer.cancel()
+        self._roster.remove(name)
+        self.fleet.forget(name, time.monotonic())
+        self._recorder.save_soon()
+        self.forgotten(name)
+
+    # Whose turn it is
+
+    def dispatch(self) -> None:
+        """Let those start whose turn it is."""
+        if self.closing or self._dispatching:
+            return
+        # Each start is an event that leads back here: without the loop, hundreds at once are too deep.
+        self._dispatching = True
+        try:
+            while (step := self.fleet.next(time.monotonic())) is not None:
+                self.handle(*step)
+        finally:
+            self._dispatching = False
+        wakes_at = self.fleet.wakes_at(time.monotonic())
+        if wakes_at != self._wakes_at:
+            self._timers.cancel("dispatch")
+            self._wakes_at = wakes_at
+            if wakes_at is not None:
+                self._timers.later("dispatch", max(0.0, wakes_at - time.monotonic()), self._wake)
+
+    def _wake(self) -> None:
+        self._wakes_at = None
+        self.dispatch()
+
+    def _call_off(self, why: str) -> None:
+        """Leave all accounts as they are that wait for a new process in the place of one that works."""
+        waiting = [name for name, machine in self._roster.machines.items() if machine.waits_for_renewal]
+        if not waiting:
+            return
+        log.error("no other account is restarted: %s; %d accounts keep their old process", why, len(waiting))
+        before, self._dispatching = self._dispatching, True  # or the next one would take its turn meanwhile
+        try:
+            for name in waiting:
+                self.handle(name, CalledOff(why))
+        finally:
+            self._dispatching = before
+
+
+def _outside() -> Proxy | None:
+    """Return the proxy of accounts without their own; one that is not usable stops each of them by itself."""
+    url = environment_proxy(os.environ)
+    try:
+        return None if url is None else parse_environment(url)
+    except ProxyError as error:
+        log.error("accounts without a proxy of their own cannot connect: %s", error)
+        return None

@@ -1,0 +1,169 @@
+"""What the running service writes down: each change, what must outlive it, and sessions put away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from orchestrator.accounts import actions
+from orchestrator.accounts.states import State
+from orchestrator.errors import StateError
+from orchestrator.service.devices import Devices
+from orchestrator.service.roster import Roster
+from orchestrator.service.timers import Timers, now
+from orchestrator.store import status
+from orchestrator.store.protocols import Record, SessionStore
+from orchestrator.store.timeline import TimelineEntry
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS = 1.0
+"""How long a change of state may wait to be written down together with others."""
+RETRY_SECONDS = 5.0
+"""How long to wait before the next try to write what could not be written."""
+PRUNE_SECONDS = 3600.0
+"""How often old sessions are deleted from the quarantine."""
+MINUTE = 60.0
+
+
+class Recorder:
+    """Writes down what happens to the accounts.
+
+    Args:
+        roster: The accounts.
+        record: Where it is written.
+        sessions: The accounts' sessions.
+        devices: Tells which account uses which linked device.
+        timers: What is planned.
+        describe: Returns what is shown of an account.
+
+    Attributes:
+        others: What was kept of accounts that do not run here: it stays as it is.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        record: Record,
+        sessions: SessionStore,
+        devices: Devices,
+        timers: Timers,
+        describe: Callable[[str], dict[str, Any]],
+    ) -> None:
+        self.others: dict[str, status.Kept] = {}
+        self._roster = roster
+        self._record = record
+        self._sessions = sessions
+        self._devices = devices
+        self._timers = timers
+        self._describe = describe
+        self._changes: deque[float] = deque()
+        self._born = now()
+        self._unsaved = False
+
+    # Each change
+
+    def changed(self, name: str, record: actions.Record, library: str) -> None:
+        """Write down that the state of an account has changed, or that there is more to say of it."""
+        self._tell(name, record)
+        self._record.append(
+            name,
+            TimelineEntry(
+                at=time.time(),
+                before=record.before,
+                after=record.after,
+                kind=record.kind,
+                reason=record.reason,
+                code=record.code,
+                attempt=record.attempt,
+                delay=record.delay,
+                version=library,
+                others=self._count_others(),
+            ),
+        )
+        self.save_soon()
+        if record.after in (State.BANNED, State.REPLACED):
+            # Were the service killed before, the next one would try the account at once, ban or no ban.
+            self._timers.later("save at once", 0, self.save)
+
+    def _tell(self, name: str, record: actions.Record) -> None:
+        stays = record.before is record.after  # which is told only where an operator should know why
+        level = logging.WARNING if record.kind or stays else logging.INFO
+        why = f": {record.reason}" if record.reason else ""
+        then = f", next try in {record.delay:.0f} s" if record.delay is not None else ""
+        log.log(level, "%s: %s → %s%s%s", name, record.before, record.after, why, then)
+
+    def _count_others(self) -> int:
+        """Return how many changes there were within the last minute, and count one more."""
+        at = time.monotonic()
+        while self._changes and self._changes[0] < at - MINUTE:
+            self._changes.popleft()
+        self._changes.append(at)
+        return len(self._changes) - 1
+
+    # What outlives the service
+
+    def save_soon(self) -> None:
+        """Write down what must outlive the service within `SAVE_SECONDS`."""
+        self._timers.later("save", SAVE_SECONDS, self.save)
+
+    def save(self) -> bool:
+        """Write down what operators wish and what is known of the accounts.
+
+        Returns:
+            Whether it is written; a failure is logged.
+        """
+        kept = {name: self.kept(name) for name in self._roster.accounts} | self.others
+        try:
+            self._record.save(kept)
+        except StateError as error:
+            if not self._unsaved:
+                log.error("%s", error)
+            self._unsaved = True
+            self._timers.later("save again", RETRY_SECONDS, self.save)
+            return False
+        if self._unsaved:
+            log.warning("%s: can be written again", self._record.place)
+            self._unsaved = False
+        return True
+
+    def kept(self, name: str) -> status.Kept:
+        """Return what must outlive the service of an account."""
+        account = self._roster.accounts[name].account
+        return status.Kept(account.stopped, account.parked(now()), {**self._describe(name), "qr_path": None})
+
+    def keep_as_other(self, name: str) -> None:
+        """Keep what is known of an account that is about to go, until another one takes it over."""
+        self.others[name] = self.kept(name)
+
+    def forget(self, name: str) -> None:
+        """Keep nothing any more of an account that is gone."""
+        if self.others.pop(name, None) is not None:
+            self.save()
+
+    # Sessions put away
+
+    def quarantine(self, name: str, reason: str) -> None:
+        """Put the session of an account into quarantine; a failure is logged, and the session stays."""
+        if reason == "repair":
+            self._sessions.make_room()  # who pairs anew does not wait for a folder that is gone
+        try:
+            place = self._sessions.quarantine(name, reason, time.time())
+        except StateError as error:
+            # Nothing is lost: the next try meets the session again.
+            log.error("%s: the session could not be put into quarantine: %s", name, error)
+        else:
+            self._devices.changed(name)
+            if place is not None:
+                log.warning("%s: the session was put into quarantine (%s): %s", name, reason, place)
+
+    def prune(self) -> None:
+        """Delete old sessions from the quarantine, now and every `PRUNE_SECONDS`."""
+        # A clock that is set forward, as after a start without a battery, must not make anything old at once.
+        present = now()
+        steady = self._born.wall + present.monotonic - self._born.monotonic
+        self._sessions.prune(self._roster.settings.quarantine_days, min(present.wall, steady))
+        self._timers.later("prune", PRUNE_SECONDS, self.prune)

@@ -1,0 +1,118 @@
+"""The accounts that the service runs, and how others learn that one has changed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.machine import Account
+from orchestrator.accounts.pipe import Code, LinkCode
+from orchestrator.config.settings import Settings
+from orchestrator.errors import NoSuchAccount
+from orchestrator.service.process import ChildProcess
+from orchestrator.service.sending import Waiting
+
+
+@dataclass(slots=True)
+class Managed:
+    """An account with everything that belongs to it in this process.
+
+    Attributes:
+        account: Its machine.
+        sends: Who waits to hear what became of a text.
+        child: Its process, once it is there.
+        code: The code it shows.
+        timer: Its machine's next wake-up.
+        version: The roster's version when it last changed.
+        library: The library's version that its last process has loaded.
+        maker: Which fork server has made its last process.
+        traceback: The file with the traceback of its last process, if there is one.
+        told_to_stop: Whether its process is to be asked to stop as soon as it is there.
+        to_be_killed: Whether its process is to be killed as soon as it is there.
+    """
+
+    account: Account
+    sends: Waiting
+    child: ChildProcess | None = None
+    code: Code | LinkCode | None = None
+    timer: asyncio.TimerHandle | None = None
+    version: int = 0
+    library: str = ""
+    maker: int | None = None
+    traceback: Path | None = None
+    told_to_stop: bool = False
+    to_be_killed: bool = False
+
+
+class Roster:
+    """The accounts there are, in the configuration's order.
+
+    Args:
+        settings: The configuration.
+
+    Attributes:
+        settings: The configuration in use.
+        accounts: Every account by its name.
+        machines: The same accounts' machines.
+        version: Grows with every change of any account.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.accounts: dict[str, Managed] = {}
+        self.machines: dict[str, Account] = {}
+        self.version = 0
+        self._gone: dict[str, int] = {}
+        self._changed = asyncio.Event()
+
+    def get(self, name: str) -> Managed:
+        """Return an account.
+
+        Raises:
+            NoSuchAccount: There is none of that name.
+        """
+        managed = self.accounts.get(name)
+        if managed is None:
+            raise NoSuchAccount(f"there is no account {name!r}{remark(name)}; `orchestrator list` shows them")
+        return managed
+
+    def add(self, managed: Managed) -> None:
+        """Take an account up."""
+        name = managed.account.settings.name
+        self.accounts[name] = managed
+        self.machines[name] = managed.account
+
+    def remove(self, name: str) -> None:
+        """Take an account out; watchers learn of it with the next change."""
+        del self.accounts[name], self.machines[name]
+        self._gone[name] = self.version + 1
+
+    def touch(self, name: str) -> None:
+        """Let everybody who waits know that an account has changed, or is gone."""
+        self.version += 1
+        if name in self.accounts:
+            self.accounts[name].version = self.version
+        self._changed.set()
+        self._changed.clear()
+
+    def changed_since(self, version: int) -> tuple[list[str], list[str]]:
+        """Return the names of accounts that have changed after a version, and of accounts that are gone."""
+        changed = [name for name, managed in self.accounts.items() if managed.version > version]
+        return changed, [name for name, at in self._gone.items() if at > version]
+
+    async def wait_for_change(self) -> None:
+        """Return when an account has changed."""
+        await self._changed.wait()
+
+    def running(self) -> set[str]:
+        """Return the accounts that have a process, or are to get one by themselves."""
+        return {name for name, machine in self.machines.items() if machine.runs}
+
+    def before(self, name: str) -> list[str]:
+        """Return the running accounts that the configuration names before this one."""
+        order = list(self.settings.accounts)
+        first = order[: order.index(name)] if name in order else order
+        running = self.running()
+        return [other for other in first if other in running]
