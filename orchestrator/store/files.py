@@ -87,6 +87,8 @@ class SessionFiles:
         """See `SessionStore.quarantine`."""
         try:
             place = sessions.quarantine(self._paths.session(name), self._paths.quarantine, reason, now)
+        except BlockingIOError as error:  # which otherwise means that a process cannot be made
+            raise StateError(f"the session is {error.strerror}") from None
         except OSError as error:
             raise StateError(trouble(error)) from None
         return None if place is None else str(place)

@@ -117,7 +117,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             fleet.supervisor.order("a", Order.START)
             await fleet.until("a", State.CONNECTED)
             assert fleet.history("a")[-1] == "connected"
-        for what in ("codes can be written again", "timelines can be written again", "is written again"):
+        for what in ("codes can be written again", "timelines can be written again", "status.json: can be written again"):
             assert what in caplog.text
         assert not fleet.sessions("a")
 

@@ -1,0 +1,365 @@
+"""What every store has to do, whatever is behind it. Another store is run through this by one more world."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from orchestrator.accounts.child import Parked
+from orchestrator.accounts.states import State
+from orchestrator.errors import AlreadyRunning, NoSuchAccount, OrchestratorError, StateError
+from orchestrator.store import sessions
+from orchestrator.store.files import in_files
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.moving import Rename, Restore
+from orchestrator.store.protocols import Store
+from orchestrator.store.status import Kept
+from orchestrator.store.timeline import TimelineEntry
+
+DAY = 86_400.0
+NOW = 1_800_000_000.0
+
+
+class World(Protocol):
+    """A store, and what accounts' processes and those who watch codes do to it."""
+
+    store: Store
+
+    def reopen(self) -> Store:
+        """Return the store as another service finds it, after the one before was killed."""
+
+    def link(self, name: str, device: str) -> None:
+        """Have the library write an account's session, linked as that device."""
+
+    def begin_to_pair(self, name: str) -> None:
+        """Have the library write what it does before a code is used."""
+
+    def content(self, name: str) -> object:
+        """Return everything in an account's session, None if there is none."""
+
+    def process(self, name: str) -> AbstractContextManager[None]:
+        """Have a process use an account's session."""
+
+    def code(self, name: str) -> bytes | None:
+        """Return the picture that those who watch see."""
+
+
+class Files:
+    """The state folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._paths = StatePaths.of(folder / "state", environ={})
+        self._paths.prepare()
+        self.store = self.reopen()
+
+    def reopen(self) -> Store:
+        return in_files(self._paths, self._paths.qr)
+
+    def link(self, name: str, device: str) -> None:
+        self._write(name, (f"{device}@s.whatsapp.net", device.encode() * 8, device.encode() * 9))
+
+    def begin_to_pair(self, name: str) -> None:
+        self._write(name, None)
+
+    def _write(self, name: str, row: tuple[object, ...] | None) -> None:
+        with closing(sqlite3.connect(self.store.sessions.place(name).database)) as database, database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS whatsmeow_device (jid TEXT, noise_key BLOB, identity_key BLOB)"
+            )
+            database.execute("DELETE FROM whatsmeow_device")
+            if row is not None:
+                database.execute("INSERT INTO whatsmeow_device VALUES (?, ?, ?)", row)
+
+    def content(self, name: str) -> object:
+        path = self.store.sessions.place(name).database
+        return path.read_bytes() if path.exists() else None
+
+    @contextmanager
+    def process(self, name: str) -> Iterator[None]:
+        held = sessions.lock(self.store.sessions.place(name).lock)
+        try:
+            yield
+        finally:
+            os.close(held)
+
+    def code(self, name: str) -> bytes | None:
+        path = self.store.codes.path(name)
+        return path.read_bytes() if path.exists() else None
+
+
+@pytest.fixture(params=[pytest.param(Files, id="files")])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    made: World = request.param(tmp_path)
+    return made
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a store asks of a configuration."""
+
+    accounts: dict[str, object]
+    config_file: Path = Path("/etc/accounts.yaml")
+    qr_dir: Path = field(default=Path("/nowhere"))
+
+
+def configured(*names: str) -> Configuration:
+    return Configuration(dict.fromkeys(names))
+
+
+# Sessions
+
+
+def test_an_account_without_a_session(world: World) -> None:
+    store = world.store.sessions
+    assert not store.exists("a")
+    assert store.names() == []
+    assert store.device("a").linked is False
+    assert store.quarantine("a", "repair", NOW) is None
+    assert not world.store.moves.has_session("a")
+
+
+def test_sessions_are_told_apart_by_their_devices(world: World) -> None:
+    for name, device in (("b", "2"), ("a", "1"), ("copy", "1")):
+        world.link(name, device)
+    store = world.store.sessions
+    assert store.names() == ["a", "b", "copy"]
+    assert all(store.exists(name) and store.device(name).linked for name in ("a", "b", "copy"))
+    assert store.device("a").marks & store.device("copy").marks
+    assert not store.device("a").marks & store.device("b").marks
+
+
+def test_a_session_that_waits_for_its_code_is_of_no_device(world: World) -> None:
+    world.begin_to_pair("a")
+    assert world.store.sessions.exists("a")
+    assert world.store.sessions.device("a").linked is False
+    assert not world.store.moves.has_session("a")
+
+
+def test_the_signature_changes_with_the_session_and_only_then(world: World) -> None:
+    store = world.store.sessions
+    nothing = store.signature("a")
+    world.link("a", "1")
+    first = store.signature("a")
+    store.device("a")
+    world.link("b", "2")
+    assert store.signature("a") == first != nothing
+    world.link("a", "another")
+    assert store.signature("a") != first
+    store.quarantine("a", "repair", NOW)
+    assert store.signature("a") == nothing
+
+
+def test_a_session_in_quarantine_is_gone_whole_and_comes_back_whole(world: World) -> None:
+    world.link("a", "1")
+    before = world.content("a")
+    place = world.store.sessions.quarantine("a", "logged_out", NOW)
+    assert place
+    assert (world.content("a"), world.store.sessions.exists("a")) == (None, False)
+    task, about = world.store.moves.check_restore(configured("a"), "a", None)
+    assert about.folder in place
+    assert any("logged this session out" in note for note in about.notes)
+    world.store.moves.begin(task)
+    world.store.moves.finish(configured("a"))
+    assert world.content("a") == before
+    assert world.store.moves.pending() is None
+
+
+def test_two_sessions_of_an_account_at_the_same_second(world: World) -> None:
+    places = []
+    for device in ("1", "2"):
+        world.link("a", device)
+        places.append(world.store.sessions.quarantine("a", "repair", NOW))
+    assert len(set(places)) == 2
+    _, newest = world.store.moves.check_restore(configured("a"), "a", None)
+    assert newest.folder in str(places[1])
+
+
+def test_a_session_in_use_stays_where_it_is(world: World) -> None:
+    world.link("a", "1")
+    before = world.content("a")
+    with world.process("a"), pytest.raises(StateError, match="in use"):
+        world.store.sessions.quarantine("a", "repair", NOW)
+    assert world.content("a") == before
+
+
+def test_only_what_is_old_enough_is_deleted(world: World) -> None:
+    for name, age in (("old", 8), ("young", 6)):
+        world.link(name, name)
+        world.store.sessions.quarantine(name, "repair", NOW - age * DAY)
+    assert [name.partition("-")[0] for name in world.store.sessions.prune(7, NOW)] == ["old"]
+    assert world.store.sessions.prune(7, NOW) == []
+    world.store.moves.check_restore(configured("young"), "young", None)
+    with pytest.raises(OrchestratorError, match='there is no session of "old"'):
+        world.store.moves.check_restore(configured("old"), "old", None)
+
+
+def test_closing_to_others_is_done_once(world: World) -> None:
+    world.link("a", "1")
+    world.store.sessions.close_to_others()
+    assert world.store.sessions.close_to_others() == []
+
+
+# Moves
+
+
+def test_a_rename_takes_everything_along_even_after_a_kill(world: World) -> None:
+    world.link("old", "1")
+    before = world.content("old")
+    world.store.record.append("old", TimelineEntry(1.0, "starting", "connected"))
+    world.store.record.save({"old": Kept(stopped=True), "other": Kept()})
+    assert world.store.moves.check_rename(configured("old"), "old", "new", known=())
+    world.store.moves.begin(Rename("old", "new"))
+
+    store = world.reopen()
+    assert store.moves.pending() == Rename("old", "new")
+    assert store.moves.finish(configured("new"))
+    assert (store.moves.pending(), store.moves.finish(configured("new"))) == (None, None)
+    assert (world.content("old"), world.content("new")) == (None, before)
+    assert [entry["to"] for entry in store.record.tail("new", 9)] == ["connected"]
+    assert store.record.tail("old", 9) == []
+    assert {name: kept.stopped for name, kept in store.record.load().items()} == {"new": True, "other": False}
+
+
+def test_a_rename_that_the_configuration_does_not_have_moves_nothing(world: World) -> None:
+    world.link("old", "1")
+    world.store.moves.begin(Rename("old", "new"))
+    world.store.moves.finish(configured("old"))
+    assert world.store.moves.pending() is None
+    assert world.store.sessions.names() == ["old"]
+
+
+def test_a_rename_can_be_given_up(world: World) -> None:
+    world.store.moves.begin(Rename("old", "new"))
+    world.store.moves.give_up()
+    world.store.moves.give_up()
+    assert world.reopen().moves.pending() is None
+
+
+def test_a_rename_that_cannot_be(world: World) -> None:
+    moves = world.store.moves
+    with pytest.raises(NoSuchAccount):
+        moves.check_rename(configured("a"), "nobody", "new", known=())
+    with pytest.raises(OrchestratorError, match="choose another name"):
+        moves.check_rename(configured("a", "b"), "a", "b", known=())
+    world.link("stray", "1")
+    with pytest.raises(OrchestratorError, match="belongs to no account"):
+        moves.check_rename(configured("a"), "a", "stray", known=())
+    # One that was renamed in the configuration already, and still runs under its old name.
+    assert not moves.check_rename(configured("new"), "a", "new", known={"a"})
+
+
+def test_a_session_that_cannot_be_put_back(world: World) -> None:
+    moves = world.store.moves
+    with pytest.raises(NoSuchAccount):
+        moves.check_restore(configured("a"), "nobody", None)
+    world.link("a", "1")
+    world.store.sessions.quarantine("a", "repair", NOW)
+    world.link("a", "2")
+    with pytest.raises(OrchestratorError, match="nothing was put back"):
+        moves.check_restore(configured("a"), "a", None)
+    world.store.sessions.quarantine("a", "unlinked", NOW)
+    world.link("b", "1")
+    with pytest.raises(OrchestratorError, match="the account b uses"):
+        moves.check_restore(configured("a", "b"), "a", None)
+
+
+def test_what_is_being_restored_is_known_after_a_kill(world: World) -> None:
+    world.link("a", "1")
+    world.store.sessions.quarantine("a", "repair", NOW)
+    task, _ = world.store.moves.check_restore(configured("a"), "a", None)
+    world.store.moves.begin(task)
+    store = world.reopen()
+    found = store.moves.pending()
+    assert isinstance(found, Restore)
+    assert found == task
+    assert store.moves.finish(configured("a"))
+    assert store.sessions.names() == ["a"]
+
+
+def test_sessions_without_an_account_are_told(world: World) -> None:
+    world.link("a", "1")
+    world.link("stray", "2")
+    world.begin_to_pair("unlinked")
+    moves = world.store.moves
+    assert moves.strays({"a"}) == ["stray"]
+    (said,) = moves.about_strays(["stray"], ["a", "free"])
+    assert "orchestrator rename stray free" in said
+    assert moves.about_strays([], ["a"]) == []
+
+
+# Record
+
+
+def test_what_is_kept_is_there_after_a_kill(world: World) -> None:
+    assert world.store.record.load() == {}
+    ban = Parked(State.BANNED, "banned", NOW, 2)
+    kept = {"a": Kept(stopped=True, parked=ban, shown={"name": "a"}), "b": Kept()}
+    world.store.record.save(kept)
+    found = world.reopen().record.load()
+    assert found["b"] == kept["b"]
+    assert (found["a"].stopped, found["a"].shown) == (True, {"name": "a"})
+    parked = found["a"].parked
+    assert parked is not None
+    assert (parked.state, parked.reason, parked.count) == (State.BANNED, "banned", 2)
+    assert parked.until == pytest.approx(NOW, abs=1)
+
+
+def test_saving_replaces_everything(world: World) -> None:
+    world.store.record.save({"a": Kept(stopped=True)})
+    world.store.record.save({"b": Kept()})
+    assert world.store.record.load() == {"b": Kept()}
+
+
+def test_a_history_ends_with_its_last_entries(world: World) -> None:
+    record = world.store.record
+    assert record.tail("a", 3) == []
+    for number in range(5):
+        assert record.append(
+            "a", TimelineEntry(NOW + number, "starting", "backoff", attempt=number, others=7)
+        )
+    record.append("b", TimelineEntry(NOW, "starting", "connected"))
+    found = world.reopen().record.tail("a", 3)
+    assert [entry["attempt"] for entry in found] == [2, 3, 4]
+    assert {entry["others"] for entry in found} == {7}
+    assert record.tail("a", 0) == []
+
+
+def test_nothing_that_is_written_down_has_a_number_in_full(world: World) -> None:
+    world.store.record.append("a", TimelineEntry(NOW, "x", "y", reason="wrong: 15550100200@s.whatsapp.net"))
+    assert "15550100200" not in str(world.store.record.tail("a", 1))
+
+
+# Codes and ownership
+
+
+def test_a_code_is_shown_replaced_and_hidden(world: World) -> None:
+    codes = world.store.codes
+    codes.prepare(["a"])
+    for picture in (b"first", b"second"):
+        codes.show("a", picture, NOW)
+        assert world.code("a") == picture
+    codes.show("b", b"other", NOW)
+    codes.hide("a")
+    codes.hide("a")
+    assert (world.code("a"), world.code("b")) == (None, b"other")
+
+
+def test_codes_of_a_service_that_was_killed_are_gone(world: World) -> None:
+    world.store.codes.prepare(["a"])
+    world.store.codes.show("a", b"old", NOW)
+    world.reopen().codes.prepare(["a"])
+    assert world.code("a") is None
+
+
+def test_one_service_at_a_time_has_the_accounts(world: World) -> None:
+    with world.store.ownership.take("the service"), pytest.raises(AlreadyRunning, match="the service"):
+        world.reopen().ownership.take("another").__enter__()
+    with world.reopen().ownership.take("another"):
+        pass
