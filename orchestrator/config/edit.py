@@ -6,7 +6,6 @@ A result is written only if it reads as exactly the old settings with that one a
 from __future__ import annotations
 
 import codecs
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +24,7 @@ from orchestrator.config.yaml_tree import Document
 from orchestrator.errors import ConfigError, NoSuchAccount, StateError
 from orchestrator.system.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.system.locking import flock
+from orchestrator.system.os_errors import advice
 
 LOCK_SECONDS = 10.0
 """How long to wait for others who edit the file; an edit takes some milliseconds."""
@@ -239,7 +239,8 @@ def _edit(
             mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
             _replace(target, mark + changed.encode(), seen)
     except OSError as error:
-        raise _trouble(path, target, error) from None
+        text = advice(error, "write config", folder=target.parent)
+        raise StateError(f"{path}: {text}; nothing was changed") from None
     return after
 
 
@@ -320,23 +321,3 @@ def _copy_attributes(target: Path, descriptor: int, seen: os.stat_result) -> Non
         for name in os.listxattr(target):
             with suppress(OSError):
                 os.setxattr(descriptor, name, os.getxattr(target, name))
-
-
-def _trouble(path: Path, target: Path, error: OSError) -> StateError:
-    """Say why a file could not be changed and what to do about it."""
-    match error.errno:
-        case errno.EACCES | errno.EPERM:
-            text = (
-                f"this user may not write in {target.parent}: start as the user it belongs to, or with sudo"
-            )
-        case errno.EROFS:
-            text = f"{target.parent} is on a read-only file system: edit the file where it comes from"
-        case errno.EBUSY | errno.EXDEV:
-            text = "the file is mounted by itself and cannot be replaced: mount its folder instead"
-        case errno.ENOSPC | errno.EDQUOT | errno.EFBIG:
-            text = "the disk is full: make room"
-        case errno.ENOENT | errno.ENOTDIR | errno.EEXIST:
-            text = f"{target.parent} is no folder"
-        case _:
-            text = f"it cannot be written: {os.strerror(error.errno or 0)}"
-    return StateError(f"{path}: {text}; nothing was changed")

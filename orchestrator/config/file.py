@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 
 from orchestrator.errors import ConfigError
+from orchestrator.system.os_errors import advice
 
 MAX_SIZE = 1024 * 1024
 """Bytes of the file. 5,000 accounts with a phone and a proxy have about 500,000."""
@@ -89,21 +90,4 @@ def shown(path: str | Path) -> str:
 
 
 def _reason(error: OSError | ValueError) -> str:
-    number = error.errno if isinstance(error, OSError) else None
-    match number:
-        case errno.ENOENT:
-            return (
-                "there is no such file; make one with `orchestrator add NAME`, or name another with --config"
-            )
-        case errno.EACCES | errno.EPERM:
-            return "this user may not read it; start as the user it belongs to, or let this one read it"
-        case errno.EISDIR:
-            return "expected a file, found a folder"
-        case errno.ENXIO:
-            return "expected a file, found a pipe, socket or device"
-        case errno.ELOOP:
-            return "its symbolic links lead in a circle"
-        case None:
-            return "this is not the path of a file"
-        case _:
-            return f"cannot be read: {os.strerror(number)}"
+    return advice(error, "read config") if isinstance(error, OSError) else "this is not the path of a file"

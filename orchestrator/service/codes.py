@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.errors import StateError
-from orchestrator.store.codes.folder import advice
 from orchestrator.store.protocols import Codes
+from orchestrator.system.os_errors import advice
 
 RETRY_SECONDS = 1.0
 """Seconds between tries to remove what is out of date."""
@@ -68,7 +68,7 @@ class Pictures:
         try:
             self._folder.show(name, png, issued_at)
         except (OSError, StateError) as error:
-            text = error.args[0] if isinstance(error, StateError) else advice(error)
+            text = error.args[0] if isinstance(error, StateError) else advice(error, "picture")
             self._failed(name, text, f"{_instead(name)} meanwhile")
             self.hide(name)
             self._unwritten[name] = text
@@ -86,7 +86,7 @@ class Pictures:
             self._folder.hide(name)
         except OSError as error:
             self._stale.add(name)
-            self._failed(name, advice(error), "a code that is out of date cannot be removed")
+            self._failed(name, advice(error, "picture"), "a code that is out of date cannot be removed")
             if self._retry is None:
                 self._retry = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._hide_again)
         else:

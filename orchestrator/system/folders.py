@@ -11,6 +11,7 @@ from typing import Self
 
 from orchestrator.errors import StateError
 from orchestrator.system.files import is_temporary
+from orchestrator.system.os_errors import FORBIDDEN, advice
 from orchestrator.system.units import find_unit
 
 UNMAPPED = 65534
@@ -156,12 +157,12 @@ def advice_on_owner(owner: int, *, inside_ours: bool = False) -> str:
 
 
 def _belongs_to_another(path: Path, owner: int, *, inside_ours: bool) -> StateError:
-    advice = [advice_on_owner(owner, inside_ours=inside_ours)]
+    steps = [advice_on_owner(owner, inside_ours=inside_ours)]
     if unit := find_unit(path):
         start = f"start the service with `systemctl start {unit}`"
-        advice = [start, *advice] if _runs_services(owner) else [start]
+        steps = [start, *steps] if _runs_services(owner) else [start]
     whose = f"belongs to {user_name(owner)}, this is {user_name(os.geteuid())}"
-    return StateError(f"{path}: {whose}: {', or '.join(advice)}")
+    return StateError(f"{path}: {whose}: {', or '.join(steps)}")
 
 
 def _runs_services(uid: int) -> bool:
@@ -182,26 +183,11 @@ def _owner(path: Path) -> int:
 
 def _trouble(path: Path, error: Exception, *, inside_ours: bool = False) -> StateError:
     """Say what is wrong with a folder and what to do about it."""
-    number = error.errno if isinstance(error, OSError) else errno.ELOOP
-    user = user_name(os.geteuid())
-    match number:
-        case errno.EEXIST | errno.ENOTDIR:
-            text = "a file is where a folder is needed: move it away, or choose another folder"
-        case errno.EACCES | errno.EPERM if (owner := _owner(path)) != os.geteuid():
-            return _belongs_to_another(path, owner, inside_ours=inside_ours)
-        case errno.EACCES | errno.EPERM:
-            text = f"{user} may not use this folder: give it to {user}, or choose another with --state-dir"
-        case errno.EROFS:
-            text = "is on a read-only file system: choose another folder with --state-dir"
-        case errno.ENOSPC | errno.EDQUOT:
-            text = "the disk is full: make room"
-        case errno.ELOOP:
-            text = "its symbolic links lead in a circle: remove them"
-        case errno.ENAMETOOLONG:
-            text = "the name is too long: choose a shorter one"
-        case _:
-            text = f"cannot be used: {os.strerror(number or 0)}"
-    return StateError(f"{path}: {text}")
+    if not isinstance(error, OSError):
+        error = OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if error.errno in FORBIDDEN and (owner := _owner(path)) != os.geteuid():
+        return _belongs_to_another(path, owner, inside_ours=inside_ours)
+    return StateError(f"{path}: {advice(error, 'state folder', user=user_name(os.geteuid()))}")
 
 
 def user_name(uid: int) -> str:

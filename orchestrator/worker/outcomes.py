@@ -11,6 +11,7 @@ from dataclasses import replace
 from orchestrator.accounts import phones
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.system.masking import mask_number
+from orchestrator.system.os_errors import DISK_BROKEN, DISK_FULL, NO_MEMORY, TOO_MANY_FILES
 from orchestrator.system.redaction import redact
 
 REASONS = {
@@ -87,11 +88,11 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
     ),
     (Kind.CONFIG, "unsupported proxy scheme", "the proxy's URL is none that the library takes"),
     (Kind.CONFIG, "net/url: ", "the proxy's URL is none that the library takes"),
-    (Kind.MACHINE, "disk is full", "the disk is full: make room"),
-    (Kind.MACHINE, "no space left on device", "the disk is full: make room"),
-    (Kind.MACHINE, "disk I/O error", "the disk does not work: see the system's log"),
-    (Kind.MACHINE, "out of memory", "no memory is left: end other programs"),
-    (Kind.MACHINE, "too many open files", "too many open files: no descriptors are left"),
+    (Kind.MACHINE, "disk is full", DISK_FULL),
+    (Kind.MACHINE, "no space left on device", DISK_FULL),
+    (Kind.MACHINE, "disk I/O error", DISK_BROKEN),
+    (Kind.MACHINE, "out of memory", NO_MEMORY),
+    (Kind.MACHINE, "too many open files", TOO_MANY_FILES),
     # Only another user or password can mend these. What a proxy refuses by its rules, it may allow tomorrow
     # (a quota, a list of addresses, its own trouble), so that is the network's trouble.
     (Kind.CONFIG, "username/password authentication failed", _PASSWORD),

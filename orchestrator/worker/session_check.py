@@ -20,7 +20,7 @@ from urllib.parse import quote
 from orchestrator.accounts.deadlines import BUSY_SECONDS, CHECK_SECONDS, LOCK_SECONDS
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.store import device, sessions
-from orchestrator.system.os_errors import shortage, trouble
+from orchestrator.system.os_errors import DISK_FULL, shortage, trouble
 
 ROOM = 256 * 1024
 """Bytes that a connected account may need at once: SQLite's journal, the keys of some hundred contacts."""
@@ -92,7 +92,7 @@ def prepare(database: Path) -> Stored:
     stored = _inspect(database) if exists[0] else Stored(paired=False)
     if stored.paired and not has_room(folder):
         # Messages that come in could not be stored, nor asked for again; WhatsApp keeps them until then.
-        raise SessionUnusable(Kind.MACHINE, "the disk is full: make room")
+        raise SessionUnusable(Kind.MACHINE, DISK_FULL)
     return stored
 
 

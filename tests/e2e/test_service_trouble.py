@@ -178,7 +178,9 @@ def test_no_memory_for_one_more_child(service: Service) -> None:
     assert service.child("two") == other
     reasons = [entry["reason"] for entry in service.timeline("one")[known:] if entry["to"] == "backoff"]
     assert "SIGKILL" in reasons[0]
-    assert all("allow more" in reason or "no memory is left" in reason for reason in reasons[1:]), reasons
+    assert all("raise the limit" in reason or "no memory is left" in reason for reason in reasons[1:]), (
+        reasons
+    )
 
 
 def starve(service: Service, group: MemoryGroup, tries: int) -> object:

@@ -117,7 +117,11 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             fleet.supervisor.order("a", Order.START)
             await fleet.until("a", State.CONNECTED)
             assert fleet.history("a")[-1] == "connected"
-        for what in ("codes can be written again", "timelines can be written again", "status.json: can be written again"):
+        for what in (
+            "codes can be written again",
+            "timelines can be written again",
+            "status.json: can be written again",
+        ):
             assert what in caplog.text
         assert not fleet.sessions("a")
 
@@ -157,7 +161,9 @@ async def test_a_read_only_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture
                 fleet.supervisor.order("a", Order.STOP)
                 await fleet.until("a", State.STOPPED)
                 # The old picture cannot be removed, and whoever scans it is told by WhatsApp that it is void.
-                assert "p.png: is on a read-only file system: choose another folder by qr_dir" in caplog.text
+                assert (
+                    "p.png: is on a read-only file system: choose another folder with qr_dir" in caplog.text
+                )
             await until(lambda: not fleet.paths.qr_code("p").exists(), "the old picture is gone")
             await until(lambda: status.load(fleet.paths.status)["a"].stopped, "the wish is written down")
             await next_code(fleet, "third")
@@ -215,7 +221,7 @@ async def test_a_qr_folder_replaced(
         moved = fleet.paths.qr.rename(tmp_path / "moved")
         plant(fleet.paths.qr, elsewhere)
         await next_code(fleet, "second")
-        assert "is no folder, or a symbolic link made by somebody else: remove it" in caplog.text
+        assert "is not a folder, or is a symbolic link of another user: remove it" in caplog.text
         assert not list(elsewhere.iterdir())
         # The folder comes back with what is out of date by now.
         fleet.paths.qr.unlink()
@@ -377,7 +383,7 @@ def _with_a_folder_in_its_place(folder: Path) -> Iterator[None]:
     ("trouble", "why"),
     [
         (_on_a_full_disk, "the disk is full: make room"),
-        (read_only, "is on a read-only file system: choose another folder by qr_dir"),
+        (read_only, "is on a read-only file system: choose another folder with qr_dir"),
         (_with_a_folder_in_its_place, "a folder is in the picture's place: remove it"),
     ],
 )

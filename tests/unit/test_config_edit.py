@@ -442,7 +442,7 @@ def test_a_full_disk_leaves_the_old_file(path: Path) -> None:
     [
         (errno.EROFS, "is on a read-only file system: edit the file where it comes from"),
         (errno.EBUSY, "the file is mounted by itself and cannot be replaced: mount its folder instead"),
-        (errno.EIO, "it cannot be written: Input/output error"),
+        (errno.EIO, "it cannot be written: the disk does not work: see the system log"),
     ],
 )
 def test_other_troubles_leave_the_old_file(

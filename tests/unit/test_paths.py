@@ -445,7 +445,7 @@ def test_a_name_that_is_too_long() -> None:
         (errno.ENOSPC, "the disk is full: make room"),
         (errno.EROFS, "is on a read-only file system: choose another folder with --state-dir"),
         (errno.EACCES, "may not use this folder: give it to .*, or choose another with --state-dir"),
-        (errno.EIO, "cannot be used: Input/output error"),
+        (errno.EIO, "cannot be used: the disk does not work: see the system log"),
     ],
 )
 def test_troubles_of_the_disk(

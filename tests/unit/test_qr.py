@@ -16,7 +16,8 @@ from support.inotify import Happening, Watcher
 
 from orchestrator.errors import StateError
 from orchestrator.store.codes import draw
-from orchestrator.store.codes.folder import _HEAD, QrFolder, advice
+from orchestrator.store.codes.folder import _HEAD, QrFolder
+from orchestrator.system.os_errors import advice
 
 TEXT = (
     "https://wa.me/settings/linked_devices#2@57t2FvZiwKKTDTQPkkfUptsTrKWbPFc8t/7JVp9iqOA0Fz+GBcMsXWAM07QGSYK4WnWZ0w"
@@ -220,7 +221,7 @@ def test_what_is_out_of_date_is_removed_and_nothing_else(tmp_path: Path) -> None
 
 def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "qr").touch()
-    with pytest.raises(StateError, match="is no folder"):
+    with pytest.raises(StateError, match="is not a folder"):
         QrFolder(tmp_path / "qr").prepare()
 
 
@@ -239,7 +240,7 @@ def test_the_folder_must_not_be_somebody_elses_link(tmp_path: Path) -> None:
     (tmp_path / "qr").symlink_to("real")
     os.chown(tmp_path / "qr", 12345, 12345, follow_symlinks=False)
     folder = QrFolder(tmp_path / "qr")
-    with pytest.raises(StateError, match="a symbolic link made by somebody else"):
+    with pytest.raises(StateError, match="a symbolic link of another user"):
         folder.prepare()
     with pytest.raises(OSError, match="Not a directory"):
         folder.show("support", PNG, ISSUED)
@@ -404,7 +405,7 @@ def test_on_a_read_only_disk_it_says_so(tmp_path: Path) -> None:
             folder.show("support", OTHER_PNG, ISSUED)
         with pytest.raises(OSError, match="Read-only file system"):
             folder.hide("support")
-        with pytest.raises(StateError, match=r"read-only file system: choose another folder by qr_dir"):
+        with pytest.raises(StateError, match=r"read-only file system: choose another folder with qr_dir"):
             folder.prepare()
 
 
@@ -438,22 +439,22 @@ def test_an_error_after_writing_leaves_nothing(folder: QrFolder, monkeypatch: py
 MEANINGS = {
     "ENOSPC": "the disk is full: make room",
     "EDQUOT": "the disk is full: make room",
-    "EROFS": "is on a read-only file system: choose another folder by qr_dir",
-    "EACCES": "this user may not write there: give it the folder",
-    "EPERM": "is protected from changes: `chattr -i -a` ends that",
-    "EIO": "the disk does not work: see the system's log",
+    "EROFS": "is on a read-only file system: choose another folder with qr_dir",
+    "EACCES": "this user may not write there: change the owner of the folder",
+    "EPERM": "is protected from changes: run `chattr -i -a`",
+    "EIO": "the disk does not work: see the system log",
     "EMFILE": "too many open files",
     "ENFILE": "too many open files",
     "ENOMEM": "no memory is left",
-    "ENOTDIR": "is no folder",
-    "ELOOP": "is no folder, or a symbolic link",
+    "ENOTDIR": "is not a folder",
+    "ELOOP": "is not a folder, or is a symbolic link",
     "EISDIR": "a folder is in the picture's place: remove it",
     "EBUSY": "something is mounted in the picture's place: unmount it",
-    "ENOENT": "was removed, or is a link to nowhere: make the folder",
+    "ENOENT": "was removed, or is a link to nothing: make the folder",
     "ENAMETOOLONG": "its path is too long",
-    "EFBIG": "files may not become as large as a picture",
-    "ESTALE": "its file system is gone or does not answer: mount it anew",
-    "ENOTCONN": "its file system is gone or does not answer: mount it anew",
+    "EFBIG": "a picture is larger than files may be",
+    "ESTALE": "its file system is gone or does not answer: mount it again",
+    "ENOTCONN": "its file system is gone or does not answer: mount it again",
     "EAGAIN": "another program holds the files there",
 }
 
@@ -475,8 +476,8 @@ def test_every_step_that_fails_is_told_with_its_cause(
         patch.setattr(os, step, fail)
         with pytest.raises(OSError, match=r".") as failure:
             folder.show("support", PNG, ISSUED)
-    assert MEANINGS[code] in advice(failure.value)
-    assert "qr_group" not in advice(failure.value)
+    assert MEANINGS[code] in advice(failure.value, "picture")
+    assert "qr_group" not in advice(failure.value, "picture")
     assert names(folder) == []
 
 
@@ -574,7 +575,7 @@ def test_a_protected_folder_is_told(folder: QrFolder, flag: str) -> None:
             folder.prepare()
     finally:
         subprocess.run(["chattr", f"-{flag}", str(qr_folder)], check=True)
-    for text in (advice(failure.value), str(refusal.value)):
+    for text in (advice(failure.value, "picture"), str(refusal.value)):
         assert "chattr -i -a" in text
         assert "qr_group" not in text
 
@@ -589,4 +590,4 @@ def test_a_mount_in_the_pictures_place_is_told(folder: QrFolder) -> None:
             folder.show("support", PNG, ISSUED)
     finally:
         subprocess.run(["umount", path], check=True)
-    assert "something is mounted in the picture's place" in advice(failure.value)
+    assert "something is mounted in the picture's place" in advice(failure.value, "picture")

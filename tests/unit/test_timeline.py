@@ -239,7 +239,7 @@ def test_a_line_that_did_not_get_done_is_lost_and_no_other(
     assert caplog.messages[-1] == "the timelines can be written again; 3 entries were lost"
 
 
-READ_ONLY = "the disk is read-only: see the system's log, it may be broken"
+READ_ONLY = "the disk is read-only, which may mean that it is broken: see the system log"
 
 
 def test_a_read_only_disk_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

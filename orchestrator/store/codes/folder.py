@@ -21,7 +21,7 @@ from orchestrator.accounts.characters import remark
 from orchestrator.errors import StateError
 from orchestrator.store.codes.draw import EXPIRES
 from orchestrator.system.files import open_file, read_file, sweep, temporary_name
-from orchestrator.system.os_errors import trouble
+from orchestrator.system.os_errors import FULL, NOT_KEPT, advice
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MARK: Final = b"tEXt" + EXPIRES.encode() + b"\0"
@@ -80,7 +80,7 @@ class QrFolder:
                         with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
         except OSError as error:
-            raise StateError(f"{self._folder}: {advice(error)}") from None
+            raise StateError(f"{self._folder}: {advice(error, 'picture')}") from None
         except _UnfitError as error:
             raise StateError(f"{self._folder}: {error}") from None
 
@@ -136,7 +136,7 @@ class QrFolder:
                 try:
                     os.utime(descriptor, ns=(moment, moment))
                 except OSError as error:
-                    if error.errno not in _NOT_KEPT:  # else the time of writing does as well
+                    if error.errno not in NOT_KEPT:  # else the time of writing does as well
                         raise
             yield temporary
         finally:
@@ -155,25 +155,27 @@ class QrFolder:
             try:
                 os.fchown(descriptor, -1, group)
             except OSError as error:
-                if error.errno in (*_NOT_KEPT, errno.EACCES, errno.EINVAL):
-                    raise _UnfitError(_about_group(error, self._group)) from None
+                if error.errno in (*NOT_KEPT, errno.EACCES, errno.EINVAL):
+                    raise _UnfitError(
+                        f"the group {self._group} (qr_group) {advice(error, 'picture group')}"
+                    ) from None
                 raise
         try:
             os.fchmod(descriptor, mode)
         except OSError as error:
             # What cannot be set may be right already, as by a mount's options.
             has = os.fstat(descriptor).st_mode & 0o077
-            if error.errno not in (*_NOT_KEPT, errno.EACCES):
+            if error.errno not in (*NOT_KEPT, errno.EACCES):
                 raise
             if has & ~mode:
                 raise _UnfitError(
                     "its file system keeps no modes (as FAT and many network shares do not) and lets others "
-                    "read the codes: choose another folder by qr_dir, or mount it with umask=077"
+                    "read the codes: choose another folder with qr_dir, or mount it with umask=077"
                 ) from None
             if has & 0o040 != mode & 0o040:
                 raise _UnfitError(
                     f"its file system keeps no modes, and the group {self._group} cannot be let in: "
-                    "choose another folder by qr_dir"
+                    "choose another folder with qr_dir"
                 ) from None
 
     def _probe(self, folder: int) -> None:
@@ -183,7 +185,7 @@ class QrFolder:
                 pass
         except OSError as error:
             # A full disk concerns those who wait for a code, and no account that is linked.
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno not in FULL:
                 raise
 
     @contextmanager
@@ -265,60 +267,3 @@ def _is_code(name: str, folder: int) -> bool:
     except OSError:
         return False
     return head.startswith(_PNG) and _MARK in head
-
-
-_NOT_KEPT: Final = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
-"""How a file system refuses what it has no room for, such as modes, groups or times."""
-
-
-def _about_group(error: OSError, group: str | None) -> str:
-    """Say why a file cannot be given to the group, and what to do."""
-    match error.errno:
-        case errno.EINVAL:
-            why = "does not exist inside this container: map it, or change qr_group"
-        case errno.EOPNOTSUPP | errno.ENOSYS:
-            why = (
-                "cannot own files there, as the file system keeps no groups: choose another folder by qr_dir"
-            )
-        case _:
-            why = (
-                "cannot be given files by this user: make the user a member of the group, or choose another "
-                "folder by qr_dir if this one is on FAT or a network share"
-            )
-    return f"the group {group} (qr_group) {why}"
-
-
-def advice(error: OSError) -> str:
-    """Say what is wrong with the folder, and what to do."""
-    match error.errno:
-        case errno.ENOSPC | errno.EDQUOT:
-            return "the disk is full: make room, or choose another folder by qr_dir"
-        case errno.EROFS:
-            return "is on a read-only file system: choose another folder by qr_dir"
-        case errno.EACCES:
-            return "this user may not write there: give it the folder, or choose another by qr_dir"
-        case errno.EPERM:
-            return (
-                "is protected from changes: `chattr -i -a` ends that if `lsattr -d` shows i or a, or remove "
-                "the files of other users there; or choose another folder by qr_dir"
-            )
-        case errno.ENOTDIR | errno.EEXIST | errno.ELOOP:
-            return "is no folder, or a symbolic link made by somebody else: remove it"
-        case errno.EISDIR | errno.ENOTEMPTY:
-            return "a folder is in the picture's place: remove it"
-        case errno.EBUSY | errno.EXDEV:
-            return (
-                "something is mounted in the picture's place: unmount it, or choose another folder by qr_dir"
-            )
-        case errno.ENOENT:
-            return "was removed, or is a link to nowhere: make the folder, or choose another by qr_dir"
-        case errno.ENAMETOOLONG:
-            return "its path is too long: choose another folder by qr_dir"
-        case errno.EFBIG:
-            return "files may not become as large as a picture: allow more (`ulimit -f`, or LimitFSIZE=)"
-        case errno.ESTALE | errno.ENOTCONN | errno.ETIMEDOUT | errno.EHOSTDOWN | errno.ENXIO | errno.ENODEV:
-            return "its file system is gone or does not answer: mount it anew, or choose another by qr_dir"
-        case errno.EAGAIN:
-            return "another program holds the files there: end it, or choose another folder by qr_dir"
-        case _:
-            return f"cannot be used for QR codes: {trouble(error)}"
