@@ -11,9 +11,10 @@ from typing import Any
 from orchestrator.errors import StateError
 from orchestrator.store import device, moving, sessions, status
 from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
-from orchestrator.store.protocols import Configured, Place, Store
+from orchestrator.store.protocols import Place, Store
 from orchestrator.store.timeline import Timeline, TimelineEntry
 from orchestrator.system.os_errors import trouble
 

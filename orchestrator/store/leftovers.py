@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 from orchestrator.store import moving, sessions
+from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.protocols import Configured
 from orchestrator.system.files import sweep
 
 

@@ -23,8 +23,8 @@ from orchestrator.accounts.names import is_name, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.store import device, sessions, status
 from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.protocols import Configured
 from orchestrator.store.timeline import Timeline
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.files import read_file, replacing, sync, sync_folder

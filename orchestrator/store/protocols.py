@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
@@ -24,22 +25,6 @@ if TYPE_CHECKING:
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.status import Kept
     from orchestrator.store.timeline import TimelineEntry
-
-
-class Configured(Protocol):
-    """What a store wants to know of the configuration."""
-
-    @property
-    def config_file(self) -> Path:
-        """The configuration's file, for messages."""
-
-    @property
-    def accounts(self) -> Mapping[str, object]:
-        """The accounts by their names."""
-
-    @property
-    def qr_dir(self) -> Path:
-        """The folder of the QR codes."""
 
 
 @dataclass(frozen=True, slots=True)
