@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from orchestrator.store import sessions as session
+from orchestrator.system import processes
 
 GRACE = 1.0
 """Seconds in which whoever can has ended by itself; it takes some hundredths."""
@@ -62,19 +63,10 @@ def _end_holder(lock: Path) -> int | None:
             return None
         pidfd = os.pidfd_open(pid)  # first, so that it is this one that is looked at and ended
         try:
-            if _has_open(pid, lock):
+            if processes.has_open(pid, lock):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 if select.select([pidfd], [], [], _GONE_SECONDS)[0]:
                     return pid
         finally:
             os.close(pidfd)
     return None
-
-
-def _has_open(pid: int, file: Path) -> bool:
-    about = file.stat()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if os.path.samestat(descriptor.stat(), about):
-                return True
-    return False
