@@ -1,4 +1,4 @@
-"""Shows codes to pair with in a terminal, each in the place of the one before."""
+"""Shows pairing codes in a terminal. A new code replaces the one before."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, Final, Self
 
 from orchestrator.cli.formatting import local, printable
 from orchestrator.cli.terminal import judge
+from orchestrator.control.view import AccountView
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class CodeScreen:
-    """Where the events of `repair` and `qr` are shown; leaving it takes the code off the terminal.
+    """Shows the events of `repair` and `qr`. At the end the code is removed from the terminal.
 
-    What is no terminal, or moves no cursor, or does not say its size, gets one code below the other.
+    Where the terminal cannot move the cursor or its size is unknown, codes are printed one below the other.
     """
 
     def __init__(self) -> None:
         self._able = judge()
         self._live = self._able.is_live
-        self._account: Mapping[str, Any] = {}
+        self._account = AccountView(name="", state="")
         self._stopping = False
         self._code: Mapping[str, Any] | None = None
         self._drawn: list[int] = []
@@ -40,9 +41,9 @@ class CodeScreen:
             self._draw([])
 
     def show(self, event: Mapping[str, Any]) -> None:
-        """Show what has changed."""
+        """Show a change of state, or a code."""
         if "account" in event:
-            self._account = event["account"]
+            self._account = AccountView.from_json(event["account"])
             self._stopping = bool(event.get("stopping"))
         if "code" in event:
             self._code = event["code"]
@@ -54,21 +55,21 @@ class CodeScreen:
             print(*self._picture(), self._until(), *self._hints(), sep="\n", flush=True)
 
     def _status(self) -> str:
-        name = self._account.get("name", "")
+        account = self._account
         if self._stopping:
-            return f"{name}: its process is stopping"
+            return f"{account.name}: the old process is stopping"
         if self._code is not None:
             return self._until()
-        reason = self._account.get("reason")
-        return printable(f"{name}: {self._account.get('state')}" + (f", {reason}" if reason else ""))
+        reason = f", {account.reason}" if account.reason else ""
+        return printable(f"{account.name}: {account.state}{reason}")
 
     def _until(self) -> str:
         assert self._code is not None
-        name = self._account.get("name", "")
+        name = self._account.name
         until = local(self._code["expires_at"])[-8:]
         if self._code["kind"] == "qr":
-            return f"{name}: on the phone, Settings, Linked devices, Link a device (this code: until {until})"
-        return f"{name}: on the phone, Linked devices, Link with phone number instead (until {until})"
+            return f"{name}: on the phone, Settings, Linked devices, Link a device (expires at {until})"
+        return f"{name}: on the phone, Linked devices, Link with phone number instead (expires at {until})"
 
     def _picture(self) -> list[str]:
         if self._code is None:
@@ -81,20 +82,20 @@ class CodeScreen:
         if self._able.colours:
             ink = draw.BLACK_ON_WHITE
         elif self._able.escapes:
-            ink = draw.REVERSED  # which is no color, and right on a dark terminal
+            ink = draw.REVERSED  # without colors; right on a dark terminal
         else:
             ink = draw.BARE
         return draw.terminal(text, ink, blocks=self._able.blocks).split("\n")
 
     def _hints(self) -> list[str]:
-        """Say where else the code is, if it may be hard to read here."""
-        path = self._account.get("qr_path")
+        """Name the picture of the code, if a phone may not be able to read the code here."""
+        path = self._account.qr_path
         if self._able.escapes or not self._able.is_terminal or not path:
             return []
-        return [printable(f"if the phone cannot read it here, as on a dark terminal: open {path}")]
+        return [printable(f"if the phone cannot read the code here, as on a dark terminal, open {path}")]
 
     def _draw(self, picture: list[str], text: str | None = None) -> None:
-        columns, rows = judge().size or (80, 24)  # it may have changed, or be gone
+        columns, rows = judge().size or (80, 24)  # the size may have changed
         texts = [] if text is None else [text]
         lengths = [len(_COLOURS.sub("", line)) for line in picture]
         wide = max(lengths, default=0)
@@ -110,15 +111,15 @@ class CodeScreen:
         self._drawn = lengths
 
     def _too_small(self, wide: int, high: int) -> str:
-        if path := self._account.get("qr_path"):
+        if path := self._account.qr_path:
             instead = f", or open {path}"
         elif self._code is not None and self._code["kind"] == "qr":
-            instead = f"; {self._account.get('reason') or 'there is no picture of it'}"
+            instead = f"; {self._account.reason or 'there is no picture of the code'}"
         else:
             instead = ""
         return f"the code needs a terminal of {wide} by {high} characters{instead}"
 
 
 def _rows(lengths: Iterable[int], columns: int) -> int:
-    """Return how many rows of a terminal lines of these lengths take, which may be wider than that."""
+    """Return how many rows of a terminal these lines take; a line may be longer than a row."""
     return sum(max(1, math.ceil(length / max(1, columns))) for length in lengths)

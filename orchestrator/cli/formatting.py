@@ -1,4 +1,4 @@
-"""How commands word times and texts for people."""
+"""How commands write times, sizes and texts for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ago(iso: str | None, now: float) -> str:
 
 
 def ahead(iso: str | None, now: float) -> str:
-    """Say how far ahead a time is, such as ``in 2h10m``; one that has come is ``now``."""
+    """Say how far ahead a time is, such as ``in 2h10m``; a time that has passed is ``now``."""
     if iso is None:
         return "-"
     left = unix(iso) - now
@@ -23,7 +23,7 @@ def ahead(iso: str | None, now: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """Say a length of time in its two largest units, such as ``2h10m``."""
+    """Write a duration in its two largest units, such as ``2h10m``."""
     left = max(0, int(seconds))
     parts: list[str] = []
     for size, unit in _STEPS:
@@ -33,21 +33,26 @@ def span(seconds: float) -> str:
     return "".join(parts[:2]) or "0s"
 
 
+def megabytes(size: int) -> str:
+    """Write a number of bytes for people, such as ``21 MB``."""
+    return f"{size / 1e6:.0f} MB"
+
+
 def unix(iso: str) -> float:
     """Return the Unix seconds of a time in ISO form."""
     return datetime.fromisoformat(iso).timestamp()
 
 
 def printable(text: str) -> str:
-    """Return a text without what a terminal could take for commands, in letters that it knows."""
+    """Return a text without control characters, in letters that the terminal can show."""
     return plain("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
 def local(iso: str) -> str:
-    """Write a time in ISO form as the clock on the wall shows it."""
+    """Write a time in ISO form as local time."""
     return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def examples(*lines: str) -> str:
-    """Return examples as a help text's last part; the backspace keeps the lines as they are."""
+    """Return examples as the last part of a help text; the backspace keeps the line breaks."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

@@ -1,25 +1,25 @@
-"""The commands that look at accounts: ``list`` and ``explain``."""
+"""The commands that show accounts: ``list`` and ``explain``."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
-from orchestrator.cli.formatting import ago, ahead, examples, local, printable
+from orchestrator.cli.formatting import ago, ahead, examples, local, megabytes, printable, span
 from orchestrator.cli.terminal import Terminal, judge, sane
 from orchestrator.control.client import Client
+from orchestrator.control.view import AccountView
 from orchestrator.errors import ExitCode, NotRunning
 
 app = typer.Typer(rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-_Account = dict[str, Any]
 _LABEL = "  {:<10}"
 
 
@@ -28,6 +28,7 @@ _LABEL = "  {:<10}"
     epilog=examples(
         "orchestrator list",
         "orchestrator list --watch",
+        "orchestrator list --wide",
         "orchestrator list --json | jq -r '.[] | select(.state == \"failed\") | .name'",
         "orchestrator list --check support >/dev/null || echo 'support is down'",
     ),
@@ -36,34 +37,51 @@ def list_accounts(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Only these.", autocompletion=completion.accounts),
+        typer.Argument(
+            metavar="[NAME]...", help="Show only these accounts.", autocompletion=completion.accounts
+        ),
     ] = None,
     as_json: AsJson = False,
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide", help="Show memory, CPU time, open files and threads of each account's process, too."
+        ),
+    ] = False,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="With --json: show phone numbers in full.")
+        bool, typer.Option("--reveal", help="With --json: show complete phone numbers.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C; with --json, a line for every change.")
+        bool,
+        typer.Option(
+            "--watch", "-w", help="Show changes until Ctrl-C. With --json: print a line for every change."
+        ),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 3 if an enabled account is not connected.")
+        bool, typer.Option("--check", help="Exit with code 3 if an enabled account is not connected.")
     ] = False,
 ) -> None:
     """List the accounts with their states.
 
-    Without a running service, this shows the configuration and what the last service left behind.
+    Without a running service, the list comes from the configuration and the last known states.
     """
     if reveal and not as_json:
-        raise typer.BadParameter("phone numbers are shown in full only with --json", param_hint="--reveal")
+        raise typer.BadParameter("needs --json: a table has masked numbers only", param_hint="--reveal")
+    if wide and as_json:
+        raise typer.BadParameter("cannot be combined with --json, which has all fields", param_hint="--wide")
+    if wide and watch:
+        # An account is sent when its state changes: the numbers between two changes would be old.
+        raise typer.BadParameter("cannot be combined with --watch", param_hint="--wide")
     if watch and check:
-        raise typer.BadParameter("looks once, and --watch goes on", param_hint="--check")
+        raise typer.BadParameter("cannot be combined with --watch", param_hint="--check")
     where = invocation.of(context)
     if watch:
         _watch(where.service(), names or [], as_json=as_json, reveal=reveal)
         return
     try:
         result = where.service().call("list", names=names or [], reveal=reveal)
-        found, strays = result["accounts"], result.get("without_account", [])
+        found = [AccountView.from_json(one) for one in result["accounts"]]
+        strays = result.get("without_account", [])
     except NotRunning:
         from orchestrator.cli.offline import view
 
@@ -71,21 +89,20 @@ def list_accounts(
         found = view.describe(settings, state, names or (), reveal=reveal)
         strays = [] if names else view.strays(settings, state)
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps([one.as_json() for one in found], indent=2))
     else:
-        _print_table(found)
+        _print_table(found, wide=wide)
         for sentence in strays:
             print(printable(sentence))
-    if check and not all(one["state"] in (State.CONNECTED, State.DISABLED) for one in found):
+    if check and not all(one.state in (State.CONNECTED, State.DISABLED) for one in found):
         raise typer.Exit(ExitCode.NOT_CONNECTED)
 
 
-def _print_table(found: Iterable[Mapping[str, Any]]) -> None:
+def _print_table(found: Sequence[AccountView], *, wide: bool) -> None:
     from orchestrator.cli import table
 
-    rows = list(found)
-    if rows:
-        table.show(rows)
+    if found:
+        table.show(found, wide=wide)
     else:
         print("there are no accounts yet; `orchestrator add NAME` adds one")
 
@@ -94,8 +111,8 @@ def _watch(client: Client, names: list[str], *, as_json: bool, reveal: bool) -> 
     with client.stream("watch", names=names, reveal=reveal) as events:
         if as_json:
             for event in events:
-                for account in event["accounts"]:
-                    print(json.dumps(account), flush=True)
+                for account in _accounts(event):
+                    print(json.dumps(account.as_json()), flush=True)
         elif _has_room(judge()):
             _watch_live(events)
         else:
@@ -108,14 +125,18 @@ def _has_room(able: Terminal) -> bool:
     return able.is_live and able.size is not None and able.size[0] >= table.NARROW
 
 
+def _accounts(event: Mapping[str, Any]) -> Iterable[AccountView]:
+    return map(AccountView.from_json, event["accounts"])
+
+
 def _watch_live(events: Iterable[dict[str, Any]]) -> None:
     from rich.live import Live
 
     from orchestrator.cli import table
 
-    accounts: dict[str, _Account] = {}
+    accounts: dict[str, AccountView] = {}
     screen = table.console()
-    # The table is made anew every second even if nothing happens: it shows how long ago things were.
+    # The table shows how long ago things happened, so it is made again every second.
     with (
         sane(),
         Live(
@@ -131,7 +152,7 @@ def _watch_live(events: Iterable[dict[str, Any]]) -> None:
 
 
 def _watch_lines(events: Iterable[dict[str, Any]]) -> None:
-    accounts: dict[str, _Account] = {}
+    accounts: dict[str, AccountView] = {}
     for event in events:
         before = dict(accounts)
         _take(event, accounts)
@@ -139,14 +160,14 @@ def _watch_lines(events: Iterable[dict[str, Any]]) -> None:
             print(f"{time.strftime('%H:%M:%S')} {name} removed", flush=True)
         for name, account in accounts.items():
             last = before.get(name)
-            if last is None or (last["state"], last["reason"]) != (account["state"], account["reason"]):
-                reason = f": {printable(account['reason'])}" if account["reason"] else ""
-                print(f"{time.strftime('%H:%M:%S')} {name} {account['state']}{reason}", flush=True)
+            if last is None or (last.state, last.reason) != (account.state, account.reason):
+                reason = f": {account.reason}" if account.reason else ""
+                print(printable(f"{time.strftime('%H:%M:%S')} {name} {account.state}{reason}"), flush=True)
 
 
-def _take(event: Mapping[str, Any], accounts: dict[str, _Account]) -> None:
-    for account in event["accounts"]:
-        accounts[account["name"]] = account
+def _take(event: Mapping[str, Any], accounts: dict[str, AccountView]) -> None:
+    for account in _accounts(event):
+        accounts[account.name] = account
     for name in event["gone"]:
         accounts.pop(name, None)
 
@@ -161,16 +182,17 @@ def explain(
     ],
     as_json: AsJson = False,
     entries: Annotated[
-        int, typer.Option(metavar="N", min=0, max=1000, help="How much of the timeline to show.")
+        int, typer.Option(metavar="N", min=0, max=1000, help="How many entries of the timeline to show.")
     ] = 20,
 ) -> None:
-    """Say why an account is in its state.
+    """Say why an account is in its state, and what happens next.
 
-    Also what happens next and when, what you can do, and how it came to this: the end of its timeline.
+    Shows since when and why, what happens next and when, what you can do, and the end of the timeline.
     """
     where = invocation.of(context)
     try:
         found = where.service().call("explain", name=name, entries=entries)
+        found["account"] = AccountView.from_json(found["account"]).as_json()
     except NotRunning:
         found = _explain_offline(where, name, entries)
     if as_json:
@@ -189,45 +211,55 @@ def _explain_offline(where: invocation.Places, name: str, entries: int) -> dict[
     (account,) = view.describe(settings, state, [name])
     start = where.start_command(settings.config_file)
     return {
-        "account": account,
+        "account": account.as_json(),
         "outlook": without_service(account, start).as_json(),
         "timeline": Timeline(state.timeline).tail(name, entries),
     }
 
 
 def _explained(found: Mapping[str, Any], now: float) -> list[str]:
-    account, ahead_of_it = found["account"], found["outlook"]
-    lines = [f"{account['name']} is {account['state']}"]
+    account, outlook = AccountView.from_json(found["account"]), found["outlook"]
+    lines = [f"{account.name} is {account.state}"]
 
     def say(label: str, text: str) -> None:
         lines.append(_LABEL.format(label) + printable(text))
 
-    if account["since"]:
-        say("since", f"{local(account['since'])} ({ago(account['since'], now)} ago)")
-    if account["reason"]:
-        say("because", account["reason"])
-    if account["attempt"]:
-        say("attempt", f"{account['attempt']} in a row")
-    if account["phone"]:
-        say("phone", account["phone"])
-    if account["pid"]:
-        memory = account["memory_bytes"]
-        say("process", f"{account['pid']}" + (f", {memory / 1e6:.0f} MB of memory" if memory else ""))
-    if account["last_seen_at"]:
-        say("last seen", f"WhatsApp was heard of {ago(account['last_seen_at'], now)} ago")
-    if account["last_exit"]:
-        end = account["last_exit"]
-        say("last end", f"{local(end['at'])}: {end['kind']}")
-        if end.get("traceback"):  # what an older version has kept does not have it
-            say("traceback", end["traceback"])
-    at = f" ({ahead(ahead_of_it['at'], now)}, at {local(ahead_of_it['at'])})" if ahead_of_it["at"] else ""
-    say("next", ahead_of_it["next"] + at)
-    for number, advice in enumerate(ahead_of_it["advice"]):
+    if account.since:
+        say("since", f"{local(account.since)} ({ago(account.since, now)} ago)")
+    if account.reason:
+        say("because", account.reason)
+    if account.attempt:
+        say("attempt", f"{account.attempt} in a row")
+    if account.phone:
+        say("phone", account.phone)
+    if account.pid:
+        say("process", ", ".join([str(account.pid), *_usage(account)]))
+    if account.last_seen_at:
+        say("last seen", f"WhatsApp last sent something {ago(account.last_seen_at, now)} ago")
+    if end := account.last_exit:
+        say("last end", f"{local(end.at)}: {end.kind}" if end.at else f"{end.kind}")
+        if end.traceback:
+            say("traceback", end.traceback)
+    at = f" ({ahead(outlook['at'], now)}, at {local(outlook['at'])})" if outlook["at"] else ""
+    say("next", outlook["next"] + at)
+    for number, advice in enumerate(outlook["advice"]):
         say("" if number else "you can", advice)
     if found["timeline"]:
         lines += ["", "timeline, in local time:"]
         lines += [_entry(entry) for entry in found["timeline"]]
     return lines
+
+
+def _usage(account: AccountView) -> Iterable[str]:
+    """Say what an account's process uses, as far as that is known."""
+    if account.memory_bytes is not None:
+        yield f"{megabytes(account.memory_bytes)} of memory"
+    if account.cpu_s is not None:
+        yield f"{span(account.cpu_s)} of CPU time"
+    if account.open_files is not None:
+        yield f"{account.open_files} open files"
+    if account.threads is not None:
+        yield f"{account.threads} threads"
 
 
 def _entry(entry: Mapping[str, Any]) -> str:

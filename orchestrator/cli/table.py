@@ -5,25 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console, Group, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.accounts.states import State
-from orchestrator.cli.formatting import ago, ahead, printable
+from orchestrator.cli.formatting import ago, ahead, megabytes, printable, span
 from orchestrator.cli.terminal import judge, plain
+from orchestrator.control.view import AccountView
 
 UNBOUNDED = 4096
-"""Columns for what is no terminal: a line an account, uncut, for grep and for mails."""
+"""Columns without a terminal: each account has one line, uncut, for grep and for mails."""
 
 NARROW = 40
-"""Columns below which no table fits: there is a line of name and state for each account."""
+"""Columns below which no table fits. Then each account has one line with its name and state."""
 
-_COLOURS = {
+_COLOURS: dict[str, str] = {
     State.CONNECTED: "green",
     State.FAILED: "bold red",
     State.BANNED: "bold red",
@@ -40,10 +41,12 @@ _COLOURS = {
 
 
 def console(piped: int | None = None) -> Console:
-    """Return where to print: as wide as the terminal, or uncut where there is none; NO_COLOR is heeded.
+    """Return where to print: as wide as the terminal. Without a terminal, lines are not cut.
+
+    NO_COLOR and FORCE_COLOR are respected.
 
     Args:
-        piped: Columns where there is no terminal; if not given, COLUMNS or no limit.
+        piped: Columns without a terminal; by default COLUMNS, else no limit.
     """
     able = judge()
     wide = None if able.is_terminal else piped or (None if os.environ.get("COLUMNS") else UNBOUNDED)
@@ -51,13 +54,18 @@ def console(piped: int | None = None) -> Console:
     return Console(markup=False, emoji=False, highlight=False, width=wide, force_terminal=force)
 
 
-def show(accounts: Iterable[Mapping[str, Any]]) -> None:
-    """Print a table of accounts; one that is no terminal gets no blanks at the ends of lines."""
+def show(accounts: Sequence[AccountView], *, wide: bool = False) -> None:
+    """Print a table of accounts. Without a terminal, lines do not end in blanks.
+
+    Args:
+        accounts: The accounts.
+        wide: Show what their processes use, too.
+    """
     screen = console()
     if screen.width < NARROW:
-        print(*(printable(f"{one['name']} {one['state']}") for one in accounts), sep="\n")
+        print(*(printable(f"{one.name} {one.state}") for one in accounts), sep="\n")
         return
-    _print(screen, make(accounts))
+    _print(screen, make_wide(accounts, screen.width) if wide else make(accounts))
 
 
 def show_rows(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -79,51 +87,108 @@ def _print(screen: Console, table: Table) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def make(
-    accounts: Iterable[Mapping[str, Any]], *, now: float | None = None, processes: bool = False
-) -> Table:
+def make(accounts: Iterable[AccountView], *, now: float | None = None, processes: bool = False) -> Table:
     """Make a table of accounts.
 
     Args:
-        accounts: The accounts as `status.describe` shows them.
+        accounts: The accounts.
         now: Unix time, if it is not the present.
-        processes: Show their process ids, too.
+        processes: Show process ids, too.
+    """
+    titles = ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "NEXT")
+    return _make(accounts, titles, time.time() if now is None else now)
+
+
+def make_wide(accounts: Sequence[AccountView], width: int, *, now: float | None = None) -> Table:
+    """Make a table of accounts with what their processes use.
+
+    Args:
+        accounts: The accounts.
+        width: Columns of the screen. If there are too few, the least important columns are left out.
+        now: Unix time, if it is not the present.
     """
     at = time.time() if now is None else now
+    titles = list(_WIDE)
+    for title in _LEAST_IMPORTANT:
+        if _width(accounts, titles, at) <= width:
+            break
+        titles.remove(title)
+    return _make(accounts, titles, at)
+
+
+_WIDE = ("STATE", "SINCE", "PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS", "PHONE", "NEXT")
+_LEAST_IMPORTANT = ("PHONE", "THREADS", "FILES", "NEXT", "SINCE", "PID", "RESTARTS")
+"""The columns that may be left out, the least important first."""
+_NUMBERS = frozenset(("PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS"))
+_NAME_WIDTH = 8
+_BESIDE = _NAME_WIDTH + 2 + len("REASON")
+"""Characters that name and reason need at least, with the gap between them."""
+
+
+def _make(accounts: Iterable[AccountView], titles: Sequence[str], at: float) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    # What is cut off for want of room are reasons, and then long names: `explain` has them in full. Room is
-    # taken only from columns that may wrap; that their cells are cut instead is said of each cell.
-    table.add_column("NAME", min_width=8)
-    for title in ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "NEXT"):
-        table.add_column(title, no_wrap=True)
+    # In a narrow terminal, reasons are cut first, then long names: `explain` has both in full. rich takes
+    # room only from columns that may wrap; each cell says that it is to be cut instead.
+    table.add_column("NAME", min_width=_NAME_WIDTH)
+    for title in titles:
+        table.add_column(title, no_wrap=True, justify="right" if title in _NUMBERS else "left")
     table.add_column("REASON")
     for one in accounts:
-        table.add_row(
-            _cut(one["name"]),
-            Text(one["state"], style=_COLOURS.get(one["state"], "")),
-            ago(one["since"], at),
-            *((str(one["pid"] or "-"),) if processes else ()),
-            printable(one["phone"] or "-"),
-            ahead(one["next_retry_at"], at),
-            _cut(one["reason"] or "-"),
-        )
+        cells = (_cell(one, title, at) for title in titles)
+        table.add_row(_cut(one.name), *cells, _cut(one.reason or "-"))
     return table
 
 
-def fitting(accounts: Sequence[Mapping[str, Any]], height: int, *, now: float | None = None) -> Group:
+def _cell(one: AccountView, title: str, at: float) -> str | Text:
+    match title:
+        case "STATE":
+            return Text(printable(one.state), style=_COLOURS.get(one.state, ""))
+        case "SINCE":
+            return ago(one.since, at)
+        case "PID":
+            return _number(one.pid)
+        case "MEMORY":
+            return "-" if one.memory_bytes is None else megabytes(one.memory_bytes)
+        case "CPU":
+            return "-" if one.cpu_s is None else span(one.cpu_s)
+        case "FILES":
+            return _number(one.open_files)
+        case "THREADS":
+            return _number(one.threads)
+        case "RESTARTS":
+            return str(one.restarts)
+        case "PHONE":
+            return printable(one.phone or "-")
+        case "NEXT":
+            return ahead(one.next_retry_at, at)
+    raise AssertionError(title)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _width(accounts: Sequence[AccountView], titles: Sequence[str], at: float) -> int:
+    """Return the least columns that a table needs so that no cell but names and reasons is cut."""
+    return _BESIDE + sum(
+        2 + max(map(cell_len, (title, *(str(_cell(one, title, at)) for one in accounts)))) for title in titles
+    )
+
+
+def fitting(accounts: Sequence[AccountView], height: int, *, now: float | None = None) -> Group:
     """Make a table of as many accounts as fit, with a line about the others.
 
-    Hundreds of rows take longer to make than what changes takes to come.
+    To make hundreds of rows would take longer than the time between two changes.
 
     Args:
-        accounts: The accounts as `status.describe` shows them.
-        height: Lines there are, the header's included.
+        accounts: The accounts.
+        height: Lines of the screen, with the header's.
         now: Unix time, if it is not the present.
     """
     if len(accounts) < height:
         return Group(make(accounts, now=now))
     shown = max(0, height - 2)
-    states = Counter(one["state"] for one in accounts[shown:])
+    states = Counter(one.state for one in accounts[shown:])
     others = ", ".join(f"{count} {state}" for state, count in states.most_common())
     more = plain(f"… and {len(accounts) - shown} more: {others}")
     return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow=_cut_off()))
@@ -134,5 +199,5 @@ def _cut(text: str) -> Text:
 
 
 def _cut_off() -> OverflowMethod:
-    """Return how to cut a text: where an ellipsis cannot be written it would be wider than its room."""
+    """Return how to cut a text: with an ellipsis, unless standard output cannot write one."""
     return "ellipsis" if plain("…") == "…" else "crop"

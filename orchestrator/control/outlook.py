@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.states import WAITS_FOR_TURN, State
+from orchestrator.control.view import AccountView
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,9 @@ class Outlook:
     """What is ahead of an account.
 
     Attributes:
-        next: What happens by itself, a sentence.
+        next: What happens without an operator, a sentence.
         at: When, in UTC and ISO form; None if no time is set.
-        advice: What can be done about it, a sentence each, the most useful first.
+        advice: What the operator can do, a sentence each, the most useful first.
     """
 
     next: str
@@ -25,7 +25,7 @@ class Outlook:
     advice: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the fields as plain values."""
         return {**asdict(self), "advice": list(self.advice)}
 
 
@@ -33,78 +33,81 @@ NOT_RUNNING = "the service is not running"
 """The reason shown for accounts whose service does not run."""
 
 
-def outlook(about: Mapping[str, Any]) -> Outlook:
-    """Say what is ahead of an account.
-
-    Args:
-        about: The account as `status.describe` shows it.
-    """
-    name, at = about["name"], about["next_retry_at"]
-    match State(about["state"]):
+def outlook(view: AccountView) -> Outlook:
+    """Say what is ahead of an account."""
+    name, at = view.name, view.next_retry_at
+    match State(view.state):
         case State.DISABLED:
             return Outlook(
-                "nothing: it is disabled in the configuration",
+                "nothing: the account is disabled in the configuration",
                 None,
                 (f"set `enabled: true` under `{name}:` and run `orchestrator reload`",),
             )
         case State.STOPPED:
-            return Outlook("nothing until an operator starts it", None, (_start(name),))
-        case State.STARTING if about["pid"] is None:
-            return Outlook("its process is started as soon as it is its turn", None)
+            return Outlook("nothing until an operator starts the account", None, (_start(name),))
+        case State.STARTING if view.pid is None:
+            return Outlook("the process starts when it is this account's turn", None)
         case State.STARTING:
-            return Outlook("its process loads the WhatsApp library and dials", None)
+            return Outlook("the process loads the WhatsApp library and connects", None)
         case State.CONNECTING:
-            return Outlook("it is connected, or tried again with a new process, within a minute", None)
-        case State.PAIRING:
-            shown = (
-                f"scan {about['qr_path']}" if about["qr_path"] else f"`orchestrator qr {name}` shows the code"
+            return Outlook(
+                "within a minute, the account connects or a new process tries again",
+                None,
             )
+        case State.PAIRING:
+            shown = f"scan {view.qr_path}" if view.qr_path else f"`orchestrator qr {name}` shows the code"
             return Outlook(
                 "a new code replaces this one when it expires, until the round is over",
-                about["qr_expires_at"],
+                view.qr_expires_at,
                 (f"on the phone: Settings, Linked devices, Link a device; {shown}",),
             )
-        case State.CONNECTED if str(about["reason"] or "").startswith(WAITS_FOR_TURN):
-            return Outlook("a new process takes its place, as soon as it is its turn", None)
-        case State.CONNECTED if about["reason"]:
-            return Outlook("it stays connected with the process it has", None, (about["reason"],))
+        case State.CONNECTED if (view.reason or "").startswith(WAITS_FOR_TURN):
+            return Outlook("a new process replaces the present one when it is this account's turn", None)
+        case State.CONNECTED if view.reason:
+            return Outlook("the account stays connected with its present process", None, (view.reason,))
         case State.CONNECTED:
-            return Outlook("it stays connected", None)
+            return Outlook("the account stays connected", None)
         case State.RECONNECTING:
             return Outlook(
-                "its process dials again and again; after two minutes without success a new one takes over",
+                "the process keeps trying to reconnect; after two minutes without success, a new process"
+                " takes over",
                 None,
                 _doctor(),
             )
-        case State.BACKOFF if about["held"]:
+        case State.BACKOFF if view.held:
             return Outlook(
-                "one account tries for all that lost this way; when it gets through, this one follows",
+                "another account tests the network for all accounts that lost it together; when that account"
+                " connects, this one follows",
                 at,
-                (f"have this one try at once, for all of these: `orchestrator start {name}`", *_doctor()),
+                (f"test the network with this account now: `orchestrator start {name}`", *_doctor()),
             )
         case State.BACKOFF:
             return Outlook(
                 "a new process tries again",
                 at,
-                (f"try at once: `orchestrator start {name}`", *_about_kind(about)),
+                (f"try now: `orchestrator start {name}`", *_about_kind(view)),
             )
         case State.REPLACED:
-            then = "it tries once more to take its session back" if at else "nothing until an operator acts"
+            then = (
+                "the account tries once more to take the session back"
+                if at
+                else "nothing until an operator acts"
+            )
             return Outlook(
                 then,
                 at,
                 (
-                    "end the other program that uses this session; two cannot share one",
+                    "stop the other program that uses this session: two programs cannot share one",
                     f"take the session back: `orchestrator start {name}`",
                 ),
             )
         case State.BANNED if at:
             return Outlook(
-                "it tries once, just after the ban ends",
+                "the account tries once, just after the ban ends",
                 at,
                 (
-                    "leave it alone: trying earlier makes a ban longer",
-                    "send less, and to people who know you",
+                    "wait: an earlier try makes a ban longer",
+                    "send less, and only to people who know you",
                 ),
             )
         case State.BANNED:
@@ -112,63 +115,63 @@ def outlook(about: Mapping[str, Any]) -> Outlook:
                 "nothing until an operator acts",
                 None,
                 (
-                    "open WhatsApp on the phone: it says why, and whether a review can be asked for",
-                    f"once the phone works again: `orchestrator repair {name}`",
+                    "open WhatsApp on the phone: it shows the reason, and whether you can request a review",
+                    f"when the phone works again: `orchestrator repair {name}`",
                 ),
             )
         case State.OUTDATED:
             return Outlook(
-                "one account probes from time to time; when it is let in, all others follow",
+                "one account tests from time to time; when WhatsApp accepts it, all others follow",
                 at,
-                ("update the library, which the service soon finds: `pip install --upgrade neonize`",),
+                ("run `pip install --upgrade neonize`: the service then uses the new version automatically",),
             )
-        case State.FAILED if about.get("kind") == Kind.DUPLICATE:
-            return Outlook("nothing until an operator acts", None, _about_kind(about))
+        case State.FAILED if view.kind == Kind.DUPLICATE:
+            return Outlook("nothing until an operator acts", None, _about_kind(view))
         case State.FAILED:
-            return Outlook("nothing until an operator acts", None, (*_about_kind(about), _start(name)))
+            return Outlook("nothing until an operator acts", None, (*_about_kind(view), _start(name)))
 
 
-def without_service(about: Mapping[str, Any], start: str) -> Outlook:
+def without_service(view: AccountView, start: str) -> Outlook:
     """Say what is ahead of an account whose service does not run: nothing, whatever its state.
 
     Args:
-        about: The account as `offline.describe` shows it.
+        view: The account.
         start: The command that starts the service.
     """
-    at = about["next_retry_at"]
-    then = "; then it is tried just after its ban ends" if at and about["state"] == State.BANNED else ""
+    at = view.next_retry_at
+    then = "; with a service, just after the ban ends" if at and view.state == State.BANNED else ""
     return Outlook(
         f"nothing while {NOT_RUNNING}{then}", at if then else None, (f"start the service: `{start}`",)
     )
 
 
-def _about_kind(about: Mapping[str, Any]) -> tuple[str, ...]:
-    name = about["name"]
-    match about.get("kind"):
+def _about_kind(view: AccountView) -> tuple[str, ...]:
+    name = view.name
+    match view.kind:
         case Kind.NETWORK:
             return _doctor()
         case Kind.LOGGED_OUT | Kind.PAIRING_EXPIRED | Kind.WRONG_PHONE | Kind.DAMAGED:
-            return (f"pair it again: `orchestrator repair {name}`",)
+            return (f"pair the account again: `orchestrator repair {name}`",)
         case Kind.DUPLICATE:
             return (
-                f"link it as a device of its own: `orchestrator repair {name}`",
-                f"or remove one of the two accounts; if it is the other: `orchestrator start {name}`",
+                f"link this account as a device of its own: `orchestrator repair {name}`",
+                f"or remove one of the two accounts and start the other one: `orchestrator start {name}`",
             )
         case Kind.CONFIG:
-            return ("mend the configuration, then `orchestrator reload`",)
+            return ("correct the configuration, then run `orchestrator reload`",)
         case Kind.MACHINE:
-            return ("give this machine what it lacks: the account is tried again and again until then",)
+            return ("give this machine what the reason names; the account keeps trying until then",)
         case Kind.CRASH:
-            return ("the service's log says more", *_doctor())
+            return ("read the service's log", *_doctor())
         case Kind.REFUSED:
-            return (f"if it goes on, pair it again: `orchestrator repair {name}`",)
+            return (f"if this happens again and again, pair the account again: `orchestrator repair {name}`",)
         case _:
             return ()
 
 
 def _start(name: str) -> str:
-    return f"start it: `orchestrator start {name}`"
+    return f"start the account: `orchestrator start {name}`"
 
 
 def _doctor() -> tuple[str, ...]:
-    return ("check this machine's way to WhatsApp: `orchestrator doctor`",)
+    return ("test the connection to WhatsApp: `orchestrator doctor`",)

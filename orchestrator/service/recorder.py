@@ -6,10 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from orchestrator.accounts import actions
 from orchestrator.accounts.states import State
+from orchestrator.control.view import AccountView
 from orchestrator.errors import StateError
 from orchestrator.service.devices import Devices
 from orchestrator.service.roster import Roster
@@ -51,7 +51,7 @@ class Recorder:
         sessions: SessionStore,
         devices: Devices,
         timers: Timers,
-        describe: Callable[[str], dict[str, Any]],
+        describe: Callable[[str], AccountView],
     ) -> None:
         self.others: dict[str, status.Kept] = {}
         self._roster = roster
@@ -133,7 +133,8 @@ class Recorder:
     def kept(self, name: str) -> status.Kept:
         """Return what must outlive the service of an account."""
         account = self._roster.accounts[name].account
-        return status.Kept(account.stopped, account.parked(now()), {**self._describe(name), "qr_path": None})
+        shown = self._describe(name)._replace(qr_path=None)
+        return status.Kept(account.stopped, account.parked(now()), shown.as_json())
 
     def keep_as_other(self, name: str) -> None:
         """Keep what is known of an account that is about to go, until another one takes it over."""

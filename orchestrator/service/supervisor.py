@@ -16,6 +16,7 @@ from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Code, LinkCode, Pairing
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
+from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages import texts
 from orchestrator.service import view
@@ -229,8 +230,8 @@ class Supervisor:
         """Return how many accounts are in which state."""
         return Counter(managed.account.state for managed in self._roster.accounts.values())
 
-    def describe(self, name: str, *, reveal: bool = False) -> dict[str, Any]:
-        """Return what is shown of an account.
+    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
+        """Return what others see of an account.
 
         Raises:
             NoSuchAccount: There is none of that name.

@@ -1,4 +1,4 @@
-"""What is shown of an account, and what is kept of it on disk for when the service does not run."""
+"""What is kept of the accounts on disk, for when the service does not run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Kept:
     Attributes:
         stopped: An operator has stopped it.
         parked: The state it must stay in across a restart of the service, if it must.
-        shown: What was last shown of it, masked.
+        shown: What was last shown of it, masked, in the JSON form of `control.view`.
     """
 
     stopped: bool = False

@@ -33,6 +33,9 @@ FIELDS = {
     "qr_path",
     "qr_expires_at",
     "memory_bytes",
+    "cpu_s",
+    "open_files",
+    "threads",
     "last_exit",
 }
 

@@ -88,7 +88,7 @@ def test_most_accounts_lose_the_network_together(
         for name in NAMES:
             assert " backoff " in listed[name]
             assert "lost the network together" in listed[name]
-        assert "one account tries for all" in explained
+        assert "another account tests the network" in explained
         assert f"orchestrator start {waits}" in explained
         assert "orchestrator doctor" in explained
         entry = service.timeline(waits)[-1]

@@ -92,7 +92,7 @@ def test_a_link_that_is_lost_is_dialled_again_by_the_same_process(
         fault = sandbox.client.fault("refuse", "proxy:cut")
         about = service.wait_for_state("cut", "reconnecting")
         assert (about["pid"], about["kind"], about["uptime_s"]) == (pid, "network", None)
-        assert "dials again and again" in service.explain("cut")["outlook"]["next"]
+        assert "keeps trying to reconnect" in service.explain("cut")["outlook"]["next"]
         assert service.command("list", "--check", check=False).returncode == 3
         sandbox.client.wait_for("refused", PATIENCE, since)  # it does try
         sandbox.client.clear_faults(fault["id"])

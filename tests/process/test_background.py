@@ -2,13 +2,13 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from orchestrator.cli.demo.background import BackgroundService, Cancelled
+from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
 PATIENCE = 60.0
@@ -21,7 +21,7 @@ class Background:
     def __init__(self, folder: Path, configuration: str) -> None:
         config_file = folder / "accounts.yaml"
         config_file.write_text(configuration)
-        self.told: list[Mapping[str, Any]] = []
+        self.told: list[AccountView] = []
         self.ended = threading.Event()
         self.service = BackgroundService(
             config_file,
@@ -46,8 +46,8 @@ def background(tmp_path: Path) -> Iterator[Background]:
 def test_it_is_up_says_what_changes_and_stops_in_good_order(background: Background) -> None:
     service = background.service
     service.until_up(PATIENCE)
-    assert service.until(lambda accounts: accounts["spare"]["state"], "not there", PATIENCE) == "disabled"
-    assert [account["name"] for account in background.told] == ["spare"]
+    assert service.until(lambda accounts: accounts["spare"].state, "not there", PATIENCE) == "disabled"
+    assert [account.name for account in background.told] == ["spare"]
     assert service.client.call("ping")["accounts"] == 1
     service.ask_to_stop()
     assert background.ended.wait(PATIENCE)

@@ -17,7 +17,8 @@ from orchestrator.cli import app
 
 FIELDS = {
     "name", "state", "since", "reason", "kind", "phone", "pid", "attempt", "next_retry_at", "held",
-    "restarts", "uptime_s", "last_seen_at", "qr_path", "qr_expires_at", "memory_bytes", "last_exit",
+    "restarts", "uptime_s", "last_seen_at", "qr_path", "qr_expires_at", "memory_bytes", "cpu_s", "open_files",
+    "threads", "last_exit",
 }  # fmt: skip
 """What an account has in ``list --json``."""
 
@@ -455,7 +456,7 @@ def test_a_second_signal_hurries(cli: Cli) -> None:
         service.send_signal(signal.SIGINT)
         wait_for(lambda: "SIGINT: the service stops" in cli.log.read_text(), "it stops")
         assert cli.accounts()["a"]["pid"]
-        assert "about to stop" in cli("start", "a", code=4).stderr
+        assert "the service is stopping" in cli("start", "a", code=4).stderr
         service.send_signal(signal.SIGINT)
         assert service.wait(PATIENCE) == 0
 

@@ -296,7 +296,7 @@ async def test_watch_sends_everything_and_then_what_changes(tmp_path: Path) -> N
 async def test_nothing_is_begun_while_the_service_stops(tmp_path: Path) -> None:
     async with Fleet(tmp_path, IDLE, control=True) as fleet:
         fleet.server._commands.stopping = True
-        with pytest.raises(NotRunning, match="about to stop"):
+        with pytest.raises(NotRunning, match="service is stopping"):
             await fleet.call("start", names=["a"])
         assert (await fleet.call("list"))["accounts"]
 
@@ -312,13 +312,13 @@ async def test_nothing_is_begun_while_the_service_stops(tmp_path: Path) -> None:
         (b"\xff\xfe\x00\n", "not JSON"),
         (b"[" * 50_000 + b"\n", "not JSON"),
         (b"[1]\n", "not a JSON object"),
-        (b"{}\n", "no such command"),
-        (b'{"command": ["list"]}\n', "no such command"),
-        (b'{"command": "_list"}\n', "no such command"),
+        (b"{}\n", "does not know this command"),
+        (b'{"command": ["list"]}\n', "does not know this command"),
+        (b'{"command": "_list"}\n', "does not know this command"),
         (b'{"command": "list", "names": "a"}\n', "names must be a list"),
         (b'{"command": "list", "names": [1]}\n', "names must be a list"),
         (b'{"command": "list", "reveal": 1}\n', "reveal must be true or false"),
-        (b'{"command": "list", "colour": "red"}\n', "takes no colour"),
+        (b'{"command": "list", "colour": "red"}\n', "does not take colour"),
         (b'{"command": "explain"}\n', "name must be"),
         (b'{"command": "explain", "name": "a", "entries": -1}\n', "whole number"),
         (b'{"command": "repair", "name": "a", "pairing": "pigeon"}\n', "pairing must be"),
@@ -483,7 +483,7 @@ def test_a_dead_socket_is_replaced_and_a_live_one_never(tmp_path: Path) -> None:
     assert not path.exists()
     first.close()
     path.write_text("a letter")
-    with pytest.raises(StateError, match="something else"):
+    with pytest.raises(StateError, match="another file has"):
         ControlSocket(path)
     assert path.read_text() == "a letter"
     with pytest.raises(StateError, match="cannot be made"):

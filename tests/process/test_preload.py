@@ -29,6 +29,14 @@ print("neonize.client" in before, [name for name in set(sys.modules) - before])
     assert python(program) == ["True []"]
 
 
+def test_nothing_is_there_that_only_the_service_needs() -> None:
+    program = """
+import orchestrator.worker.main, orchestrator.worker.library.client
+print(sorted({"psutil", "pydantic", "typer", "yaml", "orchestrator.system.processes"} & set(sys.modules)))
+"""
+    assert python(program) == ["[]"]
+
+
 def test_no_thread_and_no_library_is_in_the_way_of_a_fork() -> None:
     program = """
 print(len(os.listdir("/proc/self/task")), "/neonize/" in open("/proc/self/maps").read())

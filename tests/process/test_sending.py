@@ -81,7 +81,7 @@ async def test_only_a_connected_account_sends(tmp_path: Path) -> None:
         ({"name": "a", "to": TO}, "text must be a text"),
         ({"name": "a", "to": "4915100000042", "text": TEXT}, "country code"),
         ({"name": "a", "to": TO, "text": "x" * 5000}, "too long"),
-        ({"name": "a", "to": TO, "text": TEXT, "silently": True}, "takes no silently"),
+        ({"name": "a", "to": TO, "text": TEXT, "silently": True}, "does not take silently"),
     ],
 )
 @asynchronous

@@ -45,7 +45,7 @@ async def test_an_account_without_session_shows_a_code_until_it_is_scanned(tmp_p
         about = await fleet.until("a", State.CONNECTED)
         assert not png.exists()
         assert (about["phone"], about["qr_path"], about["attempt"]) == ("+49…99", None, 0)
-        assert fleet.supervisor.describe("a", reveal=True)["phone"] == "+4915100000099"
+        assert fleet.supervisor.describe("a", reveal=True).phone == "+4915100000099"
         assert fleet.history("a") == ["starting", "pairing", "connecting", "connected"]
 
 
@@ -637,5 +637,7 @@ async def test_an_account_over_its_limit_of_memory_gets_one_new_process_and_says
         assert fleet.pid("b") == other
         told = [entry for entry in fleet.supervisor.timeline("a", 100) if "raise" in (entry["reason"] or "")]
         assert [(entry["from"], entry["to"]) for entry in told] == [("connected", "connected")]
-        assert outlook(fleet.about("a")).next == "it stays connected with the process it has"
+        assert outlook(fleet.supervisor.describe("a")).next == (
+            "the account stays connected with its present process"
+        )
     assert caplog.text.count("raise `memory_limit`") == 1

@@ -98,7 +98,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             os.kill(about["pid"], 9)
             again = await fleet.until("a", State.CONNECTED, after=about["pid"])
             answer = await fleet.call("stop", names=["a"])
-            assert "is forgotten when the service ends" in answer["warning"]
+            assert "forgets this order when it ends" in answer["warning"]
             await fleet.until("a", State.STOPPED)
             assert not fleet.supervisor.save()
             assert fleet.paths.status.read_bytes() == kept

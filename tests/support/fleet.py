@@ -138,7 +138,7 @@ class Fleet:
 
     def about(self, name: str) -> dict[str, Any]:
         """Return what is shown of an account."""
-        return self.supervisor.describe(name)
+        return self.supervisor.describe(name).as_json()
 
     def state(self, name: str) -> State:
         """Return an account's state."""

@@ -8,13 +8,13 @@ import pytest
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.states import State
 from orchestrator.control.outlook import outlook, without_service
+from orchestrator.control.view import AccountView
 
 AT = "2026-11-22T10:00:00Z"
 
 
-def account(state: State, **other: object) -> dict[str, Any]:
-    empty = {"reason": None, "kind": None, "pid": None, "next_retry_at": None, "held": False}
-    return {"name": "a", "state": state.value, **empty, "qr_path": None, "qr_expires_at": None, **other}
+def account(state: State, **other: Any) -> AccountView:  # noqa: ANN401 - fields of several types
+    return AccountView("a", state.value, **other)
 
 
 @pytest.mark.parametrize("state", State)
@@ -54,6 +54,6 @@ def test_without_a_service_nothing_is_ahead_and_the_service_is_what_is_missing(s
 
 def test_an_account_that_waits_for_the_network_of_all_says_so() -> None:
     found = outlook(account(State.BACKOFF, kind=Kind.NETWORK, next_retry_at=AT, held=True))
-    assert "one account tries for all" in found.next
+    assert "another account tests the network" in found.next
     assert found.at == AT
     assert "`orchestrator start a`" in found.advice[0]

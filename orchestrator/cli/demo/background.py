@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from orchestrator.control.client import Client
+from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.system import interpreter
 
-Accounts: TypeAlias = Mapping[str, Mapping[str, Any]]
+Accounts: TypeAlias = Mapping[str, AccountView]
 T = TypeVar("T")
 
 _NOT_OURS = (
@@ -64,7 +65,7 @@ class BackgroundService:
         environment: Mapping[str, str],
         log: Path,
         *,
-        changed: Callable[[Sequence[Mapping[str, Any]]], None],
+        changed: Callable[[Sequence[AccountView]], None],
         ended: Callable[[], None],
     ) -> None:
         self.log = log
@@ -78,7 +79,7 @@ class BackgroundService:
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
-        self._accounts: dict[str, Mapping[str, Any]] = {}
+        self._accounts: dict[str, AccountView] = {}
         self._is_up = self._is_over = self._is_cancelled = False
 
     # Its life
@@ -153,7 +154,7 @@ class BackgroundService:
     def failure(self, what: str) -> OrchestratorError:
         """Return an error that says what went wrong, and shows the end of the service's log."""
         states = [
-            f"  {name}: {account['state']}" + (f", {account['reason']}" if account["reason"] else "")
+            f"  {name}: {account.state}" + (f", {account.reason}" if account.reason else "")
             for name, account in self._accounts.items()
         ]
         try:
@@ -195,7 +196,7 @@ class BackgroundService:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         with self._changed:
-            self._accounts |= {account["name"]: account for account in event["accounts"]}
+            self._accounts |= {view.name: view for view in map(AccountView.from_json, event["accounts"])}
             for name in event["gone"]:
                 self._accounts.pop(name, None)
             self._is_up = True

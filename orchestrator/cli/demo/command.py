@@ -6,15 +6,16 @@ import contextlib
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.cli.formatting import examples, printable
 from orchestrator.cli.sandbox.common import INSTALL
 from orchestrator.cli.terminal import judge
+from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
 
@@ -115,13 +116,13 @@ class LineScreen:
     def now(self, text: str) -> None:
         """Print nothing: what matters of it is said when it is over."""
 
-    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+    def accounts(self, accounts: Sequence[AccountView]) -> None:
         """Print which accounts have changed their state."""
         for account in accounts:
-            name, state = account["name"], (account["state"], account["pid"])
-            if self._states.get(name) != state and account["state"] != "starting":
-                process = f" (process {account['pid']})" if account["pid"] else ""
-                self.say(f"    {name}: {account['state']}{process}")
+            name, state = account.name, (account.state, account.pid)
+            if self._states.get(name) != state and account.state != "starting":
+                process = f" (process {account.pid})" if account.pid else ""
+                self.say(f"    {name}: {account.state}{process}")
             self._states[name] = state
 
     def page(self, lines: Sequence[str]) -> None:
@@ -142,7 +143,7 @@ class LiveScreen:
 
         self._start = time.monotonic()
         self._console = table.console()
-        self._accounts: Sequence[Mapping[str, Any]] = ()
+        self._accounts: Sequence[AccountView] = ()
         self._now = ""
         self._now_since = self._start
 
@@ -154,7 +155,7 @@ class LiveScreen:
         """Show what goes on."""
         self._now, self._now_since = text, time.monotonic()
 
-    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+    def accounts(self, accounts: Sequence[AccountView]) -> None:
         """Show the accounts."""
         self._accounts = accounts
 

@@ -14,16 +14,17 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.cli.demo.background import Accounts, BackgroundService, Cancelled
+from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
@@ -94,7 +95,7 @@ class Screen(Protocol):
     def now(self, text: str) -> None:
         """Show what goes on at the moment."""
 
-    def accounts(self, accounts: Sequence[Mapping[str, Any]]) -> None:
+    def accounts(self, accounts: Sequence[AccountView]) -> None:
         """Show the accounts as they are."""
 
     def page(self, lines: Sequence[str]) -> None:
@@ -258,7 +259,7 @@ class Demo:
         self._screen.say(f"the service runs: orchestrator --config {self._config} run")
         with self._timed("every account shows a code"):
             for name in NUMBERS:
-                picture = self._wait_for_code(name)["qr_path"]
+                picture = self._wait_for_code(name).qr_path
                 self._screen.say(f"{name} waits for its phone: {picture}")
         with self._timed("the phones scan the codes, the accounts connect"):
             self._phones.add_phone(ADA, "Ada")
@@ -277,22 +278,23 @@ class Demo:
         yield
         self._steps.append(Step(title, time.monotonic() - start))
 
-    def _wait_for_code(self, name: str, *, unlike: str | None = None) -> Mapping[str, Any]:
+    def _wait_for_code(self, name: str, *, unlike: str | None = None) -> AccountView:
         """Return an account that shows a code, one that does not expire at that time."""
 
-        def shown(accounts: Accounts) -> Mapping[str, Any] | None:
-            account = accounts.get(name, {})
-            fits = account.get("qr_path") and account["qr_expires_at"] != unlike
-            return account if fits else None
+        def shown(accounts: Accounts) -> AccountView | None:
+            account = accounts.get(name)
+            if account is None or account.qr_path is None or account.qr_expires_at == unlike:
+                return None
+            return account
 
         return self._service.until(shown, f"{name} showed no code", PATIENCE)
 
-    def _wait_for_connection(self, name: str, *, after: int | None = None) -> Mapping[str, Any]:
+    def _wait_for_connection(self, name: str, *, after: int | None = None) -> AccountView:
         """Return an account that is connected, by another process than that one."""
 
-        def connected(accounts: Accounts) -> Mapping[str, Any] | None:
+        def connected(accounts: Accounts) -> AccountView | None:
             account = accounts[name]
-            return account if account["state"] == "connected" and account["pid"] != after else None
+            return account if account.state == "connected" and account.pid != after else None
 
         return self._service.until(connected, f"{name} did not connect", PATIENCE)
 
@@ -303,13 +305,13 @@ class Demo:
         # At its first log-in an account stores 812 keys one by one: seconds, on a disk that is slow to write.
         self._screen.now("the accounts log in for the first time")
         for name in names:
-            phone = self._wait_for_connection(name)["phone"]
+            phone = self._wait_for_connection(name).phone
             self._screen.say(f"{name} is connected as {phone}")
 
     def _scan(self, name: str) -> None:
         deadline = time.monotonic() + PATIENCE
         account = self._wait_for_code(name)
-        picture = Path(account["qr_path"])
+        picture = Path(account.qr_path or "")
         while True:
             self._screen.now(f"the phone {NUMBERS[name]} scans {picture.name}")
             try:
@@ -319,7 +321,7 @@ class Demo:
                 if time.monotonic() > deadline:
                     raise self._service.failure(f"{name} was not linked: {error}") from None
                 # On a slow machine the code may have expired meanwhile; another one follows.
-                account = self._wait_for_code(name, unlike=account["qr_expires_at"])
+                account = self._wait_for_code(name, unlike=account.qr_expires_at)
         self._screen.say(f"the phone {NUMBERS[name]} has scanned {picture.name}")
 
     def _converse(self) -> None:
@@ -344,21 +346,22 @@ class Demo:
         self._wait_for_connection(name)
         self._phones.unlink(NUMBERS[name])
         self._screen.say(f"the phone {NUMBERS[name]} has unlinked this computer: {name} is logged out")
-        picture = self._wait_for_code(name)["qr_path"]
+        picture = self._wait_for_code(name).qr_path
         for place in sorted(self._paths.quarantine.glob(f"{name}-*")):
             self._screen.say(f"its session is put aside in {place}")
         self._screen.say(f"{name} shows a fresh code: {picture}")
         self._link(name)
 
     def _kill(self, name: str) -> None:
-        pid = self._wait_for_connection(name)["pid"]
+        pid = self._wait_for_connection(name).pid
         since = self._phones.last_event()
+        assert pid is not None  # it is connected
         os.kill(pid, signal.SIGKILL)
         self._screen.say(f"process {pid} of {name} was killed by SIGKILL")
         account = self._wait_for_connection(name, after=pid)
         if any(event["event"] == "pairing" for event in self._phones.events(since)):
             raise self._service.failure(f"{name} needed a code to come back")
-        self._screen.say(f"{name} is back as process {account['pid']}, without a code")
+        self._screen.say(f"{name} is back as process {account.pid}, without a code")
 
     # What it says at the end
 

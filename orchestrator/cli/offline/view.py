@@ -1,15 +1,15 @@
-"""What can be said of the accounts while no service runs: by the configuration and what the last one kept."""
+"""Shows the accounts while no service runs: from the configuration and from the last known states."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.outlook import NOT_RUNNING
+from orchestrator.control.view import AccountView
 from orchestrator.errors import NoSuchAccount
 from orchestrator.store import sessions, status
 from orchestrator.store.layout import StatePaths
@@ -19,18 +19,18 @@ from orchestrator.system.masking import mask_number
 
 def describe(
     settings: Settings, paths: StatePaths, names: Iterable[str] = (), *, reveal: bool = False
-) -> list[dict[str, Any]]:
-    """Return the accounts as `status.describe` does.
+) -> list[AccountView]:
+    """Return the accounts as a service would show them.
 
     Args:
         settings: The configuration.
         paths: The state folder.
-        names: Which accounts; none for all.
+        names: The accounts that are wanted; none means all.
         reveal: Show phone numbers unmasked, where the configuration has them.
 
     Raises:
-        NoSuchAccount: The configuration has none of that name.
-        StateError: What was kept cannot be read.
+        NoSuchAccount: The configuration does not name one of the accounts.
+        StateError: The file of the last known states cannot be read.
     """
     wanted = list(dict.fromkeys(names)) or list(settings.accounts)
     unknown = [name for name in wanted if name not in settings.accounts]
@@ -46,51 +46,50 @@ def describe(
 
 
 def strays(settings: Settings, paths: StatePaths) -> list[str]:
-    """Return what is to be said of sessions that no account has, a sentence each."""
+    """Return a sentence for each session that belongs to no account."""
     if not any(name not in settings.accounts for name in sessions.names(paths.sessions)):
         return []
-    from orchestrator.store import moving  # only then: this is on the way of a command that is to be fast
+    from orchestrator.store import moving  # only now: `list` has to start fast
 
     return moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts)
 
 
-def _describe(settings: AccountSettings, kept: status.Kept, *, reveal: bool) -> dict[str, Any]:
-    shown = kept.shown or {}
-    state, reason, retry_at = _state(settings, kept)
-    phone = shown.get("phone")
+def _describe(settings: AccountSettings, kept: status.Kept, *, reveal: bool) -> AccountView:
+    last = _last(settings.name, kept)
+    state, reason, retry_at = _state(settings, kept, last)
+    phone = last.phone
     if settings.phone is not None:
         phone = f"+{settings.phone}" if reveal else mask_number(settings.phone)
-    return {
-        "name": settings.name,
-        "state": state.value,
+    return AccountView(
+        name=settings.name,
+        state=state.value,
         # When the service ended is written nowhere.
-        "since": shown.get("since") if state == shown.get("state") and reason != NOT_RUNNING else None,
-        "reason": reason,
-        "kind": shown.get("kind") if state in (State.BANNED, State.REPLACED, State.FAILED) else None,
-        "phone": phone,
-        "pid": None,
-        "attempt": 0,
-        "next_retry_at": retry_at,
-        "held": False,
-        "restarts": shown.get("restarts", 0),
-        "uptime_s": None,
-        "last_seen_at": shown.get("last_seen_at"),
-        "qr_path": None,
-        "qr_expires_at": None,
-        "memory_bytes": None,
-        "last_exit": shown.get("last_exit"),
-    }
+        since=last.since if state == last.state and reason != NOT_RUNNING else None,
+        reason=reason,
+        kind=last.kind if state in (State.BANNED, State.REPLACED, State.FAILED) else None,
+        phone=phone,
+        next_retry_at=retry_at,
+        restarts=last.restarts,
+        last_seen_at=last.last_seen_at,
+        last_exit=last.last_exit,
+    )
 
 
-def _state(settings: AccountSettings, kept: status.Kept) -> tuple[State, str | None, str | None]:
-    """Return state, reason and time of the next try."""
-    shown = kept.shown or {}
+def _last(name: str, kept: status.Kept) -> AccountView:
+    """Return what a service showed last of an account; a service of another version may have kept that."""
+    return AccountView.from_json({"state": "", **(kept.shown or {}), "name": name})
+
+
+def _state(
+    settings: AccountSettings, kept: status.Kept, last: AccountView
+) -> tuple[State, str | None, str | None]:
+    """Return the state, the reason and the time of the next try."""
     if not settings.enabled:
         return State.DISABLED, None, None
     if kept.stopped:
         return State.STOPPED, "stopped by an operator", None
     if kept.parked is not None:
         return kept.parked.state, kept.parked.reason, iso(kept.parked.until)
-    if shown.get("state") == State.FAILED:
-        return State.FAILED, shown.get("reason"), None
+    if last.state == State.FAILED:
+        return State.FAILED, last.reason, None
     return State.STOPPED, NOT_RUNNING, None

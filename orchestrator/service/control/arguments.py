@@ -1,4 +1,4 @@
-"""The arguments of a request, which come from outside, checked as a command takes them."""
+"""The arguments of a request. They come from outside, so each is checked when a command takes it."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from orchestrator.errors import OrchestratorError
 
 
 class BadRequest(OrchestratorError):  # noqa: N818 - what it is
-    """A request has wrong arguments: the other side is another version, or no command of ours."""
+    """A request is wrong: the client has another version, or is another program."""
 
 
 class Arguments:
-    """The arguments of a request, checked as they are taken.
+    """The arguments of a request, checked one by one.
 
     Args:
         request: The request.
-        known: The names of those the command takes.
+        known: The names of the arguments that the command takes.
 
     Raises:
-        BadRequest: It has others.
+        BadRequest: The request has other arguments.
     """
 
     def __init__(self, request: Json, *known: str) -> None:
         self._values = {key: value for key, value in request.items() if key != "command"}
         unknown = self._values.keys() - set(known)
         if unknown:
-            raise BadRequest(f"{request.get('command')} takes no {', '.join(sorted(unknown))}")
+            raise BadRequest(
+                f"the command {request.get('command')} does not take {', '.join(sorted(unknown))}"
+            )
 
     def name(self) -> str:
-        """Return the one account it is about."""
+        """Return the name of the one account that the command is for."""
         value = self._values.get("name")
         if not isinstance(value, str):
-            raise BadRequest("name must be the name of an account")
+            raise BadRequest("name must be an account name")
         return value
 
     def text(self, key: str) -> str:
@@ -43,21 +45,21 @@ class Arguments:
         return value
 
     def names(self) -> list[str]:
-        """Return the accounts it is about, each once, none if it names none."""
+        """Return the names of the accounts that the command is for, each once. The list may be empty."""
         value = self._values.get("names") or []
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise BadRequest("names must be a list of names of accounts")
+            raise BadRequest("names must be a list of account names")
         return list(dict.fromkeys(value))
 
     def flag(self, key: str) -> bool:
-        """Return whether something is wanted; it is not if it is left out."""
+        """Return whether a flag is set; a flag that is missing is not set."""
         value = self._values.get(key, False)
         if not isinstance(value, bool):
             raise BadRequest(f"{key} must be true or false")
         return value
 
     def number(self, key: str, default: int, most: int) -> int:
-        """Return a count."""
+        """Return a whole number, or the default if the argument is missing."""
         value = self._values.get(key, default)
         if type(value) is not int or not 0 <= value <= most:
             raise BadRequest(f"{key} must be a whole number from 0 to {most}")

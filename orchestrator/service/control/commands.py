@@ -1,6 +1,6 @@
-"""What each command of the control socket does. The server hands over requests and sends out what comes back.
+"""The commands of the control socket. The server hands over requests and sends the answers.
 
-A command either returns its result, or goes on and yields events; its last word is then a `Result`.
+A command either returns its result, or it streams: then it yields events, and a `Result` as the last one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ from orchestrator.accounts.events import Order
 from orchestrator.accounts.names import is_name
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.accounts.states import State
+from orchestrator.control import view
 from orchestrator.control.outlook import outlook
 from orchestrator.control.protocol import Json
 from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.supervisor import Supervisor
+from orchestrator.service.usage import UsageReader
 from orchestrator.system.clock import iso
 
 WATCH_SECONDS = 0.25
-"""Seconds between two events of one `watch`: what changes meanwhile goes out together."""
+"""Seconds between two events of one `watch`: changes within this time go out together."""
 STOP_SECONDS = deadlines.STOP_COMMAND.outer
 """How long `stop` waits for the end of a process."""
 TIMELINE_ENTRIES = 20
@@ -45,12 +47,12 @@ OVER = frozenset(
         State.DISABLED,
     }
 )
-"""The states in which nobody waits for a code any more."""
+"""The states in which an account waits for no code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The last word of a command that goes on."""
+    """The last line of a command that streams."""
 
     value: Json
 
@@ -61,18 +63,19 @@ StreamingCommand: TypeAlias = Callable[[Json], Events]
 
 
 class Commands:
-    """The commands, on a running supervisor.
+    """The commands of a running service.
 
     Args:
-        supervisor: What they are about.
+        supervisor: Runs the accounts.
 
     Attributes:
-        stopping: Whether the service is about to end; then nothing new is begun.
+        stopping: Whether the service is stopping. Then only commands that look are taken.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.stopping = False
         self._supervisor = supervisor
+        self._usage = UsageReader()
         self._started_at = time.time()
         self._once: dict[str, Command] = {
             "list": self._list,
@@ -96,26 +99,26 @@ class Commands:
         }
 
     def find(self, name: object) -> Command | StreamingCommand:
-        """Return the command of a name.
+        """Return the command of this name.
 
         Raises:
-            BadRequest: There is none.
-            NotRunning: The service is about to end, and the command would begin something.
+            BadRequest: There is no such command.
+            NotRunning: The service is stopping, and the command would change something.
         """
         command = self._once.get(str(name)) or self._streaming.get(str(name))
         if command is None:
-            raise BadRequest(f"this service (version {__version__}) knows no such command")
+            raise BadRequest(f"the service (version {__version__}) does not know this command")
         if self.stopping and name not in ("list", "watch", "explain", "ping", "version"):
-            raise NotRunning("the service is about to stop")
+            raise NotRunning("the service is stopping")
         return command
 
-    # To look at
+    # To look
 
     async def _list(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "reveal")
         names = self._known(arguments.names())
         reveal = arguments.flag("reveal")
-        result: Json = {"accounts": [self._supervisor.describe(name, reveal=reveal) for name in names]}
+        result: Json = {"accounts": await self._with_usage(names, reveal=reveal)}
         if not arguments.names():
             result["without_account"] = self._supervisor.strays()
         return result
@@ -129,10 +132,7 @@ class Commands:
         version = supervisor.version
         while True:
             if changed or gone or not wanted:
-                yield {
-                    "accounts": [supervisor.describe(name, reveal=reveal) for name in changed],
-                    "gone": gone,
-                }
+                yield {"accounts": await self._with_usage(changed, reveal=reveal), "gone": gone}
             await asyncio.sleep(WATCH_SECONDS)
             while supervisor.version == version:
                 await supervisor.wait_for_change()
@@ -141,24 +141,28 @@ class Commands:
             if wanted:
                 changed = [name for name in changed if name in wanted]
                 gone = [name for name in gone if name in wanted]
-            gone = [name for name in gone if name not in changed]  # such a one has come back since
+            gone = [name for name in gone if name not in changed]  # an account may have come back
 
     async def _explain(self, request: Json) -> Json:
         arguments = Arguments(request, "name", "reveal", "entries")
         name = arguments.name()
         entries = arguments.number("entries", TIMELINE_ENTRIES, MAX_TIMELINE_ENTRIES)
         about = self._supervisor.describe(name, reveal=arguments.flag("reveal"))
-        return {
-            "account": about,
-            "outlook": outlook(about).as_json(),
-            "timeline": self._supervisor.timeline(name, entries),
-        }
+        timeline = self._supervisor.timeline(name, entries)
+        (about,) = await self._usage.add([about])
+        return {"account": about.as_json(), "outlook": outlook(about).as_json(), "timeline": timeline}
+
+    async def _with_usage(self, names: Iterable[str], *, reveal: bool) -> list[Json]:
+        # All views are made at once: the service may change while the processes are looked at.
+        views = [self._supervisor.describe(name, reveal=reveal) for name in names]
+        return [view.as_json() for view in await self._usage.add(views)]
 
     async def _about(self, request: Json) -> Json:
         Arguments(request)
         settings = self._supervisor.settings
         return {
             "version": __version__,
+            "view_version": view.VERSION,
             "neonize": self._supervisor.library,
             "pid": os.getpid(),
             "started_at": iso(self._started_at),
@@ -168,7 +172,7 @@ class Commands:
         }
 
     async def _trial(self, request: Json) -> Json:
-        """See that processes can be started."""
+        """Test whether processes can be started."""
         Arguments(request)
         await self._supervisor.try_start()
         return {}
@@ -182,7 +186,7 @@ class Commands:
         names = self._named(Arguments(request, "names", "all"))
         if any(map(self._supervisor.has_process, names)):
             try:
-                await self._supervisor.try_start()  # or accounts that work would be taken away for nothing
+                await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}") from None
         return self._order(Order.RESTART, names)
@@ -196,7 +200,7 @@ class Commands:
         return result
 
     def _order(self, order: Order, names: Iterable[str]) -> Json:
-        """Give an order to each; what one cannot do keeps no other from doing it."""
+        """Give an order to each account. An error of one account does not affect the others."""
         done: list[str] = []
         errors: dict[str, Json] = {}
         for name in names:
@@ -209,14 +213,14 @@ class Commands:
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}
         if done and not self._supervisor.save():
             result["warning"] = (
-                f"this is forgotten when the service ends: {self._supervisor.record_place} cannot be written,"
-                " and the service's log says why"
+                f"the service forgets this order when it ends: {self._supervisor.record_place} cannot be"
+                " written; the service's log says why"
             )
         return result
 
     def _describe(self, names: Iterable[str]) -> list[Json]:
         known = set(self._supervisor.names())
-        return [self._supervisor.describe(name) for name in names if name in known]
+        return [self._supervisor.describe(name).as_json() for name in names if name in known]
 
     async def _until_stopped(self, names: Iterable[str]) -> None:
         left = set(names)
@@ -229,7 +233,7 @@ class Commands:
         except TimeoutError:
             names = ", ".join(sorted(left))
             raise OrchestratorError(
-                f"still stopping after {STOP_SECONDS:.0f} s: {names}; the service's log says more"
+                f"still stopping after {STOP_SECONDS:.0f} s: {names}; see the service's log"
             ) from None
 
     async def _reload(self, request: Json) -> Json:
@@ -238,9 +242,9 @@ class Commands:
         return {**changes, "without_account": self._supervisor.strays()}
 
     async def _remove(self, request: Json) -> Json:
-        """Take an account that the configuration does not name any more out of the service.
+        """Remove an account from the service after the command has removed it from the configuration.
 
-        Commands edit the configuration themselves: they run as the operator, whose file it is.
+        Commands edit the configuration themselves, since they run as the operator, who owns the file.
         """
         arguments = Arguments(request, "name", "keep_session")
         name = arguments.name()
@@ -248,21 +252,21 @@ class Commands:
         result = await self._supervisor.reload(drop=() if arguments.flag("keep_session") else (name,))
         if name in self._supervisor.settings.accounts:
             raise OrchestratorError(
-                f"{name} is still in {self._supervisor.settings.config_file}: take it out there first"
+                f"{name} is still in {self._supervisor.settings.config_file}: remove the account there first"
             )
         await self._until_gone(name)
         self._supervisor.forget(name)
         return result
 
     async def _rename(self, request: Json) -> Json:
-        """Rename an account: first ``begin``, then the configuration is edited by the command, then the rest.
+        """Rename an account in three steps: ``begin``, the command's edit of the configuration, and the rest.
 
-        What the command does not come to do, the next reading of the configuration does.
+        If the command ends early, the next reload does the rest.
         """
         arguments = Arguments(request, "name", "new", "begin")
         name, new = arguments.name(), arguments.text("new")
         if not is_name(new) or name == new:
-            raise BadRequest("new must be another name, and a valid one")
+            raise BadRequest("new must be a valid name, and another one than name")
         begins = arguments.flag("begin")
         edit = await self._supervisor.begin_rename(name, new, anew=begins)
         if begins:
@@ -283,8 +287,8 @@ class Commands:
                     await self._supervisor.wait_for_change()
         except TimeoutError:
             raise OrchestratorError(
-                f"{name} is out of the configuration, but its process still runs after {STOP_SECONDS:.0f} s;"
-                " its session is put into quarantine when it has ended"
+                f"{name} is removed from the configuration, but its process still runs after"
+                f" {STOP_SECONDS:.0f} s; the session moves to quarantine when the process has ended"
             ) from None
 
     async def _send(self, request: Json) -> Json:
@@ -305,29 +309,28 @@ class Commands:
             async for event in follow(self._supervisor, name):
                 yield event
         else:
-            yield Result({"account": self._supervisor.describe(name)})
+            yield Result({"account": self._supervisor.describe(name).as_json()})
 
     async def _qr(self, request: Json) -> Events:
         name = Arguments(request, "name").name()
-        about = self._supervisor.describe(name)
-        state = State(about["state"])
+        state = State(self._supervisor.describe(name).state)
         if state in OVER and not self._supervisor.is_stopping(name):
             if state is State.CONNECTED:
                 raise OrchestratorError(f"{name} is connected: there is no code to scan")
             raise OrchestratorError(
-                f"{name} is {state}, so it shows no code: `orchestrator explain {name}` says why,"
-                f" `orchestrator repair {name}` pairs it again"
+                f"{name} is {state}, so there is no code: `orchestrator explain {name}` says why,"
+                f" `orchestrator repair {name}` pairs the account again"
             )
         async for event in follow(self._supervisor, name):
             yield event
 
-    # What they have in common
+    # Shared
 
     def _known(self, names: list[str]) -> list[str]:
-        """Return the names, or all if there are none.
+        """Return the names, or the names of all accounts if no name is given.
 
         Raises:
-            NoSuchAccount: There is none of that name; the message has all of those.
+            NoSuchAccount: Some names are unknown; the message has all of them.
         """
         known = self._supervisor.names()
         unknown = [name for name in names if name not in known]
@@ -339,7 +342,7 @@ class Commands:
         names = arguments.names()
         everyone = arguments.flag("all")
         if everyone == bool(names):
-            raise BadRequest("name the accounts, or ask for all of them")
+            raise BadRequest("name the accounts, or set all")
         if not everyone:
             return names
         accounts = self._supervisor.settings.accounts
@@ -353,14 +356,14 @@ def no_such_account(names: Iterable[str]) -> str:
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:
-    """Yield the changes of an account's state, and its codes, until nobody waits for a code any more.
+    """Yield an account's changes of state and its codes, until the account waits for no code.
 
-    An event has ``account``, as in a list, and ``stopping``, whether its old process is still to end; or it
-    has ``code``: null, or ``kind`` ("qr" or "link"), ``text``, which is a secret, and ``expires_at``. The
-    result is the account in its last state.
+    An event has ``account``, as in a list, and ``stopping``: whether the old process still has to end. Or the
+    event has ``code``: null, or ``kind`` ("qr" or "link"), ``text``, which is a secret, and ``expires_at``.
+    The result is the account in its last state.
 
     Raises:
-        NoSuchAccount: There is none, or not any more.
+        NoSuchAccount: The account does not exist, or was removed.
     """
     before: tuple[Any, ...] = ()
     shown: Code | LinkCode | None = None
@@ -368,16 +371,16 @@ async def follow(supervisor: Supervisor, name: str) -> Events:
         version = supervisor.version
         about = supervisor.describe(name)
         settled = not supervisor.is_stopping(name)
-        now = (about["state"], about["reason"], about["next_retry_at"], settled)
+        now = (about.state, about.reason, about.next_retry_at, settled)
         if now != before:
             before = now
-            yield {"account": about, "stopping": not settled}
+            yield {"account": about.as_json(), "stopping": not settled}
         code = supervisor.code(name)
         if code is not shown:
             shown = code
             yield {"code": None if code is None else _code(code)}
-        if settled and State(about["state"]) in OVER:
-            yield Result({"account": about})
+        if settled and about.state in OVER:
+            yield Result({"account": about.as_json()})
             return
         while supervisor.version == version:
             await supervisor.wait_for_change()

@@ -1,4 +1,4 @@
-"""Opens the control socket: closed to others from its first moment, and never in the place of a live one."""
+"""Opens the control socket: other users can never connect, and a live service's socket is never replaced."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from orchestrator.errors import AlreadyRunning, StateError
 from orchestrator.system.locking import flock
 
 BACKLOG = 64
-"""Connections that may wait to be accepted; more of them wait in connect()."""
+"""Connections that may wait to be accepted; further ones wait in connect()."""
 
 
 class ControlSocket:
-    """A listening UNIX socket and its place in the file system.
+    """A UNIX socket that listens, and its file.
 
     Args:
-        path: Where it is; its folder must exist.
+        path: The socket's file; its folder must exist.
 
     Attributes:
-        path: Where the socket is.
-        socket: The socket that listens.
+        path: The socket's file.
+        socket: The socket.
 
     Raises:
-        AlreadyRunning: Somebody listens there.
-        StateError: It cannot be made, or something else is in its place.
+        AlreadyRunning: Another service listens on this path.
+        StateError: The socket cannot be made, or another file has this path.
     """
 
     def __init__(self, path: Path) -> None:
@@ -36,28 +36,28 @@ class ControlSocket:
         self.socket, self._identity = _make(path, patience=None)
 
     def is_gone(self) -> bool:
-        """Tell whether somebody has removed its file, so that nobody can connect any more."""
+        """Tell whether the file was removed, so that no command can connect."""
         try:
             self.path.lstat()
         except FileNotFoundError:
             return True
         except OSError:
-            pass  # who knows
+            pass  # nothing is known: do not replace the socket
         return False
 
     def renew(self) -> None:
-        """Listen anew in the same place; the socket from before is closed.
+        """Make a new socket on the same path, and close the old one.
 
         Raises:
-            AlreadyRunning: Somebody else listens there.
-            StateError: It cannot be made, or something else is in its place; the socket stays the old one.
+            AlreadyRunning: Another service listens on this path.
+            StateError: The socket cannot be made, or another file has this path. The old socket stays.
         """
         before = self.socket
         self.socket, self._identity = _make(self.path, patience=0.0)
         before.close()
 
     def close(self) -> None:
-        """Stop listening, and remove the file if it is still ours."""
+        """Stop listening, and remove the file if it is still this socket's."""
         try:
             if _identity(self.path) == self._identity:
                 self.path.unlink()
@@ -67,7 +67,7 @@ class ControlSocket:
 
 
 def _make(path: Path, *, patience: float | None) -> tuple[socket.socket, tuple[int, int]]:
-    """Return a socket that listens, and its file's identity; see `ControlSocket` for the errors."""
+    """Return a socket that listens and the identity of its file; `ControlSocket` lists the errors."""
     try:
         # Held only while this is done: two services that start at once must not take each other's socket
         # for a stale one.
@@ -105,18 +105,18 @@ def _listen(path: Path) -> tuple[socket.socket, tuple[int, int]]:
 
 
 def _check_place(path: Path) -> None:
-    """See that nothing is there but the socket of a service that is gone."""
+    """Check that the path is free, or has only the socket of a service that is gone."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise StateError(f"{path}: something else is in the control socket's place: move it away")
+        raise StateError(f"{path}: another file has the control socket's path: move it away")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         code = probe.connect_ex(os.fspath(path))
     if code not in (errno.ECONNREFUSED, errno.ENOENT):
         raise AlreadyRunning(
-            f"{path}: another service listens there; stop it, or choose another state folder"
+            f"{path}: another service listens on this path; stop that service, or choose another state folder"
         )
 
 
