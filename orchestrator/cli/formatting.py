@@ -33,6 +33,11 @@ def span(seconds: float) -> str:
     return "".join(parts[:2]) or "0s"
 
 
+def cpu(seconds: float) -> str:
+    """Write CPU time, such as ``1.9s`` or ``2h10m``."""
+    return f"{seconds:.1f}s" if seconds < 60 else span(seconds)
+
+
 def megabytes(size: int) -> str:
     """Write a number of bytes for people, such as ``21 MB``."""
     return f"{size / 1e6:.0f} MB"

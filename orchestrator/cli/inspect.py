@@ -11,7 +11,7 @@ import typer
 
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
-from orchestrator.cli.formatting import ago, ahead, examples, local, megabytes, printable, span
+from orchestrator.cli.formatting import ago, ahead, cpu, examples, local, megabytes, printable
 from orchestrator.cli.terminal import Terminal, judge, sane
 from orchestrator.control.client import Client
 from orchestrator.control.view import AccountView
@@ -255,7 +255,7 @@ def _usage(account: AccountView) -> Iterable[str]:
     if account.memory_bytes is not None:
         yield f"{megabytes(account.memory_bytes)} of memory"
     if account.cpu_s is not None:
-        yield f"{span(account.cpu_s)} of CPU time"
+        yield f"{cpu(account.cpu_s)} of CPU time"
     if account.open_files is not None:
         yield f"{account.open_files} open files"
     if account.threads is not None:

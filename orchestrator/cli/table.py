@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.accounts.states import State
-from orchestrator.cli.formatting import ago, ahead, megabytes, printable, span
+from orchestrator.cli.formatting import ago, ahead, cpu, megabytes, printable
 from orchestrator.cli.terminal import judge, plain
 from orchestrator.control.view import AccountView
 
@@ -150,7 +150,7 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
         case "MEMORY":
             return "-" if one.memory_bytes is None else megabytes(one.memory_bytes)
         case "CPU":
-            return "-" if one.cpu_s is None else span(one.cpu_s)
+            return "-" if one.cpu_s is None else cpu(one.cpu_s)
         case "FILES":
             return _number(one.open_files)
         case "THREADS":

@@ -32,6 +32,8 @@ TASKS_BASE, TASKS_PER_ACCOUNT = 16, 11
 whose threads are Go's (measured, neonize 0.5.2)."""
 MEMORY_BASE, MEMORY_PER_ACCOUNT = 64 << 20, 16 << 20
 """Bytes: the service with its helpers, and an account's own before it logs in, the least ever seen."""
+MEMORY_CONNECTED = 25 << 20
+"""Bytes of an account that has been connected for a while."""
 ADDRESSES, DATA = 1 << 30, 256 << 20
 """Bytes that each process may address, and may write to: 2.1 GB and 206 MB were seen. Go only reserves most
 of the addresses, and takes fewer where fewer are allowed: 700 MB are too few, and 100 MB to write to."""
@@ -273,15 +275,16 @@ def tasks(accounts: int, room: int | None, what: str) -> Need:
     return Need("processes", text)
 
 
-def memory(accounts: int, room: int | None, what: str) -> Need:
+def memory(accounts: int, room: int | None, what: str, *, each: int = MEMORY_PER_ACCOUNT) -> Need:
     """Judge how much memory there is.
 
     Args:
         accounts: How many are enabled.
         room: Bytes that can be had at most, None if nobody knows.
         what: What limits them.
+        each: Bytes that an account needs.
     """
-    needed = MEMORY_BASE + MEMORY_PER_ACCOUNT * accounts
+    needed = MEMORY_BASE + each * accounts
     if room is None:
         return Need("memory", "no limit is known")
     text = f"{_mb(room)} allowed by {what}, at least {_mb(needed)} needed for {accounts} accounts"
@@ -333,12 +336,34 @@ def _room_for_memory() -> tuple[int | None, str]:
 
 
 def available_memory(accounts: int) -> Need:
-    """Judge how much memory is free at the moment: others may give some back, so this is for people to judge.
+    """Judge how much memory is free at the moment for accounts that are connected for a while.
+
+    Other programs may free some of theirs later, so a lack is a warning and no reason not to start.
 
     Args:
-        accounts: How many are to be started.
+        accounts: How many accounts are to be started.
     """
-    return memory(accounts, _sizes("MemAvailable", "SwapFree"), "what other programs leave now")
+    return memory(accounts, *_memory_left(), each=MEMORY_CONNECTED)
+
+
+def _memory_left() -> tuple[int | None, str]:
+    """Return how many bytes are free now, and what limits them."""
+    used = dict(groups.numbers("memory", "memory.current", "memory.usage_in_bytes"))
+    found = [
+        (most - used[folder] + _cache(folder), f"the control group {folder} ({_mb(used[folder])} are in use)")
+        for folder, most in groups.numbers("memory", "memory.max", "memory.limit_in_bytes")
+        if folder in used
+    ]
+    if (free := _sizes("MemAvailable", "SwapFree")) is not None:
+        found.append((free, "what other programs leave now"))
+    return min(found, default=(None, ""))
+
+
+def _cache(group: Path) -> int:
+    """Return how many bytes a control group uses for files and gives back when a process needs them."""
+    facts = dict(line.split(" ", 1) for line in groups.lines(group / "memory.stat") if " " in line)
+    text = facts.get("total_inactive_file") or facts.get("inactive_file") or "0"
+    return int(text) if text.isdecimal() else 0
 
 
 def _sizes(*keys: str) -> int | None:

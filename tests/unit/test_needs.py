@@ -159,3 +159,44 @@ def test_a_place_where_no_socket_can_be_made(paths: StatePaths) -> None:
     need = needs.sockets(paths)
     assert str(paths.meeting_places[0]) in need.text
     assert "RuntimeDirectory=" in need.advice
+
+
+@pytest.mark.parametrize(
+    ("own", "folder", "files"),
+    [
+        (
+            "0::/a\n",
+            "a",
+            {
+                "memory.max": "400000000",
+                "memory.current": "300000000",
+                "memory.stat": "anon 1\ninactive_file 50000000",
+            },
+        ),
+        (
+            "5:memory:/a\n",
+            "memory/a",
+            {
+                "memory.limit_in_bytes": "400000000",
+                "memory.usage_in_bytes": "300000000",
+                "memory.stat": "inactive_file 9\ntotal_inactive_file 50000000",
+            },
+        ),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_memory_left_is_what_the_control_group_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, folder: str, files: dict[str, str]
+) -> None:
+    (tmp_path / "own").write_text(own)
+    (tmp_path / folder).mkdir(parents=True)
+    for name, text in files.items():
+        (tmp_path / folder / name).write_text(f"{text}\n")
+    real = groups.folders
+    monkeypatch.setattr(groups, "folders", lambda controller: real(controller, tmp_path / "own", tmp_path))
+    enough, short = needs.available_memory(1), needs.available_memory(4)  # 150 MB are left
+    assert not enough.lacks
+    assert short.lacks
+    assert short.text.startswith("143 MB allowed by the control group")
+    assert "286 MB are in use" in short.text
+    assert "164 MB needed for 4 accounts" in short.text
