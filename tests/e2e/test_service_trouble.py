@@ -141,7 +141,7 @@ def test_no_file_descriptors(service: Service) -> None:
         line = service.wait_for_log("no process could be started: too many open files")
         assert "LimitNOFILE=" in line
         thread.start()
-        service.wait_for_log("commands have to wait: too many open files")
+        service.wait_for_log("the service cannot accept commands for now: too many open files")
     thread.join(PATIENCE)
     assert asking, "who has asked meanwhile is answered"
     service.wait_for_state("one", "connected", after=pid)

@@ -103,6 +103,8 @@ def test_the_first_account_makes_the_configuration(cli: Cli) -> None:
         ["stop", "a", "--all"],
         ["list", "--reveal"],
         ["list", "--watch", "--check"],
+        ["list", "--wide", "--json"],
+        ["list", "--wide", "--watch"],
         ["run", "--log-level", "LOUD"],
         ["nonsense"],
     ],
@@ -112,6 +114,24 @@ def test_wrong_usage_exits_with_2(cli: Cli, arguments: list[str]) -> None:
     before = cli.config.read_text()
     assert "geheim" not in cli(*arguments, code=2).stderr
     assert cli.config.read_text() == before
+
+
+def test_a_wide_list_and_explain_say_what_processes_use(cli: Cli) -> None:
+    cli.configure("a: {}")
+    cli.has_session("a")
+    header, row = cli("list", "--wide").stdout.splitlines()
+    assert " ".join(header.split()) == (
+        "NAME STATE SINCE PID MEMORY CPU FILES THREADS RESTARTS PHONE NEXT REASON"
+    )
+    assert row.split()[3:8] == ["-"] * 5, "without a service there is no process"
+    with cli.service():
+        about = cli.until("a", "connected")
+        _, row = cli("list", "--wide").stdout.splitlines()
+        assert f" {about['pid']} " in row
+        assert f" {about['open_files']} " in row
+        assert re.search(r" \d+\.\ds ", row), "CPU seconds"
+        said = cli("explain", "a").stdout
+        assert f" of CPU time, {about['open_files']} open files, {about['threads']} threads" in said
 
 
 def test_what_needs_a_service_exits_with_4(cli: Cli) -> None:

@@ -323,7 +323,7 @@ async def test_nothing_is_begun_while_the_service_stops(tmp_path: Path) -> None:
         (b'{"command": "explain", "name": "a", "entries": -1}\n', "whole number"),
         (b'{"command": "repair", "name": "a", "pairing": "pigeon"}\n', "pairing must be"),
         (b'{"command": "watch", "names": ["nobody"]}\n', "no account"),
-        (b"x" * (MAX_REQUEST + 1), "may have"),
+        (b"x" * (MAX_REQUEST + 1), "longer than"),
     ],
 )
 @asynchronous
@@ -339,7 +339,7 @@ async def test_garbage_is_answered_with_an_error(tmp_path: Path, request_: bytes
 async def test_half_a_request_is_not_carried_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Fleet(tmp_path, IDLE, control=True) as fleet:
         said = await answer(fleet, b'{"command": "stop", "all": true}', end=True)
-        assert "no end" in said["error"]
+        assert "incomplete" in said["error"]
         assert fleet.state("a") is not State.STOPPED
         monkeypatch.setattr(server, "REQUEST_SECONDS", 0.1)
         assert "no request within" in (await answer(fleet, b'{"command"'))["error"]

@@ -155,15 +155,17 @@ async def test_no_file_descriptors_for_commands(tmp_path: Path, caplog: pytest.L
             with no_descriptors():
                 client.connect(os.fspath(fleet.paths.control_socket))
                 client.sendall(PING)
-                await until(lambda: "commands have to wait" in caplog.text, "it was noticed")
+                await until(lambda: "the service cannot accept commands" in caplog.text, "it was noticed")
                 first = fleet.server._retry
                 await until(lambda: fleet.server._retry is not first, "it was tried again")
                 # It is said once, with what to do, however long it takes.
-                assert caplog.text.count("commands have to wait: too many open files") == 1
+                assert (
+                    caplog.text.count("the service cannot accept commands for now: too many open files") == 1
+                )
                 assert "LimitNOFILE=" in caplog.text
             answer = json.loads(await asyncio.to_thread(client.recv, 4096))
             assert answer["result"]["accounts"] == 1
-        assert "commands are taken again" in caplog.text
+        assert "the service accepts commands again" in caplog.text
         assert "Traceback" not in caplog.text
         await is_served(fleet)
 

@@ -1,4 +1,4 @@
-"""What commands do in the state folder themselves while no service runs; the lock keeps one from starting."""
+"""Changes to the state folder while no service runs. The lock keeps a service from starting meanwhile."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from orchestrator.store.tracebacks import Tracebacks
 
 @contextmanager
 def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) -> Iterator[None]:
-    """Keep the state folder to oneself.
+    """Lock the state folder for this process.
 
     Args:
-        paths: The folder.
-        what: What for, for those who find it locked.
-        settings: The configuration, if what others have begun with it is to be brought to an end first.
+        paths: The state folder.
+        what: What this process does, for others that find the folder locked.
+        settings: The configuration, if interrupted changes are to be finished first.
 
     Raises:
-        AlreadyRunning: Another process has it.
-        StateError: It cannot be used.
+        AlreadyRunning: Another process has locked the folder.
+        StateError: The folder cannot be used.
     """
     paths.prepare()
     with InstanceLock(paths.lock, what=what):
@@ -37,15 +37,15 @@ def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) ->
 
 
 def forget_session(settings: Settings, name: str) -> Path | None:
-    """Put an account's session into quarantine, so that it is paired when the service runs.
+    """Put an account's session into quarantine, so that the service pairs the account anew.
 
-    Like any repair, this ends an operator's stop, and what kept the account from being tried.
+    Like any repair, this ends an operator's stop and a ban.
 
     Returns:
-        Where the session is now; None if there was none.
+        The folder of the session; None if there was no session.
 
     Raises:
-        NoSuchAccount: The configuration does not name it.
+        NoSuchAccount: The configuration does not name the account.
         AlreadyRunning: A service runs after all.
         StateError: The session cannot be moved, or the state folder cannot be used.
     """
@@ -61,13 +61,14 @@ def forget_session(settings: Settings, name: str) -> Path | None:
 
 
 def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> moving.Restored:
-    """Put an account's session back from quarantine; see `moving.find` for what is wanted.
+    """Put an account's session back from quarantine; `moving.find` explains ``wanted``.
 
     Raises:
-        NoSuchAccount: There is neither an account of that name nor a session of one.
+        NoSuchAccount: Neither an account nor a session has this name.
         AlreadyRunning: A service runs after all.
         StateError: The session cannot be moved, or the state folder cannot be used.
-        OrchestratorError: There is no such session, the account has one, or another account has this one.
+        OrchestratorError: There is no such session, the account has a session, or another account has this
+            session.
     """
     with exclusive(paths, f"restores {name}", settings):
         found = moving.find(paths, settings, name, wanted)
@@ -75,7 +76,7 @@ def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None
         moving.restore(paths, settings, name, found)
         kept = status.load(paths.status)
         if name in kept:
-            # What kept it from being tried was about the session it had, unless it is over at some time.
+            # What parked the account was about its former session. Only a ban with an end stays.
             parked = kept[name].parked
             ban = parked if parked is not None and parked.until is not None else None
             _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None)})
@@ -83,15 +84,15 @@ def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None
 
 
 def forget_account(paths: StatePaths, name: str, *, keep_session: bool) -> Path | None:
-    """Drop what is kept of an account; whoever calls this holds the folder by `exclusive`.
+    """Forget an account; the caller holds the lock of `exclusive`.
 
     Args:
         paths: The state folder.
         name: The account.
-        keep_session: Leave its session where it is.
+        keep_session: Leave the session in place.
 
     Returns:
-        Where the session was put; None if it was left, or there was none.
+        The folder in quarantine; None if the session stays or there was none.
 
     Raises:
         StateError: The session cannot be moved, or the state folder cannot be used.
@@ -107,16 +108,16 @@ def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
     """Put a session into quarantine.
 
     Returns:
-        Where it is now; None if there was none.
+        The folder in quarantine; None if there was no session.
 
     Raises:
-        StateError: It cannot be moved; it is where it was.
+        StateError: The session cannot be moved. It stays where it was.
     """
     try:
         return sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
     except OSError as error:
         raise StateError(
-            f"{paths.session(name)}: cannot be put into quarantine: {error.strerror or error}"
+            f"{paths.session(name)}: the session cannot be moved to quarantine: {error.strerror or error}"
         ) from None
 
 
@@ -124,4 +125,4 @@ def _save(paths: StatePaths, kept: dict[str, status.Kept]) -> None:
     try:
         status.save(paths.status, kept)
     except OSError as error:
-        raise StateError(f"{paths.status}: cannot be written: {error.strerror or error}") from None
+        raise StateError(f"{paths.status}: the file cannot be written: {error.strerror or error}") from None

@@ -1,7 +1,7 @@
-"""The service's end of the control socket: connections, their limits, and what becomes of bad clients.
+"""The service's end of the control socket: connections, their limits, and bad clients.
 
-One connection has one request. Nothing a client does, or fails to do, holds up the service or another client:
-each connection has a task of its own, and everything it may take of time and memory has a limit.
+Each connection carries one request. No client can hold up the service or another client: each connection has
+its own task, and its time and memory are limited.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 64
 """Commands at once. Each may hold up to `MAX_LINE` of unsent bytes and twice `MAX_REQUEST` of unread ones."""
 REQUEST_SECONDS = 10.0
-"""How long a client may take to say what it wants; our own says it at once."""
+"""How long a client may take to send its request; the orchestrator's own client sends it at once."""
 LOOK_SECONDS = 10.0
-"""How often it is looked whether the socket is still there: 5 microseconds each."""
+"""How often the service checks that the socket's file still exists; each check takes 5 microseconds."""
 ACCEPT_RETRY_SECONDS = 1.0
-"""How long commands wait when there is no descriptor for another connection."""
+"""How long the service waits before it accepts again when it has no file descriptor left."""
 SEND_SECONDS = 30.0
-"""How long a client may leave an answer unread, such as one whose terminal is stopped by Ctrl-Z."""
+"""How long a client may leave an answer unread, such as a client that was stopped by Ctrl-Z."""
 
 _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class _Gone(Exception):  # noqa: N818
-    """The client has left, or leaves its answer unread."""
+    """The client has closed the connection, or does not read its answer."""
 
 
 class ControlServer:
@@ -95,10 +95,12 @@ class ControlServer:
             self._listener.renew()
         except OrchestratorError as error:
             if not self._unreachable:
-                log.error("the control socket was removed, so no command can reach the service: %s", error)
+                log.error(
+                    "somebody removed the control socket, so no command can reach the service: %s", error
+                )
             self._unreachable = True
         else:
-            log.warning("%s was removed, and is made anew", self._listener.path)
+            log.warning("somebody removed %s; the service has made the socket anew", self._listener.path)
             self._unreachable = False
         finally:
             loop.add_reader(self._listener.socket.fileno(), self._accept)
@@ -114,14 +116,14 @@ class ControlServer:
             self._wait(error)
             return
         if self._retry is not None:
-            log.warning("commands are taken again")
+            log.warning("the service accepts commands again")
             self._retry = None
         self._take(connection)
 
     def _wait(self, error: OSError) -> None:
         """Let those who want to connect wait: asking again at once gives nothing but the same error."""
         if self._retry is None:
-            log.error("commands have to wait: %s", trouble(error))
+            log.error("the service cannot accept commands for now: %s", trouble(error))
         loop, descriptor = asyncio.get_running_loop(), self._listener.socket.fileno()
         loop.remove_reader(descriptor)
         self._retry = loop.call_later(ACCEPT_RETRY_SECONDS, loop.add_reader, descriptor, self._accept)
@@ -129,7 +131,7 @@ class ControlServer:
     def _take(self, connection: socket.socket) -> None:
         full = len(self._connections) - len(self._turned_away) >= MAX_CONNECTIONS
         if full and not self._full:
-            log.warning("commands are turned away: %d others are connected", MAX_CONNECTIONS)
+            log.warning("the service refuses further commands: %d are connected", MAX_CONNECTIONS)
         self._full = full
         if full and not self._make_room():
             _turn_away(connection)
@@ -226,11 +228,11 @@ async def _read(reader: asyncio.StreamReader) -> Json | None:
     except TimeoutError:
         raise ProtocolError(f"no request within {REQUEST_SECONDS:g} s") from None
     except asyncio.LimitOverrunError:
-        raise ProtocolError(f"a request may have {MAX_REQUEST} bytes") from None
+        raise ProtocolError(f"the request is longer than {MAX_REQUEST} bytes") from None
     except asyncio.IncompleteReadError as error:
         if error.partial:
             # Half a request could be another one than was meant.
-            raise ProtocolError("the request has no end") from None
+            raise ProtocolError("the request is incomplete: the line has no end") from None
         return None
     except ConnectionError:
         return None
@@ -303,6 +305,6 @@ def _peer(writer: asyncio.StreamWriter) -> str:
     try:
         data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     except OSError:
-        return "somebody who has gone"
+        return "a client that has gone"
     process, user, _ = _PEER.unpack(data)
     return f"process {process} of user {user}"
