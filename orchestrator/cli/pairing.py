@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
 from orchestrator.cli.formatting import examples
+from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def repair(
     with CodeScreen() as screen, client.stream("repair", name=name, pairing=pairing, wait=True) as events:
         for event in events:
             screen.show(event)
-    _report(events.result["account"])
+    _report(AccountView.from_json(events.result["account"]))
 
 
 def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
@@ -84,7 +85,7 @@ def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_w
         account = pair_once.repair(settings, name, pairing, screen.show)
     if account is None:
         raise KeyboardInterrupt
-    _report(account)
+    _report(AccountView.from_json(account))
     print(f"it connects again when the service runs: `{start}`")
 
 
@@ -98,13 +99,12 @@ def qr(context: typer.Context, name: Name) -> None:
     with CodeScreen() as screen, client.stream("qr", name=name) as events:
         for event in events:
             screen.show(event)
-    _report(events.result["account"])
+    _report(AccountView.from_json(events.result["account"]))
 
 
-def _report(account: dict[str, Any]) -> None:
-    name = account["name"]
-    if account["state"] == State.CONNECTED:
-        print(f"{name} is connected" + (f" as {account['phone']}" if account["phone"] else ""))
+def _report(account: AccountView) -> None:
+    if account.state == State.CONNECTED:
+        print(f"{account.name} is connected" + (f" as {account.phone}" if account.phone else ""))
         return
-    reason = f": {account['reason']}" if account["reason"] else ""
-    raise OrchestratorError(f"{name} is {account['state']}{reason}")
+    reason = f": {account.reason}" if account.reason else ""
+    raise OrchestratorError(f"{account.name} is {account.state}{reason}")
