@@ -45,7 +45,8 @@ def list_accounts(
     wide: Annotated[
         bool,
         typer.Option(
-            "--wide", help="Show memory, CPU time, open files and threads of each account's process, too."
+            "--wide",
+            help="Show what each account's process uses, too: memory, CPU time, open files, threads.",
         ),
     ] = False,
     reveal: Annotated[

@@ -37,7 +37,7 @@ def describe(
     if unknown:
         named = ", ".join(f"{name!r}{remark(name)}" for name in unknown)
         raise NoSuchAccount(
-            f"there is no account {named} in {settings.config_file}; `orchestrator list` shows them"
+            f"there is no account {named} in {settings.config_file}; `orchestrator list` shows all accounts"
         )
     kept = status.load(paths.status)
     return [

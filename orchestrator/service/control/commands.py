@@ -352,7 +352,7 @@ class Commands:
 def no_such_account(names: Iterable[str]) -> str:
     """Say that there are no accounts of these names."""
     unknown = ", ".join(f"{name!r}{remark(name)}" for name in names)
-    return f"there is no account {unknown}; `orchestrator list` shows them"
+    return f"there is no account {unknown}; `orchestrator list` shows all accounts"
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:
