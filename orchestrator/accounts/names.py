@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 from orchestrator.accounts import characters
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, NoSuchAccount
 
 NAME_RULE = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
 
@@ -23,7 +25,28 @@ def check_name(name: str) -> str:
     """
     if is_name(name):
         return name
-    raise ConfigError(f"{shorten(name)} is no account name: {NAME_RULE}{characters.remark(name)}")
+    raise ConfigError(
+        f"{shorten(name)} is no account name: {NAME_RULE}{characters.remark(name)}", key="bad_name"
+    )
+
+
+def no_such_account(*names: str, known: Iterable[str] = (), file: Path | None = None) -> NoSuchAccount:
+    """Return the error that says that there are no accounts of these names.
+
+    Args:
+        names: The names, as somebody wrote them.
+        known: The names that there are, for a proposal.
+        file: The configuration that was looked at, if a command looked at one.
+    """
+    quoted = ", ".join(f"{shorten(name)}{characters.remark(name)}" for name in names)
+    where = f" in {file}" if file else ""
+    close: list[str] = []
+    if len(names) == 1:
+        from difflib import get_close_matches  # only when something is wrong
+
+        close = get_close_matches(names[0][:63], known, 1)
+    hint = f"did you mean {close[0]}?" if close else "`orchestrator list` shows all accounts"
+    return NoSuchAccount(f"there is no account {quoted}{where}; {hint}")
 
 
 def is_name(name: str) -> bool:

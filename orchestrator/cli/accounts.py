@@ -135,7 +135,8 @@ def check_service_reads(client: Client | None, file: Path) -> None:
     if not used.exists() or not file.exists() or not used.samefile(file):
         raise OrchestratorError(
             f"the running service has another configuration, {used}, not {file}: name it with --config,"
-            " or another service's state folder with --state-dir"
+            " or another service's state folder with --state-dir",
+            key="config_in_use",
         )
 
 

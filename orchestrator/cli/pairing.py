@@ -107,4 +107,4 @@ def _report(account: AccountView) -> None:
         print(f"{account.name} is connected" + (f" as {account.phone}" if account.phone else ""))
         return
     reason = f": {account.reason}" if account.reason else ""
-    raise OrchestratorError(f"{account.name} is {account.state}{reason}")
+    raise OrchestratorError(f"{account.name} is {account.state}{reason}", key="not_paired")

@@ -55,4 +55,6 @@ def _stdin() -> str:
     try:
         return data.decode().removesuffix("\n")
     except UnicodeDecodeError:
-        raise OrchestratorError("what comes from stdin is no text in UTF-8, or far too long") from None
+        raise OrchestratorError(
+            "the text from stdin is not valid UTF-8, or far too long", key="bad_text"
+        ) from None

@@ -79,13 +79,16 @@ def reload(context: typer.Context) -> None:
     if kept := changes.get("kept"):
         raise OrchestratorError(
             f"no process can be started, so these keep their old one: {', '.join(kept)}:"
-            " `orchestrator explain` says why"
+            " `orchestrator explain` says why",
+            key="cannot_start",
         )
 
 
 @app.command(
     epilog=examples(
-        "orchestrator doctor", "orchestrator doctor --json | jq '.[] | select(.status != \"OK\")'"
+        "orchestrator doctor",
+        "orchestrator doctor --json | jq '.[] | select(.status != \"OK\")'",
+        "orchestrator doctor --only disk_space --only clock",
     )
 )
 def doctor(
@@ -93,16 +96,36 @@ def doctor(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document and nothing else.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", metavar="KEY", help="Run only this check. Repeat the option for several."),
+    ] = None,
+    list_checks: Annotated[bool, typer.Option("--list", help="List the checks, and run none.")] = False,
 ) -> None:
     """Check this machine, and its way to WhatsApp.
 
-    Exits with 1 if anything fails.
+    Exits with 1 if a check fails.
     """
-    from orchestrator.cli.doctor import checks
+    from orchestrator.service.doctor.checks import CHECKS
+    from orchestrator.service.doctor.context import Context
+    from orchestrator.service.doctor.examine import examine
 
+    keys = [check.key for check in CHECKS]
+    if unknown := [key for key in only or () if key not in keys]:
+        raise typer.BadParameter(
+            f"there is no check {', '.join(unknown)}; the checks are {', '.join(keys)}", param_hint="--only"
+        )
+    if list_checks:
+        listed = [{"key": check.key, "title": check.title, "about": check.about} for check in CHECKS]
+        if as_json:
+            print(json.dumps(listed, indent=2))
+        else:
+            for one in listed:
+                print(f"{one['key']:<14} {one['about']}")
+        return
     where = invocation.of(context)
     found = []
-    for finding in checks.examine(where.settings, where.state, where.service):
+    for finding in examine(Context(where.settings, where.state, where.service), only=only or ()):
         found.append(finding)
         if not as_json:
             print(printable(f"{finding.status:<5} {finding.check:<14} {finding.text}"), flush=True)
@@ -110,5 +133,5 @@ def doctor(
                 print(printable(f"{'':<20} → {finding.advice}"), flush=True)
     if as_json:
         print(json.dumps([finding.as_json() for finding in found], indent=2))
-    if any(finding.status == checks.FAIL for finding in found):
+    if any(finding.status == "FAIL" for finding in found):
         raise typer.Exit(ExitCode.FAILED)

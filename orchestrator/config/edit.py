@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import cast
 
 from orchestrator.accounts import phones
-from orchestrator.accounts.characters import remark
-from orchestrator.accounts.names import check_name, shorten
+from orchestrator.accounts.names import check_name, no_such_account
 from orchestrator.config import file, reader, yaml_tree
 from orchestrator.config.settings import Settings
 from orchestrator.config.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.config.yaml_tree import Document
-from orchestrator.errors import ConfigError, NoSuchAccount, StateError
+from orchestrator.errors import ConfigError, StateError
 from orchestrator.system.files import open_file, replacing, sweep, sync, sync_folder
 from orchestrator.system.locking import flock
 from orchestrator.system.os_errors import advice
@@ -85,13 +84,13 @@ def add_account(
 
     def edit(text: str, document: Document, before: Settings) -> str:
         if name in before.accounts:
-            raise ConfigError(f"{path}: there is an account {name} already")
+            raise ConfigError(f"{path}: there is an account {name} already", key="account_exists")
         others = before.accounts.values()
         other = next(
             (one.name for one in others if number and one.phone and phones.same(one.phone, number)), None
         )
         if other:
-            raise ConfigError(f"{path}: phone: that is the number of the account {other}")
+            raise ConfigError(f"{path}: phone: that is the number of the account {other}", key="phone_taken")
         return AccountsText(text, document).with_account(name, entry)
 
     def is_right(before: Settings, after: Settings) -> bool:
@@ -137,11 +136,7 @@ def remove_account(
 
     def edit(text: str, document: Document, before: Settings) -> str:
         if name not in before.accounts:
-            from difflib import get_close_matches  # only when something is wrong
-
-            close = get_close_matches(name, before.accounts, 1)
-            hint = f"; did you mean {close[0]}?" if close else ", see `orchestrator list`"
-            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}{remark(name)}{hint}")
+            raise no_such_account(name, known=before.accounts, file=Path(path))
         return AccountsText(text, document).without_account(name)
 
     def is_right(before: Settings, after: Settings) -> bool:
@@ -184,9 +179,9 @@ def rename_account(
 
     def edit(text: str, document: Document, before: Settings) -> str:
         if name not in before.accounts:
-            raise NoSuchAccount(f"{path}: there is no account {shorten(name)}, see `orchestrator list`")
+            raise no_such_account(name, known=before.accounts, file=Path(path))
         if new in before.accounts:
-            raise ConfigError(f"{path}: there is an account {new} already")
+            raise ConfigError(f"{path}: there is an account {new} already", key="account_exists")
         return AccountsText(text, document).with_renamed(name, new)
 
     def is_right(before: Settings, after: Settings) -> bool:
@@ -234,7 +229,8 @@ def _edit(
             except CannotEditError:
                 raise ConfigError(
                     f"{path}: the accounts are written in a way that only a person can edit (aliases, for"
-                    " instance): edit the file by hand, then run `orchestrator reload`"
+                    " instance): edit the file by hand, then run `orchestrator reload`",
+                    key="config_not_editable",
                 ) from None
             mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
             _replace(target, mark + changed.encode(), seen)
@@ -290,7 +286,10 @@ def _replace(target: Path, data: bytes, seen: os.stat_result | None) -> None:
         sync(file)
         now = target.stat() if seen else None
         if seen and now and (now.st_ino, now.st_mtime_ns) != (seen.st_ino, seen.st_mtime_ns):
-            raise StateError(f"{target}: somebody changed it meanwhile; it was left as it is now, try again")
+            raise StateError(
+                f"{target}: somebody changed it meanwhile; it was left as it is now, try again",
+                key="config_changed",
+            )
     with suppress(OSError):  # it is in place already; only a power cut right now could undo it
         sync_folder(target.parent)
 

@@ -102,7 +102,9 @@ def find_config(
         return SYSTEM_CONFIG if os.geteuid() == 0 or len(places) == 1 else places[-2]
     for place in places:
         if place.parent.exists() and not os.access(place.parent, os.X_OK):
-            raise ConfigError(f"{place}: this user may not look there: try again with sudo")
+            raise ConfigError(
+                f"{place}: this user may not look there: try again with sudo", key="permission_denied"
+            )
     looked = ", ".join(str(place) for place in places)
     raise NoConfiguration(
         f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"

@@ -12,27 +12,25 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.accounts import deadlines
-from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
-from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
+from orchestrator.control.protocol import (
+    MAX_LINE,
+    MAX_REQUEST,
+    Json,
+    ProtocolError,
+    decode,
+    encode,
+    read_error,
+)
+from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.system.units import RUN
 
 CONNECT_SECONDS = 5
-"""How long the service may take to accept a connection; it does nothing that takes a tenth of it."""
+"""How long the service may take to accept a connection. Nothing it does takes a tenth of this."""
 ANSWER_SECONDS = deadlines.ANSWER.outer
 """How long an answer may take."""
 SEND_SECONDS = deadlines.SEND_ANSWER.outer
 """How long the answer to `send` may take, for which the service waits for WhatsApp."""
 _CHUNK = 64 * 1024
-
-_ERRORS: dict[int, type[OrchestratorError]] = {
-    ExitCode.NOT_RUNNING: NotRunning,
-    ExitCode.NO_SUCH_ACCOUNT: NoSuchAccount,
-}
-
-
-def to_error(message: str, exit_code: int) -> OrchestratorError:
-    """Return the error that stands for an exit code."""
-    return _ERRORS.get(exit_code, OrchestratorError)(message)
 
 
 class Client:
@@ -40,7 +38,7 @@ class Client:
 
     Args:
         path: The control socket.
-        start_command: Tells which command starts the service; it is asked when nobody listens.
+        start_command: Returns the command that starts the service. It is called when no program listens.
     """
 
     def __init__(self, path: Path, start_command: Callable[[], str] = lambda: RUN) -> None:
@@ -55,8 +53,8 @@ class Client:
             arguments: What it takes.
 
         Raises:
-            NotRunning: Nobody listens, or the service is about to stop.
-            NoSuchAccount: The command is about an account that there is not.
+            NotRunning: No program listens, or the service is about to stop.
+            NoSuchAccount: The command names an account that does not exist.
             OrchestratorError: The service refuses the command or does not answer in time.
         """
         patience = SEND_SECONDS if command == "send" else ANSWER_SECONDS
@@ -66,15 +64,15 @@ class Client:
             return stream.result
 
     def stream(self, command: str, **arguments: object) -> Stream:
-        """Give a command that goes on, and return its events; `call` says which errors it raises.
+        """Give a command that goes on, and return its events. It raises the same errors as `call`.
 
-        There may be hours between two events, so nothing is awaited for a limited time but the connection.
+        Hours may pass between two events, so only connecting has a time limit.
         """
         return Stream(self.path, {"command": command, **arguments}, None, self.start_command)
 
 
 class Stream:
-    """The events of a command; as a context manager it takes the connection down at the end.
+    """The events of a command. As a context manager, it closes the connection at the end.
 
     Attributes:
         result: The command's result, once the events are over.
@@ -88,19 +86,25 @@ class Stream:
         start_command: Callable[[], str] = lambda: RUN,
     ) -> None:
         self.result: Json = {}
+        self._path = path
         self._buffer = bytearray()
         line = encode(request)
         if len(line) > MAX_REQUEST:
-            raise OrchestratorError("too many names for one command; use --all, or name them in turns")
+            raise OrchestratorError(
+                "too many names for one command: use --all, or name the accounts in several commands",
+                key="request_too_long",
+            )
         self._socket = _connect(path, start_command)
         self._socket.settimeout(timeout)
         try:
             self._socket.sendall(line)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # it has refused the connection, and its answer says why
+            pass  # the service has refused the connection, and its answer says why
         except OSError as error:
             self._socket.close()
-            raise OrchestratorError(f"the service takes no command: {error.strerror or error}") from None
+            raise OrchestratorError(
+                f"the service does not take the command: {error.strerror or error}", key="service_unreachable"
+            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +121,7 @@ class Stream:
         finally:
             self.close()  # one connection has one answer
         if "result" not in answer:
-            raise to_error(str(answer.get("error", "no reason given")), _code(answer))
+            raise read_error(answer)
         self.result = answer["result"]
 
     def close(self) -> None:
@@ -131,30 +135,31 @@ class Stream:
                 data = self._socket.recv(_CHUNK)
             except TimeoutError:
                 raise OrchestratorError(
-                    "the service does not answer: it is busy or hangs; `orchestrator doctor` may tell more"
+                    "the service does not answer: it is busy or hangs; `orchestrator doctor` may say more",
+                    key="no_answer",
                 ) from None
             except OSError:
                 data = b""
             if not data:
-                raise NotRunning("the service has ended before it answered; its log says why")
+                raise NotRunning("the service ended before it answered; the service's log says why")
             searched = len(self._buffer)
             self._buffer += data
             end = self._buffer.find(b"\n", searched)
             if end < 0 and len(self._buffer) > MAX_LINE:
-                raise OrchestratorError("what listens on the control socket does not speak our language")
+                raise self._not_a_service()
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         try:
             return decode(line)
         except ProtocolError:
-            raise OrchestratorError(
-                "what listens on the control socket does not speak our language"
-            ) from None
+            raise self._not_a_service() from None
 
-
-def _code(answer: Json) -> int:
-    code = answer.get("exit_code")
-    return code if isinstance(code, int) else ExitCode.FAILED
+    def _not_a_service(self) -> OrchestratorError:
+        return OrchestratorError(
+            f"the program that listens on {self._path} is not an orchestrator service, or not a compatible"
+            " version",
+            key="protocol_mismatch",
+        )
 
 
 def _connect(path: Path, start_command: Callable[[], str]) -> socket.socket:
@@ -166,25 +171,30 @@ def _connect(path: Path, start_command: Callable[[], str]) -> socket.socket:
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         connection.close()
         raise NotRunning(
-            f"the service is not running: nobody listens on {path}; start it with `{start_command()}`,"
-            " or name its state folder with --state-dir"
+            f"the service is not running: no program listens on {path}; start the service with"
+            f" `{start_command()}`, or name its state folder with --state-dir"
         ) from None
     except PermissionError:
         connection.close()
-        raise OrchestratorError(f"{path}: you may not talk to the service{_owner_hint(path)}") from None
+        raise OrchestratorError(
+            f"{path}: this user may not talk to the service{_owner_hint(path)}", key="permission_denied"
+        ) from None
     except BlockingIOError:
         connection.close()
         raise OrchestratorError(
-            f"{path}: the service accepts no connections: it hangs, or too many commands wait for it"
+            f"{path}: the service accepts no connections: it hangs, or too many commands wait for it",
+            key="service_busy",
         ) from None
     except OSError as error:
         connection.close()
-        raise OrchestratorError(f"{path}: the service cannot be reached: {error.strerror or error}") from None
+        raise OrchestratorError(
+            f"{path}: the service cannot be reached: {error.strerror or error}", key="service_unreachable"
+        ) from None
     return connection
 
 
 def _owner_hint(path: Path) -> str:
-    """Say as whom to try again, if that can be seen from the folders above the socket."""
+    """Name the user to try again as, if the folders above the socket show one."""
     for place in (path, *path.parents):
         try:
             owner = place.stat().st_uid
@@ -196,5 +206,5 @@ def _owner_hint(path: Path) -> str:
             user = pwd.getpwuid(owner).pw_name
         except KeyError:
             user = str(owner)
-        return f"; run this as its user: `sudo -u {user} orchestrator …`"
+        return f"; run this as the service's user: `sudo -u {user} orchestrator …`"
     return ""

@@ -1,7 +1,8 @@
-"""The form of what commands and the service say to each other.
+"""The form of requests and answers on the control socket.
 
 A request is one line, ``{"command": …, …}``. The answer is one line or, for commands that watch, many:
-``{"event": …}`` while it goes on, then ``{"result": …}`` or ``{"error": …, "exit_code": …}`` as the last.
+``{"event": …}`` while the command goes on, then ``{"result": …}`` or
+``{"error": …, "exit_code": …, "key": …}`` as the last.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 import json
 from typing import Any, TypeAlias
 
+from orchestrator.errors import ExitCode, NoSuchAccount, NotRunning, OrchestratorError
+
 MAX_LINE = 1024 * 1024
-"""Bytes of a line: 1,000 accounts in a list are about 400 kB."""
+"""Bytes of a line. A list of 1,000 accounts has about 400 kB."""
 MAX_REQUEST = 64 * 1024
-"""Bytes of a request; the longest names every account of a large fleet."""
+"""Bytes of a request. The longest request names every account of a large fleet."""
 
 Json: TypeAlias = dict[str, Any]
 
+_ERRORS: dict[int, type[OrchestratorError]] = {
+    ExitCode.NOT_RUNNING: NotRunning,
+    ExitCode.NO_SUCH_ACCOUNT: NoSuchAccount,
+}
+
 
 class ProtocolError(ValueError):
-    """A line is not what it should be; the message says what is wrong with it."""
+    """A line has no valid form. The message says what is wrong."""
 
 
 def encode(value: Json) -> bytes:
@@ -30,7 +38,7 @@ def decode(line: bytes) -> Json:
     """Read a line.
 
     Raises:
-        ProtocolError: It is no JSON object.
+        ProtocolError: The line is not a JSON object.
     """
     try:
         value = json.loads(line)
@@ -39,3 +47,15 @@ def decode(line: bytes) -> Json:
     if not isinstance(value, dict):
         raise ProtocolError("the line is not a JSON object")
     return value
+
+
+def error_answer(error: OrchestratorError) -> Json:
+    """Return what stands for an error in an answer."""
+    return {"error": str(error), "exit_code": int(error.exit_code), "key": error.key}
+
+
+def read_error(answer: Json) -> OrchestratorError:
+    """Return the error that an answer stands for. Older services send no key."""
+    code, key = answer.get("exit_code"), answer.get("key")
+    kind = _ERRORS.get(code, OrchestratorError) if isinstance(code, int) else OrchestratorError
+    return kind(str(answer.get("error", "no reason given")), key=key if isinstance(key, str) else None)

@@ -99,7 +99,8 @@ class AccountView(NamedTuple):
         found = _known(cls, values)
         if "name" not in found or "state" not in found:
             raise OrchestratorError(
-                "the service describes an account without name or state; it is not a compatible version"
+                "the service describes an account without name or state; it is not a compatible version",
+                key="protocol_mismatch",
             )
         end = values.get("last_exit")
         if isinstance(end, Mapping):

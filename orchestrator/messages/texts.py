@@ -22,13 +22,15 @@ def check(to: str, text: str) -> str:
     try:
         number = phones.parse(to)
     except phones.NotANumber as error:
-        raise OrchestratorError(f"the number to send to: {error}") from None
+        raise OrchestratorError(f"the number to send to: {error}", key="bad_number") from None
     if not text.strip():
-        raise OrchestratorError("there is no text to send")
+        raise OrchestratorError("there is no text to send", key="bad_text")
     if len(text) > MAX_TEXT:
-        raise OrchestratorError(f"the text is too long: {MAX_TEXT:,} characters may be sent at once")
+        raise OrchestratorError(
+            f"the text is too long: {MAX_TEXT:,} characters may be sent at once", key="bad_text"
+        )
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise OrchestratorError("the text is not valid UTF-8") from None
+        raise OrchestratorError("the text is not valid UTF-8", key="bad_text") from None
     return number

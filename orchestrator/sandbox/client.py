@@ -48,13 +48,17 @@ class SandboxError(OrchestratorError):
             that cannot be carried out now, 500 for an error of the sandbox. None where it gave no answer.
     """
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message)
+    key = "sandbox_failed"
+
+    def __init__(self, message: str, status: int | None = None, *, key: str | None = None) -> None:
+        super().__init__(message, key=key)
         self.status = status
 
 
 class SandboxUnreachable(SandboxError):  # noqa: N818 - one can say more of it than that it is an error
     """No sandbox answers at the address; the message says how to start one."""
+
+    key = "sandbox_unreachable"
 
 
 class SandboxClient:

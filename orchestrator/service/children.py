@@ -86,7 +86,9 @@ class Children:
         try:
             await self._spawner.try_out()
         except OSError as error:
-            raise OrchestratorError(f"no process can be started: {trouble(error)}") from None
+            raise OrchestratorError(
+                f"no process can be started: {trouble(error)}", key="cannot_start"
+            ) from None
 
     def start(self, name: str, managed: Managed, pairing: Pairing, tell: Tell) -> None:
         """Start the process of an account in the background; the machine is told what becomes of it."""
@@ -118,7 +120,9 @@ class Children:
         """
         self._devices.read(name, self._roster.before(name))
         if other := self._rival(name):
-            raise OrchestratorError(f"{name}: {duplicates.why(other)}: {duplicates.advice(name)}")
+            raise OrchestratorError(
+                f"{name}: {duplicates.why(other)}: {duplicates.advice(name)}", key="duplicate_session"
+            )
 
     def _rival(self, name: str) -> str | None:
         """Return the account because of whose session this one may not start."""

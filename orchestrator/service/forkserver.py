@@ -98,7 +98,9 @@ class Spawner:
                 self._pool.submit(release.wait)
         except RuntimeError as error:
             raise StateError(
-                f"no thread can be had ({error}): allow more (`ulimit -u`, or TasksMax= of the unit)"
+                f"cannot start a thread ({error}): raise the process limit (`ulimit -u`, or TasksMax= of the"
+                " unit)",
+                key="machine_unfit",
             ) from None
         finally:
             release.set()

@@ -1,4 +1,4 @@
-"""Tells whether neonize can be loaded, in a throw-away process: this one must stay without it."""
+"""Tells whether neonize loads, in a process of its own: the service never loads neonize."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.system import interpreter
 from orchestrator.worker.library.diagnosis import reinstall
 
 LOAD_SECONDS = 60.0
-"""How long loading may take; it takes about one second, and many on a machine that is starting everything."""
+"""How long loading may take. It takes about one second, and many seconds while a machine boots."""
 
 _SCRIPT = """\
 import json, sys, time
@@ -29,7 +29,7 @@ try:
     import magic
     forbid_download()
     import neonize
-    # What calls back into Python needs memory that can be written and run, which a system may forbid.
+    # Go calls back into Python, which needs memory that is writable and executable. A system may forbid that.
     import ctypes
     ctypes.CFUNCTYPE(None)(lambda: None)
 except BaseException as error:
@@ -41,15 +41,9 @@ end(version=neonize.__version__, seconds=time.monotonic() - started)
 
 
 class LibraryError(OrchestratorError):
-    """neonize cannot be used on this machine; the message says what to install.
+    """neonize does not load on this machine. The message says what to install."""
 
-    Attributes:
-        lacks_libmagic: Whether it is the system's libmagic that is missing.
-    """
-
-    def __init__(self, message: str, *, lacks_libmagic: bool = False) -> None:
-        super().__init__(message)
-        self.lacks_libmagic = lacks_libmagic
+    key = "library_unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class Library:
 
     Attributes:
         version: Its version, which its Go half has confirmed.
-        seconds: How long it took to load.
+        seconds: How long loading took.
     """
 
     version: str
@@ -68,10 +62,10 @@ class Library:
 def check_library() -> Library:
     """Load neonize once, without letting it download anything.
 
-    Children that would each find out by themselves would all fail, or download at the same time.
+    Otherwise each account's process would fail, or download, at the same time.
 
     Raises:
-        LibraryError: It does not load.
+        LibraryError: neonize does not load.
     """
     try:
         done = subprocess.run(
@@ -84,25 +78,27 @@ def check_library() -> Library:
         )
     except subprocess.TimeoutExpired:
         raise LibraryError(
-            f"neonize was not loaded within {LOAD_SECONDS:.0f} s: is this machine, or its disk, overloaded?"
+            f"neonize did not load within {LOAD_SECONDS:.0f} s: is this machine, or its disk, overloaded?"
         ) from None
     except OSError as error:
-        raise LibraryError(f"no process can be started to load neonize: {error.strerror}") from None
+        raise LibraryError(
+            f"cannot start a process to load neonize: {error.strerror}", key="cannot_start"
+        ) from None
     try:
         found = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         end = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
         raise LibraryError(
-            f"neonize ends the process that loads it (exit code {done.returncode}:"
-            f" {end or 'without a word'}), as a damaged library does: {reinstall('neonize')}"
+            f"the process that loads neonize crashed (exit code {done.returncode}: {end or 'no message'})."
+            f" neonize's library may be damaged: {reinstall('neonize')}"
         ) from None
     if "version" in found:
         return Library(found["version"], found["seconds"])
-    raise LibraryError(found["failed"], lacks_libmagic=found["lacks_libmagic"])
+    raise LibraryError(found["failed"], key="library_missing_libmagic" if found["lacks_libmagic"] else None)
 
 
 def installed_version() -> str | None:
-    """Return the version of neonize that is installed, without loading it; None if it cannot be told now."""
+    """Return the version of neonize that is installed, without loading it; None if it is unknown now."""
     try:
         return metadata.version("neonize")
     except (metadata.PackageNotFoundError, OSError):

@@ -1,7 +1,7 @@
-"""What the service needs of this machine for as long as it runs, and what is lacking.
+"""What the service needs of this machine for as long as it runs, and what the machine lacks.
 
-`run` and `repair` look before they start anything, `doctor` looks whenever it is asked. What comes and goes
-by itself, such as a disk that is full, is no matter here: accounts are tried again and again for that.
+`run` and `repair` check these needs before they start anything, and `doctor` checks them at any time.
+Problems that come and go, such as a full disk, do not belong here: accounts are retried until they are over.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from orchestrator.system import groups
 from orchestrator.system.os_errors import trouble
 
 FILES_BASE, FILES_PER_ACCOUNT = 64, 6
-"""Open files of the service: its own, and for each account a pipe, two of its process, and some spare. With
-one account, 15 were seen, and 23 of its process."""
+"""Open files of the service: its own, and for each account a pipe, two for its process, and some spare. A
+service with one account had 15 open files, and the account's process 23."""
 TASKS_BASE, TASKS_PER_ACCOUNT = 16, 11
-"""Processes and threads, which count alike: the service with its helpers, and an account's process, most of
-whose threads are Go's (measured, neonize 0.5.2)."""
+"""Processes and threads, which the limits count alike: those of the service and its helpers, and those of an
+account's process. Most of the threads are Go's (measured with neonize 0.5.2)."""
 MEMORY_BASE, MEMORY_PER_ACCOUNT = 64 << 20, 16 << 20
 """Bytes: the service with its helpers, and an account's own before it logs in, the least ever seen."""
 MEMORY_CONNECTED = 25 << 20
 """Bytes of an account that has been connected for a while."""
 ADDRESSES, DATA = 1 << 30, 256 << 20
-"""Bytes that each process may address, and may write to: 2.1 GB and 206 MB were seen. Go only reserves most
-of the addresses, and takes fewer where fewer are allowed: 700 MB are too few, and 100 MB to write to."""
+"""Bytes that each process may address, and may write to: 2.1 GB and 206 MB were measured. Go only reserves
+most of the addresses, and reserves fewer under a limit: 700 MB of addresses and 100 MB of data fail."""
 FILE_SIZE = 64 << 20
-"""Bytes of the largest file: an account's session has one million, its messages many more."""
+"""Bytes of the largest file: a session has about one million, messages have many more."""
 UNLIMITED = resource.RLIM_INFINITY
 _CAPABILITIES = (21, 24)
-"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE, with which the number of a user's processes is not limited."""
+"""CAP_SYS_ADMIN and CAP_SYS_RESOURCE: with one of them the number of a user's processes has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One thing that is needed.
+    """One thing that the service needs.
 
     Attributes:
-        name: What it is called.
+        name: Its name, for people.
         text: What was found.
-        advice: What to do, empty if nothing is lacking.
+        advice: What to do; empty if the machine has what is needed.
     """
 
     name: str
@@ -60,28 +60,28 @@ class Need:
 
     @property
     def lacks(self) -> bool:
-        """Whether it is lacking."""
+        """Whether the machine lacks this."""
         return bool(self.advice)
 
 
 def check(paths: StatePaths, accounts: int) -> None:
-    """See that nothing is lacking; the state folder must be there.
+    """Check all needs. The state folder must exist.
 
     Args:
         paths: The state folder.
         accounts: How many accounts are to run.
 
     Raises:
-        StateError: Something is; the message has a line for everything that is, with what to do.
+        StateError: The machine lacks something. The message has a line for each need, with what to do.
     """
     _demand(*of_machine(accounts), *of_folder(paths))
 
 
 def check_before_imports() -> None:
-    """See that the service's modules can be imported at all: what multiprocess needs looks for a folder.
+    """Check what the service's modules need to be imported: multiprocess looks for a temporary folder.
 
     Raises:
-        StateError: They cannot; the message says what to do.
+        StateError: There is none. The message says what to do.
     """
     _demand(temporary_folder())
 
@@ -89,11 +89,12 @@ def check_before_imports() -> None:
 def _demand(*needed: Need) -> None:
     lacking = [need for need in needed if need.lacks]
     if lacking:
-        raise StateError("\n".join(f"{need.name}: {need.text}: {need.advice}" for need in lacking))
+        message = "\n".join(f"{need.name}: {need.text}: {need.advice}" for need in lacking)
+        raise StateError(message, key="machine_unfit")
 
 
 def of_machine(accounts: int) -> Iterator[Need]:
-    """Look at what does not depend on a folder.
+    """Check the needs that do not depend on a folder.
 
     Args:
         accounts: How many accounts are to run.
@@ -112,7 +113,7 @@ def of_machine(accounts: int) -> Iterator[Need]:
 
 
 def of_folder(paths: StatePaths) -> Iterator[Need]:
-    """Look at the state folder, which must be there; what is written for that is removed again."""
+    """Check the state folder, which must exist. Files that are written for the check are removed again."""
     yield databases(paths.sessions)
     yield sockets(paths)
 
@@ -121,11 +122,13 @@ def of_folder(paths: StatePaths) -> Iterator[Need]:
 
 
 def proc_is_mounted() -> Need:
-    """Look for /proc, which tells of processes."""
+    """Look for /proc, which shows processes."""
     if Path("/proc/self/status").exists() and Path("/proc/self/fd").is_dir():
         return Need("/proc", "is mounted")
     return Need(
-        "/proc", "is not mounted", "mount it, `mount -t proc proc /proc`: processes are watched by it"
+        "/proc",
+        "is not mounted",
+        "mount /proc with `mount -t proc proc /proc`: the service watches processes through /proc",
     )
 
 
@@ -136,25 +139,27 @@ def temporary_folder() -> Need:
     except OSError:
         return Need(
             "temporary files",
-            "there is no folder for them that can be written",
+            "this user can write to no folder for temporary files",
             "make /tmp writable, or name another folder in $TMPDIR (under systemd: PrivateTmp=yes)",
         )
 
 
 def null_device() -> Need:
-    """Look for /dev/null, which processes without input are given."""
+    """Look for /dev/null, the input of processes that need none."""
     try:
         os.close(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             return Need(
-                os.devnull, f"cannot be opened: {trouble(error)}", "make it: `mknod -m 666 /dev/null c 1 3`"
+                os.devnull,
+                f"cannot be opened: {trouble(error)}",
+                "make the device: `mknod -m 666 /dev/null c 1 3`",
             )
     return Need(os.devnull, "can be opened")
 
 
 def process_descriptors() -> Need:
-    """Look whether the system calls work by which processes are watched and ended."""
+    """Check the system calls with which the service watches and ends processes."""
     name = "pidfd_open"
     try:
         descriptor = os.pidfd_open(os.getpid())
@@ -163,40 +168,42 @@ def process_descriptors() -> Need:
         finally:
             os.close(descriptor)
     except AttributeError:
-        return Need(name, "this Python lacks it", "use a Python that was built on Linux 5.3 or newer")
+        return Need(name, "this Python does not have it", "use a Python that was built on Linux 5.3 or newer")
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE):
-            return Need(name, "was not tried: no descriptors are left")
+            return Need(name, "was not tried: no file descriptors are left")
         what = (
             "is missing in this kernel" if error.errno == errno.ENOSYS else f"is refused ({error.strerror})"
         )
         return Need(
             name,
             what,
-            "use Linux 5.3 or newer, and let the container or unit call pidfd_open and pidfd_send_signal"
-            " (seccomp, SystemCallFilter=): processes are watched by them",
+            "use Linux 5.3 or newer, and allow the container or unit to call pidfd_open and pidfd_send_signal"
+            " (seccomp, SystemCallFilter=): the service watches processes with these calls",
         )
     return Need(name, "works")
 
 
 def threads() -> Need:
-    """Look whether a thread can be had."""
+    """Start a thread."""
     thread = threading.Thread(target=lambda: None)
     try:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         return Need(
-            "threads", f"no thread can be had ({error})", "allow more: `ulimit -u`, or TasksMax= of the unit"
+            "threads",
+            f"cannot start a thread ({error})",
+            "raise the process limit: `ulimit -u`, or TasksMax= of the unit",
         )
     thread.join()
-    return Need("threads", "can be had")
+    return Need("threads", "can be started")
 
 
 # Limits, by what is allowed and how many accounts there are
 
 
 def open_files(accounts: int, limit: int) -> Need:
-    """Judge how many files may be open; the service raises its own limit as far as this.
+    """Judge how many files may be open. The service raises its own limit as far as this.
 
     Args:
         accounts: How many are enabled.
@@ -251,7 +258,7 @@ def _memory_of_process(what: str, limit: int, needed: int, how: str) -> Need:
     return Need(
         f"{what} of a process",
         f"{_mb(limit)} allowed, {_mb(needed)} needed",
-        f"raise the limit: {how}; `memory_limit` keeps what is really used small",
+        f"raise the limit: {how}; to limit the memory that accounts really use, set `memory_limit`",
     )
 
 
@@ -267,7 +274,8 @@ def tasks(accounts: int, room: int | None, what: str) -> Need:
     if room is None:
         return Need("processes", "no limit")
     text = (
-        f"{max(0, room)} more, with threads, allowed by {what}, about {needed} needed for {accounts} accounts"
+        f"{max(0, room)} more processes and threads allowed by {what}, about {needed} needed for {accounts}"
+        " accounts"
     )
     if room < needed:
         advice = "raise the limit: TasksMax= or LimitNPROC= under systemd, else `ulimit -u`"
@@ -280,7 +288,7 @@ def memory(accounts: int, room: int | None, what: str, *, each: int = MEMORY_PER
 
     Args:
         accounts: How many are enabled.
-        room: Bytes that can be had at most, None if nobody knows.
+        room: Bytes that are available at most, None if that is unknown.
         what: What limits them.
         each: Bytes that an account needs.
     """
@@ -308,7 +316,7 @@ def _room_for_tasks() -> tuple[int | None, str]:
 
 
 def _is_above_limits() -> bool:
-    """Tell whether the kernel lets this process start as many as it likes, as it does root."""
+    """Tell whether the kernel sets this process no limit of processes, as for root."""
     if os.getuid() == 0:
         return True
     lines = groups.lines(Path("/proc/self/status"))
@@ -327,7 +335,7 @@ def _tasks_of_user() -> int:
 
 
 def _room_for_memory() -> tuple[int | None, str]:
-    """Return how many bytes can be had at most, and what limits them."""
+    """Return how many bytes are available at most, and what limits them."""
     limits = groups.numbers("memory", "memory.max", "memory.limit_in_bytes")
     found = [(most, f"the control group {folder}") for folder, most in limits]
     if (total := _sizes("MemTotal", "SwapTotal")) is not None:
@@ -336,9 +344,9 @@ def _room_for_memory() -> tuple[int | None, str]:
 
 
 def available_memory(accounts: int) -> Need:
-    """Judge how much memory is free at the moment for accounts that are connected for a while.
+    """Judge how much memory is free now for accounts that are connected for a while.
 
-    Other programs may free some of theirs later, so a lack is a warning and no reason not to start.
+    Other programs may free more later, so a lack is only a warning.
 
     Args:
         accounts: How many accounts are to be started.
@@ -367,7 +375,7 @@ def _cache(group: Path) -> int:
 
 
 def _sizes(*keys: str) -> int | None:
-    """Return the sum of such sizes in /proc/meminfo in bytes, None if one cannot be told."""
+    """Return the sum of these sizes in /proc/meminfo in bytes, None if one is unknown."""
     sizes = dict(line.split(":", 1) for line in groups.lines(Path("/proc/meminfo")) if ":" in line)
     try:
         return sum(int(sizes[key].split()[0]) for key in keys) << 10
@@ -379,7 +387,7 @@ def _sizes(*keys: str) -> int | None:
 
 
 def databases(folder: Path) -> Need:
-    """See that SQLite works in a folder, as sessions need it: with locks, a journal and shared memory."""
+    """Check that SQLite works in a folder as sessions need it: with locks, a journal and shared memory."""
     import sqlite3  # which nothing else in the service needs
 
     name = "state folder"
@@ -394,25 +402,25 @@ def databases(folder: Path) -> Need:
         why = trouble(error) if isinstance(error, OSError) else str(error)
         return Need(
             name,
-            f"{folder}: no database can be kept there ({why})",
-            "choose a folder on a local disk that can be written, with `state_dir:` or --state-dir",
+            f"{folder}: SQLite cannot keep a database there ({why})",
+            "choose a writable folder on a local disk, with `state_dir:` or --state-dir",
         )
     finally:
         for path in (place, *(place.with_name(place.name + end) for end in ("-wal", "-shm", "-journal"))):
             with contextlib.suppress(OSError):
                 path.unlink()
-    return Need(name, f"{folder}: databases can be kept there")
+    return Need(name, f"{folder}: SQLite can keep databases there")
 
 
 def sockets(paths: StatePaths) -> Need:
-    """See that the service and its processes can meet in one of the folders for that."""
+    """Check that the service can make a socket for its processes in one of the folders for sockets."""
     place = MeetingPlace(paths.meeting_places)
     try:
         place.path()
     except OSError as error:
         return Need(
             "sockets",
-            f"none can be made: {error.strerror or error}",
+            f"cannot make a socket: {error.strerror or error}",
             "name a folder on a local disk in $RUNTIME_DIRECTORY (RuntimeDirectory= under systemd)",
         )
     finally:

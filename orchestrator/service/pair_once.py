@@ -8,13 +8,12 @@ import logging
 import signal
 from collections.abc import Callable
 
-from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import Order
+from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.protocol import Json
-from orchestrator.errors import NoSuchAccount
 from orchestrator.service import needs, orphans
 from orchestrator.service.control.commands import Result, follow
 from orchestrator.service.library import check_library
@@ -54,7 +53,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         OrchestratorError: The account is disabled, or lacks its number for pairing by code.
     """
     if name not in settings.accounts:
-        raise NoSuchAccount(f"there is no account {name!r}{remark(name)} in {settings.config_file}")
+        raise no_such_account(name, known=settings.accounts, file=settings.config_file)
     take_signals()
     paths = StatePaths.of(settings.state_dir)
     paths.prepare()

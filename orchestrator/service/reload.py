@@ -266,7 +266,8 @@ class Reloader:
         if managed is not None and managed.account.child is not None:
             raise OrchestratorError(
                 f"{name} is {managed.account.state}, and nothing may use a session while it is put back: stop"
-                f" it by `orchestrator stop {name}`, restore it, then `orchestrator start {name}`"
+                f" it by `orchestrator stop {name}`, restore it, then `orchestrator start {name}`",
+                key="account_running",
             )
 
     def strays(self) -> list[str]:

@@ -6,11 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.accounts.characters import remark
 from orchestrator.accounts.machine import Account
+from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.config.settings import Settings
-from orchestrator.errors import NoSuchAccount
 from orchestrator.service.process import ChildProcess
 from orchestrator.service.sending import Waiting
 
@@ -75,7 +74,7 @@ class Roster:
         """
         managed = self.accounts.get(name)
         if managed is None:
-            raise NoSuchAccount(f"there is no account {name!r}{remark(name)}; `orchestrator list` shows them")
+            raise no_such_account(name, known=self.accounts)
         return managed
 
     def add(self, managed: Managed) -> None:

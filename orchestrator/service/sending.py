@@ -41,7 +41,8 @@ class Waiting:
         """
         if len(self._waiting) >= MAX_WAITING:
             raise OrchestratorError(
-                f"{self._name}: {MAX_WAITING} texts are on their way already; wait for them"
+                f"{self._name}: {MAX_WAITING} texts are on their way already; wait until they are sent",
+                key="service_busy",
             )
         number = next(self._ids)
         answer: asyncio.Future[OrchestratorError | None] = asyncio.get_running_loop().create_future()
@@ -61,7 +62,7 @@ class Waiting:
         """Tell whoever waits for it what became of a text."""
         error = None
         if message.error is not None:
-            error = OrchestratorError(f"{self._name}: the text was not sent: {message.error}")
+            error = OrchestratorError(f"{self._name}: the text was not sent: {message.error}", key="not_sent")
         self._answer(message.id, error)
 
     def process_ended(self) -> None:
@@ -75,4 +76,6 @@ class Waiting:
             answer.set_result(error)
 
     def _unknown(self, why: str) -> OrchestratorError:
-        return OrchestratorError(f"{self._name}: nobody knows whether the text was sent: {why}")
+        return OrchestratorError(
+            f"{self._name}: it is not known whether the text was sent: {why}", key="delivery_unknown"
+        )

@@ -310,9 +310,13 @@ class Supervisor:
         """
         account = self._roster.get(name).account
         if order is not Order.STOP and not account.settings.enabled:
-            raise OrchestratorError(f"{name} is disabled: set `enabled: true` in the configuration first")
+            raise OrchestratorError(
+                f"{name} is disabled: set `enabled: true` in the configuration first", key="account_disabled"
+            )
         if order is Order.REPAIR and pairing == "code" and account.settings.phone is None:
-            raise OrchestratorError(f"{name}: pairing by code needs `phone:` in the configuration")
+            raise OrchestratorError(
+                f"{name}: pairing by code needs `phone:` in the configuration", key="phone_missing"
+            )
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
         if order is not Order.STOP:
@@ -356,7 +360,8 @@ class Supervisor:
         if managed.child is None or state is not State.CONNECTED or managed.account.stopping:
             shown = "stopping" if managed.account.stopping else state
             raise OrchestratorError(
-                f"{name} is not connected but {shown}: `orchestrator explain {name}` says more"
+                f"{name} is not connected but {shown}: `orchestrator explain {name}` says more",
+                key="not_connected",
             )
         await managed.sends.send(managed.child.tell, digits, text)
 

@@ -1,4 +1,4 @@
-"""The lock of a state folder: one service at a time works on it, and the lock says which."""
+"""The lock of a state folder: one process at a time works on the folder, and the lock names the process."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _MAX_SIZE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What is written in the lock file. It is true only while the lock is held.
+    """What the lock file says. The file is true only while the lock is held.
 
     Attributes:
-        pid: Its process.
-        what: What it is doing.
-        socket: Where it listens for commands, if it does.
+        pid: The process that holds the lock.
+        what: What the process does.
+        socket: Where the process listens for commands, if it does.
     """
 
     pid: int
@@ -39,7 +39,7 @@ def read_holder(path: Path) -> Holder | None:
     """Return what a lock file says, None if it says nothing.
 
     Raises:
-        PermissionError: It may not be read.
+        PermissionError: This user may not read the file.
     """
     try:
         values = json.loads(read_file(path, _MAX_SIZE))
@@ -52,15 +52,15 @@ def read_holder(path: Path) -> Holder | None:
 
 
 class InstanceLock:
-    """The lock, held from the making of this object until `release` or the end of the process.
+    """The lock. It is held from the creation of this object until `release` or the end of the process.
 
     Args:
-        path: Its file, which is made if need be.
-        what: What this process is doing, for those who find the lock held.
-        socket: Where it listens for commands, if it does: those who look for the service find it by this.
+        path: The lock file, which is made if need be.
+        what: What this process does, for others who find the lock held.
+        socket: Where this process listens for commands, if it does. Commands find the service by this.
 
     Raises:
-        AlreadyRunning: Another process holds it; the message says which.
+        AlreadyRunning: Another process holds the lock. The message says which.
         StateError: The file cannot be used.
     """
 
@@ -87,7 +87,7 @@ class InstanceLock:
         self.release()
 
     def release(self) -> None:
-        """Give it up; the file stays, because one that is removed could be locked twice."""
+        """Release the lock. The file stays, because a removed file could be locked twice."""
         with contextlib.suppress(OSError):
             self._write(b"")
         os.close(self._descriptor)
@@ -113,8 +113,8 @@ class InstanceLock:
 def _who_holds(path: Path) -> str:
     holder = read_holder(path)
     if holder is None:
-        return f"{path.parent}: another process uses this state folder; `fuser {path}` shows which"
+        return f"{path.parent}: another process uses this state folder: `fuser {path}` shows which"
     return (
-        f"{path.parent}: process {holder.pid} ({holder.what}) uses this state folder: stop it first,"
-        " or choose another folder with --state-dir"
+        f"{path.parent}: process {holder.pid} ({holder.what}) uses this state folder: stop that process"
+        " first, or choose another folder with --state-dir"
     )

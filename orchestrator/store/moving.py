@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from orchestrator.accounts.names import is_name, shorten
+from orchestrator.accounts.characters import remark
+from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.store import device, sessions, status
 from orchestrator.store.codes.folder import QrFolder
@@ -188,9 +189,11 @@ def check_rename(
     configured = old in settings.accounts
     there = old in known or (is_name(old) and os.path.lexists(paths.session(old)))
     if not configured and not there:
-        raise NoSuchAccount(f"there is no account {shorten(old)} in {file}; `orchestrator list` shows them")
+        raise no_such_account(old, known=settings.accounts, file=file)
     if configured and new in settings.accounts:
-        raise OrchestratorError(f"there is an account {new} already in {file}: choose another name")
+        raise OrchestratorError(
+            f"there is an account {new} already in {file}: choose another name", key="account_exists"
+        )
     if not configured and new not in settings.accounts:
         raise NoSuchAccount(
             f"neither {old} nor {new} is an account in {file}, only a session of {old} is there:"
@@ -199,7 +202,8 @@ def check_rename(
     if has_session(paths, new):
         whose = "belongs to no account" if configured else f"is that of the account {new}"
         raise OrchestratorError(
-            f"{paths.session(new)} is there already and {whose}: choose another name, or move it away"
+            f"{paths.session(new)} is there already and {whose}: choose another name, or move the file away",
+            key="session_exists",
         )
     return configured
 
@@ -299,8 +303,8 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     there = f"; there are: {', '.join(names[:SHOWN])}{more}" if names else "; it holds no sessions"
     if name not in settings.accounts and not own:
-        raise NoSuchAccount(f"there is no account {shorten(name)}, and {missing}{there}")
-    raise OrchestratorError(f"{missing}{there}")
+        raise NoSuchAccount(f"there is no account {shorten(name)}{remark(name)}, and {missing}{there}")
+    raise OrchestratorError(f"{missing}{there}", key="no_such_session")
 
 
 def _folder_name(quarantine: Path, wanted: str) -> str | None:
@@ -325,14 +329,16 @@ def check_restore(
     if has_session(paths, name):
         raise OrchestratorError(
             f"{name} has a session, {paths.session(name)}: nothing was put back. `orchestrator remove {name}`"
-            f" or `orchestrator repair {name}` puts that into quarantine"
+            f" or `orchestrator repair {name}` puts that session into quarantine",
+            key="session_exists",
         )
     about = device.look(found.database)
     for other in settings.accounts:
         if other != name and about.marks & device.look(paths.session(other)).marks:
             raise OrchestratorError(
                 f"{found.path.name} is of the device that the account {other} uses, and WhatsApp keeps one"
-                f" connection for each: nothing was put back. `orchestrator repair {name}` links {name} anew"
+                f" connection for each: nothing was put back. `orchestrator repair {name}` links {name} anew",
+                key="duplicate_session",
             )
     notes = [_NOTES[found.reason]] if found.reason in _NOTES else []
     if about.linked is False:

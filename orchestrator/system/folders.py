@@ -1,4 +1,4 @@
-"""Folders for secrets: made, opened and kept so that nobody else can enter them."""
+"""Folders for secrets: made, opened and kept so that no other user can enter them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orchestrator.system.os_errors import FORBIDDEN, advice
 from orchestrator.system.units import find_unit
 
 UNMAPPED = 65534
-"""Whom a file belongs to whose owner a user namespace does not know: overflowuid in proc_sys_kernel(5). The
-user of that id is nobody, who runs no services."""
+"""The owner of a file whose real owner the user namespace does not know: overflowuid in proc_sys_kernel(5).
+That is the id of the user nobody, who runs no services."""
 
 
 class Folder:
-    """An open folder; everything is done through its descriptor, so nobody can swap it meanwhile.
+    """An open folder. All work goes through its descriptor, so no one can swap the folder meanwhile.
 
     Attributes:
         path: The folder as messages name it.
@@ -39,19 +39,22 @@ class Folder:
 
     @classmethod
     def open(cls, path: Path) -> Folder:
-        """Open a folder, making it if need be.
+        """Open a folder, and make it if need be.
 
-        It may be a symbolic link if root or this user made it: systemd's DynamicUser= does, and operators do.
+        The folder may be a symbolic link that root or this user made. systemd's DynamicUser= makes such
+        links, and so do operators.
 
         Raises:
-            StateError: It cannot be had.
+            StateError: The folder cannot be used.
         """
         real = path
         try:
             if path.is_symlink():
                 owner = path.lstat().st_uid
                 if owner not in (0, os.geteuid()):
-                    raise StateError(f"{path}: is a symbolic link made by {user_name(owner)}: remove it")
+                    raise StateError(
+                        f"{path}: is a symbolic link made by {user_name(owner)}: remove the link"
+                    )
                 real = path.resolve()
             make_folder(real)
             return cls(path, os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
@@ -59,10 +62,10 @@ class Folder:
             raise _trouble(path, error) from None
 
     def child(self, path: Path) -> Folder:
-        """Open a folder inside this one, making it if need be.
+        """Open a folder inside this one, and make it if need be.
 
         Raises:
-            StateError: It cannot be had, or is a symbolic link.
+            StateError: The folder cannot be used, or is a symbolic link.
         """
         name = path.name
         inside_ours = os.fstat(self._fd).st_uid == os.geteuid()
@@ -71,25 +74,27 @@ class Folder:
                 os.mkdir(name, 0o700, dir_fd=self._fd)
             except FileExistsError:
                 if stat.S_ISLNK(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
-                    raise StateError(f"{path}: is a symbolic link, a folder is needed: remove it") from None
+                    raise StateError(
+                        f"{path}: is a symbolic link, but a folder is needed: remove the link"
+                    ) from None
             flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             return Folder(path, os.open(name, flags, dir_fd=self._fd), inside_ours=inside_ours)
         except OSError as error:
             raise _trouble(path, error, inside_ours=inside_ours) from None
 
     def close_to_others(self, *, tolerated: int = 0, known: frozenset[str] | None = None) -> list[str]:
-        """See that the folder is this user's, and that nobody else can enter it.
+        """Check that the folder belongs to this user, and let no other user enter it.
 
         Args:
-            tolerated: Permissions that others may have all the same.
-            known: Names of what may be in a folder that is closed here: with other things in it, it is taken
-                for one that others use. None: it is closed whatever is in it.
+            tolerated: Permissions that others may keep.
+            known: Names of what may be in a folder that is to be closed. A folder with other things in it is
+                probably used by others, and stays as it is. None: close the folder whatever is in it.
 
         Returns:
             What was repaired, a sentence each.
 
         Raises:
-            StateError: It belongs to somebody else, others use it, too, or it cannot be closed.
+            StateError: The folder belongs to another user, others use it too, or it cannot be closed.
         """
         try:
             status = os.fstat(self._fd)
@@ -103,25 +108,25 @@ class Folder:
             unknown = [name for name in names if known is not None and name not in known]
             if mode & stat.S_ISVTX or not all(map(is_temporary, unknown)):
                 raise StateError(
-                    f"{self.path}: holds other things, and others can enter it (mode {mode:04o}): choose a"
-                    " folder for the service alone, or close this one with `chmod 700`"
+                    f"{self.path}: holds other files, and other users can enter the folder (mode {mode:04o}):"
+                    " choose a folder for the service alone, or close this one with `chmod 700`"
                 )
             os.fchmod(self._fd, 0o700)
             if stat.S_IMODE(os.fstat(self._fd).st_mode) & 0o077:
                 raise StateError(
-                    f"{self.path}: stays open to others after `chmod 700`: choose a folder on a file system"
-                    " that has modes"
+                    f"{self.path}: stays open to other users after `chmod 700`: choose a folder on a file"
+                    " system that keeps modes"
                 )
         except OSError as error:
             raise _trouble(self.path, error) from None
-        return [f"{self.path}: its mode was {mode:04o}, now it is 0700, so nobody else can enter"]
+        return [f"{self.path}: its mode was {mode:04o}, now it is 0700, so no other user can enter"]
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, for this user alone, as the XDG rules ask for.
+    """Make a folder and the folders above it, for this user alone, as the XDG rules say.
 
     Raises:
-        StateError: It cannot be made.
+        StateError: A folder cannot be made.
     """
     wanted = path
     try:
@@ -140,19 +145,19 @@ def make_folder(path: Path) -> None:
 
 
 def advice_on_owner(owner: int, *, inside_ours: bool = False) -> str:
-    """Say what to do about a folder of another user's, whose service would be lost without it.
+    """Say what to do about another user's folder. That user's service may need the folder.
 
     Args:
         owner: The user's id.
-        inside_ours: It is inside a state folder of this user's, whose service then is this user's, too.
+        inside_ours: The folder is inside a state folder of this user, so the service is this user's, too.
     """
-    give = f"give it to {user_name(os.geteuid())} with `chown -R`"
+    give = f"give the folder to {user_name(os.geteuid())} with `chown -R`"
     if inside_ours:
         return give
     if owner == 0:
         return f"use sudo if root runs the service, or {give}"
     if _runs_services(owner):
-        return f"run this as its user: `sudo -u {user_name(owner)} orchestrator …`"
+        return f"run this as the folder's user: `sudo -u {user_name(owner)} orchestrator …`"
     return give
 
 
@@ -161,12 +166,12 @@ def _belongs_to_another(path: Path, owner: int, *, inside_ours: bool) -> StateEr
     if unit := find_unit(path):
         start = f"start the service with `systemctl start {unit}`"
         steps = [start, *steps] if _runs_services(owner) else [start]
-    whose = f"belongs to {user_name(owner)}, this is {user_name(os.geteuid())}"
+    whose = f"belongs to {user_name(owner)}, but this user is {user_name(os.geteuid())}"
     return StateError(f"{path}: {whose}: {', or '.join(steps)}")
 
 
 def _runs_services(uid: int) -> bool:
-    """Tell whether an id is that of a user for services: neither root, nor nobody, nor one who is gone."""
+    """Tell whether an id may be a service's user: not root, not nobody, and not a user who was removed."""
     try:
         return uid not in (0, UNMAPPED) and bool(pwd.getpwuid(uid))
     except KeyError:
@@ -174,7 +179,7 @@ def _runs_services(uid: int) -> bool:
 
 
 def _owner(path: Path) -> int:
-    """Return whose a folder is; this user's if it cannot be told."""
+    """Return the owner of a folder; this user if the owner is unknown."""
     try:
         return path.stat().st_uid
     except OSError:

@@ -74,7 +74,7 @@ def test_a_text_that_is_never_acknowledged_holds_up_nothing(service: Service, ad
     assert any(
         why in done.stderr
         for why in (
-            "nobody knows whether the text was sent: the account's process ended",
+            "it is not known whether the text was sent: the account's process ended",
             "the connection was lost; the message may still arrive",
         )
     ), done.stderr

@@ -240,11 +240,11 @@ def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
             f"the service is not running; {start} starts it",
             "then, to link it: `orchestrator qr support`",
         ]
-        assert f"start it with {start}, or name" in say(box, *options, "stop", "support", code=4)
+        assert f"start the service with {start}, or name" in say(box, *options, "stop", "support", code=4)
         assert f"you can   start the service: {start}\n" in say(box, *options, "explain", "support", code=0)
         found = json.loads(box.run(PROGRAM, *options, "doctor", "--json", check=False).stdout)
         (about,) = [one for one in found if one["check"] == "service"]
-        assert (about["status"], about["advice"]) == ("OK", f"{start} starts it")
+        assert (about["status"], about["advice"]) == ("OK", f"{start} starts the service")
     # Another's state folder or configuration.
     elsewhere = ("--state-dir", "/srv/state")
     assert "`orchestrator run`" in say(box, *elsewhere, "stop", "support", code=4)
@@ -265,16 +265,19 @@ def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
 def test_root_is_told_to_let_its_user_work_on_its_state(box: Box) -> None:
     install(box)
     box.run(PROGRAM, "add", "support")
-    owner = "/var/lib/orchestrator: belongs to orchestrator, this is root: "
+    owner = "/var/lib/orchestrator: belongs to orchestrator, but this user is root: "
     advice = "`sudo -u orchestrator orchestrator …`"
     for command in (("repair", "support", "--no-wait"), ("remove", "support", "--yes"), ("run",)):
         said = say(box, *command, code=1)
         assert (
-            f"{owner}start the service with `systemctl start orchestrator`, or run this as its user" in said
+            f"{owner}start the service with `systemctl start orchestrator`, or run this as the folder's user"
+            in said
         )
         assert advice in said
         assert "chown" not in said
     say(box, "repair", "support", "--no-wait", code=0, user="orchestrator")
     assert advice in say(box, "doctor", code=1)
     install(box, "--uninstall")
-    assert f"{owner}run this as its user: {advice}" in say(box, "repair", "support", "--no-wait", code=1)
+    assert f"{owner}run this as the folder's user: {advice}" in say(
+        box, "repair", "support", "--no-wait", code=1
+    )

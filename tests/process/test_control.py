@@ -114,7 +114,7 @@ async def test_list_names_accounts_and_masks_their_numbers(tmp_path: Path) -> No
         assert found[1]["phone"] == "+49…01"
         found = (await fleet.call("list", names=["b"], reveal=True))["accounts"]
         assert [account["phone"] for account in found] == ["+4915100000001"]
-        with pytest.raises(NoSuchAccount, match="'x', 'y'"):
+        with pytest.raises(NoSuchAccount, match='no account "x", "y"; `orchestrator list`'):
             await fleet.call("list", names=["x", "b", "y"])
 
 
@@ -126,7 +126,8 @@ async def test_orders_are_reported_by_name(tmp_path: Path) -> None:
         result = await fleet.call("stop", names=["a", "nobody", "a"], wait=True)
         assert result["done"] == ["a"]
         assert result["errors"].keys() == {"nobody"}
-        assert result["errors"]["nobody"]["exit_code"] == 5
+        error = result["errors"]["nobody"]
+        assert (error["exit_code"], error["key"]) == (5, "no_such_account")
         assert [account["state"] for account in result["accounts"]] == ["stopped"]
         result = await fleet.call("start", names=["a", "off"])
         assert result["done"] == ["a"]
@@ -506,11 +507,11 @@ def test_a_socket_that_is_not_ours_any_more_is_left_alone(tmp_path: Path) -> Non
 
 def test_a_client_says_that_nobody_is_there(tmp_path: Path) -> None:
     client = Client(tmp_path / "control.sock")
-    with pytest.raises(NotRunning, match="start it with `orchestrator run`"):
+    with pytest.raises(NotRunning, match="start the service with `orchestrator run`"):
         client.call("ping")
     told = Client(client.path, lambda: "systemctl start orchestrator")
     for give in (told.call, told.stream):
-        with pytest.raises(NotRunning, match="start it with `systemctl start orchestrator`"):
+        with pytest.raises(NotRunning, match="start the service with `systemctl start orchestrator`"):
             give("ping")
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(os.fspath(client.path))
@@ -523,8 +524,8 @@ def test_a_client_says_that_nobody_is_there(tmp_path: Path) -> None:
     [
         (b"", NotRunning, "before it answered"),
         (b'{"event": {}}\n', NotRunning, "before it answered"),
-        (b"nonsense\n", OrchestratorError, "our language"),
-        (b"x" * 2_000_000, OrchestratorError, "our language"),
+        (b"nonsense\n", OrchestratorError, "not an orchestrator service"),
+        (b"x" * 2_000_000, OrchestratorError, "not an orchestrator service"),
         (b'{"error": "no", "exit_code": 5}\n', NoSuchAccount, "no"),
         (b'{"error": "no", "exit_code": 4}\n', NotRunning, "no"),
         (b'{"error": "no", "exit_code": "?"}\n', OrchestratorError, "no"),

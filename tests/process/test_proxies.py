@@ -15,7 +15,7 @@ from support.proxies import Answer, Call, ClosedProxy
 
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.proxy import UrlError, parse
-from orchestrator.cli.doctor.reach import Unreachable, reach
+from orchestrator.service.doctor.reach import Unreachable, reach
 from orchestrator.worker import outcomes
 
 PROGRAM = Path(__file__).parents[1] / "support" / "dial_proxies.py"

@@ -102,7 +102,7 @@ async def test_a_process_that_says_nothing_is_waited_for_only_so_long(
     monkeypatch.setattr(sending, "SEND_SECONDS", 0.2)
     async with connected(tmp_path, "texts: kept", "idle") as fleet:
         await fleet.until("a", State.CONNECTED)
-        with pytest.raises(OrchestratorError, match=r"nobody knows whether .* no answer within"):
+        with pytest.raises(OrchestratorError, match=r"it is not known whether .* no answer within"):
             await fleet.supervisor.send("a", TO, TEXT)
         assert fleet.state("a") is State.CONNECTED
 

@@ -293,8 +293,8 @@ def test_an_account_that_is_not_there(path: Path) -> None:
     path.write_text("accounts: {support: {}}")
     with pytest.raises(NoSuchAccount) as caught:
         remove_account(path, "suport")
-    assert str(caught.value) == f'{path}: there is no account "suport"; did you mean support?'
-    with pytest.raises(NoSuchAccount, match=r'no account "x", see `orchestrator list`$'):
+    assert str(caught.value) == f'there is no account "suport" in {path}; did you mean support?'
+    with pytest.raises(NoSuchAccount, match=r'no account "x" in .*; `orchestrator list` shows all accounts$'):
         remove_account(path, "x")
 
 

@@ -50,7 +50,7 @@ def test_a_system_call_that_is_refused_or_missing(
 
 def test_a_python_without_that_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open")
-    assert "this Python lacks it" in needs.process_descriptors().text
+    assert "this Python does not have it" in needs.process_descriptors().text
 
 
 def test_no_descriptor_is_left_is_no_lasting_lack(monkeypatch: pytest.MonkeyPatch) -> None:

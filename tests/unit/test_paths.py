@@ -355,9 +355,9 @@ def test_open_folders_are_closed_and_it_is_said(state: StatePaths) -> None:
     state.sessions.chmod(0o777)
     state.timeline.chmod(0o500)
     assert state.prepare() == [
-        f"{state.root}: its mode was 0755, now it is 0700, so nobody else can enter",
-        f"{state.sessions}: its mode was 0777, now it is 0700, so nobody else can enter",
-        f"{state.timeline}: its mode was 0500, now it is 0700, so nobody else can enter",
+        f"{state.root}: its mode was 0755, now it is 0700, so no other user can enter",
+        f"{state.sessions}: its mode was 0777, now it is 0700, so no other user can enter",
+        f"{state.timeline}: its mode was 0500, now it is 0700, so no other user can enter",
     ]
     assert {mode(state.root), mode(state.sessions), mode(state.timeline)} == {0o700}
 
@@ -375,7 +375,9 @@ def test_a_group_may_enter_the_folder_of_codes(state: StatePaths) -> None:
 def test_a_folder_that_others_use_is_not_locked_up(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "photos").mkdir()
-    with pytest.raises(StateError, match=r"holds other things, and others can enter it \(mode 0755\)"):
+    with pytest.raises(
+        StateError, match=r"holds other files, and other users can enter the folder \(mode 0755\)"
+    ):
         StatePaths.of(tmp_path, environ={}).prepare()
     assert mode(tmp_path) == 0o755
     assert list(tmp_path.iterdir()) == [tmp_path / "photos"]
@@ -408,7 +410,10 @@ def test_links_inside_are_refused(state: StatePaths, tmp_path: Path, name: str) 
     (state.root / name).symlink_to(tmp_path)
     with pytest.raises(StateError) as caught:
         state.prepare()
-    assert str(caught.value) == f"{state.root / name}: is a symbolic link, a folder is needed: remove it"
+    assert (
+        str(caught.value)
+        == f"{state.root / name}: is a symbolic link, but a folder is needed: remove the link"
+    )
 
 
 @pytest.mark.parametrize("name", ["", "sessions"])
@@ -443,7 +448,7 @@ def test_a_name_that_is_too_long() -> None:
     ("number", "message"),
     [
         (errno.ENOSPC, "the disk is full: make room"),
-        (errno.EROFS, "is on a read-only file system: choose another folder with --state-dir"),
+        (errno.EROFS, "the file system is read-only: choose another folder with --state-dir"),
         (errno.EACCES, "may not use this folder: give it to .*, or choose another with --state-dir"),
         (errno.EIO, "cannot be used: the disk does not work: see the system log"),
     ],
@@ -464,7 +469,7 @@ def test_a_file_system_without_modes(state: StatePaths, monkeypatch: pytest.Monk
     state.prepare()
     state.sessions.chmod(0o777)
     monkeypatch.setattr(os, "fchmod", lambda *_: None)
-    with pytest.raises(StateError, match="stays open to others after `chmod 700`"):
+    with pytest.raises(StateError, match="stays open to other users after `chmod 700`"):
         state.prepare()
 
 
@@ -476,7 +481,7 @@ def test_folders_of_others_are_refused(state: StatePaths) -> None:
         state.prepare()
     # To take it away from the service's user would be the end of the service.
     assert str(caught.value) == (
-        f"{state.root}: belongs to daemon, this is root: run this as its user:"
+        f"{state.root}: belongs to daemon, but this user is root: run this as the folder's user:"
         " `sudo -u daemon orchestrator …`"
     )
 
@@ -491,7 +496,8 @@ def test_folders_of_others_inside_a_state_folder_of_ones_own_can_be_had(
     with pytest.raises(StateError) as caught:
         state.prepare()
     # As that user, one could not use the state folder.
-    said = f"{state.sessions}: belongs to {owner}, this is root: give it to root with `chown -R`"
+    whose = f"belongs to {owner}, but this user is root"
+    said = f"{state.sessions}: {whose}: give the folder to root with `chown -R`"
     assert str(caught.value) == said
 
 
@@ -510,7 +516,8 @@ def test_closed_folders_of_others_inside_a_state_folder_of_ones_own_can_be_had(
     os.seteuid(NOBODY)
     with pytest.raises(StateError) as caught:
         state.prepare()
-    said = f"{state.sessions}: belongs to {owner}, this is nobody: give it to nobody with `chown -R`"
+    whose = f"belongs to {owner}, but this user is nobody"
+    said = f"{state.sessions}: {whose}: give the folder to nobody with `chown -R`"
     assert str(caught.value) == said
 
 
@@ -522,7 +529,7 @@ def test_folders_of_those_who_run_no_services_can_be_had(state: StatePaths, owne
     with pytest.raises(StateError) as caught:
         state.prepare()
     assert str(caught.value) == (
-        f"{state.root}: belongs to {name}, this is root: give it to root with `chown -R`"
+        f"{state.root}: belongs to {name}, but this user is root: give the folder to root with `chown -R`"
     )
 
 
@@ -535,8 +542,8 @@ def test_folders_of_roots_may_be_those_of_a_service_of_roots(as_nobody: Path, mo
     with pytest.raises(StateError) as caught:
         StatePaths.of(as_nobody / "state", environ={}).prepare()
     assert str(caught.value) == (
-        f"{as_nobody / 'state'}: belongs to root, this is nobody: use sudo if root runs the service,"
-        " or give it to nobody with `chown -R`"
+        f"{as_nobody / 'state'}: belongs to root, but this user is nobody: use sudo if root runs the service,"
+        " or give the folder to nobody with `chown -R`"
     )
 
 
@@ -549,7 +556,7 @@ def test_a_closed_folder_of_another_user_stays_theirs(as_nobody: Path) -> None:
     with pytest.raises(StateError) as caught:
         StatePaths.of(as_nobody / "state", environ={}).prepare()
     assert str(caught.value) == (
-        f"{as_nobody / 'state'}: belongs to daemon, this is nobody: run this as its user:"
+        f"{as_nobody / 'state'}: belongs to daemon, but this user is nobody: run this as the folder's user:"
         " `sudo -u daemon orchestrator …`"
     )
 
@@ -559,7 +566,7 @@ def test_a_link_planted_by_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir(0o700)
     (tmp_path / "state").symlink_to(tmp_path / "target")
     os.chown(tmp_path / "state", NOBODY, NOBODY, follow_symlinks=False)
-    with pytest.raises(StateError, match="is a symbolic link made by nobody: remove it"):
+    with pytest.raises(StateError, match="is a symbolic link made by nobody: remove the link"):
         StatePaths.of(tmp_path / "state", environ={}).prepare()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.doctor import checks
+from orchestrator.service.doctor.checks import python
 from orchestrator.system import pythons
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def test_what_is_used_by_private_names_has_an_upper_bound() -> None:
     ],
 )
 def test_the_doctor_names_a_python_that_was_never_tried(version: tuple[int, ...], known: bool) -> None:
-    found = list(checks._python(version))
+    found = list(python.judge(version))
     assert [finding.status for finding in found] == ([] if known else ["WARN"])
     for finding in found:
         assert f"Python {version[0]}.{version[1]}" in finding.text

@@ -162,7 +162,8 @@ class BackgroundService:
         except OSError:
             lines = []
         return OrchestratorError(
-            "\n".join([what, *states, "the end of the service's log:", *(f"  {line}" for line in lines)])
+            "\n".join([what, *states, "the end of the service's log:", *(f"  {line}" for line in lines)]),
+            key="demo_failed",
         )
 
     def _wait(self, found: Callable[[], T | None], otherwise: str, seconds: float) -> T:

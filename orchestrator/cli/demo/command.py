@@ -66,7 +66,9 @@ def demo(
                     raise KeyboardInterrupt from None
                 if INSTALL not in str(error):
                     raise
-                raise OrchestratorError(f"the demonstration needs more packages: {INSTALL}") from None
+                raise OrchestratorError(
+                    f"the demonstration needs more packages: {INSTALL}", key="packages_missing"
+                ) from None
         print(f"all has ended; its files are in {folder}" if keep else "all has ended and is removed")
     if not told:
         raise KeyboardInterrupt
@@ -88,9 +90,9 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         empty = not any(folder.iterdir())
     except OSError as error:
-        raise OrchestratorError(f"{folder}: {error.strerror}") from None
+        raise OrchestratorError(f"{folder}: {error.strerror}", key="folder_unusable") from None
     if not empty:
-        raise OrchestratorError(f"{folder} is not empty: name a new folder")
+        raise OrchestratorError(f"{folder} is not empty: name a new folder", key="folder_unusable")
     yield folder
 
 

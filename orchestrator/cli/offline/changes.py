@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestrator.accounts.characters import remark
+from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
-from orchestrator.errors import NoSuchAccount, StateError
+from orchestrator.errors import StateError
 from orchestrator.store import leftovers, moving, sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -50,7 +50,7 @@ def forget_session(settings: Settings, name: str) -> Path | None:
         StateError: The session cannot be moved, or the state folder cannot be used.
     """
     if name not in settings.accounts:
-        raise NoSuchAccount(f"there is no account {name!r}{remark(name)} in {settings.config_file}")
+        raise no_such_account(name, known=settings.accounts, file=settings.config_file)
     paths = StatePaths.of(settings.state_dir)
     with exclusive(paths, f"repairs {name}", settings):
         place = quarantine(paths, name, "repair")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.accounts.characters import remark
+from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.outlook import NOT_RUNNING
 from orchestrator.control.view import AccountView
-from orchestrator.errors import NoSuchAccount
 from orchestrator.store import sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.clock import iso
@@ -35,10 +34,7 @@ def describe(
     wanted = list(dict.fromkeys(names)) or list(settings.accounts)
     unknown = [name for name in wanted if name not in settings.accounts]
     if unknown:
-        named = ", ".join(f"{name!r}{remark(name)}" for name in unknown)
-        raise NoSuchAccount(
-            f"there is no account {named} in {settings.config_file}; `orchestrator list` shows all accounts"
-        )
+        raise no_such_account(*unknown, known=settings.accounts, file=settings.config_file)
     kept = status.load(paths.status)
     return [
         _describe(settings.accounts[name], kept.get(name, status.Kept()), reveal=reveal) for name in wanted

@@ -98,4 +98,6 @@ def _say(done: Iterator[str]) -> None:
         for sentence in done:
             print(sentence, flush=True)
     except OSError as error:
-        raise OrchestratorError(f"{error.filename or 'the output'}: {error.strerror}") from None
+        raise OrchestratorError(
+            f"{error.filename or 'the output'}: {error.strerror}", key="folder_unusable"
+        ) from None

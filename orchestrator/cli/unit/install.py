@@ -126,9 +126,15 @@ def check_machine() -> None:
         UnitError: This is not root, or not systemd's machine.
     """
     if os.geteuid() != 0:
-        raise UnitError("only root can do that: try again with sudo, or see what it would do by --dry-run")
+        raise UnitError(
+            "only root can do that: try again with sudo, or see what it would do by --dry-run",
+            key="needs_root",
+        )
     if not BOOTED.is_dir():
-        raise UnitError("systemd does not run here; see the unit by --dry-run, or run `orchestrator run`")
+        raise UnitError(
+            "systemd does not run here; see the unit by --dry-run, or run `orchestrator run`",
+            key="no_systemd",
+        )
 
 
 def _differs(path: Path, text: str) -> bool:
@@ -169,7 +175,7 @@ def _run(*command: str) -> None:
         UnitError: It fails, or is not there.
     """
     if shutil.which(command[0]) is None:
-        raise UnitError(f"{command[0]} is not installed; it comes with systemd")
+        raise UnitError(f"{command[0]} is not installed; it comes with systemd", key="no_systemd")
     try:
         done = subprocess.run(
             command,

@@ -45,7 +45,9 @@ _PLAIN = re.compile(r"/[A-Za-z0-9/._@+,:=-]*")
 
 
 class UnitError(OrchestratorError):
-    """The unit cannot be written or taken back; the message says why and what to do."""
+    """The unit cannot be written or removed. The message says why and what to do."""
+
+    key = "unit_failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +245,9 @@ def _check_config(unit: Unit) -> None:
     try:
         file.stat()
     except PermissionError:
-        raise ConfigError(f"{file}: this user may not look there: try again with sudo") from None
+        raise ConfigError(
+            f"{file}: this user may not look there: try again with sudo", key="permission_denied"
+        ) from None
     except OSError:
         if unit.config is None:
             return

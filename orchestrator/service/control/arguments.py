@@ -10,6 +10,8 @@ from orchestrator.errors import OrchestratorError
 class BadRequest(OrchestratorError):  # noqa: N818 - what it is
     """A request is wrong: the client has another version, or is another program."""
 
+    key = "bad_request"
+
 
 class Arguments:
     """The arguments of a request, checked one by one.

@@ -14,15 +14,14 @@ from typing import Any, TypeAlias
 
 from orchestrator import __version__
 from orchestrator.accounts import deadlines
-from orchestrator.accounts.characters import remark
 from orchestrator.accounts.events import Order
-from orchestrator.accounts.names import is_name
+from orchestrator.accounts.names import is_name, no_such_account
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.accounts.states import State
 from orchestrator.control import view
 from orchestrator.control.outlook import outlook
-from orchestrator.control.protocol import Json
-from orchestrator.errors import NoSuchAccount, NotRunning, OrchestratorError
+from orchestrator.control.protocol import Json, error_answer
+from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.usage import UsageReader
@@ -107,7 +106,9 @@ class Commands:
         """
         command = self._once.get(str(name)) or self._streaming.get(str(name))
         if command is None:
-            raise BadRequest(f"the service (version {__version__}) does not know this command")
+            raise BadRequest(
+                f"the service (version {__version__}) does not know this command", key="unknown_command"
+            )
         if self.stopping and name not in ("list", "watch", "explain", "ping", "version"):
             raise NotRunning("the service is stopping")
         return command
@@ -188,7 +189,7 @@ class Commands:
             try:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
-                raise OrchestratorError(f"nothing was restarted: {error}") from None
+                raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
         return self._order(Order.RESTART, names)
 
     async def _stop(self, request: Json) -> Json:
@@ -207,7 +208,7 @@ class Commands:
             try:
                 self._supervisor.order(name, order, save=False)
             except OrchestratorError as error:
-                errors[name] = {"error": str(error), "exit_code": error.exit_code}
+                errors[name] = error_answer(error)
             else:
                 done.append(name)
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}
@@ -233,7 +234,8 @@ class Commands:
         except TimeoutError:
             names = ", ".join(sorted(left))
             raise OrchestratorError(
-                f"still stopping after {STOP_SECONDS:.0f} s: {names}; see the service's log"
+                f"still stopping after {STOP_SECONDS:.0f} s: {names}; see the service's log",
+                key="still_stopping",
             ) from None
 
     async def _reload(self, request: Json) -> Json:
@@ -252,7 +254,8 @@ class Commands:
         result = await self._supervisor.reload(drop=() if arguments.flag("keep_session") else (name,))
         if name in self._supervisor.settings.accounts:
             raise OrchestratorError(
-                f"{name} is still in {self._supervisor.settings.config_file}: remove the account there first"
+                f"{name} is still in {self._supervisor.settings.config_file}: remove the account there first",
+                key="still_configured",
             )
         await self._until_gone(name)
         self._supervisor.forget(name)
@@ -288,7 +291,8 @@ class Commands:
         except TimeoutError:
             raise OrchestratorError(
                 f"{name} is removed from the configuration, but its process still runs after"
-                f" {STOP_SECONDS:.0f} s; the session moves to quarantine when the process has ended"
+                f" {STOP_SECONDS:.0f} s; the session moves to quarantine when the process has ended",
+                key="still_stopping",
             ) from None
 
     async def _send(self, request: Json) -> Json:
@@ -316,10 +320,13 @@ class Commands:
         state = State(self._supervisor.describe(name).state)
         if state in OVER and not self._supervisor.is_stopping(name):
             if state is State.CONNECTED:
-                raise OrchestratorError(f"{name} is connected: there is no code to scan")
+                raise OrchestratorError(
+                    f"{name} is connected: there is no code to scan", key="already_connected"
+                )
             raise OrchestratorError(
                 f"{name} is {state}, so there is no code: `orchestrator explain {name}` says why,"
-                f" `orchestrator repair {name}` pairs the account again"
+                f" `orchestrator repair {name}` pairs the account again",
+                key="no_code",
             )
         async for event in follow(self._supervisor, name):
             yield event
@@ -335,7 +342,7 @@ class Commands:
         known = self._supervisor.names()
         unknown = [name for name in names if name not in known]
         if unknown:
-            raise NoSuchAccount(no_such_account(unknown))
+            raise no_such_account(*unknown, known=known)
         return names or known
 
     def _named(self, arguments: Arguments) -> list[str]:
@@ -347,12 +354,6 @@ class Commands:
             return names
         accounts = self._supervisor.settings.accounts
         return [name for name, settings in accounts.items() if settings.enabled]
-
-
-def no_such_account(names: Iterable[str]) -> str:
-    """Say that there are no accounts of these names."""
-    unknown = ", ".join(f"{name!r}{remark(name)}" for name in names)
-    return f"there is no account {unknown}; `orchestrator list` shows all accounts"
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:

@@ -13,8 +13,16 @@ import socket
 import struct
 from collections.abc import AsyncGenerator
 
-from orchestrator.control.protocol import MAX_LINE, MAX_REQUEST, Json, ProtocolError, decode, encode
-from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.control.protocol import (
+    MAX_LINE,
+    MAX_REQUEST,
+    Json,
+    ProtocolError,
+    decode,
+    encode,
+    error_answer,
+)
+from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service.control.commands import Commands, Events, Result
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.system.os_errors import trouble
@@ -210,14 +218,16 @@ class ControlServer:
                 return await _with_events(answer, reader, writer)
             return {"result": await answer}
         except OrchestratorError as error:
-            return _error(str(error), error.exit_code)
+            return error_answer(error)
         except ProtocolError as error:
-            return _error(str(error))
+            return _error(str(error), "bad_request")
         except _Gone:
             raise
         except Exception as error:
             log.exception("a bug: the command %.40r failed", name)
-            return _error(f"a bug in the service: {type(error).__name__}; its log has the details")
+            return _error(
+                f"a bug in the service: {type(error).__name__}; its log has the details", "internal_error"
+            )
 
 
 async def _read(reader: asyncio.StreamReader) -> Json | None:
@@ -247,7 +257,7 @@ async def _send(writer: asyncio.StreamWriter, line: Json) -> None:
     """
     data = encode(line)
     if len(data) > MAX_LINE:
-        data = encode(_error("the answer is too long; name fewer accounts"))
+        data = encode(_error("the answer is too long; name fewer accounts", "answer_too_long"))
     writer.write(data)
     try:
         async with asyncio.timeout(SEND_SECONDS):
@@ -267,7 +277,7 @@ async def _with_events(
         if pump.done():
             return pump.result()
         if gone.exception() is None and gone.result():
-            return _error("one connection has one request")
+            return _error("one connection has one request", "bad_request")
         return None
     finally:
         pump.cancel()
@@ -284,12 +294,12 @@ async def _pump(events: Events, writer: asyncio.StreamWriter) -> Json:
     raise RuntimeError("the command has no last word")
 
 
-def _error(message: str, exit_code: int = ExitCode.FAILED) -> Json:
-    return {"error": message, "exit_code": int(exit_code)}
+def _error(message: str, key: str) -> Json:
+    return error_answer(OrchestratorError(message, key=key))
 
 
-_TOO_MANY = _error("too many commands at once; try again in a moment")
-_STOPPED = _error("the service has stopped", ExitCode.NOT_RUNNING)
+_TOO_MANY = _error("too many commands at once; try again in a moment", "service_busy")
+_STOPPED = error_answer(NotRunning("the service has stopped"))
 
 
 def _turn_away(connection: socket.socket) -> None:

@@ -32,7 +32,9 @@ _PICTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.png")
 
 
 class _UnfitError(StateError):
-    """What keeps a file from being made as it must be; the message says what to do, without the place."""
+    """A file cannot be made as it must be. The message says what to do, without the place."""
+
+    key = "qr_dir_unusable"
 
 
 class QrFolder:
@@ -80,9 +82,9 @@ class QrFolder:
                         with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
         except OSError as error:
-            raise StateError(f"{self._folder}: {advice(error, 'picture')}") from None
+            raise StateError(f"{self._folder}: {advice(error, 'picture')}", key="qr_dir_unusable") from None
         except _UnfitError as error:
-            raise StateError(f"{self._folder}: {error}") from None
+            raise StateError(f"{self._folder}: {error}", key="qr_dir_unusable") from None
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """Put an account's picture into the folder, in place of the one before.
@@ -254,7 +256,8 @@ def group_id(group: str) -> int:
         if group.isdecimal():
             return int(group)
         raise StateError(
-            f'there is no group "{group}"{remark(group)} on this machine: make it, or change qr_group'
+            f'there is no group "{group}"{remark(group)} on this machine: make the group, or change qr_group',
+            key="qr_dir_unusable",
         ) from None
 
 

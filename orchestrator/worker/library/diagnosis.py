@@ -1,6 +1,6 @@
-"""Says why neonize cannot be loaded, and what would help. Imported only once it could not.
+"""Says why neonize cannot be loaded, and what to do. Imported only after loading failed.
 
-It looks at what is installed without importing any of it: what was half imported says nothing any more.
+It looks at installed files and imports none of them: a module that was imported by half says nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator.system.os_errors import shortage
 
 _DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
-"""What packages are called by pip where the names differ, for those that are missing."""
+"""How pip calls a missing package, where its module has another name."""
 _GENERATED = re.compile(r"^# Protobuf Python Version: (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _INSTALLED = re.compile(r"^__version__\s*=\s*['\"](\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _HEAD = 1000
@@ -33,7 +33,7 @@ class Diagnosis:
 
     Attributes:
         text: A sentence for people, with what to do.
-        lacks_libmagic: Whether it is the system's libmagic that is missing.
+        lacks_libmagic: Whether the system's libmagic is what is missing.
     """
 
     text: str
@@ -41,14 +41,14 @@ class Diagnosis:
 
 
 def diagnose(error: BaseException) -> Diagnosis:
-    """Say what an error means that was raised while neonize was imported or its library loaded."""
+    """Say what an error means that was raised while neonize or its library was loaded."""
     lack = shortage(error)
     text = _short(error)
     if lack is not None:
         return Diagnosis(f"neonize cannot be loaded: {lack}")
     if isinstance(error, ImportError) and error.name is None and "libmagic" in text:
         return Diagnosis(
-            "the system's libmagic is missing, which neonize needs: `apt-get install libmagic1`"
+            "neonize needs libmagic, which is missing on this system: `apt-get install libmagic1`"
             " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)",
             lacks_libmagic=True,
         )
@@ -63,12 +63,12 @@ def diagnose(error: BaseException) -> Diagnosis:
 
 
 def reinstall(*packages: str) -> str:
-    """Return the command that installs packages anew."""
+    """Return the command that reinstalls packages."""
     return f"`pip install --force-reinstall --no-cache-dir {' '.join(packages)}`"
 
 
 def _unreadable(error: BaseException) -> str | None:
-    """Say which file may not be read: Python takes a folder that is closed to it for one that is empty."""
+    """Say which file this user may not read. Python treats a closed folder like an empty one."""
     place = error.filename if isinstance(error, PermissionError) else None
     if place is None and isinstance(error, ModuleNotFoundError) and error.name:
         place = next(_closed(error.name), None)
@@ -91,15 +91,15 @@ def _closed(module: str) -> Iterator[str]:
 
 
 def _wrong_protobuf() -> str | None:
-    """Say which protobuf neonize's generated code needs, if that is not the one installed.
+    """Say which protobuf neonize's generated code needs, if another one is installed.
 
-    What pip is told by neonize asks for less than that: it would install nothing else.
+    The requirements of neonize's package ask for less, so pip alone would not install the right one.
     """
     installed, wanted = _installed_protobuf(), _generated_for()
     if wanted is None or installed is None or (wanted <= installed and installed[0] <= wanted[0] + 1):
         return None
     return (
-        f"neonize cannot be loaded: protobuf {_say(installed)} is installed, and its generated code needs"
+        f"neonize cannot be loaded: protobuf {_say(installed)} is installed, and neonize's code needs"
         f" {_say(wanted)} or newer, below {wanted[0] + 2}:"
         f" `pip install 'protobuf>={_say(wanted)},<{wanted[0] + 2}'`"
     )
@@ -143,26 +143,24 @@ def _missing_package(error: BaseException) -> str | None:
     if name == "neonize":
         return f"neonize is not installed completely ({_short(error)}): {reinstall('neonize')}"
     if name in sys.stdlib_module_names:
-        return f"this Python is not complete ({_short(error)}): install it anew with all its modules"
+        return f"this Python is not complete ({_short(error)}): reinstall Python with all its modules"
     package = _owner(name) or _DISTRIBUTIONS.get(name)
     what = f"neonize needs {package or 'a package'}, which is not installed completely"
     return f"{what} ({_short(error)}): {reinstall(package or 'neonize')}"
 
 
 def _wrong_library(error: BaseException, text: str) -> str | None:
-    """Say what is wrong with neonize's own library, which is Go's."""
+    """Say what is wrong with neonize's Go library."""
     if "GLIBC" in text:
-        return (
-            f"neonize cannot be loaded ({text}): the C library of this system is too old, use a newer system"
-        )
+        return f"neonize cannot be loaded ({text}): this system's C library is too old, use a newer system"
     if "goneonize" in text or "/neonize/neonize-" in text or type(error).__name__ == "LibraryError":
-        advice = f"{reinstall('neonize')}, on a system that neonize has a wheel for"
-        return f"neonize's library is missing or of another version, or damaged ({text}): {advice}"
+        advice = f"{reinstall('neonize')}, on a system for which neonize has a wheel"
+        return f"neonize's library is missing, damaged, or has another version ({text}): {advice}"
     return None
 
 
 def _broken_package(error: BaseException, text: str) -> str | None:
-    """Name the package that raises while it is imported, by the file in which that happens."""
+    """Name the package that raises while it is imported, by the file that raises."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         files.append(error.filename)
@@ -174,14 +172,13 @@ def _broken_package(error: BaseException, text: str) -> str | None:
                 name = Path(file).relative_to(entry).parts[0].partition(".")[0]
                 package = _owner(name) or _DISTRIBUTIONS.get(name)
                 if package is not None:
-                    return (
-                        f"neonize cannot be loaded, since {package} is damaged ({text}): {reinstall(package)}"
-                    )
+                    why = f"{package} is damaged ({text})"
+                    return f"neonize cannot be loaded because {why}: {reinstall(package)}"
     return None
 
 
 def _owner(module: str) -> str | None:
-    """Return what pip calls the package that a module belongs to, None if it belongs to none."""
+    """Return pip's name of the package that a module belongs to, None if there is none."""
     try:
         owners = metadata.packages_distributions().get(module, [])
     except (OSError, ValueError, metadata.PackageNotFoundError):

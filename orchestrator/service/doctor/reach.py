@@ -1,4 +1,4 @@
-"""Tries whether WhatsApp's host can be reached as an account's process would do it: TCP, proxy, TLS."""
+"""Tries to reach WhatsApp's host as an account's process does: TCP, proxy, TLS."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orchestrator.accounts.proxy import HOST, PORT, Proxy
 from orchestrator.errors import OrchestratorError
 
 TIMEOUT = 10.0
-"""Seconds for each step; each takes a fraction of one over any usable line."""
+"""Seconds for each step. A step takes a fraction of a second over any usable line."""
 
 # Where Go's crypto/x509 looks on Linux. Python's OpenSSL may have been built to look elsewhere.
 _CERTIFICATES = (
@@ -28,8 +28,8 @@ _CERTIFICATES = (
     "/etc/ssl/cert.pem",
 )
 _SOCKS_ERRORS = {
-    1: "it has failed",
-    2: "its rules forbid it",
+    1: "the proxy failed",
+    2: "the proxy's rules forbid the connection",
     3: "the network cannot be reached",
     4: "the host cannot be reached",
     5: "the connection was refused",
@@ -37,7 +37,9 @@ _SOCKS_ERRORS = {
 
 
 class Unreachable(OrchestratorError):  # noqa: N818 - what WhatsApp is
-    """WhatsApp cannot be reached; the message says at which step, and what to look at."""
+    """WhatsApp cannot be reached. The message says at which step, and what to look at."""
+
+    key = "whatsapp_unreachable"
 
 
 class _Stream(Protocol):
@@ -48,16 +50,16 @@ class _Stream(Protocol):
 
 
 def reach(proxy: Proxy | None) -> float:
-    """Connect to WhatsApp's host, see that its certificate is right, and hang up.
+    """Connect to WhatsApp's host, check its certificate, and hang up.
 
     Args:
         proxy: The proxy to go through, None for a direct connection.
 
     Returns:
-        The seconds it took.
+        How many seconds this took.
 
     Raises:
-        Unreachable: It could not be done.
+        Unreachable: WhatsApp cannot be reached.
     """
     started = time.monotonic()
     host, port = (proxy.host, proxy.port) if proxy else (HOST, PORT)
@@ -83,14 +85,16 @@ def _failing_as(what: str) -> Iterator[None]:
         yield
     except ssl.SSLCertVerificationError as error:
         raise Unreachable(
-            f"{what}: its certificate is not trusted ({error.verify_message}): is the clock right, are root"
-            " certificates installed (ca-certificates), does $SSL_CERT_FILE name the right ones, or does"
-            " something on the way open the connection?"
+            f"{what}: the certificate is not trusted ({error.verify_message}): check that the clock is right,"
+            " that root certificates are installed (ca-certificates), that $SSL_CERT_FILE names the right"
+            " ones, and that no firewall or proxy decrypts the connection"
         ) from None
     except TimeoutError:
-        raise Unreachable(f"{what}: no answer within {TIMEOUT:.0f} s: does a firewall drop it?") from None
+        raise Unreachable(
+            f"{what}: no answer within {TIMEOUT:.0f} s: does a firewall drop the connection?"
+        ) from None
     except socket.gaierror as error:
-        raise Unreachable(f"{what}: the name is not known ({error.strerror}): does DNS work?") from None
+        raise Unreachable(f"{what}: the host name is unknown ({error.strerror}): does DNS work?") from None
     except OSError as error:
         raise Unreachable(f"{what}: {error.strerror or error}") from None
 
@@ -128,7 +132,7 @@ class _Tls:
         self._flush()
         data = self._stream.recv(16384)
         if not data:
-            raise ConnectionResetError(None, "the other end has closed the connection")
+            raise ConnectionResetError(None, "the other side closed the connection")
         self._incoming.write(data)
 
     def _flush(self) -> None:
@@ -158,14 +162,14 @@ def _ask_http(stream: _Stream, proxy: Proxy) -> None:
         # Byte by byte: what follows the head is WhatsApp's already.
         data = stream.recv(1)
         if not data or len(answer) > 65536:
-            raise ConnectionResetError(None, "it does not answer as an HTTP proxy does")
+            raise ConnectionResetError(None, "it is not an HTTP proxy")
         answer += data
     status = answer.split(b"\r\n", 1)[0].split(b" ", 2)
     code = status[1].decode(errors="replace") if len(status) > 1 else "?"
     if code == "407":
-        raise ConnectionRefusedError(None, "it wants another user or password (407)")
+        raise ConnectionRefusedError(None, "the proxy wants another user or password (407)")
     if code != "200":
-        raise ConnectionRefusedError(None, f"it answers with status {code[:3]}")
+        raise ConnectionRefusedError(None, f"the proxy answers with status {code[:3]}")
 
 
 def _ask_socks(stream: _Stream, proxy: Proxy) -> None:
@@ -173,14 +177,14 @@ def _ask_socks(stream: _Stream, proxy: Proxy) -> None:
     stream.sendall(bytes([5, len(methods)]) + methods)
     version, method = _exactly(stream, 2)
     if version != 5:
-        raise ConnectionRefusedError(None, "it does not answer as a SOCKS5 proxy does")
+        raise ConnectionRefusedError(None, "it is not a SOCKS5 proxy")
     if method == 2:
         user, password = proxy.user or b"", proxy.password
         stream.sendall(bytes([1, len(user)]) + user + bytes([len(password)]) + password)
         if _exactly(stream, 2)[1] != 0:
-            raise ConnectionRefusedError(None, "it wants another user or password")
+            raise ConnectionRefusedError(None, "the proxy wants another user or password")
     elif method != 0:
-        raise ConnectionRefusedError(None, "it wants a user and password")
+        raise ConnectionRefusedError(None, "the proxy wants a user and password")
     stream.sendall(b"\x05\x01\x00\x03" + bytes([len(HOST)]) + HOST.encode() + PORT.to_bytes(2, "big"))
     _, code, _, kind = _exactly(stream, 4)
     if code != 0:
@@ -194,6 +198,6 @@ def _exactly(stream: _Stream, count: int) -> bytes:
     while len(data) < count:
         more = stream.recv(count - len(data))
         if not more:
-            raise ConnectionResetError(None, "it has closed the connection")
+            raise ConnectionResetError(None, "the other side closed the connection")
         data += more
     return data

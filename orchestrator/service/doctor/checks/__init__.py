@@ -1,0 +1,37 @@
+"""One module a check. A new check is a new module, and its place in `CHECKS`."""
+
+from __future__ import annotations
+
+from orchestrator.service.doctor.check import Check
+from orchestrator.service.doctor.checks import (
+    clock,
+    configuration,
+    disk_space,
+    library,
+    machine,
+    python,
+    qr_folder,
+    service,
+    sessions,
+    starting,
+    state_folder,
+    versions,
+    whatsapp,
+)
+
+CHECKS: tuple[Check, ...] = (
+    versions.CHECK,
+    python.CHECK,
+    library.CHECK,
+    configuration.CHECK,
+    state_folder.CHECK,
+    qr_folder.CHECK,
+    sessions.CHECK,
+    service.CHECK,
+    starting.CHECK,
+    disk_space.CHECK,
+    clock.CHECK,
+    machine.CHECK,
+    whatsapp.CHECK,
+)
+"""All checks, in the order in which they run."""

@@ -1,0 +1,25 @@
+"""Whether neonize loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.service.doctor.check import Check, Finding, fail, ok
+from orchestrator.service.doctor.context import Context
+from orchestrator.service.library import LibraryError, check_library
+
+LIBMAGIC = "libmagic"
+
+
+def find(_: Context) -> Iterator[Finding]:
+    """Load neonize in a process of its own."""
+    try:
+        library = check_library()
+    except LibraryError as error:
+        yield fail(str(error), what=LIBMAGIC if error.key == "library_missing_libmagic" else "")
+        return
+    yield ok("is installed", what=LIBMAGIC)
+    yield ok(f"{library.version} loads, in {library.seconds:.1f} s")
+
+
+CHECK = Check("neonize", "neonize", "Whether neonize and the system's libmagic load.", find)

@@ -1,0 +1,56 @@
+"""Whether codes can be written, and read by those who are to read them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from orchestrator.config.settings import Settings
+from orchestrator.errors import StateError
+from orchestrator.service.doctor.check import Check, Finding, fail, ok
+from orchestrator.service.doctor.context import Context
+from orchestrator.store.codes.folder import group_id
+from orchestrator.system.files import first_closed
+
+
+def find(context: Context) -> Iterator[Finding]:
+    """Look at the folder of the QR codes. A service that has not run yet makes one."""
+    paths, settings = context.paths.or_none(), context.settings.or_none()
+    if paths is None or not paths.root.exists():
+        return
+    folder = paths.qr if settings is None else settings.qr_dir
+    closed = None if settings is None else closed_to_group(settings)
+    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+        yield fail(
+            f"this user cannot write into {folder}", "give the folder to this user, or change `qr_dir:`"
+        )
+    elif closed is not None:
+        yield closed
+    else:
+        yield ok(str(folder))
+
+
+def closed_to_group(settings: Settings) -> Finding | None:
+    """Find a folder on the way to the codes that their group cannot enter."""
+    if settings.qr_group is None:
+        return None
+    try:
+        closed = first_closed(settings.qr_dir, -1, (group_id(settings.qr_group),))
+    except StateError:
+        return None  # the check of the configuration says so
+    except PermissionError:
+        raise
+    except OSError:
+        return None  # the service makes the folder, and lets the group in
+    if closed is None:
+        return None
+    place, mode = closed
+    return fail(
+        f"the group {settings.qr_group} cannot enter {place} (mode {mode:04o})",
+        f"chgrp {settings.qr_group} {place}; chmod g+{'rx' if place == settings.qr_dir else 'x'} {place}",
+    )
+
+
+CHECK = Check(
+    "qr_folder", "QR folder", "Whether the service can write codes, and their group read them.", find
+)

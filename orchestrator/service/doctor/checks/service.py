@@ -1,0 +1,52 @@
+"""Whether the service runs and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator import __version__
+from orchestrator.errors import AlreadyRunning, NotRunning, OrchestratorError
+from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
+from orchestrator.service.doctor.context import Context
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.lock import read_holder
+
+
+def find(context: Context) -> Iterator[Finding]:
+    """Ask the service how it is. If none answers, look who uses its folder."""
+    paths = context.paths.or_none()
+    if paths is None:
+        return
+    try:
+        about = context.ping.get()
+    except NotRunning:
+        yield _silent(context, paths)
+    except OrchestratorError as error:
+        yield fail(str(error))
+    else:
+        yield ok(
+            f"runs as process {about['pid']} with {about['accounts']} accounts, since {about['started_at']}"
+        )
+        if about["version"] != __version__:
+            yield warn(
+                f"the service has version {about['version']}, this command has {__version__}",
+                "restart the service",
+            )
+
+
+def _silent(context: Context, paths: StatePaths) -> Finding:
+    start = f"`{context.client.get().start_command()}` starts the service"
+    if not paths.lock.exists():
+        return ok("does not run", start)
+    holder = read_holder(paths.lock)
+    try:
+        context.lock.get()
+    except AlreadyRunning as error:
+        advice = f"if the process hangs: kill {holder.pid}" if holder else ""
+        return warn(f"no program answers on the control socket, but {error}", advice)
+    except OrchestratorError as error:
+        return fail(str(error))
+    return ok("does not run, and the state folder is free", start)
+
+
+CHECK = Check("service", "service", "Whether the service runs and answers.", find)

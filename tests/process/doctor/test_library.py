@@ -1,0 +1,67 @@
+"""Whether neonize loads: a broken one is told with what to install."""
+
+from pathlib import Path
+
+import pytest
+from support.cli import COMMAND, Cli
+
+from orchestrator.service import library
+from orchestrator.service.library import LibraryError, check_library
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    return Cli(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "message"),
+    [
+        ("magic.py", "raise ImportError('failed to find libmagic.  Check your installation')", "libmagic1"),
+        ("magic.py", "import nothing_of_that_name", "not installed completely"),
+        ("neonize/__init__.py", "raise OSError('GLIBC_9.99 not found')", "GLIBC_9.99 not found"),
+        ("neonize/__init__.py", "import os; os._exit(3)", "exit code 3"),
+        (
+            "neonize/__init__.py",
+            "from .download import download\ndownload()",
+            "library is missing, damaged, or has another",
+        ),
+        (
+            "neonize/__init__.py",
+            "raise RuntimeError('failed to load goneonize after 3 attempts')",
+            "library is missing, damaged, or has another",
+        ),
+    ],
+)
+def test_a_neonize_that_does_not_load_is_told_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, text: str, message: str
+) -> None:
+    path = tmp_path / module
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    (tmp_path / "neonize").mkdir(exist_ok=True)
+    (tmp_path / "neonize/download.py").write_text(
+        '__GONEONIZE_VERSION__ = "0.5.2"\ndef download():\n    raise SystemExit("it was going to download")\n'
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(LibraryError, match=message) as caught:
+        check_library()
+    assert (caught.value.key == "library_missing_libmagic") == (message == "libmagic1")
+    assert "going to download" not in str(caught.value)
+
+
+def test_loading_may_not_take_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "LOAD_SECONDS", 0.01)
+    with pytest.raises(LibraryError, match="overloaded"):
+        check_library()
+
+
+def test_a_service_does_not_start_without_a_neonize_that_loads(cli: Cli) -> None:
+    cli.configure("a: {}")
+    folder = cli.folder / "packages"
+    folder.mkdir()
+    (folder / "magic.py").write_text("raise ImportError('failed to find libmagic')")
+    cli.environment["PYTHONPATH"] = f"{folder}:{cli.environment['PYTHONPATH']}"
+    done = cli("run", code=1, program=COMMAND)
+    assert "apt-get install libmagic1" in done.stderr
+    assert cli.puppets.runs("a") == []
