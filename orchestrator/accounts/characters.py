@@ -1,8 +1,7 @@
-"""Names characters that cannot be seen, or that pass for others, and says where they stand. Pure.
+"""Names characters that are invisible or look like others, and says where they are. Pure.
 
-Keys, names, numbers and addresses are plain ASCII. A no-break space, a curly quote or a Cyrillic letter in
-one of them looks right on every screen. A message that quotes the text does not help; one that names the
-character does.
+Keys, names, numbers and addresses are plain ASCII. A no-break space, a curly quote or a Cyrillic letter looks
+right on every screen. A message that quotes the text does not help; a message that names the character does.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp"})
 """Unicode's categories of controls, invisible formatting, spaces, and separators of lines and paragraphs."""
 _DASHES_AND_QUOTES = frozenset({"Pd", "Pi", "Pf"})
 _PASS_FOR_OTHERS = "\u2212\u201a\u201e\u2032\u2033\u02b9\u02bc"
-"""A minus sign, low quotes, primes and an apostrophe: of other categories, and as easily mistaken."""
+"""A minus sign, low quotes, primes and an apostrophe: other categories, but as easy to mistake."""
 
 
 def describe(character: str) -> str:
@@ -26,21 +25,23 @@ def describe(character: str) -> str:
     name = unicodedata.name(character, "") or _NAMES.get(character)
     if name is None:
         name = (
-            "half of a character" if unicodedata.category(character) == "Cs" else "a character without a name"
+            "half of a surrogate pair"
+            if unicodedata.category(character) == "Cs"
+            else "a character without a name"
         )
         name = "a control character" if unicodedata.category(character) == "Cc" else name
     return f"U+{ord(character):04X} ({name})"
 
 
 def find_strange(text: str) -> int | None:
-    """Return where the first character is that no key, name, number or address has; None if there is none."""
+    """Return the index of the first character that is not printable ASCII; None if there is none."""
     if text.isascii() and text.isprintable():
         return None
     return next((at for at, one in enumerate(text) if not (one.isascii() and one.isprintable())), None)
 
 
 def find_unseen(text: str) -> int | None:
-    """Return where the first character is that cannot be seen, other than a space; None if there is none."""
+    """Return the index of the first invisible character other than a space; None if there is none."""
     if text.isprintable():
         return None
     import unicodedata
@@ -51,9 +52,9 @@ def find_unseen(text: str) -> int | None:
 
 
 def find_deceptive(text: str) -> int | None:
-    """Return where the first character is that cannot be seen or passes for one of ASCII, None if none is.
+    """Return the index of the first character that is invisible or looks like ASCII; None if there is none.
 
-    Letters of other scripts do not count: this is for text in which they may stand.
+    Letters of other scripts do not count: this function is for text that may contain them.
     """
     if text.isascii() and text.isprintable():
         return None
@@ -61,21 +62,21 @@ def find_deceptive(text: str) -> int | None:
 
 
 def is_dash(character: str) -> bool:
-    """Tell whether a character passes for the ``-`` of an option, and is none."""
+    """Tell whether a character only looks like the ``-`` of an option."""
     import unicodedata
 
     return character != "-" and (unicodedata.category(character) == "Pd" or character == "\u2212")
 
 
 def at(text: str, index: int) -> str:
-    """Name a character of a text and its place, counted from 1 on."""
+    """Name a character of a text and its place, counted from 1."""
     return f"{describe(text[index])} as character {index + 1}"
 
 
 def remark(text: str) -> str:
-    """Return what to add to a message that quotes a name: nothing if it is ASCII, which shows as it is."""
+    """Return the remark for a message that quotes a name; empty if the name is ASCII."""
     index = None if text.isascii() else next(at for at, one in enumerate(text) if not one.isascii())
-    return "" if index is None else f" (it has {at(text, index)})"
+    return "" if index is None else f" (it contains {at(text, index)})"
 
 
 def _is_deceptive(one: str) -> bool:

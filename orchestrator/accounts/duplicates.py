@@ -1,4 +1,7 @@
-"""Who may use a session that several accounts have: one device is connected once, or the two fight. Pure."""
+"""Decides which account may use a session that several accounts have copies of. Pure.
+
+WhatsApp keeps one connection per linked device. Two accounts with one device would disconnect each other.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ Marks = Mapping[str, frozenset[str]]
 def rival(
     name: str, marks: Marks, order: Sequence[str], uses: Collection[str], runs: Collection[str]
 ) -> str | None:
-    """Return the account because of which another one may not start; None if it may.
+    """Return the account that keeps another account from starting; None if the account may start.
 
-    That is one whose session is of the same device, and which uses it already, or is to start by itself and
-    comes first in the configuration.
+    Such a rival has a session of the same device. It uses the session already, or it is to start by itself
+    and comes first in the configuration.
 
     Args:
         name: The account that is to start.
-        marks: The marks of accounts; those who have none may be left out.
+        marks: The marks of accounts; accounts without marks may be left out.
         order: The accounts as the configuration has them.
-        uses: The accounts that have started, and go on by themselves until somebody ends that.
+        uses: The accounts that have started, and go on by themselves until somebody stops them.
         runs: The accounts that have a process, or are to get one by themselves.
     """
     mine = marks.get(name, frozenset())
@@ -39,7 +42,7 @@ def rival(
 
 
 def groups(marks: Marks) -> list[list[str]]:
-    """Return the accounts that have one device between them, each group in the order they are given in."""
+    """Return the groups of accounts that share one device, each in the given order."""
     found: list[list[str]] = []
     seen: dict[str, list[str]] = {}
     for name, own in marks.items():
@@ -54,16 +57,16 @@ def groups(marks: Marks) -> list[list[str]]:
 
 
 def why(other: str) -> str:
-    """Say what is wrong with a session that another account uses."""
+    """Say why a session that another account uses is refused."""
     return (
-        f"its session is a copy of that of the account {other}: WhatsApp keeps one connection for each linked"
-        " device, and the two would take it away from each other"
+        f"its session is a copy of the session of the account {other}: WhatsApp keeps one connection per"
+        " linked device, so the two accounts would disconnect each other"
     )
 
 
 def advice(name: str) -> str:
-    """Say what to do about that."""
+    """Say what to do about a refused session."""
     return (
-        f"run `orchestrator repair {name}` to link {name} as a device of its own, or remove one of the two;"
-        f" then `orchestrator start {name}`"
+        f"run `orchestrator repair {name}` to link {name} as a device of its own, or remove one of the two"
+        f" accounts; then run `orchestrator start {name}`"
     )

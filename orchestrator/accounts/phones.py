@@ -1,6 +1,6 @@
-"""Phone numbers as people write them, and whether two of them are one phone. Pure.
+"""Reads phone numbers as people write them, and tells whether two numbers are one phone. Pure.
 
-The configuration, the commands and the sandbox all take the same spellings: these.
+The configuration, the commands and the sandbox all accept the same spellings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from orchestrator.accounts import characters
 
 EXPECTED = "a number with + and country code, such as +15550100"
-"""What a number has to be."""
+"""The description of a valid number."""
 
 _SEPARATORS = re.compile(r"[ ()./-]")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164 has 15 digits at most; whatsmeow takes no fewer than 7
@@ -26,11 +26,11 @@ _ARGENTINA = re.compile(
 )
 
 
-class NotANumber(ValueError):  # noqa: N818 - it is caught and worded by whoever asks for a number
-    """A text is no phone number; the message says what was expected and what was found, and quotes no digit.
+class NotANumber(ValueError):  # noqa: N818 - each caller catches it and words the error
+    """A text is not a phone number; the message says what was expected and found, and quotes no digit.
 
     Attributes:
-        found: What is there instead.
+        found: The description of what was found instead.
     """
 
     def __init__(self, found: str, named: str = "") -> None:
@@ -42,30 +42,32 @@ def parse(text: str) -> str:
     """Return the digits of a number; spaces, dashes, dots, slashes and brackets in it do not count.
 
     Args:
-        text: The number as somebody wrote it, with + and country code.
+        text: The number as written, with + and country code.
 
     Raises:
-        NotANumber: It is none.
+        NotANumber: The text is not a phone number.
     """
     if (at := characters.find_strange(text)) is not None:
-        raise NotANumber("one with other characters than digits", f"; it has {characters.at(text, at)}")
+        raise NotANumber(
+            "a number with other characters than digits", f"; it contains {characters.at(text, at)}"
+        )
     if _ZERO_IN_BRACKETS.search(text):
-        raise NotANumber("one with (0): leave out that zero, which is not dialed from abroad")
+        raise NotANumber("a number with (0): leave out this zero, because it is not dialed from abroad")
     number = _SEPARATORS.sub("", text)
     if not _NUMBER.fullmatch(number):
         digits = re.sub(r"[^0-9]", "", number)
         if not number.startswith("+"):
-            raise NotANumber("one without +")
+            raise NotANumber("a number without +")
         if number[1:] != digits:
-            raise NotANumber("one with other characters than digits")
+            raise NotANumber("a number with other characters than digits")
         if digits.startswith("0"):
-            raise NotANumber("one that starts with 0 instead of a country code")
-        raise NotANumber(f"one of {len(digits)} digits instead of 7 to 15")
+            raise NotANumber("a number that starts with 0 instead of a country code")
+        raise NotANumber(f"a number with {len(digits)} digits instead of 7 to 15")
     return number[1:]
 
 
 def same(one: str, other: str) -> bool:
-    """Tell whether two numbers in international form are the same phone's."""
+    """Tell whether two numbers in international form belong to the same phone."""
     return canonical(one) == canonical(other)
 
 

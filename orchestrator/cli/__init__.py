@@ -1,7 +1,7 @@
 """The command ``orchestrator``: a typer app whose commands are in the modules of this package.
 
-Only the module of the requested command is imported, and a command imports what it needs when it runs: an
-operator must not wait for what another command needs.
+Only the module of the requested command is imported, and each command imports what it needs when it runs.
+So an operator does not wait for the imports of other commands.
 """
 
 from __future__ import annotations
@@ -74,16 +74,16 @@ def orchestrator(
         str | None,
         typer.Option(
             metavar="FILE",
-            help="The configuration; by default $ORCHESTRATOR_CONFIG, ./accounts.yaml, "
-            "~/.config/orchestrator/accounts.yaml or /etc/orchestrator/accounts.yaml.",
+            help="The configuration file. Default: $ORCHESTRATOR_CONFIG, else the first that exists of "
+            "./accounts.yaml, ~/.config/orchestrator/accounts.yaml and /etc/orchestrator/accounts.yaml.",
         ),
     ] = None,
     state_dir: Annotated[
         str | None,
         typer.Option(
             metavar="DIR",
-            help="The state folder; by default what the configuration says, $STATE_DIRECTORY "
-            "or ~/.local/state/orchestrator.",
+            help="The state folder. Default: `state_dir:` in the configuration, else $STATE_DIRECTORY, "
+            "else ~/.local/state/orchestrator.",
         ),
     ] = None,
     _version: Annotated[

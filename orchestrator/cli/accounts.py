@@ -35,29 +35,36 @@ All = Annotated[bool, typer.Option("--all", help="All enabled accounts.")]
 )
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name: a-z, 0-9, dot, dash, underscore.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the account: a-z, 0-9, dot, dash, underscore.")
+    ],
     phone: Annotated[
         str | None,
         typer.Option(
             metavar="+NUMBER",
-            help="Its number; guards against linking another phone, and is needed for pairing by code.",
+            help="Phone number of the account. No other phone can be linked then. Pairing by code needs it.",
         ),
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="http://, https:// or socks5://, with user:password@ if needed."),
+        typer.Option(
+            metavar="URL",
+            help="URL of the proxy: http://, https:// or socks5://, with user:password@ if needed.",
+        ),
     ] = None,
     device_name: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the phone shows under linked devices.")
+        str | None, typer.Option(metavar="TEXT", help="Name that the phone shows under linked devices.")
     ] = None,
     memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="What its process may use, such as 200M.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory that the account's process may use, such as 200M."),
     ] = None,
-    disabled: Annotated[bool, typer.Option("--disabled", help="Do not run it yet.")] = False,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Do not run the account yet.")] = False,
 ) -> None:
     """Add an account to the configuration.
 
-    A running service starts it at once. The file keeps its comments and layout; if there is none, it is made.
+    A running service starts the account at once. The file keeps its comments and layout. If there is no file,
+    this command creates one.
     """
     from orchestrator.config import edit
 
@@ -81,23 +88,23 @@ def add(
     if disabled:
         return
     if client is not None:
-        print(f"to link it: `orchestrator qr {name}`")
+        print(f"to link the account: `orchestrator qr {name}`")
         return
     start = where.start_command(file)
     print(f"the service is not running; `{start}` starts it")
-    # Without it, only the unit's user can repair.
+    # Without the service, only the unit's user can repair.
     print(
-        f"to link it: `orchestrator repair {name}`"
+        f"to link the account: `orchestrator repair {name}`"
         if start == RUN
-        else f"then, to link it: `orchestrator qr {name}`"
+        else f"then, to link the account: `orchestrator qr {name}`"
     )
 
 
 def _check_values(name: str, **values: str | None) -> None:
-    """See that each value is fit for the configuration, before anything is done.
+    """Check that each value is valid in the configuration, before anything is done.
 
     Raises:
-        typer.BadParameter: One is not.
+        typer.BadParameter: A value is not valid.
     """
     from orchestrator.config import reader
 
@@ -112,14 +119,14 @@ def _check_values(name: str, **values: str | None) -> None:
 
 
 def check_name(name: str, hint: str) -> None:
-    """See that an account can have a name.
+    """Check that an account can have a name.
 
     Args:
         name: The name.
-        hint: What the command's help calls it.
+        hint: What the command's help calls the argument.
 
     Raises:
-        typer.BadParameter: It cannot.
+        typer.BadParameter: The name is not valid.
     """
     try:
         names.check_name(name)
@@ -128,14 +135,14 @@ def check_name(name: str, hint: str) -> None:
 
 
 def check_service_reads(client: Client | None, file: Path) -> None:
-    """See that the service has the configuration that is about to be edited."""
+    """Check that the service uses the configuration that is about to be edited."""
     if client is None:
         return
     used = Path(client.call("ping")["config_file"])
     if not used.exists() or not file.exists() or not used.samefile(file):
         raise OrchestratorError(
-            f"the running service has another configuration, {used}, not {file}: name it with --config,"
-            " or another service's state folder with --state-dir",
+            f"the running service uses another configuration, {used}, not {file}: name that configuration"
+            " with --config, or the state folder of another service with --state-dir",
             key="config_in_use",
         )
 
@@ -150,13 +157,16 @@ def remove(
     ],
     keep_session: Annotated[
         bool,
-        typer.Option("--keep-session", help="Leave its session where it is, for when it is added again."),
+        typer.Option(
+            "--keep-session", help="Leave the session in place, so that the account can be added again."
+        ),
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask, not even on a terminal.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Take an account out of the configuration.
+    """Remove an account from the configuration.
 
-    It is stopped, and its session put into quarantine, where it is kept for some days.
+    The account is stopped. Its session moves to quarantine, where it is kept for `quarantine_days`, 7 by
+    default.
     """
     where = invocation.of(context)
     file = where.config_file()
@@ -168,9 +178,9 @@ def remove(
         _remove_by(client, file, name, keep_session=keep_session)
     else:
         _remove_alone(where.state(), file, name, keep_session=keep_session)
-    print(f"{name} is removed from {file}")
+    print(f"{name} was removed from {file}")
     if keep_session:
-        print(f"its session is kept; `orchestrator add {name}` takes it up again")
+        print(f"its session is kept; `orchestrator add {name}` uses the session again")
 
 
 def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> None:
@@ -180,7 +190,7 @@ def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> 
     try:
         client.call("remove", name=name, keep_session=keep_session)
     except NoSuchAccount:
-        # It was added to the file by hand and never taken over, or somebody's reload came between.
+        # The account was added to the file by hand and never loaded, or another reload came first.
         client.call("reload")
 
 
@@ -189,35 +199,36 @@ def _remove_alone(state: StatePaths, file: Path, name: str, *, keep_session: boo
     from orchestrator.config import edit
 
     with changes.exclusive(state, f"removes {name}"):
-        # First what can be refused: an account without a session is better than a session without an account.
+        # The step that can be refused comes first: an account without a session is better than the reverse.
         edit.remove_account(file, name)
         changes.forget_account(state, name, keep_session=keep_session)
 
 
 @app.command(epilog=examples("orchestrator start support", "orchestrator start --all"))
 def start(context: typer.Context, names: Names = None, everyone: All = False) -> None:
-    """Start accounts that were stopped, gave up, or wait.
+    """Start accounts that are stopped, failed or waiting.
 
-    They start at once, except where WhatsApp has named a time before which it will not have them.
+    Accounts start at once. Exceptions: a temporary ban is not shortened, and accounts whose client version
+    WhatsApp refuses wait for a newer version.
     """
     _order(context, "start", names, everyone=everyone)
 
 
 @app.command(epilog=examples("orchestrator stop support sales-br", "orchestrator stop --all"))
 def stop(context: typer.Context, names: Names = None, everyone: All = False) -> None:
-    """Stop accounts until somebody starts them.
+    """Stop accounts.
 
-    They stay stopped when the service is started anew.
+    They stay stopped until `orchestrator start`, even when the service restarts.
     """
     _order(context, "stop", names, everyone=everyone, wait=True)
 
 
 @app.command(epilog=examples("orchestrator restart support", "orchestrator restart --all"))
 def restart(context: typer.Context, names: Names = None, everyone: All = False) -> None:
-    """Give accounts a new process.
+    """Restart the processes of accounts.
 
-    Their sessions are kept: they connect again without being paired. Of many that are connected, no more are
-    away at a time than may start at once.
+    The sessions are kept, so no new code is needed. Connected accounts restart in turn: at most
+    `start.parallel` accounts are offline at once, each for under a second.
     """
     _order(context, "restart", names, everyone=everyone)
 

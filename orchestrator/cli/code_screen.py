@@ -79,7 +79,7 @@ class CodeScreen:
             return ["", f"    {text[:4]}-{text[4:]}" if len(text) == 8 else f"    {text}", ""]
         from orchestrator.store.codes import draw
 
-        if self._able.colours:
+        if self._able.colors:
             ink = draw.BLACK_ON_WHITE
         elif self._able.escapes:
             ink = draw.REVERSED  # without colors; right on a dark terminal

@@ -1,4 +1,4 @@
-"""Completes names of accounts when somebody presses the tab key."""
+"""Completes names of accounts for the tab key."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from orchestrator.errors import OrchestratorError
 
 
 def accounts(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the accounts whose names begin like that; those already named are left out.
+    """Return the accounts whose names begin with a text, without those that the command line names already.
 
-    Nothing may go wrong aloud while somebody types, so whatever goes wrong gives no names.
+    No error may be shown while somebody types, so an error gives no names.
     """
     places = _places(context)
     named = set(context.params.get("names") or ())
@@ -23,7 +23,7 @@ def accounts(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def renamable(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the accounts whose names begin like that, and the sessions that no account has."""
+    """Return the accounts whose names begin with a text, and sessions without an account."""
     found = accounts(context, incomplete)
     with contextlib.suppress(OrchestratorError, OSError):
         from orchestrator.store import sessions as session
@@ -34,7 +34,7 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def quarantined(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the sessions in quarantine whose folders' names begin like that: first those of the account."""
+    """Return the folders in quarantine whose names begin with a text: those of the account, else all."""
     with contextlib.suppress(OrchestratorError, OSError):
         from orchestrator.store import sessions as session
 

@@ -1,4 +1,4 @@
-"""Finds the configuration, the state folder and the running service for a command, as its options say."""
+"""Finds the configuration, the state folder and the running service that a command's options name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Places:
         """Return where the configuration is, or will be made.
 
         Raises:
-            ConfigError: There is none, or this user may not look for it.
+            ConfigError: There is no configuration, or this user may not look for it.
         """
         return locate.find_config(self.config, create=self.create)
 
@@ -48,7 +48,7 @@ class Places:
         """Read the configuration.
 
         Raises:
-            ConfigError: There is none, or it is not valid.
+            ConfigError: There is no configuration, or it is not valid.
         """
         from orchestrator.config import reader
 
@@ -59,7 +59,7 @@ class Places:
 
         Raises:
             ConfigError: The configuration that names it cannot be read, or what names it makes no sense.
-            StateError: Its path is too long.
+            StateError: The path of the state folder is too long.
         """
         return layout.StatePaths.of(self._find_state())
 
@@ -67,7 +67,7 @@ class Places:
         """Return the state folder that ``--state-dir``, the configuration or the environment names.
 
         Args:
-            whole: Read the whole configuration, though less of it has answered already.
+            whole: Read the whole configuration, even if a part of it would be enough.
         """
         if self.state_dir:
             return locate.find_state_dir(self.state_dir)
@@ -86,8 +86,8 @@ class Places:
             return find_state(text, file, whole=whole)
         except ConfigError as error:
             raise ConfigError(
-                f"{error}\nso it is not known where the service is: mend that, or name its state folder with"
-                " --state-dir"
+                f"{error}\nso the state folder of the service is unknown: correct the configuration, or name"
+                " the state folder with --state-dir"
             ) from None
 
     def service(self) -> Client:
@@ -95,19 +95,19 @@ class Places:
 
         Raises:
             ConfigError: What names the state folder makes no sense.
-            StateError: Its path is too long.
+            StateError: The path of the state folder is too long.
         """
         state = self.state()
         try:
-            # Under systemd it listens in $RUNTIME_DIRECTORY, of which an operator's shell knows nothing.
+            # Under systemd the service listens in $RUNTIME_DIRECTORY, which an operator's shell lacks.
             holder = read_holder(state.lock)
         except PermissionError:
             holder = None
         socket = holder.socket if holder and holder.socket else state.control_socket
 
         def start() -> str:
-            # As little of the file was read as would do. Now that no service is where it says, a file that is
-            # empty or broken, or names two folders, must not pass for one that is right.
+            # Only the needed part of the file was read. No service is at the place that the file names, so a
+            # file that is empty or broken, or that names two folders, must not pass for a valid one.
             self._find_state(whole=True)
             return start_command(state.root)
 
@@ -121,7 +121,7 @@ class Places:
 
         Raises:
             ConfigError: What names the state folder makes no sense.
-            StateError: Its path is too long.
+            StateError: The path of the state folder is too long.
         """
         return start_command(self.state().root, file)
 

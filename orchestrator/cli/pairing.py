@@ -35,19 +35,19 @@ def repair(
     code: Annotated[
         bool,
         typer.Option(
-            "--code", help="Pair by eight characters to type in on the phone, instead of a QR code."
+            "--code", help="Pair by an eight-character code to type on the phone, instead of a QR code."
         ),
     ] = False,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Return at once; `orchestrator qr NAME` shows the code.")
+        bool, typer.Option("--no-wait", help="Return at once. `orchestrator qr NAME` shows the code.")
     ] = False,
 ) -> None:
     """Pair an account again.
 
-    It is stopped, its session is put into quarantine, and it shows a new code. On a terminal you see the code
-    here until the account is connected; Ctrl-C leaves the service waiting for the phone. Otherwise this
-    returns at once, and the code appears in the folder of codes. Without a running service, this command runs
-    the account by itself until it is connected.
+    The account is stopped, its session moves to quarantine, and a new code appears. On a terminal, the
+    command shows the code until the account is connected. Ctrl-C ends the command, and the service keeps
+    waiting for the phone. Elsewhere the command returns at once, and the code appears in the folder of
+    codes. Without a running service, the command runs the account itself until the account is connected.
     """
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
@@ -71,7 +71,7 @@ def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_w
         from orchestrator.cli.offline.changes import forget_session
 
         forget_session(settings, name)
-        print(f"{name} has no session any more; it is paired when the service runs")
+        print(f"{name} has no session any more; it shows a code when the service runs")
         return
     from orchestrator.service import needs
 
@@ -79,21 +79,21 @@ def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_w
     from orchestrator.service import pair_once
 
     start = where.start_command(settings.config_file)
-    said = f"the service is not running (`{start}` starts it): this command runs the account itself"
+    said = f"the service is not running (`{start}` starts it), so this command runs the account itself"
     print(said, file=sys.stderr)
     with CodeScreen() as screen:
         account = pair_once.repair(settings, name, pairing, screen.show)
     if account is None:
         raise KeyboardInterrupt
     _report(AccountView.from_json(account))
-    print(f"it connects again when the service runs: `{start}`")
+    print(f"to keep the account connected, start the service: `{start}`")
 
 
 @app.command(epilog=examples("orchestrator qr support"))
 def qr(context: typer.Context, name: Name) -> None:
-    """Show the code that an account waits with.
+    """Show the current code of an account.
 
-    The codes that follow replace it, until the account is connected.
+    Each new code replaces the one before, until the account is connected.
     """
     client = invocation.of(context).service()
     with CodeScreen() as screen, client.stream("qr", name=name) as events:

@@ -1,4 +1,4 @@
-"""The command ``send``: writes a text from an account."""
+"""The command ``send``: sends a text from an account."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(
     epilog=examples(
-        "orchestrator send support --to +4915100002 'Hello, is this line up?'",
+        "orchestrator send support --to +4915100002 'Hello'",
         "orchestrator send support --to +4915100002 - < message.txt",
         "orchestrator send support --to +4915100002 -- '-5 degrees'",
     )
@@ -31,16 +31,19 @@ def send(
         str,
         typer.Argument(
             metavar="TEXT",
-            help="What to write; - reads it from stdin. Put -- before one that begins with a dash.",
+            help="The text; - reads the text from stdin. Put -- before a text that begins with a dash.",
             show_default=False,
         ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="+NUMBER", help="Whom to write to.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="+NUMBER", help="Phone number of the receiver.", show_default=False)
+    ],
 ) -> None:
-    """Send a text from a connected account, such as to see that its line works.
+    """Send a text from a connected account, for example as a test.
 
-    Returns when WhatsApp has taken it, which can take over a minute if WhatsApp is slow. Other users of this
-    machine can see a running command's arguments; a text that is not for them should come from stdin.
+    The command returns when WhatsApp has accepted the message. That can take over a minute if WhatsApp is
+    slow. Other users of this machine can see the arguments of a running command, so send private texts
+    through stdin.
     """
     if text == "-":
         text = _stdin()
@@ -50,11 +53,9 @@ def send(
 
 
 def _stdin() -> str:
-    # One byte more than can ever be right: whatever is too long need not be read to its end.
+    # One byte more than any valid text has: a text that is too long need not be read to its end.
     data = sys.stdin.buffer.read(4 * texts.MAX_TEXT + 1)
     try:
         return data.decode().removesuffix("\n")
     except UnicodeDecodeError:
-        raise OrchestratorError(
-            "the text from stdin is not valid UTF-8, or far too long", key="bad_text"
-        ) from None
+        raise OrchestratorError("the text on stdin is not UTF-8, or far too long", key="bad_text") from None

@@ -25,17 +25,17 @@ def run(
     context: typer.Context,
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"],
-        typer.Option(case_sensitive=False, help="What is logged, to stderr."),
+        typer.Option(case_sensitive=False, help="The lowest level that is logged to stderr."),
     ] = "INFO",
     log_format: Annotated[
         Literal["text", "json", "journal"],
-        typer.Option(help="Lines of text, JSON objects, or lines for the journal."),
+        typer.Option(help="Lines of text, JSON objects, or lines for the systemd journal."),
     ] = "text",
 ) -> None:
     """Run the service in the foreground.
 
-    Ctrl-C or SIGTERM stops it in good order; a second one cuts that short. SIGHUP does what
-    `orchestrator reload` does.
+    Ctrl-C or SIGTERM stops the service gracefully. A second signal kills accounts that have not stopped yet.
+    SIGHUP has the same effect as `orchestrator reload`.
     """
     where = invocation.of(context)
     settings = where.settings()
@@ -50,10 +50,10 @@ def run(
 
 @app.command(epilog=examples("orchestrator reload"))
 def reload(context: typer.Context) -> None:
-    """Have the service read its configuration again.
+    """Make the service read its configuration again.
 
-    Only accounts that have changed are touched. If it is not valid, all its errors are shown, and the service
-    goes on with what it has.
+    Only changed accounts are touched. If the configuration is not valid, the command shows all errors, and
+    the service keeps the configuration that it has.
     """
     where = invocation.of(context)
     try:
@@ -62,13 +62,14 @@ def reload(context: typer.Context) -> None:
         if where.state_dir:
             raise
         raise NotRunning(
-            f"{error}; if `state_dir:` was changed while the service runs, that is still in the old folder"
+            f"{error}; if `state_dir:` was changed while the service runs, name the old folder with"
+            " --state-dir"
         ) from None
     for what in ("added", "changed", "removed"):
         if changes[what]:
             print(f"{what}: {', '.join(changes[what])}")
     if changes["restart"]:
-        print(f"takes effect when the service is restarted: {', '.join(changes['restart'])}")
+        print(f"takes effect when the service restarts: {', '.join(changes['restart'])}")
     strays = changes.pop("without_account", [])
     for sentence in changes.get("renamed", []):
         print(printable(sentence))
@@ -78,8 +79,8 @@ def reload(context: typer.Context) -> None:
         print(printable(sentence))
     if kept := changes.get("kept"):
         raise OrchestratorError(
-            f"no process can be started, so these keep their old one: {', '.join(kept)}:"
-            " `orchestrator explain` says why",
+            f"no process can be started, so these accounts keep their old process: {', '.join(kept)};"
+            " `orchestrator explain NAME` says why",
             key="cannot_start",
         )
 

@@ -23,17 +23,17 @@ def rename(
     old: Annotated[
         str, typer.Argument(metavar="OLD", show_default=False, autocompletion=completion.renamable)
     ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="A name that nothing has yet.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name.")],
 ) -> None:
-    """Give an account another name.
+    """Rename an account.
 
-    Its session, its history and its place in the configuration come along, and whether it was stopped or is
-    banned: it connects again without a code. If you have renamed it in the configuration already, all the
-    rest follows.
+    The account keeps its session, its history, its place in the configuration, an operator's stop and a
+    ban. No new code is needed. If you have already renamed the account in the configuration, this command
+    does the rest.
     """
     check_name(new, "NEW")
     if old == new:
-        raise typer.BadParameter("that is the name it has", param_hint="NEW")
+        raise typer.BadParameter("the account already has this name", param_hint="NEW")
     where = invocation.of(context)
     file = where.config_file()
     client = where.running_service()
@@ -42,7 +42,7 @@ def rename(
         state = _rename_alone(where, where.state(), old, new)
     else:
         state = _rename_by(client, file, old, new)
-    print(f"{old} is called {new} now{state}")
+    print(f"{old} is now called {new}{state}")
 
 
 def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
@@ -67,7 +67,7 @@ def _rename_alone(where: invocation.Places, state: StatePaths, old: str, new: st
             if task in (moving.Rename(old, new), moving.Rename(old, new, begun=True)) and (
                 new in before.accounts and old not in before.accounts
             ):
-                return ""  # this command was interrupted, and is done now
+                return ""  # an earlier run of this command was interrupted, and is complete now
         edit = moving.check_rename(state, before, old, new)
         moving.begin(state, moving.Rename(old, new))
         try:
@@ -96,15 +96,15 @@ def restore(
         typer.Argument(
             metavar="[QUARANTINE]",
             show_default=False,
-            help="Which session, by the name or the path of its folder; by default the newest of NAME.",
+            help="Name or path of the session's folder in quarantine. Default: the newest of NAME.",
             autocompletion=completion.quarantined,
         ),
     ] = None,
 ) -> None:
-    """Put an account's session back from quarantine.
+    """Restore an account's session from quarantine.
 
-    The account must not run, nor have a session. A running service starts it, unless it was stopped. A
-    session that WhatsApp has logged out stays logged out.
+    The account must not be running and must not have a session. A running service starts the account,
+    unless an operator stopped it. A session that WhatsApp has logged out does not work again.
     """
     if quarantine is not None and "/" in quarantine:
         quarantine = str(Path(quarantine).expanduser().absolute())
@@ -126,9 +126,11 @@ def restore(
         then = "".join(f"{one['name']}: {one['state']}" for one in result["accounts"])
         if configured and result["accounts"][0]["state"] == "stopped":
             then += f"; `orchestrator start {name}` starts it"
-    print(f"{name} has its session of {folder} again")
+    print(f"{name}: session restored from {folder}")
     for note in notes:
         print(f"orchestrator: {note}", file=sys.stderr)
     print(
-        then if configured else f"there is no account {name}; `orchestrator add {name}` takes the session up"
+        then
+        if configured
+        else f"there is no account {name}; `orchestrator add {name}` adds it with this session"
     )

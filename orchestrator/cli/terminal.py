@@ -1,6 +1,6 @@
-"""What can be done with the output: its one judge, which all commands ask.
+"""Tells what a terminal can do. All commands ask here.
 
-A terminal need not move a cursor, have a size, or know other letters than ASCII.
+Some terminals cannot move the cursor, have no size, or know only ASCII.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final, TextIO
 
 BLOCKS: Final = "▀▄█"
-"""What a code is drawn with where it can be."""
+"""The characters that draw a code, if the terminal knows them."""
 _PLAIN: Final = {
     "…": "...",
     "→": "->",
@@ -30,49 +30,49 @@ _PLAIN: Final = {
     "\N{MULTIPLICATION SIGN}": "x",
     "\N{NO-BREAK SPACE}": " ",
 }
-"""How letters are written for whoever does not know them; all others become a question mark."""
+"""Replacements in ASCII for a terminal that does not know a character; others become a question mark."""
 _UNDERSTANDS: Final = (
     *("alacritty", "ansi", "contour", "cygwin", "foot", "ghostty", "gnome", "iterm", "kitty", "konsole"),
     *("linux", "mintty", "mlterm", "putty", "rxvt", "screen", "st-", "tmux", "vt1", "vt2", "vt3", "vt4"),
     *("vte", "wezterm", "xterm"),
 )
-"""How the names of terminals begin that understand ECMA-48, whether or not this machine has heard of them."""
+"""Prefixes of TERM whose terminals understand ECMA-48, even if this machine's terminfo lacks them."""
 _NO_UTF8: Final = ("C", "POSIX")
 _ERRORS: Final = "orchestrator.plain"
 _ASCII: Final = "orchestrator_ascii"
-"""ASCII under another name: click writes UTF-8 to what is called ASCII, as it takes that for a mistake."""
+"""ASCII under another name: click takes the name ASCII for a mistake, and writes UTF-8 instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """What can be done with a stream.
+    """The abilities of a stream.
 
     Attributes:
-        is_terminal: Somebody sees what is written.
-        escapes: Escape sequences are understood.
-        colours: Colors are understood and wanted.
-        blocks: The block characters can be written.
-        size: Columns and rows; None if they are not known.
+        is_terminal: The stream is a terminal.
+        escapes: The terminal understands escape sequences.
+        colors: The terminal understands colors, and the user wants them.
+        blocks: The stream can encode the block characters.
+        size: Columns and rows; None if unknown.
     """
 
     is_terminal: bool
     escapes: bool
-    colours: bool
+    colors: bool
     blocks: bool
     size: tuple[int, int] | None
 
     @property
     def is_live(self) -> bool:
-        """Tell whether what was written can be replaced."""
+        """Tell whether written text can be replaced."""
         return self.escapes and self.size is not None
 
 
 def judge(stream: TextIO | None = None, environ: Mapping[str, str] | None = None) -> Terminal:
-    """Return what can be done with a stream.
+    """Return the abilities of a stream.
 
     Args:
-        stream: The stream; standard output if not given.
-        environ: The environment, if it is not this process's.
+        stream: The stream; by default standard output.
+        environ: The environment; by default that of this process.
     """
     stream = stream or sys.stdout
     environ = os.environ if environ is None else environ
@@ -95,7 +95,7 @@ def _is_terminal(stream: TextIO) -> bool:
 
 
 def _understands(name: str) -> bool:
-    """Tell whether a terminal of that name (TERM) understands ECMA-48's escape sequences."""
+    """Tell whether a terminal with this name (TERM) understands ECMA-48's escape sequences."""
     if name.startswith(_UNDERSTANDS):
         return True
     if name in ("", "dumb", "unknown"):
@@ -127,7 +127,7 @@ def _can_write(text: str, stream: TextIO) -> bool:
 
 
 def plain(text: str) -> str:
-    """Return a text in letters that standard output knows, so that its length is what will be seen."""
+    """Return a text in characters that standard output can encode, so that its length is the printed one."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     if encoding.lower() in ("utf-8", "utf8") or text.isascii():
         return text
@@ -156,9 +156,9 @@ codecs.register(_find_codec)
 
 
 def prepare() -> None:
-    """Make the standard streams fit for every command: open, and able to write every text somehow.
+    """Prepare the standard streams: all are open, and none fails on a character.
 
-    What is closed becomes /dev/null: else the next file that is opened would become standard output.
+    A closed stream becomes /dev/null. Otherwise the next opened file would become standard output.
     """
     for descriptor in range(3):
         try:
@@ -174,22 +174,22 @@ def prepare() -> None:
 
 
 def _is_ascii(stream: TextIO) -> bool:
-    """Tell whether a stream takes nothing but ASCII: by its encoding, or as a terminal of the locale C.
+    """Tell whether a stream knows only ASCII: by its encoding, or as a terminal in the locale C.
 
-    Python itself takes the locale C for UTF-8, and a terminal for which it was chosen does not.
+    In the locale C, Python itself writes UTF-8, but the terminal does not understand it.
     """
     given = os.environ
     if codecs.lookup(stream.encoding).name == "ascii":
         return True
     if not _is_terminal(stream) or given.get("PYTHONIOENCODING") or given.get("PYTHONUTF8") == "1":
         return False
-    # LC_CTYPE is not asked: it is what Python sets where it takes C for UTF-8.
+    # LC_CTYPE proves nothing: Python sets it in the locale C.
     return (given.get("LC_ALL") or given.get("LANG")) in _NO_UTF8
 
 
 @contextmanager
 def sane() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP leave the context as Ctrl-C does, so that it can show the cursor again."""
+    """Make SIGTERM and SIGHUP leave the context as Ctrl-C does, so that the cursor is shown again."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""What may be sent as a text, and to whom. Pure."""
+"""Checks a text and the number of its receiver before it is sent. Pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ MAX_TEXT = 4096
 
 
 def check(to: str, text: str) -> str:
-    """See that a text can be sent; return the digits of the number it is for.
+    """Check that a text can be sent, and return the digits of the receiver's number.
 
     Args:
         to: The number, with + and country code.
         text: The text.
 
     Raises:
-        OrchestratorError: It cannot; the message quotes neither.
+        OrchestratorError: The number or the text is not valid; the message quotes neither.
     """
     try:
         number = phones.parse(to)
     except phones.NotANumber as error:
-        raise OrchestratorError(f"the number to send to: {error}", key="bad_number") from None
+        raise OrchestratorError(f"the number of the receiver: {error}", key="bad_number") from None
     if not text.strip():
-        raise OrchestratorError("there is no text to send", key="bad_text")
+        raise OrchestratorError("the text is empty", key="bad_text")
     if len(text) > MAX_TEXT:
         raise OrchestratorError(
-            f"the text is too long: {MAX_TEXT:,} characters may be sent at once", key="bad_text"
+            f"the text is too long: a message has at most {MAX_TEXT:,} characters", key="bad_text"
         )
     try:
         text.encode()

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 SETTLE_SECONDS = 5.0
 """How long an account that was paired without a service stays connected before it is stopped again.
 
-The first thing a new device does is to upload its keys; neonize was seen to crash when stopped meanwhile.
+A new device first uploads its keys, and neonize can crash if it is stopped during the upload.
 """
 
 
@@ -40,10 +40,10 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         settings: The configuration.
         name: The account.
         pairing: By QR code, or by a code of eight characters.
-        show: Is told what happens: see `commands.follow`.
+        show: Receives the events of `commands.follow`.
 
     Returns:
-        The account in the state it was in before it was stopped; None if a signal ended it earlier.
+        The account as it was before the final stop; None if a signal ended the pairing.
 
     Raises:
         NoSuchAccount: The configuration does not name it.
@@ -59,7 +59,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
     paths.prepare()
     store = in_files(paths, settings.qr_dir, settings.qr_group)
     with store.ownership.take(f"repairs {name}"):
-        # What goes on is shown; the log would stand in between.
+        # The terminal shows the progress; log lines would disturb it.
         logs.configure("ERROR", "text")
         needs.check(paths, 1)
         library = check_library()
@@ -104,4 +104,4 @@ async def _pair(supervisor: Supervisor, name: str, pairing: Pairing, show: Calla
             if account["state"] == State.CONNECTED:
                 await asyncio.sleep(SETTLE_SECONDS)
             return account
-    raise AssertionError("it ends with a result")
+    raise AssertionError("the events end with a result")

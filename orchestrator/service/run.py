@@ -38,13 +38,13 @@ def run(
 ) -> ExitCode:
     """Run the service in the foreground until a signal ends it.
 
-    SIGTERM and SIGINT stop it in good order; a second one cuts that short. SIGHUP has it read the
-    configuration again. If systemd has started it, systemd is told how it is.
+    SIGTERM and SIGINT stop the service gracefully; a second signal kills accounts that have not stopped yet.
+    SIGHUP reloads the configuration. A service that systemd has started tells systemd its status.
 
     Args:
         settings: The configuration.
-        log_level: What is logged: DEBUG, INFO, WARNING or ERROR.
-        log_format: How; see `logs.configure`.
+        log_level: The lowest level that is logged: DEBUG, INFO, WARNING or ERROR.
+        log_format: The format of the log; see `logs.configure`.
         state_configured: Whether the configuration says where the state folder is, and not ``--state-dir``.
 
     Raises:
@@ -61,7 +61,7 @@ def run(
         logs.configure(log_level, log_format)
         logs.log_uncaught()
         if sys.stderr is not None:
-            faulthandler.enable()  # a watchdog's SIGABRT tells where it hung
+            faulthandler.enable()  # after a watchdog's SIGABRT, the log shows where the service hung
         for sentence in [*repaired, *store.sessions.close_to_others()]:
             log.warning("%s", sentence)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
@@ -92,10 +92,10 @@ async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Ann
 
     def ask_to_stop(number: signal.Signals) -> None:
         if stop.is_set():
-            log.warning("%s again: what has not stopped yet is killed", number.name)
+            log.warning("%s again: accounts that have not stopped yet are killed", number.name)
             supervisor.hurry()
         else:
-            log.info("%s: the service stops", number.name)
+            log.info("%s: the service is stopping", number.name)
             announcer.stopping()
             commands.stopping = True
             stop.set()
@@ -114,7 +114,7 @@ async def _serve(supervisor: Supervisor, listener: ControlSocket, announcer: Ann
         supervisor.start()
         await server.start()
         log.info(
-            "orchestrator %s with neonize %s runs %d accounts; commands come in by %s",
+            "orchestrator %s with neonize %s runs %d accounts; the control socket is %s",
             __version__,
             library,
             len(supervisor.settings.accounts),
@@ -138,4 +138,4 @@ async def _reload(supervisor: Supervisor) -> None:
     for sentence in supervisor.strays():
         log.warning("%s", sentence)
     said = "; ".join(f"{what}: {', '.join(names)}" for what, names in changes.items() if names)
-    log.info("the configuration was read again: %s", said or "nothing has changed")
+    log.info("the configuration was reloaded: %s", said or "nothing has changed")

@@ -1,11 +1,11 @@
-"""Moves what belongs to an account as a whole: to another name, or its session back from quarantine.
+"""Renames accounts, and restores sessions from quarantine.
 
-Several files are moved, and a process can be killed between any two of them. So what is to be done is
-written down first, in ``moving.json``, which is removed when it is done. Whoever takes up the state folder
-next brings it to an end by `finish`, before any session in it is used.
+Both move several files, and a process can be killed between any two of them. So the task is written to
+``moving.json`` first, and this file is removed when the task is done. The next process that opens the state
+folder completes the task with `finish`, before it uses any session.
 
-For a rename, the configuration decides: once that has the new name, the files follow; as long as it has the
-old one, nothing has happened yet. No process may use the sessions concerned meanwhile.
+For a rename, the configuration decides. Once the configuration has the new name, the files follow. As long as
+the configuration has the old name, nothing is moved. No process may use the sessions meanwhile.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SHOWN = 10
 _MAX_SIZE = 4096
 _NOTES = {
     "logged_out": "WhatsApp logged this session out, so it will not log in again",
-    "locked": "WhatsApp locked the account, so this session will hardly log in again",
-    "damaged": "this session was put away because it is damaged",
-    "wrong_phone": "this session is of another phone than the configuration named",
+    "locked": "WhatsApp locked the account, so this session will probably not log in again",
+    "damaged": "this session went to quarantine because it is damaged",
+    "wrong_phone": "this session belongs to another phone than the configuration named",
 }
-"""What is to be known of a session that was put away for such a reason."""
+"""What an operator should know about a session that went to quarantine for a reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,10 @@ class Restored:
 
 
 def pending(paths: StatePaths) -> Rename | Restore | None:
-    """Return what was begun and not brought to an end.
+    """Return the task that was begun and not completed; None if there is none.
 
     Raises:
-        StateError: That cannot be told.
+        StateError: The file of the task cannot be read.
     """
     try:
         values = json.loads(read_file(paths.moving, _MAX_SIZE))
@@ -107,17 +107,17 @@ def pending(paths: StatePaths) -> Rename | Restore | None:
         raise StateError(f"{paths.moving}: cannot be read: {trouble(error)}") from None
     except (ValueError, KeyError, TypeError):
         raise StateError(
-            f"{paths.moving}: is damaged. It says which session was being moved; see whether one is missing"
-            f" in {paths.sessions}, then move this file away"
+            f"{paths.moving}: is damaged. This file says which session was being moved. Check whether a"
+            f" session is missing in {paths.sessions}, then move this file away"
         ) from None
     return task
 
 
 def begin(paths: StatePaths, task: Rename | Restore) -> None:
-    """Write down what is to be done.
+    """Write a task down.
 
     Raises:
-        StateError: It cannot be written.
+        StateError: The file cannot be written.
     """
     values = {"rename" if isinstance(task, Rename) else "restore": asdict(task)}
     try:
@@ -130,19 +130,19 @@ def begin(paths: StatePaths, task: Rename | Restore) -> None:
 
 
 def give_up(paths: StatePaths) -> None:
-    """Do not do what was written down, of which nothing has been done yet."""
+    """Forget a task of which nothing has been done yet."""
     with contextlib.suppress(OSError):
         paths.moving.unlink(missing_ok=True)
 
 
 def finish(paths: StatePaths, settings: Configured) -> str | None:
-    """Bring to an end what was begun, or take it back.
+    """Complete the task that was begun, or undo it.
 
     Returns:
-        What was done, for the log; None if nothing was.
+        What was done, for the log; None if there was no task.
 
     Raises:
-        StateError: A file cannot be moved. What is left to do stays written down.
+        StateError: A file cannot be moved. The task stays written down.
     """
     task = pending(paths)
     if task is None:
@@ -150,7 +150,7 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
     try:
         if isinstance(task, Restore):
             _put_back(paths, task)
-            said = f"{task.name}: its session is back from {paths.quarantine / task.folder}"
+            said = f"{task.name}: session restored from {paths.quarantine / task.folder}"
         else:
             said = _finish_rename(paths, settings, task)
         paths.moving.unlink(missing_ok=True)
@@ -158,7 +158,7 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
     except OSError as error:
         place = error.filename or paths.moving
         raise StateError(
-            f"{place}: cannot be moved ({trouble(error)}); once that is mended, run the command again"
+            f"{place}: cannot be moved ({trouble(error)}); fix this, then run the command again"
         ) from None
     return said
 
@@ -169,7 +169,7 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
 def check_rename(
     paths: StatePaths, settings: Configured, old: str, new: str, *, known: Container[str] = ()
 ) -> bool:
-    """See that an account can be renamed.
+    """Check that an account can be renamed.
 
     Args:
         paths: The state folder.
@@ -182,7 +182,7 @@ def check_rename(
         Whether the configuration still has the old name.
 
     Raises:
-        NoSuchAccount: There is nothing of that name.
+        NoSuchAccount: There is neither an account nor a session with the old name.
         OrchestratorError: The new name is taken.
     """
     file = settings.config_file
@@ -192,17 +192,17 @@ def check_rename(
         raise no_such_account(old, known=settings.accounts, file=file)
     if configured and new in settings.accounts:
         raise OrchestratorError(
-            f"there is an account {new} already in {file}: choose another name", key="account_exists"
+            f"{file} already has an account {new}: choose another name", key="account_exists"
         )
     if not configured and new not in settings.accounts:
         raise NoSuchAccount(
-            f"neither {old} nor {new} is an account in {file}, only a session of {old} is there:"
-            f" `orchestrator add {old}` takes it up"
+            f"neither {old} nor {new} is an account in {file}, but there is a session of {old}:"
+            f" `orchestrator add {old}` adds an account with this session"
         )
     if has_session(paths, new):
-        whose = "belongs to no account" if configured else f"is that of the account {new}"
+        whose = "belongs to no account" if configured else f"belongs to the account {new}"
         raise OrchestratorError(
-            f"{paths.session(new)} is there already and {whose}: choose another name, or move the file away",
+            f"{paths.session(new)} exists already and {whose}: choose another name, or move that file away",
             key="session_exists",
         )
     return configured
@@ -219,15 +219,15 @@ def _finish_rename(paths: StatePaths, settings: Configured, task: Rename) -> str
     forward = new in settings.accounts and old not in settings.accounts
     back = old in settings.accounts and new not in settings.accounts
     if not task.begun and not forward:
-        return f"{old}: it was to be called {new}, but the configuration does not say so: nothing was moved"
+        return f"{old}: not renamed to {new}, because the configuration was not changed; nothing was moved"
     if not task.begun:
         begin(paths, Rename(old, new, begun=True))
     if back:
         old, new = new, old
     _rename(paths, old, new)
-    with contextlib.suppress(OSError):  # whoever has shown it is gone
+    with contextlib.suppress(OSError):  # the process that has shown the code is gone
         QrFolder(settings.qr_dir).hide(old)
-    return f"{old}: is called {new} now, with its session and its history"
+    return f"{old}: renamed to {new}, with its session and its history"
 
 
 def _rename(paths: StatePaths, old: str, new: str) -> None:
@@ -250,16 +250,16 @@ def _without(kept: dict[str, status.Kept], name: str) -> dict[str, status.Kept]:
 
 
 def _clear(paths: StatePaths, name: str) -> None:
-    """Put away what is where a session is about to go: at most, what is of no linked device.
+    """Clear the place where a session is about to go: only a file without a linked device is moved away.
 
     Raises:
-        StateError: It is a session.
-        OSError: It cannot be moved.
+        StateError: There is a session.
+        OSError: A file cannot be moved.
     """
     path = paths.session(name)
     if any(os.path.lexists(file) for file in sessions.files(path)):
         if has_session(paths, name):
-            raise StateError(f"{path}: another session is in the place: move it away")
+            raise StateError(f"{path}: another session is already there: move that file away")
         sessions.quarantine(path, paths.quarantine, "unlinked", time.time())
 
 
@@ -286,7 +286,7 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
 
     Raises:
         NoSuchAccount: There is neither an account of that name nor a session of one.
-        OrchestratorError: There is none; the message has those that there are.
+        OrchestratorError: There is no such session; the message names the sessions that there are.
     """
     every = sessions.quarantined(paths.quarantine)
     own = [one for one in every if one.name == name]
@@ -296,12 +296,12 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
     else:
         folder = _folder_name(paths.quarantine, wanted)
         found = next((one for one in every if one.path.name == folder), None)
-        missing = f"{shorten(wanted)} is no session in {paths.quarantine}"
+        missing = f"{shorten(wanted)} is not a session in {paths.quarantine}"
     if found is not None and is_name(name):
         return found
     names = [one.path.name for one in own or every]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    there = f"; there are: {', '.join(names[:SHOWN])}{more}" if names else "; it holds no sessions"
+    there = f"; found: {', '.join(names[:SHOWN])}{more}" if names else "; the quarantine has no sessions"
     if name not in settings.accounts and not own:
         raise NoSuchAccount(f"there is no account {shorten(name)}{remark(name)}, and {missing}{there}")
     raise OrchestratorError(f"{missing}{there}", key="no_such_session")
@@ -321,36 +321,37 @@ def _folder_name(quarantine: Path, wanted: str) -> str | None:
 def check_restore(
     paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined
 ) -> Restored:
-    """See that a session can be put back.
+    """Check that a session can be restored.
 
     Raises:
         OrchestratorError: The account has a session, or another account has this one.
     """
     if has_session(paths, name):
         raise OrchestratorError(
-            f"{name} has a session, {paths.session(name)}: nothing was put back. `orchestrator remove {name}`"
-            f" or `orchestrator repair {name}` puts that session into quarantine",
+            f"{name} already has a session, {paths.session(name)}: nothing was restored."
+            f" `orchestrator remove {name}` or `orchestrator repair {name}` moves that session to quarantine",
             key="session_exists",
         )
     about = device.look(found.database)
     for other in settings.accounts:
         if other != name and about.marks & device.look(paths.session(other)).marks:
             raise OrchestratorError(
-                f"{found.path.name} is of the device that the account {other} uses, and WhatsApp keeps one"
-                f" connection for each: nothing was put back. `orchestrator repair {name}` links {name} anew",
+                f"{found.path.name} is a session of the device that the account {other} uses, and WhatsApp"
+                " keeps one connection per device: nothing was restored."
+                f" `orchestrator repair {name}` pairs {name} again",
                 key="duplicate_session",
             )
     notes = [_NOTES[found.reason]] if found.reason in _NOTES else []
     if about.linked is False:
-        notes.append("it is of no linked device any more, so the account will show a code")
+        notes.append("this session is not linked to a phone any more, so the account will show a code")
     return Restored(found.path.name, tuple(notes))
 
 
 def restore(paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined) -> None:
-    """Put a session back that was checked by `check_restore`; no process of the account may run.
+    """Restore a session that `check_restore` has checked; no process of the account may run.
 
     Raises:
-        StateError: It cannot be moved.
+        StateError: A file cannot be moved.
     """
     begin(paths, Restore(name, found.path.name, found.database.name))
     finish(paths, settings)
@@ -360,7 +361,7 @@ def _put_back(paths: StatePaths, task: Restore) -> None:
     source = paths.quarantine / task.folder / task.database
     target = paths.session(task.name)
     if os.path.lexists(source) and any(os.path.lexists(file) for file in sessions.files(target)):
-        # Nothing linked was there before: it is that, or half a copy from another file system.
+        # Nothing linked was there before: these files are unlinked, or half a copy of another file system.
         sessions.quarantine(target, paths.quarantine, "leftover", time.time())
     with _locked(paths, task.name):
         sessions.move(list(zip(sessions.files(source), sessions.files(target), strict=True)))
@@ -373,7 +374,7 @@ def _put_back(paths: StatePaths, task: Restore) -> None:
 
 
 def strays(paths: StatePaths, accounts: Container[str]) -> list[str]:
-    """Return the names of sessions that no account has."""
+    """Return the names of sessions without an account."""
     return [
         name
         for name in sessions.names(paths.sessions)
@@ -395,6 +396,6 @@ def about_strays(paths: StatePaths, names: list[str], accounts: Iterable[str]) -
     to = free[0] if len(free) == 1 else "NEW"
     return [
         f"{paths.session(name)} belongs to no account: if the account was renamed, run"
-        f" `orchestrator rename {name} {to}`; if it was removed, `orchestrator add {name}` takes it up again"
+        f" `orchestrator rename {name} {to}`; if it was removed, `orchestrator add {name}` adds it again"
         for name in names
     ]

@@ -1,7 +1,7 @@
-"""The service's log: to stderr, redacted, in a form for people, for the journal or for programs.
+"""The service's log: written to stderr, redacted, as text, for the systemd journal, or as JSON.
 
-A service must not stand still because nobody reads its log. Nothing here waits: a line that cannot be
-written at once is dropped and counted, and the count is the first thing said when lines get through again.
+The service must not block if nobody reads its log. So a line that cannot be written at once is dropped and
+counted. The next line that can be written says how many were dropped.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def configure(
     *,
     account: str | None = None,
 ) -> StderrHandler:
-    """Send all that is logged in this process to stderr, redacted, and nowhere else.
+    """Send everything that this process logs to stderr, redacted, and nowhere else.
 
-    May be called again, to change something. The handler keeps a descriptor of its own, so stderr can be
-    redirected afterwards without the log going with it.
+    A second call replaces the first. The handler has its own descriptor, so the log stays where it is if
+    stderr is redirected afterwards.
 
     Args:
         level: From which level on; a number or a name of `logging`.
@@ -78,12 +78,12 @@ def formatter(format: Format, account: str | None = None) -> logging.Formatter: 
 
 
 def log_uncaught() -> None:
-    """Have errors that nobody catches, in any thread, logged: printed they would escape the filter."""
+    """Log unhandled exceptions of all threads, because printed ones would escape the redaction."""
     log = logging.getLogger("orchestrator")
 
     def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            log.critical("an error nobody expected", exc_info=(kind, error, trace))
+            log.critical("unhandled exception", exc_info=(kind, error, trace))
 
     def in_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and args.exc_type is not SystemExit:
@@ -192,7 +192,7 @@ def _shorten(text: str) -> str:
 
 
 class StderrHandler(logging.Handler):
-    """Writes records to stderr without ever waiting or raising.
+    """Writes records to stderr, and never waits or raises.
 
     Args:
         form: Writes a record as text.
@@ -233,7 +233,7 @@ class StderrHandler(logging.Handler):
         self._rest = line[written:]
 
     def close(self) -> None:
-        """Close it; what is logged afterwards is dropped."""
+        """Close the handler; records that are logged afterwards are dropped."""
         self._outlet.close()
         super().close()
 
@@ -241,7 +241,7 @@ class StderrHandler(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _lost(self) -> bytes:
-        lost = f"{self.dropped - self._told} records were not written: nobody read them"
+        lost = f"{self.dropped - self._told} log records were dropped, because nobody read the log"
         return self._encode(logging.LogRecord(__name__, logging.WARNING, "", 0, lost, (), None))
 
 

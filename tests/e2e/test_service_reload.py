@@ -81,7 +81,7 @@ def test_a_reload_touches_only_what_has_changed(running: Running, by: str) -> No
         assert "changed: " in said
     else:
         service.signal(signal.SIGHUP)
-        service.wait_for_log("the configuration was read again", after=logged)
+        service.wait_for_log("the configuration was reloaded", after=logged)
     for name in ("changed", "moved"):
         service.wait_for_state(name, "connected", after=before[name][0])
     service.wait_for_code("added")
@@ -222,11 +222,11 @@ def test_a_second_signal_cuts_it_short(sandbox: SandboxProcess, number: str, fol
         (process,) = [one for one in service.processes() if one.pid == stuck]
         process.suspend()  # it cannot stop, and has 10 s to
         service.signal(signal.SIGTERM)
-        service.wait_for_log("the service stops")
+        service.wait_for_log("the service is stopping")
         service.wait_for_log("support: connected → stopped")
         assert is_alive(process)
         service.signal(signal.SIGTERM)
-        service.wait_for_log("what has not stopped yet is killed")
+        service.wait_for_log("accounts that have not stopped yet are killed")
         service.wait_for_log("stuck: process killed")
         assert service.wait() == 0
         assert not is_alive(process)

@@ -22,7 +22,7 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         device, untouched = addresses(service.session("old")), service.child("other")
 
         # Another name.
-        assert service.command("rename", "old", "new").stdout.startswith("old is called new now")
+        assert service.command("rename", "old", "new").stdout.startswith("old is now called new")
         about = service.wait_for_state("new", "connected")
         assert addresses(service.session("new")) == device
         assert not service.session("old").exists()

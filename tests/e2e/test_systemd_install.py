@@ -238,7 +238,7 @@ def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
         said = say(box, *options, "add", "support", code=0).splitlines()
         assert said[1:] == [
             f"the service is not running; {start} starts it",
-            "then, to link it: `orchestrator qr support`",
+            "then, to link the account: `orchestrator qr support`",
         ]
         assert f"start the service with {start}, or name" in say(box, *options, "stop", "support", code=4)
         assert f"you can   start the service: {start}\n" in say(box, *options, "explain", "support", code=0)

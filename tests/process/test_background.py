@@ -62,7 +62,7 @@ def test_what_does_not_come_true_is_an_error_with_the_end_of_the_log(background:
     with pytest.raises(OrchestratorError, match="spare did not connect within 0 s") as raised:
         background.service.until(lambda _: None, "spare did not connect", 0.1)
     assert "  spare: disabled" in str(raised.value)
-    assert "commands come in by" in str(raised.value)
+    assert "the control socket is" in str(raised.value)
 
 
 def test_nobody_waits_once_it_is_cancelled(background: Background) -> None:

@@ -412,7 +412,7 @@ def test_repair_without_a_service_runs_the_account_until_it_is_connected(cli: Cl
         out, err = repair.communicate(timeout=PATIENCE)
         assert repair.returncode == 0, err
         assert "a is connected as +49…01" in out
-        assert "it connects again when the service runs: `orchestrator run`" in out
+        assert "to keep the account connected, start the service: `orchestrator run`" in out
         assert "the service is not running (`orchestrator run` starts it): this command" in err
     assert not png.exists()
     assert len(cli.puppets.runs("a")) == 1
@@ -474,7 +474,7 @@ def test_a_second_signal_hurries(cli: Cli) -> None:
     with cli.service() as service:
         cli.until("a", "connected")
         service.send_signal(signal.SIGINT)
-        wait_for(lambda: "SIGINT: the service stops" in cli.log.read_text(), "it stops")
+        wait_for(lambda: "SIGINT: the service is stopping" in cli.log.read_text(), "it stops")
         assert cli.accounts()["a"]["pid"]
         assert "the service is stopping" in cli("start", "a", code=4).stderr
         service.send_signal(signal.SIGINT)

@@ -70,7 +70,7 @@ async def test_both_at_the_same_time_many_times_over(tmp_path: Path) -> None:
         for _ in range(3):
             for name in names:
                 if name != "a0":
-                    with pytest.raises(OrchestratorError, match="copy of that of the account a0"):
+                    with pytest.raises(OrchestratorError, match="copy of the session of the account a0"):
                         fleet.supervisor.order(name, Order.START)
         assert all(not fleet.puppets.runs(name) for name in names[1:])
 

@@ -143,13 +143,15 @@ def test_reload_says_that_another_state_folder_needs_a_restart(cli: Cli) -> None
         assert cli("reload").stdout == "nothing has changed\n"
         cli.config.write_text(f"state_dir: {other}\naccounts: {{a: {{}}}}\n")
         for _ in range(2):  # for as long as it is so
-            assert cli("reload").stdout == "takes effect when the service is restarted: state_dir\n"
+            assert cli("reload").stdout == "takes effect when the service restarts: state_dir\n"
         said = cli.run(command(cli, "reload"), code=ExitCode.NOT_RUNNING).stderr
-        assert "if `state_dir:` was changed while the service runs, that is still in the old folder" in said
+        assert (
+            "if `state_dir:` was changed while the service runs, name the old folder with --state-dir" in said
+        )
         cli.config.write_text(f"state_dir: {cli.state}\naccounts: {{a: {{}}}}\n")
         assert cli("reload").stdout == "nothing has changed\n"
         cli.config.write_text("accounts: {a: {}}\n")
-        assert cli("reload").stdout == "takes effect when the service is restarted: state_dir\n"
+        assert cli("reload").stdout == "takes effect when the service restarts: state_dir\n"
 
 
 def test_a_folder_that_the_command_line_names_is_not_the_files_business(cli: Cli) -> None:
@@ -167,13 +169,13 @@ def test_a_text_that_begins_with_a_dash(cli: Cli) -> None:
     to = ("--to", "+4915100000001")
     for text in ("-5 degrees", "--Hello", "-x"):
         said = cli("send", "a", *to, text, code=ExitCode.USAGE).stderr
-        assert "A TEXT that begins with a dash goes behind --" in said
+        assert "Put -- before a TEXT that begins with a dash" in said
         assert "`orchestrator send … -- '-5 degrees'`" in said
         assert "not running" in cli("send", "a", *to, "--", text, code=ExitCode.NOT_RUNNING).stderr
     assert "begins with a dash" not in cli("stop", "-x", code=ExitCode.USAGE).stderr
     said = cli("sandbox", "send", "--from", "+4915100001", *to, "-5", code=ExitCode.USAGE).stderr
     assert "`orchestrator sandbox send … -- '-5 degrees'`" in said
-    assert "one without +" in cli("send", "a", "--to", "-4915100000001", "hi", code=1).stderr
+    assert "a number without +" in cli("send", "a", "--to", "-4915100000001", "hi", code=1).stderr
 
 
 def test_dashes_that_are_none_are_named(cli: Cli) -> None:

@@ -132,7 +132,7 @@ def test_all_of_it_comes_along(cli: Cli) -> None:
     kept = {"stopped": True, "parked": parked, "shown": {"name": "old", "reason": "of old"}}
     (cli.state / "status.json").write_text(json.dumps({"accounts": {"old": kept}}))
     said = cli("rename", "old", "new").stdout
-    assert said == "old is called new now\n"
+    assert said == "old is now called new\n"
     assert anything(cli, "old") == []
     assert stored(cli, "new") == before
     assert anything(cli, "new") == [
@@ -289,7 +289,7 @@ def test_a_running_account_goes_on_under_its_new_name(cli: Cli) -> None:
         pid = cli.until("old", "connected")["pid"]
         other = cli.until("other", "connected")["pid"]
         said = cli("rename", "old", "new").stdout
-        assert said.startswith("old is called new now: ")
+        assert said.startswith("old is now called new: ")
         about = cli.until("new", "connected")
         assert about["pid"] != pid
         assert cli.until("other", "connected")["pid"] == other

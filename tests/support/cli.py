@@ -160,7 +160,7 @@ class Cli:
             self.popen("run", *options, stdin=subprocess.DEVNULL, stderr=log) as process,
         ):
             wait_for(
-                lambda: process.poll() is not None or "commands come in by" in self.log.read_text()[begun:],
+                lambda: process.poll() is not None or "the control socket is" in self.log.read_text()[begun:],
                 "the service is ready",
             )
             assert process.poll() is None, self.log.read_text()

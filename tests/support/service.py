@@ -153,7 +153,7 @@ class Service:
         after = len(self.log)
         self.launch()
         try:
-            self.wait_for_log("commands come in by", after=after)
+            self.wait_for_log("the control socket is", after=after)
         except BaseException:
             end(self.processes())  # without a context, nobody would
             self._over()

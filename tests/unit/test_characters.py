@@ -92,7 +92,9 @@ def test_texts_and_folders_in_any_script_are_fine() -> None:
 
 
 def test_names_and_paths_on_the_command_line() -> None:
-    with pytest.raises(ConfigError, match=r"\(it has U\+043E \(CYRILLIC SMALL LETTER O\) as character 5\)$"):
+    with pytest.raises(
+        ConfigError, match=r"\(it contains U\+043E \(CYRILLIC SMALL LETTER O\) as character 5\)$"
+    ):
         check_name("supp\u043ert")
     with pytest.raises(ValueError, match=r"a path with U\+200B \(ZERO WIDTH SPACE\) as character 3, which"):
         expand("/a\u200b/b", base=Path("/"), environ={})

@@ -354,18 +354,18 @@ BAD = [
     # Phones
     ("accounts: {a: {phone: +4915112345678}}", f"1: {PHONE} {A_SUM}"),
     ("accounts: {a: {phone: 4915112345678}}", f"1: {PHONE} {A_SUM}"),
-    ("accounts: {a: {phone: '4915112345678'}}", f"1: {PHONE} one without +"),
-    ("accounts: {a: {phone: +49x15112345678}}", f"1: {PHONE} one with other characters than digits"),
+    ("accounts: {a: {phone: '4915112345678'}}", f"1: {PHONE} a number without +"),
+    ("accounts: {a: {phone: +49x15112345678}}", f"1: {PHONE} a number with other characters than digits"),
     (
         "accounts: {a: {phone: '+4\u0669151123456'}}",
-        f"1: {PHONE} one with other characters than digits; {NINE} at line 1, column 26",
+        f"1: {PHONE} a number with other characters than digits; {NINE} at line 1, column 26",
     ),
     (
         "accounts: {a: {phone: '+015112345678'}}",
-        f"1: {PHONE} one that starts with 0 instead of a country code",
+        f"1: {PHONE} a number that starts with 0 instead of a country code",
     ),
-    ("accounts: {a: {phone: '+155501'}}", f"1: {PHONE} one of 6 digits instead of 7 to 15"),
-    ("accounts: {a: {phone: '+1555010012345678'}}", f"1: {PHONE} one of 16 digits instead of 7 to 15"),
+    ("accounts: {a: {phone: '+155501'}}", f"1: {PHONE} a number with 6 digits instead of 7 to 15"),
+    ("accounts: {a: {phone: '+1555010012345678'}}", f"1: {PHONE} a number with 16 digits instead of 7 to 15"),
     ("accounts: {a: {phone: true}}", f"1: {PHONE} true/false"),
     ("accounts: {a: {phone: ['+15550100']}}", f"1: {PHONE} a list"),
     (
@@ -607,7 +607,7 @@ def test_what_the_example_has_in_comments_is_right_too() -> None:
 def test_values_can_be_checked_on_their_own() -> None:
     assert reader.check_value("phone", "+15550100") == "15550100"
     assert reader.check_value("memory_limit", "1G") == 1 << 30
-    with pytest.raises(ConfigError, match=r"^phone: expected a number .* found one without \+$"):
+    with pytest.raises(ConfigError, match=r"^phone: expected a number .* found a number without \+$"):
         reader.check_value("phone", "15550100")
     with pytest.raises(ConfigError, match=r'^memory_limit: expected a size .* found "1"$'):
         reader.check_value("memory_limit", "1")

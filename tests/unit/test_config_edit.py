@@ -301,7 +301,7 @@ def test_an_account_that_is_not_there(path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"phone": "15550100"}, r"^phone: expected .* found one without \+$"),
+        ({"phone": "15550100"}, r"^phone: expected .* found a number without \+$"),
         ({"proxy": "http://u:s3cr3t/@h:1"}, "^proxy: expected .* found user or password with characters"),
         ({"device_name": "a\nb"}, "^device_name: expected .* found one with line breaks"),
         ({"device_name": "a\udcff"}, "^device_name: expected"),

@@ -260,7 +260,7 @@ def test_errors_that_nobody_catches_are_logged() -> None:
         f"try: raise RuntimeError('{BOT} at the top')\n"
         "except RuntimeError as error: sys.excepthook(type(error), error, error.__traceback__)\n"
     )
-    assert said.count("CRITICAL orchestrator: an error nobody expected") == 2
+    assert said.count("CRITICAL orchestrator: unhandled exception") == 2
     assert "    RuntimeError: +49…01 in a thread\n" in said
     assert "    RuntimeError: +49…01 at the top\n" in said
 
@@ -296,7 +296,8 @@ def test_a_reader_that_stalls_stops_nobody(pipe: Pipe, handler: StderrHandler) -
     handler.handle(record("back"))
     dropped, back = pipe.read().splitlines()
     assert dropped.endswith(
-        f"WARNING orchestrator.system.logs: {count - written} records were not written: nobody read them"
+        f"WARNING orchestrator.system.logs: {count - written} log records were dropped,"
+        " because nobody read the log"
     )
     assert back.endswith(": back")
     handler.handle(record("again"))
@@ -314,7 +315,7 @@ def test_a_line_that_got_through_in_part_is_finished(pipe: Pipe, handler: Stderr
         handler.handle(record("last"))
     first, told, *_ = said.splitlines()
     assert first.endswith(long)
-    assert "records were not written" in told
+    assert "log records were dropped" in told
 
 
 def test_others_who_share_the_descriptor_are_not_surprised(pipe: Pipe, handler: StderrHandler) -> None:
@@ -450,5 +451,5 @@ def test_lines_of_several_processes_stay_whole(pipe: Pipe) -> None:
     pipe.writing = -1
     os.set_blocking(pipe.reading, True)
     for line in pipe.read().splitlines():
-        assert re.fullmatch(r"\S+Z INFO    \[([xyz])\] root: \1{1000} \d+|.*records were not written.*", line)
+        assert re.fullmatch(r"\S+Z INFO    \[([xyz])\] root: \1{1000} \d+|.*log records were dropped.*", line)
     assert [process.wait() for process in running] == [0, 0, 0]

@@ -70,7 +70,7 @@ def test_a_character_that_nobody_sees_is_named_wherever_a_number_is_given(text: 
         assert f"{words} as character {text.index(character) + 1}" in str(message.value)
     assert f"{words} at line 1, column {text.index(character) + 24}" in str(told_of_file.value)
     for message in (told, told_of_option, told_of_send, told_of_file):
-        assert "found one with other characters than digits" in str(message.value)
+        assert "found a number with other characters than digits" in str(message.value)
         assert "345678" not in str(message.value)
     with pytest.raises(NotPossible):
         parse_number(text)
@@ -79,15 +79,15 @@ def test_a_character_that_nobody_sees_is_named_wherever_a_number_is_given(text: 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("4915112345678", "one without +"),
-        ("004915112345678", "one without +"),
-        ("+49 (0) 151 12345678", "one with (0)"),
+        ("4915112345678", "a number without +"),
+        ("004915112345678", "a number without +"),
+        ("+49 (0) 151 12345678", "a number with (0)"),
         ("+015112345678", "starts with 0"),
         ("+155501", "6 digits"),
         ("+1555010012345678", "16 digits"),
         ("+49 151 12345678 ext 3", "other characters"),
         ("+49+15112345678", "other characters"),
-        ("", "one without +"),
+        ("", "a number without +"),
         ("+", "0 digits"),
     ],
 )
