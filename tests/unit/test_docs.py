@@ -1,0 +1,174 @@
+"""What the documentation names exists: links, commands, options, files, kinds, states and exit codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from orchestrator import __version__
+from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.accounts.states import State
+from orchestrator.cli import app
+from orchestrator.errors import ExitCode
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "orchestrator"
+DOCS = ROOT / "docs"
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+]
+LINK = re.compile(r"\[[^]]+\]\(([^)]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+COMMAND_LINE = re.compile(r"(?<![\w/.@-])orchestrator((?: +(?:--?[a-z-]+|[\w+./:'{}=…-]+))+)")
+IN_PACKAGE = sorted(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
+PATH = re.compile(
+    rf"(?<![\w/.~-])((?:{'|'.join(IN_PACKAGE)}|tests|benchmarks|docs|systemd)/[a-z][\w./-]*[\w/])(?![\w*])"
+)
+MODULE = re.compile(r"python -m (benchmarks(?:\.\w+)+)")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def anchor(heading: str) -> str:
+    """Return a heading's anchor, as GitHub makes it."""
+    words = LINK.sub(lambda link: link[0].partition("]")[0], heading)
+    return re.sub(r"[^\w -]", "", words).strip().lower().replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {anchor(heading) for heading in headings}
+
+
+def code(text: str) -> Iterator[str]:
+    """Yield what a page shows as code: blocks and spans."""
+    yield from FENCE.findall(text)
+    yield from re.findall(r"`([^`\n]+)`", FENCE.sub("", text))
+
+
+def table(page: Path, heading: str) -> list[list[str]]:
+    """Return the rows of the first table below a heading, without the table's own head."""
+    section = page.read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.split("\n") if line.startswith("|")]
+    assert len(rows) > 2, f"{page.name} has no table below {heading!r}"
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+@cache
+def command(*names: str) -> Any:  # noqa: ANN401 - typer has it from one library or another
+    """Return a command by its names; None if there is none."""
+    found: Any = typer.main.get_command(app)
+    for name in names:
+        if not hasattr(found, "get_command"):
+            return None
+        found = found.get_command(typer.Context(found), name)
+    return found
+
+
+def wrong_options(words: list[str]) -> Iterator[str]:
+    """Yield what a command line has that the program does not know.
+
+    Args:
+        words: The command line behind the program's name.
+    """
+    while words and words[0] in ("--config", "--state-dir"):
+        words = words[2:]
+    if not words or not re.fullmatch(r"[a-z-]+", words[0]) or words[0].startswith("-"):
+        return  # such as COMMAND, or --version
+    names = words[:1]
+    if command(*names) is None:
+        yield f"there is no command {names[0]}"
+        return
+    if hasattr(command(*names), "get_command") and re.fullmatch(r"[a-z][a-z-]*", "".join(words[1:2])):
+        names = words[:2]
+        if command(*names) is None:
+            yield f"there is no command {' '.join(names)}"
+            return
+    if "--" in words:
+        words = words[: words.index("--")]
+    known = {"--help", *(option for one in command(*names).params for option in one.opts)}
+    for word in words:
+        if re.fullmatch(r"--[a-z-]+", word) and word not in known:
+            yield f"{' '.join(names)} has no option {word}"
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = []
+    for target in LINK.findall(FENCE.sub("", page.read_text())):
+        name, _, fragment = target.partition("#")
+        file = page.parent / name if name else page
+        if not target.startswith("https://") and (
+            not file.exists() or (fragment and fragment not in anchors(file))
+        ):
+            dead.append(target)
+    assert not dead
+
+
+@each_page
+def test_commands_and_options_are_there(page: Path) -> None:
+    lines = [line for text in code(page.read_text()) for line in COMMAND_LINE.findall(text)]
+    assert not [wrong for line in lines for wrong in wrong_options(line.split())]
+
+
+@each_page
+def test_files_and_modules_are_there(page: Path) -> None:
+    texts = [*code(page.read_text())]
+    paths = [path for text in texts for path in PATH.findall(text)]
+    assert not [path for path in paths if not (PACKAGE / path).exists() and not (ROOT / path).exists()]
+    for module in (module.replace(".", "/") for text in texts for module in MODULE.findall(text)):
+        assert (ROOT / f"{module}.py").exists() or (ROOT / module / "__main__.py").exists(), module
+
+
+def test_what_is_wrong_is_found() -> None:
+    assert [*wrong_options(["lists"])] == ["there is no command lists"]
+    assert [*wrong_options(["list", "--wach", "--json"])] == ["list has no option --wach"]
+    assert [*wrong_options(["sandbox", "fly"])] == ["there is no command sandbox fly"]
+    assert [*wrong_options(["sandbox", "run", "--", "--fly"])] == []
+    assert [*wrong_options(["--config", "FILE", "list", "--json", "support"])] == []
+    assert anchor("The [fork server](x.md)'s `socket`") == "the-fork-servers-socket"
+
+
+def test_the_failure_policy_has_every_kind_with_its_exit_code() -> None:
+    rows = table(DOCS / "failure-policy.md", "The table")
+    assert {row[0]: row[1] for row in rows} == {
+        f"`{kind}`": str(EXIT_CODES[kind]) if kind in EXIT_CODES else "" for kind in Kind
+    }
+
+
+def test_the_contract_has_every_state() -> None:
+    assert [row[0] for row in table(DOCS / "operate.md", "States")] == [f"`{state}`" for state in State]
+
+
+def test_the_contract_has_every_exit_code() -> None:
+    told = {int(row[0]) for row in table(DOCS / "operate.md", "Exit codes")}
+    assert told == {*ExitCode, 130}
+
+
+def test_the_contract_has_every_command() -> None:
+    text = (DOCS / "operate.md").read_text()
+    documented = set(re.findall(r"`orchestrator ([a-z-]+)", text))
+    elsewhere = {"run", "demo", "sandbox", "install-unit"}
+    assert set(command().list_commands(typer.Context(command()))) - elsewhere <= documented
+
+
+def test_the_changelog_has_this_version_first() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    for heading in headings[1:]:
+        assert re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d{2}-\d{2}", heading)
+    assert headings[1].partition(" ")[0] == __version__
+    groups = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert groups <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100
