@@ -1,7 +1,7 @@
 """The control interface of a running sandbox, for Python programs: tests, tools, the CLI.
 
-SandboxError              the sandbox says no, or an event did not come in time
-└── SandboxUnreachable    nothing at the address speaks as a sandbox does
+SandboxError              the sandbox refused a request, or an event did not come in time
+└── SandboxUnreachable    no sandbox answers at the address
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE, client_environme
 DEFAULT_PORT: Final = 8443
 """Where ``orchestrator sandbox serve`` listens for WhatsApp clients unless told otherwise."""
 DEFAULT_CONTROL_PORT: Final = 8444
-"""Where it can be controlled."""
+"""Where a sandbox takes commands unless told otherwise."""
 DEFAULT_CONTROL: Final = f"http://127.0.0.1:{DEFAULT_CONTROL_PORT}"
 CONTROL_VARIABLE: Final = "ORCHESTRATOR_SANDBOX_CONTROL"
 """The environment variable that names another address than the default one."""
@@ -41,11 +41,11 @@ Change: TypeAlias = Literal["subject", "add", "remove", "promote", "demote"]
 
 
 class SandboxError(OrchestratorError):
-    """Something could not be done; the message says why.
+    """The sandbox could not do something; the message says why.
 
     Attributes:
-        status: The HTTP status of the sandbox's answer: 400 for a request that makes no sense, 409 for one
-            that cannot be carried out now, 500 for an error of the sandbox. None where it gave no answer.
+        status: The HTTP status of the sandbox's answer: 400 for a request that makes no sense, 409 for a
+            request that cannot be carried out now, 500 for an error of the sandbox. None without an answer.
     """
 
     key = "sandbox_failed"
@@ -55,7 +55,7 @@ class SandboxError(OrchestratorError):
         self.status = status
 
 
-class SandboxUnreachable(SandboxError):  # noqa: N818 - one can say more of it than that it is an error
+class SandboxUnreachable(SandboxError):  # noqa: N818 - the name says more than that this is an error
     """No sandbox answers at the address; the message says how to start one."""
 
     key = "sandbox_unreachable"
@@ -72,7 +72,7 @@ class SandboxClient:
             ORCHESTRATOR_SANDBOX_CONTROL says, or else port 8444 of this machine.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: This is no address of a control interface.
     """
 
     def __init__(self, address: str | None = None) -> None:
@@ -82,20 +82,20 @@ class SandboxClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
 
-    # What there is
+    # The sandbox itself
 
     def about(self) -> Json:
-        """Return what the sandbox says of itself.
+        """Return facts about the sandbox.
 
         Keys: sandbox (its version), pid, port, control_port, state_dir, environment.
         """
         answer = self._ask("GET", "/")
         if not isinstance(answer, dict) or "sandbox" not in answer:
-            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
         return answer
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment in which a process takes the sandbox for WhatsApp; see `environment_of`."""
+        """Return the environment that sends a process to the sandbox; see `environment_of`."""
         return environment_of(self.about(), base)
 
     def state(self) -> Json:
@@ -121,24 +121,24 @@ class SandboxClient:
         return self._list("GET", "/phones")
 
     def add_phone(self, phone: str, name: str | None = None) -> Json:
-        """Switch a new phone on; return its phone, name and lid."""
+        """Add a phone; return its phone, name and lid."""
         return self._object("POST", "/phones", {"phone": phone, "name": name})
 
     def scan(self, phone: str, *, text: str | None = None, png: Path | bytes | None = None) -> Json:
-        """Hold a phone to a QR code, and link the client that shows it; the phone is made if needed.
+        """Scan a QR code with a phone, and link the client that shows the code; an unknown phone is added.
 
         Args:
             phone: The phone's number.
-            text: What the code says.
-            png: Or else a picture with the code in it, of any format that Pillow reads.
+            text: The text of the code.
+            png: Instead of the text, a picture of the code, in any format that Pillow reads.
 
         Returns:
             The phone and its new device's number, 1 or more.
 
         Raises:
-            SandboxError: There is no code, no client shows it now, or the client refuses the link.
+            SandboxError: The picture has no code, no client shows the code, or the client refuses the link.
             OSError: The picture cannot be read.
-            TypeError: Not one of text and png was given.
+            TypeError: Neither text nor png was given, or both.
         """
         if (text is None) == (png is None):
             raise TypeError("scan() takes either text or png")
@@ -157,13 +157,13 @@ class SandboxClient:
         return list(answer["unlinked"])
 
     def forget_sessions(self, phone: str) -> None:
-        """Make the phone forget its encrypted sessions, as if it had been set up anew."""
+        """Make the phone forget its encrypted sessions, as if the phone had been set up anew."""
         self._ask("POST", "/forget-sessions", {"phone": phone})
 
     # Messages
 
     def send_text(self, sender: str, to: str, text: str) -> str:
-        """Send a text from a phone to another number, or to a group by its address; return its id."""
+        """Send a text from a phone to a number or a group's address; return the message's ID."""
         return str(self._object("POST", "/send", {"from": sender, "to": to, "text": text})["id"])
 
     def send_media(
@@ -177,14 +177,14 @@ class SandboxClient:
         caption: str | None = None,
         file_name: str | None = None,
     ) -> str:
-        """Send an attachment from a phone; return the message's id.
+        """Send an attachment from a phone; return the message's ID.
 
         Args:
             sender: The phone's number.
             to: A number or a group's address.
-            kind: What the receiver shows it as.
-            data: Its bytes, at most some 48 MB.
-            mime: Its type; application/octet-stream if not given.
+            kind: What the receiver shows the attachment as.
+            data: The attachment's bytes, at most some 48 MB.
+            mime: The attachment's type; application/octet-stream if not given.
             caption: The text below an image, video or document.
             file_name: The name of a document.
         """
@@ -225,7 +225,7 @@ class SandboxClient:
         return self._list("GET", "/groups")
 
     def make_group(self, phone: str, subject: str, members: Iterable[str]) -> Json:
-        """Make a group as the owner of a phone; return it as `groups` does."""
+        """Make a group as the owner of a phone; return the group as `groups` does."""
         body = {"phone": phone, "subject": subject, "members": list(members)}
         return self._object("POST", "/groups", body)
 
@@ -238,14 +238,14 @@ class SandboxClient:
         subject: str | None = None,
         members: Iterable[str] | None = None,
     ) -> Json:
-        """Rename a group, or add, remove, promote or demote members; return it as it is then.
+        """Rename a group, or add, remove, promote or demote members; return the changed group.
 
         Args:
-            phone: Who does it. To leave is to remove oneself.
+            phone: Who changes the group. To leave a group, a member removes itself.
             group: The group's address.
             change: What to do.
             subject: The new name, with ``subject``.
-            members: The numbers of those it is done to, with the other changes.
+            members: The numbers of the members to change, with the other changes.
         """
         body = {"phone": phone, "group": group, "change": change, "subject": subject}
         if members is not None:
@@ -262,47 +262,48 @@ class SandboxClient:
         seconds: float | None = None,
         **params: object,
     ) -> Json:
-        """Make something go wrong: at once, or for the next clients that match.
+        """Make something go wrong: now, or for the next clients that match.
 
         Args:
             kind: One of `orchestrator.sandbox.server.faults.KINDS`.
             target: ``all``, ``pairing``, ``+NUMBER``, ``+NUMBER:DEVICE``, ``connection:N`` or ``proxy:USER``.
-            times: How many connections it strikes; by default one, or any number if it lasts or has seconds.
-            seconds: For how long it lies in wait or lasts; by default until it is used up or cleared.
-            **params: What the kind can be told.
+            times: How many connections the fault strikes; by default one, or no limit if the fault lasts or
+                has seconds.
+            seconds: For how long the fault waits or lasts; by default until it is used up or cleared.
+            **params: The parameters of the kind.
 
         Returns:
             The fault: id, kind, target, its parameters, times, seconds_left, struck.
         """
         body = {"kind": kind, "target": target, "times": times, "seconds": seconds, **params}
-        # An explicit null would be something else: with times it means any number of them.
+        # An explicit null would mean something else: with times, no limit.
         return self._object(
             "POST", "/faults", {key: value for key, value in body.items() if value is not None}
         )
 
     def faults(self) -> list[Json]:
-        """Return the faults that lie in wait or last, oldest first."""
+        """Return the faults that wait for a client or still last, oldest first."""
         return self._list("GET", "/faults")
 
     def clear_faults(self, id: int | None = None) -> list[Json]:  # noqa: A002 - what the server calls it
-        """End one fault, or all; return those that were there."""
+        """Clear one fault, or all faults; return the cleared faults."""
         return self._list("DELETE", "/faults", query={} if id is None else {"id": id})
 
     # Events
 
     def last_event(self) -> int:
-        """Return the number of the newest event: what is waited for from here on is yet to come."""
+        """Return the number of the newest event: waiting from this number on ignores earlier events."""
         return int(self.state()["last_event"])
 
     def events(self, since: int = 0, wait: float = 0) -> list[Json]:
         """Return the events after that number, each with seq, at, event and more.
 
-        The server counts from 1 whenever it starts. A number it has not reached yet is therefore one of an
-        earlier life, and all events are returned.
+        The server counts from 1 whenever it starts. A number that the server has not reached yet is therefore
+        from before a restart, and all events are returned.
 
         Args:
             since: The number of an event, or 0.
-            wait: If there are none, wait for some for so many seconds, at most 60, rounded up to whole ones.
+            wait: If there are no events, wait for some for this many seconds, at most 60, rounded up.
         """
         answer = self._object(
             "GET", "/events", query={"since": since, "wait": max(0, math.ceil(wait))}, wait=wait
@@ -310,7 +311,7 @@ class SandboxClient:
         return self.events() if answer["last"] < since else list(answer["events"])
 
     def follow(self, since: int = 0) -> Iterator[Json]:
-        """Yield the events after that number as they come, without end."""
+        """Yield the events after that number as they come, endlessly."""
         wait = 0.0
         while True:
             for event in self.events(since, wait):
@@ -319,16 +320,16 @@ class SandboxClient:
             wait = _POLL
 
     def wait_for(self, event: str, timeout: float = 30.0, since: int = 0, **facts: object) -> Json:
-        """Return the first event of that name and with these facts, waiting for it if need be.
+        """Wait for an event of that name and with these facts; return the first.
 
         Args:
-            event: Its name, such as ``login``.
-            timeout: Seconds to wait at most, to a whole one.
+            event: The event's name, such as ``login``.
+            timeout: Seconds to wait at most, rounded up.
             since: The number of an event: only later ones count.
-            **facts: What else must be true of it, such as ``phone="+4915100001"``.
+            **facts: What else must be true of the event, such as ``phone="+4915100001"``.
 
         Raises:
-            SandboxError: It did not come in time; the message lists the last events that did.
+            SandboxError: The event did not come in time; the message lists the last events that came.
         """
         deadline = time.monotonic() + timeout
         recent: deque[Json] = deque(maxlen=_SHOWN)
@@ -358,13 +359,13 @@ class SandboxClient:
     ) -> Json:
         answer = self._ask(method, path, body, query=query, wait=wait)
         if not isinstance(answer, dict):
-            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
         return answer
 
     def _list(self, method: str, path: str, *, query: Mapping[str, str | int] | None = None) -> list[Json]:
         answer = self._ask(method, path, query=query)
         if not isinstance(answer, list):
-            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}")
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
         return answer
 
     def _ask(
@@ -381,7 +382,7 @@ class SandboxClient:
         target = f"{path}?{urlencode(query)}" if query else path
         data = None if body is None else json.dumps(body).encode()
         if data is not None and len(data) > MAX_BODY:
-            raise SandboxError(f"{len(data):,} bytes are more than the sandbox takes at once ({MAX_BODY:,})")
+            raise SandboxError(f"the request has {len(data):,} bytes; the sandbox accepts {MAX_BODY:,}")
         # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
         try:
@@ -389,20 +390,20 @@ class SandboxClient:
                 connection.connect()
             except OSError as error:
                 why = error.strerror or str(error)
-                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}); {_REMEDY}") from None
+                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}): {_REMEDY}") from None
             connection.request(method, target, data, {"Content-Type": "application/json"})
             response = connection.getresponse()
             answer = json.loads(response.read())
         except TimeoutError:
             raise SandboxUnreachable(
-                f"the sandbox at {self.address} does not answer; its log may say why, or start it anew"
+                f"the sandbox at {self.address} does not answer: look at its log, or restart the sandbox"
             ) from None
         except OSError:
             raise SandboxUnreachable(
-                f"the sandbox at {self.address} ended before it answered; its log may say why"
+                f"the sandbox at {self.address} ended before it answered: look at its log"
             ) from None
         except (http.client.HTTPException, ValueError):
-            raise SandboxUnreachable(f"what answers at {self.address} is no sandbox; {_REMEDY}") from None
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}") from None
         finally:
             connection.close()
         if response.status != 200:
@@ -412,11 +413,11 @@ class SandboxClient:
 
 
 def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment in which a process takes the sandbox for WhatsApp, and finds its control.
+    """Return the environment in which a process connects to the sandbox and finds its control interface.
 
     Args:
         about: What `SandboxClient.about` has returned.
-        base: What the environment holds otherwise; `os.environ` if not given.
+        base: The other variables; `os.environ` if not given.
     """
     given = about["environment"]
     environment = client_environment(
@@ -444,7 +445,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
         if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.username:
             host = None
     if not host or not port:
-        raise ValueError(f"a sandbox's control address looks like {DEFAULT_CONTROL}, unlike {address!r}")
+        raise ValueError(f"{address!r} is no address of a sandbox: write one like {DEFAULT_CONTROL}")
     return host, port
 
 
@@ -453,7 +454,7 @@ def _base64(data: bytes) -> str:
 
 
 def _same(found: object, wanted: object) -> bool:
-    """Compare two facts; phone numbers are written with a plus by people, and without in events."""
+    """Compare two facts. People write phone numbers with a plus, events have no plus."""
     if isinstance(found, str) and isinstance(wanted, str):
         return found.removeprefix("+") == wanted.removeprefix("+")
     return found == wanted

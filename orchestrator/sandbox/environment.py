@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 ROOT_KEY_VARIABLE = "ORCHESTRATOR_SANDBOX_ROOT_KEY"
-"""Where the hook looks for the key; the hook, which cannot import this, has the name too."""
+"""Where the hook looks for the key. The hook cannot import this module, and repeats the name."""
 HOOK = Path(__file__).resolve().parent / "hook"
-"""The folder whose sitecustomize puts that key into neonize."""
+"""The folder of the sitecustomize module that puts the key into neonize."""
 
 
 def client_environment(
@@ -17,14 +17,15 @@ def client_environment(
 ) -> dict[str, str]:
     """Return the environment in which neonize connects to the sandbox and not to WhatsApp.
 
-    It has to be there when the process starts: Go reads it once, and Python looks for the hook at the start.
+    A process must have this environment from its start: Go reads the environment once, and Python looks for
+    the hook at the start.
 
     Args:
         port: The sandbox's proxy on 127.0.0.1.
         ca_file: The certificate authority's certificate, PEM.
         root_key: The 32-byte public key that signs the sandbox's Noise certificates.
-        base: What the environment holds otherwise. With `os.environ` the result is all that a process needs
-            to be started with; with nothing but PYTHONPATH, it is what a shell has to add to its own.
+        base: The other variables. With `os.environ` the result is a process's whole environment. With only
+            PYTHONPATH, the result is what a shell has to add to its environment.
 
     Raises:
         ValueError: The key is not 32 bytes.
@@ -33,8 +34,7 @@ def client_environment(
         raise ValueError(f"the root key must be 32 bytes, not {len(root_key)}")
     base = base or {}
     proxy = f"http://127.0.0.1:{port}"
-    # The program's own loopback traffic stays direct. A list that was there before is not kept: it could
-    # name WhatsApp.
+    # The program's own loopback traffic stays direct. An earlier list is not kept: it could name WhatsApp.
     direct = "127.0.0.1,localhost"
     return {
         **base,
@@ -49,7 +49,7 @@ def client_environment(
 
 
 def as_shell(environment: Mapping[str, str]) -> str:
-    """Return ``export`` lines that a POSIX shell can evaluate, whatever the values hold."""
+    """Return ``export`` lines that a POSIX shell can evaluate, whatever the values are."""
     import shlex
 
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())

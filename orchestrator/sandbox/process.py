@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, for tests and for programs that bring their WhatsApp along."""
+"""A sandbox in a process of its own, for tests and for programs that need a WhatsApp server."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from orchestrator.sandbox.client import SandboxClient, SandboxError, environment
 from orchestrator.system import interpreter
 
 START_SECONDS: Final = 60.0
-"""Time to get ready: half a second on an idle machine, many on one that runs other tests."""
+"""Time to get ready: half a second on an idle machine, many seconds on a busy one."""
 STOP_SECONDS: Final = 30.0
-"""Time to stop after SIGTERM, before SIGKILL; an orderly stop takes some hundredths."""
+"""Time to stop after SIGTERM, before SIGKILL; an orderly stop takes some hundredths of a second."""
 _LOG_LINES = 40
 
 
 class SandboxProcess:
-    """A running sandbox; as a context manager it is started and, whatever happens, ended.
+    """A running sandbox; a context manager starts the sandbox and always ends it.
 
-    Should this process die without a word, the sandbox notices and ends too. It does not hear of a Ctrl-C in
-    the terminal, so that whoever holds it decides when it ends.
+    If this process dies, the sandbox notices and ends, too. Ctrl-C in the terminal does not reach the
+    sandbox: the owner of this object decides when the sandbox ends.
 
     Args:
         state_dir: Where the sandbox keeps its state; by default a temporary folder, removed at the end.
-        port: Where it listens for WhatsApp clients; 0 for any free port, which a restart keeps.
-        control_port: Where it can be controlled; 0 likewise.
+        port: Where the sandbox listens for WhatsApp clients; 0 for any free port, which a restart keeps.
+        control_port: Where the sandbox takes commands; 0 likewise.
 
     Attributes:
         state_dir: The folder.
-        log: The file with all that the sandbox has logged, in that folder.
+        log: The sandbox's log file, in that folder.
     """
 
     def __init__(self, state_dir: Path | None = None, *, port: int = 0, control_port: int = 0) -> None:
@@ -78,9 +78,9 @@ class SandboxProcess:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the sandbox said of itself when it was ready: see `SandboxClient.about`."""
+        """The facts that the sandbox told when it was ready: see `SandboxClient.about`."""
         if self._about is None:
-            raise SandboxError("the sandbox has not been started yet")
+            raise SandboxError("the sandbox is not started: call start() first")
         return self._about
 
     @property
@@ -94,10 +94,10 @@ class SandboxProcess:
         return SandboxClient(f"http://127.0.0.1:{self.about['control_port']}")
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment in which a process takes this sandbox for WhatsApp.
+        """Return the environment in which a process connects to this sandbox instead of WhatsApp.
 
         Args:
-            base: What it holds otherwise; `os.environ` if not given.
+            base: The other variables; `os.environ` if not given.
         """
         return environment_of(self.about, base)
 
@@ -112,11 +112,11 @@ class SandboxProcess:
         """Start the sandbox and wait until it listens.
 
         Raises:
-            SandboxError: It runs already, ended at once, or was not ready in `START_SECONDS`; the message has
-                the end of its log.
+            SandboxError: The sandbox is already running, ended at once, or was not ready in `START_SECONDS`;
+                the message has the end of the log.
         """
         if self._process is not None:
-            raise SandboxError("the sandbox runs already")
+            raise SandboxError("the sandbox is already running")
         port, control_port = (port or self._free_port() for port in self._ports)
         self._ports = (port, control_port)
         arguments = ["--json", "--until-stdin-closes", "--state-dir", str(self.state_dir)]
@@ -137,11 +137,11 @@ class SandboxProcess:
             raise
 
     def stop(self) -> None:
-        """Stop the sandbox in good order; no harm if it does not run.
+        """Stop the sandbox gracefully; do nothing if no sandbox runs.
 
         Raises:
-            SandboxError: It did not stop in `STOP_SECONDS` and was killed, or ended with an exit code other
-                than 0, now or before; the message has the end of its log.
+            SandboxError: The sandbox did not stop in `STOP_SECONDS` and was killed, or ended with an exit
+                code other than 0, now or before; the message has the end of the log.
         """
         if self._process is None:
             return
@@ -156,12 +156,12 @@ class SandboxProcess:
             raise self._failure(f"ended with exit code {code}")
 
     def kill(self) -> None:
-        """End the sandbox by SIGKILL, which leaves it no time to say goodbye to its clients."""
+        """End the sandbox by SIGKILL, which leaves no time to close connections."""
         self._running().kill()
         self._reap()
 
     def restart(self) -> None:
-        """Stop the sandbox if it runs, and start it again: same ports, same state.
+        """Stop the sandbox if it runs, and start the sandbox again: same ports, same state.
 
         Raises:
             SandboxError: As `stop` and `start` do.
@@ -170,9 +170,11 @@ class SandboxProcess:
         self.start()
 
     def _free_port(self) -> int:
-        """Return a port that nobody else is given as long as this object lives, also between two starts."""
+        """Return a port that no other program gets as long as this object lives, also between two starts."""
         with socket.socket() as reserved:
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # or the sandbox could not have it
+            reserved.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # else the sandbox could not use the port
             reserved.bind(("127.0.0.1", 0))
             port: int = reserved.getsockname()[1]
             weakref.finalize(self, os.close, reserved.detach())
@@ -180,13 +182,13 @@ class SandboxProcess:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            raise SandboxError("the sandbox does not run")
+            raise SandboxError("the sandbox is not running")
         return self._process
 
     def _reap(self) -> int:
         process = self._running()
         code = process.wait()
-        # Only now: the end of its stdin is a second command to stop, and would come between.
+        # Only now: closing stdin is a second command to stop, and would interrupt the first.
         for stream in (process.stdin, process.stdout):
             assert stream is not None
             stream.close()

@@ -140,7 +140,7 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
         story,
         [
             str(keep),
-            "a WhatsApp server in a box listens",
+            "the sandbox, a WhatsApp test server, listens",
             "the service runs",
             f"support waits for its phone: {keep}/state/qr/support.png",
             "has scanned alerts.png",
@@ -149,12 +149,12 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
             "alerts → Ada",
             "Ada → support",
             "sales is logged out",
-            f"its session is put aside in {keep}/state/quarantine/sales-",
-            "sales shows a fresh code",
+            f"its old session is in quarantine: {keep}/state/quarantine/sales-",
+            "sales shows a new code",
             "has scanned sales.png",
             "sales is connected",
             "of alerts was killed by SIGKILL",
-            "alerts is back as process",
+            "alerts is connected again as process",
             "how long it took",
             "in all",
             "its files are in",
@@ -184,7 +184,11 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
 @pytest.mark.timeout(LONG_PATIENCE + 2 * PATIENCE + 60)
 def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
     with stage.terminal() as terminal:
-        terminal.until(lambda text: "Ctrl-C ends it" in text, "the end of the story", timeout=LONG_PATIENCE)
+        terminal.until(
+            lambda text: "Ctrl-C ends the demonstration" in text,
+            "the end of the story",
+            timeout=LONG_PATIENCE,
+        )
         # The table is drawn again and again in the same place.
         assert terminal.text.count("REASON") > 10
         for state in ("pairing", "connected"):  # others may be over between two pictures
@@ -206,7 +210,7 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
         terminal.until(lambda text: "reconnecting" in text, "the fault")
         terminal.press("\x03")
         assert terminal.exit_code(END_SECONDS) == 0
-        assert "all has ended and is removed" in terminal.text
+        assert "its files are removed" in terminal.text
         assert terminal.text.rstrip().endswith("removed")
         assert "\x1b[?25h" in terminal.text  # the cursor is back
     stage.is_clean()
@@ -215,7 +219,7 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
 @pytest.mark.parametrize(
     "moment",
     [
-        "everything of this demonstration",
+        "all files of this demonstration",
         "listens on",
         "support waits for its phone",
         "alerts is connected",
@@ -268,7 +272,7 @@ def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
     stage.service().kill()
     said = output(process, END_SECONDS)
     assert process.returncode == 1
-    assert "orchestrator: the service has ended by itself" in said
+    assert "orchestrator: the service ended unexpectedly" in said
     assert "the end of the service's log:" in said
     assert "orchestrator.service.recorder: " in said.partition("the end of the service's log:")[2]
     stage.is_clean()
@@ -293,7 +297,7 @@ def test_so_it_is_if_the_story_notices_first(stage: Stage) -> None:
     for error in (demo._service.failure("alerts did not connect"), NotRunning("nobody listens")):
         demo._error = error
         news.put(News.STORY_OVER)
-        with pytest.raises(OrchestratorError, match="the service has ended by itself"):
+        with pytest.raises(OrchestratorError, match="the service ended unexpectedly"):
             demo._is_told()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,14 +57,6 @@ def about(box: Box, path: Path) -> str:
     return box.run("stat", "--format=%U:%G %a", path).stdout.strip()
 
 
-def test_the_wheel_has_the_units(wheel: Path) -> None:
-    files = sorted(path for path in (ROOT / "systemd").iterdir() if path.is_file())
-    assert len(files) == 3
-    with zipfile.ZipFile(wheel) as archive:
-        for file in files:
-            assert archive.read(f"orchestrator/systemd/{file.name}") == file.read_bytes()
-
-
 def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
     planned = box.run(PROGRAM, "install-unit", "--dry-run").stdout
     assert not box.path(UNIT).exists()
@@ -76,8 +67,8 @@ def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
         "/var/lib/orchestrator: belongs to orchestrator, mode 0700",
         "/etc/orchestrator: belongs to root, mode 2750",
         f"wrote {CONFIG}, for `orchestrator add`",
-        "to start it, now and at every boot: systemctl enable --now orchestrator",
-        "to have a change take effect: systemctl restart orchestrator",
+        "to start the service now and at every boot: systemctl enable --now orchestrator",
+        "to apply a change: systemctl restart orchestrator",
     ]
     written = box.path(UNIT).read_text()
     assert f"# {UNIT}\n{written}" in planned
@@ -90,7 +81,7 @@ def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
     verified = box.run("systemd-analyze", "verify", "--man=no", UNIT)
     assert verified.stdout + verified.stderr == ""
     # Once more, and nothing is done.
-    assert install(box)[0] == f"{UNIT} is as it should be"
+    assert install(box)[0] == f"{UNIT} is up to date"
     assert len(install(box)) == 3
 
 
@@ -99,9 +90,7 @@ def test_what_somebody_has_changed_is_let_alone(box: Box) -> None:
     text = box.path(UNIT).read_text()
     box.path(UNIT).write_text(text.replace("WatchdogSec=30s", "WatchdogSec=90s"))
     for options in ((), ("--uninstall",), ("--uninstall", "--dry-run")):
-        assert "was edited since: move your changes to `systemctl edit orchestrator`" in refused(
-            box, *options
-        )
+        assert "was edited: move your changes to `systemctl edit orchestrator`" in refused(box, *options)
     assert "WatchdogSec=90s" in box.path(UNIT).read_text()
     # One that an older version has written is not an edited one.
     mark = "# Written by orchestrator install-unit 0.0.1; sha256 "
@@ -132,7 +121,7 @@ def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
     assert box.path("/var/lib/orchestrator/session").read_text() == "precious"
     assert not box.path("/etc/systemd/system/multi-user.target.wants/orchestrator.service").is_symlink()
     assert box.systemctl("cat", "orchestrator", check=False).returncode != 0
-    once_more = [f"there is no {UNIT}", f"would keep: /var/lib/orchestrator, {CONFIG}"]
+    once_more = [f"{UNIT} is not installed", f"would keep: /var/lib/orchestrator, {CONFIG}"]
     assert install(box, "--uninstall", "--dry-run") == once_more
     assert install(box, "--uninstall") == [one.replace("would keep", "kept") for one in once_more]
     box.path(SYSUSERS).write_text(marked("u orchestrator -\n"))
@@ -141,7 +130,7 @@ def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
 
 
 def test_a_user_and_a_configuration_of_ones_own(box: Box) -> None:
-    assert "there is no user ada" in refused(box, "--user", "ada")
+    assert "the user ada does not exist" in refused(box, "--user", "ada")
     box.run("useradd", "--system", "--user-group", "ada")
     config = Path("/srv/wa.yaml")
     box.path(config).write_text("state_dir: /var/lib/orchestrator\naccounts: {}\n")
@@ -172,7 +161,7 @@ def test_a_configuration_that_was_there_is_made_readable(box: Box) -> None:
     assert "write `state_dir: /var/lib/orchestrator` into this file" in refused(box)
     box.path(CONFIG).write_text("state_dir: /var/lib/orchestrator\naccounts: {a: {}}\n")
     done = install(box)
-    assert f"{CONFIG}: the service's group may read it now" in done
+    assert f"{CONFIG}: now readable by the service's group" in done
     assert about(box, CONFIG) == "root:orchestrator 640"
     assert about(box, CONFIG.parent) == "root:orchestrator 2750"
     assert "a: {}" in box.path(CONFIG).read_text()
@@ -189,10 +178,10 @@ def test_an_installation_that_it_could_not_see_or_enter_is_refused(box: Box, whe
         assert f"{HOME} is closed to the user orchestrator (mode 0700)" in refused(box)
     finally:
         box.run("chmod", "755", HOME)
-    assert "the unit sees nothing below /home" in refused(box, "--config", "/home/ada/accounts.yaml")
+    assert "systemd hides /home from the service" in refused(box, "--config", "/home/ada/accounts.yaml")
     done = box.run(PROGRAM, "install-unit", user="nobody", check=False)
     assert done.returncode == 1
-    assert "only root can do that" in done.stderr
+    assert "only root can install a unit" in done.stderr
     assert box.run(PROGRAM, "install-unit", "--dry-run", user="nobody").stdout.startswith(f"# {UNIT}\n")
     install(box)
     done = box.run(PROGRAM, "install-unit", "--dry-run", user="nobody", check=False)
@@ -202,7 +191,7 @@ def test_an_installation_that_it_could_not_see_or_enter_is_refused(box: Box, whe
 def test_an_instance_has_a_unit_and_folders_of_its_own(box: Box) -> None:
     done = install(box, "--instance", "sales")
     assert done[0] == "wrote /etc/systemd/system/orchestrator@sales.service"
-    assert done[-2] == "to start it, now and at every boot: systemctl enable --now orchestrator@sales"
+    assert done[-2] == "to start the service now and at every boot: systemctl enable --now orchestrator@sales"
     assert about(box, Path("/var/lib/orchestrator-sales")) == "orchestrator-sales:orchestrator-sales 700"
     config = box.path("/etc/orchestrator-sales/accounts.yaml").read_text()
     assert "state_dir: /var/lib/orchestrator-sales\n" in config

@@ -266,7 +266,10 @@ def test_where_no_sandbox_runs_one_is_told_how_to_start(arguments: list[str]) ->
 
 
 def test_a_control_address_that_is_none_is_wrong_usage() -> None:
-    misused(["state", "--control", "localhost"], "looks like http://127.0.0.1:8444, unlike 'localhost'")
+    misused(
+        ["state", "--control", "localhost"],
+        "'localhost' is no address of a sandbox: write one like http://127.0.0.1:8444",
+    )
 
 
 # Programs in the sandbox
@@ -367,7 +370,7 @@ def test_a_client_is_linked(
     (row,) = [row for row in cli("phones").stdout.splitlines() if row.startswith(number)]
     assert row.split()[-4:] == ["1", "Neonize", "yes", "0"]
     done = cli("fault", "stream-error", "--target", number, "code=503")
-    assert re.fullmatch(rf"fault \d+: stream-error for \{number}, has struck 1\n", done.stdout)
+    assert re.fullmatch(rf"fault \d+: stream-error for \{number}, struck 1 so far\n", done.stdout)
     bot.wait_for("Disconnected")
     assert cli("unlink", number).stdout == "unlinked: device 1\n"
 
@@ -382,7 +385,7 @@ def test_a_code_that_nobody_waits_for(cli: Cli, number: str) -> None:
 
 def test_phones_send_and_receive(cli: Cli, make_number: Callable[[], str], tmp_path: Path) -> None:
     ada, bob = make_number(), make_number()
-    assert cli("add-phone", ada, "--name", "Ada [bold]").stdout == f"{ada} is there: Ada [bold]\n"
+    assert cli("add-phone", ada, "--name", "Ada [bold]").stdout == f"added {ada}: Ada [bold]\n"
     assert cli("add-phone", bob).returncode == 0
     failed(cli("add-phone", bob), rf"^orchestrator: \{bob} is there already$")
     failed(cli("unlink", bob), "has no linked device")
@@ -521,7 +524,7 @@ def test_what_a_fault_is_told_has_the_type_of_the_parameter(cli: Cli, sandbox: S
         (["refuse", "drop=maybe"], "drop must be true or false, not 'maybe'"),
         (["stream-error", "delay=1"], "stream-error does not take delay; it takes "),
         (["stream-error", "code"], "NAME=VALUE"),
-        (["stream-error", "code=1", "code=2"], "each once"),
+        (["stream-error", "code=1", "code=2"], "write each parameter of stream-error once"),
         (["stream-error", "target=all"], "NAME=VALUE"),
         (["failure"], "failure needs reason"),
         (["reset", "--times", "2"], "takes neither times nor seconds"),

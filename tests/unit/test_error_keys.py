@@ -137,7 +137,12 @@ def test_a_missing_account_is_worded_in_one_place() -> None:
         (["suport"], ["support"], None, '"suport"; did you mean support?'),
         (["x"], ["support"], None, f'"x"{LIST}'),
         (["x", "y"], ["x1"], "/c.yaml", f'"x", "y" in /c.yaml{LIST}'),
-        (["s\u043e"], [], None, '"s\u043e" (it contains U+043E (CYRILLIC SMALL LETTER O) as character 2)' + LIST),
+        (
+            ["s\u043e"],
+            [],
+            None,
+            '"s\u043e" (it contains U+043E (CYRILLIC SMALL LETTER O) as character 2)' + LIST,
+        ),
         (["x" * 100_000], ["support"], None, f'"{"x" * 39}…"{LIST}'),
     ],
 )

@@ -1,7 +1,7 @@
-"""A service of one's own in the background: started, watched through its control socket, and ended.
+"""A service in the background: started, watched through its control socket, and ended.
 
-For programs that bring a service along, such as `demo`. What it says of its accounts comes in by a thread;
-whoever waits for something is woken by each change, by the service's end, and by `cancel`.
+For programs that run their own service, such as `demo`. A thread receives the accounts' changes. Each change,
+the service's end, and `cancel` wake the threads that wait for something.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _NOT_OURS = (
     "NOTIFY_SOCKET",
     "JOURNAL_STREAM",
 )
-"""What would lead it to another service's files, or speak to systemd in the name of whoever started this."""
+"""Variables that would lead the service to another service's files, or to systemd."""
 _LOG_LINES = 30
-_POLL = 0.05  # seconds between two looks whether it listens already, of which nobody tells
+_POLL = 0.05  # seconds between two attempts to reach a service that is not up yet
 _LAUNCH = """\
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: it outlives the exec
@@ -40,22 +40,21 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 class Cancelled(Exception):  # noqa: N818 - not an error
-    """Nobody waits any more."""
+    """The waiting was canceled."""
 
 
 class BackgroundService:
-    """A service in a process of its own, out of the terminal's reach: a Ctrl-C is for whoever holds it.
+    """A service in its own process. Ctrl-C in the terminal does not reach the service.
 
-    Should this process die without a word, the service is told to stop; so it is when the thread ends that
-    has called `start`.
+    The service is told to stop if this process dies, and if the thread ends that called `start`.
 
     Args:
-        config_file: Its configuration.
-        socket: Its control socket.
-        environment: Its environment, of which nothing is taken that would lead it elsewhere.
-        log: The file for all it logs.
-        changed: Is told all accounts after each change, in a thread.
-        ended: Is called when it has ended, in a thread.
+        config_file: The service's configuration.
+        socket: The service's control socket.
+        environment: The service's environment; variables that lead to another service are left out.
+        log: The service's log file.
+        changed: Called with all accounts after each change, in a thread.
+        ended: Called when the service has ended, in a thread.
     """
 
     def __init__(
@@ -82,10 +81,10 @@ class BackgroundService:
         self._accounts: dict[str, AccountView] = {}
         self._is_up = self._is_over = self._is_cancelled = False
 
-    # Its life
+    # The process
 
     def start(self) -> None:
-        """Start it; whether it is up is told by `until_up`."""
+        """Start the service; `until_up` waits until it is up."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._arguments,
@@ -101,52 +100,53 @@ class BackgroundService:
             self._threads.append(thread)
 
     def ask_to_stop(self) -> None:
-        """Ask it to stop; asked a second time, it hurries."""
+        """Ask the service to stop; a second request makes the service hurry."""
         if self._process is not None and not self._is_over:
             self._process.terminate()
 
     def kill(self) -> None:
-        """End it by SIGKILL; its children notice and end, too."""
+        """End the service by SIGKILL; its children notice and end, too."""
         if self._process is not None and not self._is_over:
             self._process.kill()
 
     @property
     def runs(self) -> bool:
-        """Whether it has been started and has not ended."""
+        """Whether the service was started and has not ended."""
         return self._process is not None and not self._is_over
 
     def join(self) -> None:
-        """Wait for the threads of one that has ended."""
+        """Wait for the threads of a service that has ended."""
         for thread in self._threads:
             thread.join()
 
-    # What it says
+    # The accounts
 
     def until_up(self, seconds: float) -> None:
-        """Wait until it takes commands.
+        """Wait until the service takes commands.
 
         Raises:
-            OrchestratorError: It does not in so many seconds, or has ended.
+            OrchestratorError: The service does not take commands in time, or has ended.
             Cancelled: See `cancel`.
         """
         self._wait(lambda: self._is_up or None, "the service did not take commands", seconds)
 
     def until(self, condition: Callable[[Accounts], T | None], otherwise: str, seconds: float) -> T:
-        """Return what a condition on the accounts, by name, returns as soon as that is not None.
+        """Wait until a condition on the accounts, by name, returns something; return that.
 
         Args:
             condition: The condition.
-            otherwise: What the error says if that does not come true.
+            otherwise: What the error says if the condition does not come true.
             seconds: How long to wait.
 
         Raises:
-            OrchestratorError: It did not come true, or the service has ended; the message has the log's end.
+            OrchestratorError: The condition did not come true, or the service has ended; the message has the
+                log's end.
             Cancelled: See `cancel`.
         """
         return self._wait(lambda: condition(self._accounts), otherwise, seconds)
 
     def cancel(self) -> None:
-        """Let nobody wait any more, now or later."""
+        """End all waiting, now and later."""
         with self._changed:
             self._is_cancelled = True
             self._changed.notify_all()
@@ -182,7 +182,7 @@ class BackgroundService:
                     raise self.failure(f"{otherwise} within {seconds:.0f} s")
                 self._changed.wait(remaining)
 
-    # Its threads
+    # The threads
 
     def _watch(self) -> None:
         while self.runs:
@@ -191,9 +191,9 @@ class BackgroundService:
                     for event in events:
                         self._take(event)
             except NotRunning:
-                time.sleep(_POLL)  # not yet, or not any more
+                time.sleep(_POLL)  # not up yet, or already ended
             except OrchestratorError:
-                time.sleep(1)  # it is too busy to talk: whoever waits has a deadline
+                time.sleep(1)  # too busy to answer: waiting threads have deadlines
 
     def _take(self, event: Mapping[str, Any]) -> None:
         with self._changed:
@@ -203,7 +203,7 @@ class BackgroundService:
             self._is_up = True
             accounts = list(self._accounts.values())
             self._changed.notify_all()
-        with contextlib.suppress(OSError):  # whoever shows them has a terminal that is gone
+        with contextlib.suppress(OSError):  # the terminal may be gone
             self._tell(accounts)
 
     def _reap(self) -> None:

@@ -1,4 +1,4 @@
-"""The command ``demo``: shows what all this does, on a machine without phones and without internet."""
+"""The command ``demo``: shows the service at work, on a machine without phones and without internet."""
 
 from __future__ import annotations
 
@@ -29,27 +29,25 @@ app = typer.Typer(rich_markup_mode=None)
 
 @app.command(epilog=examples("orchestrator demo", "orchestrator demo --once --keep ./demo"))
 def demo(
-    once: Annotated[
-        bool, typer.Option("--once", help="End when the story has been told, also on a terminal.")
-    ] = False,
+    once: Annotated[bool, typer.Option("--once", help="End after the story, also on a terminal.")] = False,
     keep: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Use this folder, which must be empty or new, and keep it.",
+            help="Use and keep this folder, which must be empty or new.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """See the service at work with three accounts, on this machine alone.
+    """Show the service at work with three accounts, on this machine only.
 
-    Runs the real service against the sandbox, a WhatsApp server in a box that has phones of its own. Codes
-    appear and are scanned, accounts connect and write to each other, one is logged out and linked again, and
-    one has its process killed. Nothing leaves this machine, and nothing stays on it.
+    Runs the real service against the sandbox, a WhatsApp test server with its own phones. Phones scan QR
+    codes, and accounts connect and write to each other. One account is logged out and linked again. The
+    process of another account is killed. Nothing leaves this machine, and the files are removed at the end.
 
-    On a terminal it then goes on until Ctrl-C, so that you can try commands on it; otherwise it ends. Exits
-    with 0 once the story has been told, with 130 if it was interrupted before, and with 1 if something went
-    wrong.
+    On a terminal the demonstration goes on until Ctrl-C, so that you can try commands. Otherwise the
+    demonstration ends after the story. The exit code is 0 after the whole story, 130 after an earlier
+    interruption, and 1 after an error.
     """
     from orchestrator.cli.demo import story as stage
     from orchestrator.sandbox.client import SandboxError
@@ -62,14 +60,14 @@ def demo(
             try:
                 told = stage.Demo(folder, screen, _program(), news).run(once=once or not on_terminal)
             except SandboxError as error:
-                if not news.empty():  # Ctrl-C has reached the sandbox before that was in a session of its own
+                if not news.empty():  # Ctrl-C reached the sandbox before the sandbox had its own session
                     raise KeyboardInterrupt from None
                 if INSTALL not in str(error):
                     raise
                 raise OrchestratorError(
                     f"the demonstration needs more packages: {INSTALL}", key="packages_missing"
                 ) from None
-        print(f"all has ended; its files are in {folder}" if keep else "all has ended and is removed")
+        print(f"the demonstration has ended; its files are {f'in {folder}' if keep else 'removed'}")
     if not told:
         raise KeyboardInterrupt
 
@@ -97,7 +95,7 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _program() -> str:
-    """Return how a person at this machine calls the command."""
+    """Return the command as a person on this machine types it."""
     import shlex
 
     return "orchestrator" if shutil.which("orchestrator") else shlex.join(interpreter.program())
@@ -116,10 +114,10 @@ class LineScreen:
         self.page([f"{time.monotonic() - self._start:6.1f} s  {printable(text)}"])
 
     def now(self, text: str) -> None:
-        """Print nothing: what matters of it is said when it is over."""
+        """Print nothing: the sentence about the step's end says what matters."""
 
     def accounts(self, accounts: Sequence[AccountView]) -> None:
-        """Print which accounts have changed their state."""
+        """Print the accounts whose state has changed."""
         for account in accounts:
             name, state = account.name, (account.state, account.pid)
             if self._states.get(name) != state and account.state != "starting":
@@ -138,7 +136,7 @@ class LineScreen:
 
 
 class LiveScreen:
-    """Shows the story line by line, and below it the accounts as they are."""
+    """Shows the story line by line, and below the story a table of the accounts."""
 
     def __init__(self) -> None:
         from orchestrator.cli import table
@@ -154,7 +152,7 @@ class LiveScreen:
         self.page([f"{time.monotonic() - self._start:6.1f} s  {printable(text)}"])
 
     def now(self, text: str) -> None:
-        """Show what goes on."""
+        """Show the current step."""
         self._now, self._now_since = text, time.monotonic()
 
     def accounts(self, accounts: Sequence[AccountView]) -> None:
@@ -162,11 +160,11 @@ class LiveScreen:
         self._accounts = accounts
 
     def page(self, lines: Sequence[str]) -> None:
-        """Print the lines above the table, each as one, so that it can be copied."""
+        """Print the lines above the table, unwrapped, so that they can be copied."""
         self._console.print("\n".join(lines), soft_wrap=True)
 
     def live(self) -> contextlib.AbstractContextManager[object]:
-        """Show the table, which is made anew four times a second: it shows how long ago things were."""
+        """Show the table, made anew four times a second, because the table says how long ago things were."""
         from rich.live import Live
 
         return Live(

@@ -1,8 +1,8 @@
-"""The demonstration: the real service with three accounts, against a WhatsApp server in a box.
+"""The demonstration: the real service with three accounts, against the sandbox.
 
-Nothing in it is acted. The service is `python -m orchestrator run` as an operator starts it, the processes of
-its accounts have the real neonize, and the sandbox's phones read the pictures in the service's folder of
-codes. The story is told by a thread; the main thread waits for its end, for the service's and for signals,
+Everything is real except WhatsApp. The service is `python -m orchestrator run` as an operator starts it, the
+accounts' processes use neonize, and the sandbox's phones read the pictures in the service's folder of codes.
+A thread tells the story. The main thread waits for the end of the story or of the service, or for a signal,
 and cleans up.
 """
 
@@ -31,33 +31,33 @@ from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.layout import StatePaths
 
 PATIENCE = 120.0
-"""Seconds for whatever is waited for; on an idle machine nothing takes more than five."""
+"""Seconds to wait for each step; on an idle machine no step takes more than five."""
 STOP_SECONDS = 30.0
-"""Seconds for the service to stop before it is killed; it gives its accounts 15."""
+"""Seconds for the service to stop before it is killed; the service gives its accounts 15."""
 MAX_FOLDER = 60
 """Bytes of a folder's path that is fit for temporary files, too: multiprocess puts a socket there, 36 further
 down, and the path of one may have 107."""
 
-ENDED = "the service has ended by itself"
-"""What is said when it does, whoever notices."""
+ENDED = "the service ended unexpectedly"
+"""The error after an end that no one asked for."""
 
 # Numbers for fiction: the North American Numbering Plan keeps 555-0100 to 555-0199 free.
 NUMBERS = {"support": "+12025550101", "sales": "+12025550102", "alerts": "+12025550103"}
 """The accounts and their phones."""
 ADA = "+12025550104"
-"""A contact, who has nothing but a phone."""
+"""A contact who has only a phone."""
 
 _CONFIGURATION = """\
 # The configuration of the demonstration. `accounts.example.yaml` shows every key.
 state_dir: {state}
 start: {{parallel: 3, spread: 100ms}}
 defaults:
-  backoff: {{base: 1s}}  # 3s if left out: here nobody should have to wait
+  backoff: {{base: 1s}}  # shorter than the default, 3s, so that the demonstration is quick
 accounts:
 """
 _ACCOUNT = """\
   {name}:
-    phone: "{number}"  # no other phone can be linked by mistake
+    phone: "{number}"  # prevents linking another phone by mistake
 """
 
 
@@ -71,7 +71,7 @@ class News(Enum):
 
 @contextmanager
 def signals() -> Iterator[SimpleQueue[News]]:
-    """Have the signals that end a program come in as news instead: so they interrupt nothing half done."""
+    """Turn the signals that end a program into news, so that they interrupt nothing half done."""
     news: SimpleQueue[News] = SimpleQueue()
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -87,27 +87,27 @@ def signals() -> Iterator[SimpleQueue[News]]:
 
 
 class Screen(Protocol):
-    """Where the demonstration is shown; its methods may be called from any thread."""
+    """Where the demonstration is shown; any thread may call the methods."""
 
     def say(self, text: str) -> None:
         """Show a sentence of the story, with the time."""
 
     def now(self, text: str) -> None:
-        """Show what goes on at the moment."""
+        """Show the current step."""
 
     def accounts(self, accounts: Sequence[AccountView]) -> None:
-        """Show the accounts as they are."""
+        """Show the current accounts."""
 
     def page(self, lines: Sequence[str]) -> None:
         """Show lines that belong together, as they are."""
 
     def live(self) -> AbstractContextManager[object]:
-        """Show what changes for as long as the context lasts."""
+        """Show changes while the context lasts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A part of the story that is over, and its seconds."""
+    """A finished part of the story, and its seconds."""
 
     title: str
     seconds: float
@@ -117,9 +117,9 @@ class Demo:
     """One demonstration.
 
     Args:
-        folder: An empty folder, for everything there is.
-        screen: Where it is shown.
-        program: How the commands are called, for what is suggested.
+        folder: An empty folder for all files.
+        screen: Where the demonstration is shown.
+        program: How a person types the command, for the suggestions.
         news: Where signals come in; see `signals`.
 
     Raises:
@@ -142,10 +142,10 @@ class Demo:
     # The main thread
 
     def run(self, *, once: bool) -> bool:
-        """Run it, and leave nothing behind but the folder.
+        """Run the demonstration, and leave only the folder behind.
 
         Args:
-            once: End when the story has been told; else go on until a signal.
+            once: End after the story; otherwise go on until a signal.
 
         Returns:
             Whether the story was told to its end.
@@ -154,11 +154,13 @@ class Demo:
             OrchestratorError: A step failed; the message has the end of the service's log.
             SandboxError: The sandbox did not start.
         """
-        self._screen.say(f"everything of this demonstration is in {self._folder}")
+        self._screen.say(f"all files of this demonstration are in {self._folder}")
         started = time.monotonic()
         with self._sandbox:
             self._steps.append(Step("the sandbox starts", time.monotonic() - started))
-            self._screen.say(f"a WhatsApp server in a box listens on 127.0.0.1:{self._sandbox.port}")
+            self._screen.say(
+                f"the sandbox, a WhatsApp test server, listens on 127.0.0.1:{self._sandbox.port}"
+            )
             told = self._news.empty() and self._run_service(once=once)
         if self._teller is not None:
             self._teller.join()  # without a sandbox and a service there is nothing to wait for
@@ -185,7 +187,7 @@ class Demo:
     def _environment(self) -> dict[str, str]:
         environment = self._sandbox.environment()
         if len(os.fsencode(self._folder)) <= MAX_FOLDER:
-            # A service that is killed leaves a temporary folder behind: here it goes with the rest.
+            # A killed service leaves a temporary folder behind, which is removed with the rest.
             environment["TMPDIR"] = str(self._folder)
         return environment
 
@@ -203,7 +205,7 @@ class Demo:
             self._screen.page(self._summary())
             if not once:
                 self._screen.page(self._suggestions())
-                self._screen.now("all this is yours now; Ctrl-C ends it")
+                self._screen.now("the story is over; Ctrl-C ends the demonstration")
                 if self._news.get() is News.SERVICE_ENDED:
                     raise self._service.failure(ENDED)
             return True
@@ -220,13 +222,13 @@ class Demo:
         if self._error is None:
             return True
         if isinstance(self._error, NotRunning) or not self._service.runs:
-            # The story's thread may notice first, in whatever it was about.
+            # The story's thread may notice first, in any step.
             raise self._service.failure(ENDED)
         raise self._error
 
     def _stop_service(self) -> None:
         self._service.ask_to_stop()
-        with suppress(OSError):  # nobody looks any more
+        with suppress(OSError):  # the terminal may be gone
             self._screen.say("the service stops")
         deadline = time.monotonic() + STOP_SECONDS
         while self._service.runs:
@@ -266,9 +268,9 @@ class Demo:
             self._link(*NUMBERS)
         with self._timed("the accounts and Ada write to each other"):
             self._converse()
-        with self._timed("a phone logs its account out, and links it again"):
+        with self._timed("a phone logs its account out, and links the account again"):
             self._log_out("sales")
-        with self._timed("a process is killed, and its account comes back"):
+        with self._timed("a process is killed, and its account reconnects"):
             self._kill("alerts")
 
     @contextmanager
@@ -279,7 +281,7 @@ class Demo:
         self._steps.append(Step(title, time.monotonic() - start))
 
     def _wait_for_code(self, name: str, *, unlike: str | None = None) -> AccountView:
-        """Return an account that shows a code, one that does not expire at that time."""
+        """Return an account that shows a code, with an expiry time other than the given one."""
 
         def shown(accounts: Accounts) -> AccountView | None:
             account = accounts.get(name)
@@ -290,7 +292,7 @@ class Demo:
         return self._service.until(shown, f"{name} showed no code", PATIENCE)
 
     def _wait_for_connection(self, name: str, *, after: int | None = None) -> AccountView:
-        """Return an account that is connected, by another process than that one."""
+        """Return a connected account, whose process is not the given one."""
 
         def connected(accounts: Accounts) -> AccountView | None:
             account = accounts[name]
@@ -299,7 +301,7 @@ class Demo:
         return self._service.until(connected, f"{name} did not connect", PATIENCE)
 
     def _link(self, *names: str) -> None:
-        """Have phones scan codes, one after the other, and wait until all are connected."""
+        """Scan codes with the phones, one after the other, and wait until all accounts are connected."""
         for name in names:
             self._scan(name)
         # At its first log-in an account stores 812 keys one by one: seconds, on a disk that is slow to write.
@@ -335,7 +337,7 @@ class Demo:
         self._screen.say(f"Ada → support: “{text}”")
 
     def _write(self, name: str, receiver: str, number: str, text: str) -> None:
-        """Have an account write, and read the text on the other's phone."""
+        """Send a text from an account, and read the text on the receiver's phone."""
         since = self._phones.last_event()
         self._service.client.call("send", name=name, to=number, text=text)
         event = self._phones.wait_for("received", PATIENCE, since, phone=number)
@@ -348,8 +350,8 @@ class Demo:
         self._screen.say(f"the phone {NUMBERS[name]} has unlinked this computer: {name} is logged out")
         picture = self._wait_for_code(name).qr_path
         for place in sorted(self._paths.quarantine.glob(f"{name}-*")):
-            self._screen.say(f"its session is put aside in {place}")
-        self._screen.say(f"{name} shows a fresh code: {picture}")
+            self._screen.say(f"its old session is in quarantine: {place}")
+        self._screen.say(f"{name} shows a new code: {picture}")
         self._link(name)
 
     def _kill(self, name: str) -> None:
@@ -360,8 +362,8 @@ class Demo:
         self._screen.say(f"process {pid} of {name} was killed by SIGKILL")
         account = self._wait_for_connection(name, after=pid)
         if any(event["event"] == "pairing" for event in self._phones.events(since)):
-            raise self._service.failure(f"{name} needed a code to come back")
-        self._screen.say(f"{name} is back as process {account.pid}, without a code")
+            raise self._service.failure(f"{name} needed a code to reconnect")
+        self._screen.say(f"{name} is connected again as process {account.pid}, without a new code")
 
     # What it says at the end
 

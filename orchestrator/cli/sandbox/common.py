@@ -29,7 +29,7 @@ Control = Annotated[
         callback=_checked,
         envvar=CONTROL_VARIABLE,
         metavar="URL",
-        help="Address at which the sandbox takes commands.",
+        help="Address where the sandbox takes commands.",
     ),
 ]
 Phone = Annotated[
@@ -54,7 +54,7 @@ def read(path: str) -> bytes:
 
 
 def as_text(value: object) -> str:
-    """Write a value as JSON does, but text without quotes and without what a terminal takes for commands."""
+    """Return a value as JSON, but a text without quotes and without control characters for the terminal."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value)

@@ -25,31 +25,37 @@ app = typer.Typer(rich_markup_mode=None)
 )
 def fault(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="What goes wrong; 'kinds' lists them.", show_default=False)
+        str,
+        typer.Argument(metavar="KIND", help="Kind of fault; 'kinds' lists the kinds.", show_default=False),
     ],
     settings: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME=VALUE", help="What the kind can be told.", show_default=False),
+        typer.Argument(metavar="NAME=VALUE", help="Parameter of the kind of fault.", show_default=False),
     ] = None,
     target: Annotated[
         str,
         typer.Option(
-            metavar="T", help="For whom: all, pairing, +NUMBER, +NUMBER:DEVICE, connection:N or proxy:USER."
+            metavar="T",
+            help="Who is affected: all, pairing, +NUMBER, +NUMBER:DEVICE, connection:N or proxy:USER.",
         ),
     ] = "all",
     times: Annotated[
         int | None,
-        typer.Option(metavar="N", help="How many it strikes; by default one, or with --seconds any number."),
+        typer.Option(
+            metavar="N", help="Number of connections to strike; by default one, or no limit with --seconds."
+        ),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(metavar="S", help="How long it lies in wait or lasts; by default until used up."),
+        typer.Option(
+            metavar="S", help="Seconds for which the fault waits or lasts; by default until used up."
+        ),
     ] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
     """Make something go wrong, now or for the next clients.
 
-    What can go wrong, and what each kind can be told, is listed by 'kinds'.
+    The command 'kinds' lists the kinds of faults and their parameters.
     """
     from orchestrator.sandbox.server.faults import KINDS, FaultBook, FaultError
 
@@ -59,14 +65,14 @@ def fault(
     for setting in settings or ():
         name, equals, value = setting.partition("=")
         if not equals or name in ("kind", "target", "times", "seconds", *params):
-            raise typer.BadParameter(f"{setting!r}: write what {kind} can be told as NAME=VALUE, each once")
+            raise typer.BadParameter(f"{setting!r}: write each parameter of {kind} once, as NAME=VALUE")
         params[name] = _value(value, known.get(name))
     try:
         FaultBook(lambda: 0).make({"kind": kind, "target": target, **params})
     except FaultError as error:
         raise typer.BadParameter(str(error)) from None
     made = SandboxClient(control).fault(kind, target, **params)
-    print(f"fault {made['id']}: {kind} for {made['target']}, has struck {made['struck']}")
+    print(f"fault {made['id']}: {kind} for {made['target']}, struck {made['struck']} so far")
 
 
 @app.command(epilog=examples("orchestrator sandbox faults", "orchestrator sandbox faults --json"))
@@ -74,7 +80,7 @@ def faults(
     control: Control = DEFAULT_CONTROL,
     as_json: AsJson = False,
 ) -> None:
-    """List the faults that lie in wait or last."""
+    """List the faults that wait for a client or still last."""
     found = SandboxClient(control).faults()
     if as_json:
         print_json(found)
@@ -85,17 +91,17 @@ def faults(
         params = {key: value for key, value in one.items() if key not in columns and value is not None}
         settings = " ".join(f"{key}={as_text(value)}" for key, value in params.items())
         rows.append([*(one[column] for column in columns), settings])
-    print_table(("id", "kind", "for", "times", "seconds left", "struck", "told"), rows)
+    print_table(("id", "kind", "for", "times", "seconds left", "struck", "parameters"), rows)
 
 
 @app.command(epilog=examples("orchestrator sandbox clear", "orchestrator sandbox clear 3"))
 def clear(
     id: Annotated[  # noqa: A002 - the name that the help shows
-        int | None, typer.Argument(metavar="ID", min=1, help="The fault's number; by default all.")
+        int | None, typer.Argument(metavar="ID", min=1, help="Number of the fault; by default all faults.")
     ] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """End a fault, or all of them."""
+    """Clear a fault, or all faults."""
     gone = SandboxClient(control).clear_faults(id)
     print(f"cleared: {', '.join(str(one['id']) for one in gone) or 'none'}")
 
@@ -104,9 +110,9 @@ def clear(
 def kinds() -> None:
     """List the kinds of faults.
 
-    Those of 'now' strike the open connections they mean; the others lie in wait: for the next connection
-    ('connect'), the next client that has said who it is ('identified'), or the next one that wants to be
-    linked ('pairing').
+    A fault of 'now' strikes the matching open connections at once. Other faults wait: 'connect' for the next
+    connection, 'identified' for the next client that has identified itself, 'pairing' for the next client
+    that wants to be linked.
     """
     from orchestrator.sandbox.server.faults import KINDS
 
@@ -115,11 +121,11 @@ def kinds() -> None:
         told = "\n".join(_param_line(key, param) for key, param in kind.params.items())
         when = f"{kind.when}, lasting" if kind.lasting else kind.when
         rows.append([name, when, told, kind.about])
-    print_table(("kind", "when", "can be told", "what happens"), rows)
+    print_table(("kind", "when", "parameters", "what happens"), rows)
 
 
 def _value(text: str, param: Param | None) -> float | str:
-    """Read a value as the parameter's type; what cannot be read stays text, of which the check complains."""
+    """Return a value of the parameter's type; any other text stays a text, which the check refuses."""
     kind = param.type if param else str
     if kind is bool:
         return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower(), text)

@@ -22,26 +22,31 @@ app = typer.Typer(rich_markup_mode=None)
     )
 )
 def send(
-    sender: Annotated[str, typer.Option("--from", metavar="+NUMBER", help="The phone that sends it.")],
-    to: Annotated[str, typer.Option(metavar="+NUMBER", help="Who gets it; or a group's address.")],
+    sender: Annotated[str, typer.Option("--from", metavar="+NUMBER", help="Phone that sends the message.")],
+    to: Annotated[
+        str, typer.Option(metavar="+NUMBER", help="Phone that gets the message, or the address of a group.")
+    ],
     text: Annotated[
-        str | None, typer.Argument(metavar="TEXT", help="The text, or what stands below the media.")
+        str | None, typer.Argument(metavar="TEXT", help="Text of the message, or caption of the attachment.")
     ] = None,
-    media: Annotated[str | None, typer.Option(metavar="FILE", help="Attachment; - is stdin.")] = None,
+    media: Annotated[str | None, typer.Option(metavar="FILE", help="File to attach; - reads stdin.")] = None,
     kind: Annotated[
         str | None,
         typer.Option(
             metavar="KIND",
-            help="What the attachment is: image, sticker, video, audio or document; "
-            "by default what its name suggests.",
+            help="Kind of the attachment: image, sticker, video, audio or document; "
+            "by default as the file name suggests.",
         ),
     ] = None,
     mime: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="Its MIME type; by default what its name suggests.")
+        str | None,
+        typer.Option(
+            metavar="TYPE", help="MIME type of the attachment; by default as the file name suggests."
+        ),
     ] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Send a message from a phone, and print the message's id."""
+    """Send a message from a phone, and print the message's ID."""
     client = SandboxClient(control)
     if media is None:
         if not text or kind or mime:
@@ -60,9 +65,9 @@ def inbox(
     control: Control = DEFAULT_CONTROL,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a phone has received.
+    """Show the messages that a phone has received.
 
-    That includes copies of what its own linked devices have sent.
+    The list includes copies of messages that the phone's linked devices have sent.
     """
     found = SandboxClient(control).inbox(number)
     if as_json:

@@ -33,14 +33,14 @@ def scan(
     phone: Phone,
     png: Annotated[
         str | None,
-        typer.Argument(metavar="PNG", help="Picture with the code; - is stdin.", show_default=False),
+        typer.Argument(metavar="PNG", help="Picture of the code; - reads stdin.", show_default=False),
     ] = None,
     text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the code says, instead of a picture.")
+        str | None, typer.Option(metavar="TEXT", help="Text of the code, instead of a picture.")
     ] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Hold a phone to a QR code, which links a client."""
+    """Scan a client's QR code with a phone, to link the client."""
     if (png is None) == (text is None):
         raise typer.BadParameter("give either a picture or --text")
     _print_linked(SandboxClient(control).scan(phone, text=text, png=None if png is None else read(png)))
@@ -49,12 +49,12 @@ def scan(
 @app.command(epilog=examples("orchestrator sandbox code ABCD-1234 --phone +4915100001"))
 def code(
     code: Annotated[
-        str, typer.Argument(metavar="CODE", help="The eight characters, with a dash or without.")
+        str, typer.Argument(metavar="CODE", help="The eight characters, with or without the dash.")
     ],
     phone: Phone,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Type the code of a client into a phone, which links it."""
+    """Type a client's pairing code into a phone, to link the client."""
     _print_linked(SandboxClient(control).enter_code(phone, code))
 
 
@@ -84,15 +84,15 @@ def phones(
 @app.command(epilog=examples("orchestrator sandbox add-phone +4915100001 --name Ada"))
 def add_phone(
     number: Number,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="What others see.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name that others see.")] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
     """Add a phone.
 
-    One that scans a code need not be added before.
+    A phone that scans a code is added automatically.
     """
     phone = SandboxClient(control).add_phone(number, name)
-    print(f"{phone['phone']} is there: {as_text(phone['name'])}")
+    print(f"added {phone['phone']}: {as_text(phone['name'])}")
 
 
 @app.command(
@@ -104,11 +104,13 @@ def unlink(
     number: Number,
     device: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Only this device; by default all.", show_default=False),
+        typer.Option(
+            metavar="N", min=1, help="Log out only this device; by default all devices.", show_default=False
+        ),
     ] = None,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Log a phone's linked devices out, as its owner can."""
+    """Log out a phone's linked devices, as the phone's owner can."""
     gone = SandboxClient(control).unlink(number, device)
     print(f"unlinked: device {', '.join(map(str, gone))}")
 

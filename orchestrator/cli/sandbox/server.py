@@ -20,7 +20,7 @@ from orchestrator.sandbox.client import (
 )
 
 PARENT_GONE_SECONDS: Final = 10.0
-"""Time for an orderly stop when stdin has closed; then the process ends itself the hard way."""
+"""Time for an orderly stop when stdin has closed; then the process kills itself."""
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -33,11 +33,14 @@ app = typer.Typer(rich_markup_mode=None)
 )
 def serve(
     port: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="Port for WhatsApp clients; 0 is any free one.")
+        int,
+        typer.Option(metavar="N", min=0, max=65535, help="Port for WhatsApp clients; 0 means any free port."),
     ] = DEFAULT_PORT,
     control_port: Annotated[
         int,
-        typer.Option(metavar="N", min=0, max=65535, help="Port for the other commands; 0 is any free one."),
+        typer.Option(
+            metavar="N", min=0, max=65535, help="Port for the other commands; 0 means any free port."
+        ),
     ] = DEFAULT_CONTROL_PORT,
     state_dir: Annotated[
         Path | None,
@@ -48,14 +51,16 @@ def serve(
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="When it listens, print one line of JSON and nothing else.")
+        bool,
+        typer.Option("--json", help="Print one line of JSON when the sandbox listens, and nothing else."),
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more, to stderr.")] = False,
     until_stdin_closes: Annotated[bool, typer.Option("--until-stdin-closes", hidden=True)] = False,
 ) -> None:
     """Run the sandbox in the foreground until Ctrl-C.
 
-    It listens on 127.0.0.1 only. What it knows is kept in the state folder for the next time.
+    The sandbox listens on 127.0.0.1 only. The state folder keeps phones, devices and messages for the next
+    start.
     """
     import asyncio
     import logging
@@ -98,12 +103,12 @@ def serve(
 
 def _default_state_dir() -> Path:
     base = Path(os.environ.get("XDG_STATE_HOME", ""))
-    # A relative one is to be ignored, says the XDG Base Directory Specification.
+    # The XDG Base Directory Specification says that a relative path is to be ignored.
     return (base if base.is_absolute() else Path.home() / ".local/state") / "orchestrator-sandbox"
 
 
 def _stop_when_stdin_closes() -> None:
-    """Stop this process as SIGTERM does when whoever holds the other end of stdin closes it or is gone."""
+    """Stop this process as SIGTERM does when the process at the other end of stdin closes it or ends."""
     import signal
     import threading
     import time
@@ -125,25 +130,27 @@ def _how_to_use(about: dict[str, Any]) -> str:
     control = f"http://127.0.0.1:{about['control_port']}"
     option = "" if control == DEFAULT_CONTROL else f" --control {control}"
     return f"""\
-The sandbox listens on 127.0.0.1:{about["port"]}, and for commands on {control}
+The sandbox listens for clients on 127.0.0.1:{about["port"]}, and for commands on {control}
 State: {about["state_dir"]}
 
-In the shell where a bot is to run:
+In the shell where a bot will run:
     eval "$(orchestrator sandbox env{option})"
-To link it, when it shows its QR code:
+To link the bot when the bot shows a QR code:
     orchestrator sandbox scan QR.png --phone +4915100001{option}
 
-Ctrl-C stops it."""
+Ctrl-C stops the sandbox."""
 
 
 @app.command(epilog=examples('eval "$(orchestrator sandbox env)"', "orchestrator sandbox env --json"))
 def env(
     control: Control = DEFAULT_CONTROL,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object instead.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object instead of lines for a shell.")
+    ] = False,
 ) -> None:
-    """Print, for a shell, what sends a bot to the sandbox.
+    """Print the environment variables that send a bot to the sandbox.
 
-    Evaluated, it changes the environment so that neonize takes the sandbox for WhatsApp.
+    A shell can evaluate the lines. After that, neonize connects to the sandbox instead of WhatsApp.
     """
     from orchestrator.sandbox.environment import as_shell
 
@@ -160,9 +167,9 @@ def run(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)],
     control: Control = DEFAULT_CONTROL,
 ) -> NoReturn:
-    """Run a program that takes the sandbox for WhatsApp.
+    """Run a program that connects to the sandbox instead of WhatsApp.
 
-    It is run in place of this one, with the variables that 'env' prints.
+    The program replaces this command and gets the variables that 'env' prints.
     """
     environment = SandboxClient(control).environment()
     try:
@@ -175,7 +182,7 @@ def run(
 def state(
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Print everything at once, as one JSON document."""
+    """Print the whole state as one JSON document."""
     print_json(SandboxClient(control).state())
 
 
@@ -183,11 +190,13 @@ def state(
     epilog=examples("orchestrator sandbox events --since 120", "orchestrator sandbox events --follow")
 )
 def events(
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
-    since: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only those after this number.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing new events until Ctrl-C.")] = False,
+    since: Annotated[
+        int, typer.Option(min=0, metavar="SEQ", help="Print only events after this number.")
+    ] = 0,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
-    """Print what has happened, one JSON object a line."""
+    """Print the events, one JSON object per line."""
     client = SandboxClient(control)
     for event in client.follow(since) if follow else client.events(since):
         print(json.dumps(event), flush=follow)

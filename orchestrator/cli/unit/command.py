@@ -27,41 +27,41 @@ def install_unit(
     context: typer.Context,
     user: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whom the service runs as; by default a user who is made for it."),
+        typer.Option(metavar="NAME", help="User that runs the service; by default a new user."),
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="The configuration; by default /etc/orchestrator/accounts.yaml, which is made.",
+            help="Configuration; by default /etc/orchestrator/accounts.yaml, created if missing.",
         ),
     ] = None,
     instance: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="One of several services: orchestrator@NAME, with a user and folders of its own.",
+            help="Install one of several services, orchestrator@NAME, with its own user and folders.",
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be written or taken back, and change nothing.")
+        bool, typer.Option("--dry-run", help="Print what would be written or removed, and change nothing.")
     ] = False,
     uninstall: Annotated[
         bool,
-        typer.Option("--uninstall", help="Take the unit back; state, configuration and user stay."),
+        typer.Option("--uninstall", help="Remove the unit; keep state, configuration and user."),
     ] = False,
 ) -> None:
-    """Make this installation a service of systemd's.
+    """Install this program as a systemd service.
 
-    Writes the unit, its user and its folders; what is there and right is let alone. Own changes belong into
-    `systemctl edit orchestrator`, which an upgrade does not touch.
+    Writes the unit, and creates its user and its folders. Correct files are left unchanged. Make your own
+    changes with `systemctl edit orchestrator`: an upgrade keeps them.
     """
     from orchestrator.cli.unit import install
     from orchestrator.cli.unit import plan as units
 
     where = invocation.of(context)
     if where.state_dir:
-        raise typer.BadParameter("the unit's state folder is below /var/lib", param_hint="--state-dir")
+        raise typer.BadParameter("the unit always keeps its state below /var/lib", param_hint="--state-dir")
     named = config or where.config
     file = None if named is None else Path(named).absolute()
     if uninstall:
@@ -79,20 +79,20 @@ def install_unit(
             files[unit.config_file] = unit.first_config()
         for path, text in files.items():
             print(f"# {path}\n{text}")
-        print(f"# folders: {unit.state}, {unit.config_file.parent}; when it runs, {unit.runtime}")
+        print(f"# folders: {unit.state}, {unit.config_file.parent}; while the service runs, {unit.runtime}")
         return
     _say(install.install(unit))
     for note in units.notes(unit):
         print(note)
-    print(f"to start it, now and at every boot: systemctl enable --now {unit.name}")
-    print(f"to have a change take effect: systemctl restart {unit.name}")
+    print(f"to start the service now and at every boot: systemctl enable --now {unit.name}")
+    print(f"to apply a change: systemctl restart {unit.name}")
 
 
 def _say(done: Iterator[str]) -> None:
-    """Print what is done as it is done.
+    """Print each step as it is done.
 
     Raises:
-        OrchestratorError: A file or folder cannot be had.
+        OrchestratorError: A file or folder cannot be written.
     """
     try:
         for sentence in done:

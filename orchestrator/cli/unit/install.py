@@ -1,4 +1,4 @@
-"""Writes a systemd unit with its user and its folders, and takes it back; what is right is let alone."""
+"""Writes a systemd unit with its user and its folders, and removes the unit; correct files stay unchanged."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from orchestrator.system.files import replacing, sweep, sync
 from orchestrator.system.units import BOOTED, MARK, UNITS
 
 COMMAND_SECONDS = 90.0
-"""How long a command of systemd's may take; stopping a service takes up to 30 s."""
+"""How long a systemd command may take; stopping a service takes up to 30 s."""
 
 
 def install(unit: Unit) -> Iterator[str]:
-    """Write a unit's files and make its folders; what is right already is let alone.
+    """Write a unit's files and make its folders; correct files and folders stay unchanged.
 
     Yields:
         What was done, a sentence each.
 
     Raises:
-        UnitError: A file was edited by hand since, or systemd does not take it.
+        UnitError: A file was edited by hand, or systemd refused the unit.
         OSError: A file cannot be written.
     """
     files = unit.files()
@@ -41,11 +41,11 @@ def install(unit: Unit) -> Iterator[str]:
         yield from _own_config(unit, about.pw_gid)
     _run("systemctl", "daemon-reload")
     if not changed:
-        yield f"{unit.path} is as it should be"
+        yield f"{unit.path} is up to date"
 
 
 def _own_config(unit: Unit, group: int) -> Iterator[str]:
-    """Make the configuration, or let the service read the one there is."""
+    """Make the configuration, or let the service read an existing configuration."""
     file = unit.config_file
     if not file.exists():
         _write(file, unit.first_config(), 0o640, group)
@@ -57,7 +57,7 @@ def _own_config(unit: Unit, group: int) -> Iterator[str]:
     except UnitError:
         os.chown(file, -1, group)
         file.chmod(about.st_mode & 0o7777 | 0o040)
-        yield f"{file}: the service's group may read it now"
+        yield f"{file}: now readable by the service's group"
 
 
 def _folder(path: Path, uid: int, gid: int, mode: int) -> Iterator[str]:
@@ -66,7 +66,7 @@ def _folder(path: Path, uid: int, gid: int, mode: int) -> Iterator[str]:
         if (about.st_uid, about.st_gid, about.st_mode & 0o7777) == (uid, gid, mode):
             return
         if about.st_uid != uid and uid != 0:
-            return  # systemd gives it to the user when the service starts, with all that is in it
+            return  # systemd gives the folder and its files to the user when the service starts
     else:
         path.mkdir(parents=True)
     os.chown(path, uid, gid)
@@ -85,7 +85,7 @@ def uninstall(unit: Unit, *, dry_run: bool = False) -> Iterator[str]:
         What was done, or would be, a sentence each.
 
     Raises:
-        UnitError: A file was edited by hand since, or systemd does not take it.
+        UnitError: A file was edited by hand, or a systemd command failed.
         OSError: A file cannot be removed.
     """
     there = [path for path in (unit.path, unit.sysusers) if path.exists()]
@@ -100,7 +100,7 @@ def uninstall(unit: Unit, *, dry_run: bool = False) -> Iterator[str]:
             path.unlink()
         yield f"{'would remove' if dry_run else 'removed'} {path}"
     if not there:
-        yield f"there is no {unit.path}"
+        yield f"{unit.path} is not installed"
     elif not dry_run:
         _run("systemctl", "daemon-reload")
     stays = (unit.state, unit.config_file, unit.path.with_suffix(".service.d"))
@@ -109,7 +109,7 @@ def uninstall(unit: Unit, *, dry_run: bool = False) -> Iterator[str]:
 
 
 def _found(path: Path) -> Path | None:
-    """Return a path if something is there, or the folder that keeps this user from seeing that."""
+    """Return a path if something is there, or the folder that this user may not look into."""
     try:
         path.stat()
     except PermissionError:
@@ -120,19 +120,19 @@ def _found(path: Path) -> Path | None:
 
 
 def check_machine() -> None:
-    """See that a unit can be written here.
+    """Check that this user can install a unit on this machine.
 
     Raises:
-        UnitError: This is not root, or not systemd's machine.
+        UnitError: The user is not root, or systemd does not run.
     """
     if os.geteuid() != 0:
         raise UnitError(
-            "only root can do that: try again with sudo, or see what it would do by --dry-run",
+            "only root can install a unit: use sudo, or add --dry-run to see what would be done",
             key="needs_root",
         )
     if not BOOTED.is_dir():
         raise UnitError(
-            "systemd does not run here; see the unit by --dry-run, or run `orchestrator run`",
+            "systemd does not run on this machine: use `orchestrator run`, or see the unit with --dry-run",
             key="no_systemd",
         )
 
@@ -142,24 +142,24 @@ def _differs(path: Path, text: str) -> bool:
 
 
 def _read_ours(path: Path) -> str:
-    """Return a file's text, which is as it was written here, by this version or another.
+    """Return the text of a file that install-unit wrote, in this version or another.
 
     Raises:
-        UnitError: It is not.
+        UnitError: The file was written by hand, or edited.
     """
     text = path.read_text(errors="replace")
     mark, _, rest = text.partition("\n")
     if not mark.startswith(MARK) or not mark.endswith(digest(rest)):
-        edit = f"`systemctl edit {path.stem}`" if path.parent == UNITS else "a file of another name"
+        edit = f"`systemctl edit {path.stem}`" if path.parent == UNITS else "another file"
         raise UnitError(
-            f"{path} was not written by install-unit, or was edited since: move your changes to {edit}, then"
-            f" remove it with `rm {path}` and try again"
+            f"{path} was not written by install-unit, or was edited: move your changes to {edit}, remove the"
+            f" file with `rm {path}`, and try again"
         )
     return text
 
 
 def _write(path: Path, text: str, mode: int, group: int = 0) -> None:
-    """Put a file in its place at once, whole and with its mode."""
+    """Write a file atomically, with its mode."""
     sweep(path.parent, of=path.name)
     with replacing(path) as file:
         os.fchown(file.fileno(), 0, group)
@@ -169,13 +169,13 @@ def _write(path: Path, text: str, mode: int, group: int = 0) -> None:
 
 
 def _run(*command: str) -> None:
-    """Run a command of systemd's.
+    """Run a systemd command.
 
     Raises:
-        UnitError: It fails, or is not there.
+        UnitError: The command fails, or is not installed.
     """
     if shutil.which(command[0]) is None:
-        raise UnitError(f"{command[0]} is not installed; it comes with systemd", key="no_systemd")
+        raise UnitError(f"{command[0]} is not installed: install systemd", key="no_systemd")
     try:
         done = subprocess.run(
             command,

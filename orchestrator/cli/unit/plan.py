@@ -1,7 +1,7 @@
-"""The systemd unit of an installation, and whether the installation is fit for one. `unit_install` writes it.
+"""The systemd unit of an installation, and whether the installation can have one. `install` writes the unit.
 
-The units that are written are those that are shipped, in ``systemd/``, with three things put in their place:
-the program, the configuration and the user; and a first line by which a change by hand is noticed.
+The written units are the shipped units of ``systemd/``, with the program, the configuration and the user put
+in. Their first line shows whether a file was edited by hand.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ SHIPPED = _INSTALLED if _INSTALLED.is_dir() else _INSTALLED.parents[3] / "system
 """The folder of the files as they are shipped: part of the installed package, or the checkout's own."""
 SYSUSERS = Path("/etc/sysusers.d")
 QR_GROUP = "orchestrator-qr"
-"""The group that may see the codes in a configuration that is made here."""
+"""The group that may see the codes, in a configuration that `install` makes."""
 PROGRAM = "/opt/orchestrator/bin/orchestrator"
 """The program in the files as shipped."""
 HIDDEN = tuple(map(Path, ("/root", "/home", "/run/user", "/tmp", "/var/tmp")))
-"""Where the service sees nothing, by ProtectHome= and PrivateTmp=."""
+"""Folders that ProtectHome= and PrivateTmp= hide from the service."""
 
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
-"""A user's name that every tool takes."""
+"""A user name that every tool accepts."""
 _PLAIN = re.compile(r"/[A-Za-z0-9/._@+,:=-]*")
 """A path that means the same in a unit, where blanks, %, $, quotes and backslashes mean something."""
 
 
 class UnitError(OrchestratorError):
-    """The unit cannot be written or removed. The message says why and what to do."""
+    """The unit cannot be written or removed; the message says why and what to do."""
 
     key = "unit_failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One unit: that of this installation, or one of its instances.
+    """One unit: the installation's only unit, or one of several instances.
 
     Attributes:
-        instance: Its name, if it is one of several.
-        own_user: Whom it runs as, if not as the user who is made for it.
+        instance: The instance's name, if there are several.
+        own_user: The user that runs the service, if install-unit makes no user.
         config: The configuration; None for the usual place.
         program: The command ``orchestrator``.
     """
@@ -68,46 +68,46 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """What systemctl calls it."""
+        """The unit's name for systemctl."""
         return f"orchestrator@{self.instance}" if self.instance else "orchestrator"
 
     @property
     def folder(self) -> str:
-        """The name of its folders in /etc, /var/lib and /run."""
+        """The name of the unit's folders in /etc, /var/lib and /run."""
         return f"orchestrator-{self.instance}" if self.instance else "orchestrator"
 
     @property
     def user(self) -> str:
-        """Whom it runs as."""
+        """The user that runs the service."""
         return self.own_user or self.folder
 
     @property
     def config_file(self) -> Path:
-        """Its configuration."""
+        """The service's configuration."""
         return self.config or Path("/etc") / self.folder / CONFIG_NAME
 
     @property
     def state(self) -> Path:
-        """Its state folder."""
+        """The service's state folder."""
         return Path("/var/lib") / self.folder
 
     @property
     def runtime(self) -> Path:
-        """The folder of its control socket."""
+        """The folder of the control socket."""
         return Path("/run") / self.folder
 
     @property
     def path(self) -> Path:
-        """Where its file is."""
+        """Where the unit's file is."""
         return UNITS / f"{self.name}.service"
 
     @property
     def sysusers(self) -> Path:
-        """Where the file is that makes its user."""
+        """Where the file is by which systemd makes the user."""
         return SYSUSERS / f"{self.name}.conf"
 
     def files(self) -> dict[Path, str]:
-        """Return its files and what is to be in them."""
+        """Return the unit's files, each with its text."""
         shipped = (SHIPPED / f"orchestrator{'@' if self.instance else ''}.service").read_text()
         said = f"/etc/orchestrator{'-%i' if self.instance else ''}/{CONFIG_NAME}"
         lines = []
@@ -125,7 +125,7 @@ class Unit:
         return {self.path: marked("".join(lines)), self.sysusers: marked(users)}
 
     def first_config(self) -> str:
-        """Return what its configuration starts as."""
+        """Return the first text of the configuration."""
         start, accounts, rest = NEW_FILE.partition("accounts:\n")
         return (
             f"{start}state_dir: {self.state}\n\n"
@@ -136,16 +136,16 @@ class Unit:
 
 
 def plan(instance: str | None, user: str | None, file: Path | None) -> Unit:
-    """Return the unit for the installation that this is a part of, once it is checked to be fit for one.
+    """Check that this installation can have a unit, and return the unit.
 
     Args:
-        instance: The name of one of several.
-        user: Whom it is to run as; by default a user who is made for it.
-        file: The configuration, which must exist; by default that in /etc, which is made.
+        instance: The name of one of several instances.
+        user: The user that runs the service; by default a new user.
+        file: The configuration, which must exist; by default a file in /etc, created if missing.
 
     Raises:
-        UnitError: It is not fit, or what is asked for is not.
-        ConfigError: The configuration is not valid, or not fit for the unit.
+        UnitError: The installation cannot have this unit.
+        ConfigError: The configuration is not valid, or does not fit the unit.
     """
     unit = replace(unit_of(instance, file), own_user=user, program=_program())
     _check_user(unit)
@@ -155,14 +155,14 @@ def plan(instance: str | None, user: str | None, file: Path | None) -> Unit:
 
 
 def unit_of(instance: str | None, file: Path | None) -> Unit:
-    """Return the unit of a name, as it would be without a user of its own.
+    """Return the unit of a name, with the default user.
 
     Args:
-        instance: The name of one of several.
+        instance: The name of one of several instances.
         file: The configuration, if it is not in the usual place.
 
     Raises:
-        ConfigError: It can have no such name.
+        ConfigError: The name is not valid.
     """
     if instance is not None:
         check_name(instance)
@@ -171,23 +171,23 @@ def unit_of(instance: str | None, file: Path | None) -> Unit:
 
 
 def _program() -> Path:
-    """Return the command of this installation.
+    """Return the path of this installation's command.
 
     Raises:
-        UnitError: There is none.
+        UnitError: The command is not installed.
     """
     beside = Path(sys.executable).parent / "orchestrator"
     for program in (beside, Path(sysconfig.get_path("scripts")) / "orchestrator"):
         if program.is_file():
             return program
     raise UnitError(
-        f"{beside} is not there, and the unit would start it: install the package with pip, into the"
+        f"the unit would start {beside}, which does not exist: install the package with pip, into the"
         " environment of this Python"
     )
 
 
 def _check_installation(unit: Unit) -> None:
-    """See that the service would find the program, its Python and its packages."""
+    """Check that the service would find the program, its Python and its packages."""
     spec = find_spec("neonize")
     here = Path(__file__).resolve().parents[2]
     places = {
@@ -201,14 +201,14 @@ def _check_installation(unit: Unit) -> None:
     for path, what in places.items():
         if hidden := _hider(path):
             raise UnitError(
-                f"{what} is below {hidden} ({path}), where the unit, which is locked down, sees nothing. Use"
-                " a Python that is not, and install into /opt: `/usr/bin/python3 -m venv /opt/orchestrator`,"
+                f"{what} is below {hidden} ({path}), which systemd hides from the service. Use a Python from"
+                " another folder, and install into /opt: `/usr/bin/python3 -m venv /opt/orchestrator`,"
                 " `/opt/orchestrator/bin/pip install …`, `/opt/orchestrator/bin/orchestrator install-unit`"
             )
     if not _PLAIN.fullmatch(str(unit.program)):
-        raise UnitError(f"{unit.program}: a unit cannot name this path plainly; install into /opt")
+        raise UnitError(f"{unit.program}: a unit cannot have all characters of this path: install into /opt")
     for path in places:
-        check_open(path, unit.user, "install it under an umask of 022")
+        check_open(path, unit.user, "install the package with `umask 022`")
 
 
 def _hider(path: Path) -> Path | None:
@@ -216,32 +216,34 @@ def _hider(path: Path) -> Path | None:
 
 
 def _check_user(unit: Unit) -> None:
-    """See that there is such a user, or that one can be made."""
+    """Check that the user exists or can be made."""
     if unit.own_user is None:
         if not _USER.fullmatch(unit.user) or unit.user == QR_GROUP:
             raise UnitError(
-                f"no user can be called {unit.user}: choose a name for the instance of up to 18 of a-z, 0-9,"
-                " dash and underscore, or name a user with --user"
+                f"{unit.user} is not a valid user name: choose an instance name of at most 18 characters of"
+                " a-z, 0-9, dash and underscore, or name a user with --user"
             )
         return
     try:
         uid = pwd.getpwnam(unit.user).pw_uid
     except KeyError:
         raise UnitError(
-            f"there is no user {unit.user}: make it with `useradd --system {unit.user}`, or leave --user out,"
-            " and one is made"
+            f"the user {unit.user} does not exist: make the user with `useradd --system {unit.user}`, or"
+            " leave out --user to have a user made"
         ) from None
     if uid == 0:
-        raise UnitError("the service needs no rights of root's: leave --user out, or name another user")
+        raise UnitError("the service needs no root privileges: leave out --user, or name another user")
 
 
 def _check_config(unit: Unit) -> None:
-    """See that a configuration that exists fits the unit, and that the service may read it."""
+    """Check that an existing configuration fits the unit, and that the service may read the file."""
     file = unit.config_file
     if hidden := _hider(file):
-        raise UnitError(f"{file}: the unit sees nothing below {hidden}; move the configuration to /etc")
+        raise UnitError(f"{file}: systemd hides {hidden} from the service: move the configuration to /etc")
     if not _PLAIN.fullmatch(str(file)):
-        raise UnitError(f"{file}: a unit cannot name this path plainly; move the configuration to /etc")
+        raise UnitError(
+            f"{file}: a unit cannot have all characters of this path: move the configuration to /etc"
+        )
     try:
         file.stat()
     except PermissionError:
@@ -253,21 +255,21 @@ def _check_config(unit: Unit) -> None:
             return
     if unit.config is not None:
         check_open(file, unit.user, f"`chgrp {_group(unit.user)} {file}`, `chmod g+r {file}`")
-    # What a file does not say shows in what it is read as.
+    # A file that names no state folder is read with this one.
     found = reader.load(file, environ={**os.environ, "STATE_DIRECTORY": "/not/named"})
     if found.state_dir != unit.state:
         raise ConfigError(
             f"{file}: the unit's state folder is {unit.state}: write `state_dir: {unit.state}` into this"
-            " file, by which commands find the service, too"
+            " file, so that commands find the service"
             + ("" if found.state_dir == Path("/not/named") else f", and move {found.state_dir} there")
         )
 
 
 def check_open(path: Path, user: str, advice: str) -> None:
-    """See that a user may read what is at a path.
+    """Check that a user may read a file or folder.
 
     Raises:
-        UnitError: A folder above it, or it itself, is closed to the user.
+        UnitError: The path or a folder above it is closed to the user.
     """
     uid, groups = _ids(user)
     try:
@@ -283,7 +285,7 @@ def _ids(user: str) -> tuple[int, list[int]]:
     try:
         about = pwd.getpwnam(user)
     except KeyError:
-        return -1, []  # one who is still to be made is nobody's owner
+        return -1, []  # a user that is still to be made owns nothing
     return about.pw_uid, os.getgrouplist(user, about.pw_gid)
 
 
@@ -295,25 +297,25 @@ def _group(user: str) -> str:
 
 
 def notes(unit: Unit) -> Iterator[str]:
-    """Yield what the configuration asks for that the unit does not allow by itself, and what to do about it.
+    """Yield what the configuration needs and the unit does not allow, and what to do.
 
     Raises:
-        ConfigError: It is not valid.
+        ConfigError: The configuration is not valid.
     """
     found = reader.load(unit.config_file)
     if not any(found.qr_dir.is_relative_to(folder) for folder in (unit.state, unit.runtime)):
         yield (
-            f"the unit may not write to {found.qr_dir}: give the folder to {unit.user} and allow it, by"
-            f" `[Service]` and `ReadWritePaths={found.qr_dir}` in `systemctl edit {unit.name}`; or set"
-            f" `qr_dir: {unit.runtime}/qr`"
+            f"the unit may not write to {found.qr_dir}: set `qr_dir: {unit.runtime}/qr`; or give the folder"
+            f" to {unit.user}, and add `[Service]` and `ReadWritePaths={found.qr_dir}` with"
+            f" `systemctl edit {unit.name}`"
         )
 
 
 def marked(text: str) -> str:
-    """Return a file's text below a line by which a change by hand is noticed."""
+    """Return a file's text below a line that shows whether the file was edited by hand."""
     return f"{MARK} {__version__}; {digest(text)}\n{text}"
 
 
 def digest(text: str) -> str:
-    """Return what tells that a text was not changed."""
+    """Return a checksum that shows whether a text was changed."""
     return f"sha256 {hashlib.sha256(text.encode()).hexdigest()}"
