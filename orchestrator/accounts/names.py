@@ -11,7 +11,9 @@ from orchestrator.errors import ConfigError, NoSuchAccount
 
 NAME_RULE = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME_PATTERN = "[a-z0-9][a-z0-9._-]{0,62}"
+"""What a name has to match, also as a part of file names; it has no groups."""
+_NAME = re.compile(NAME_PATTERN)
 
 
 def check_name(name: str) -> str:

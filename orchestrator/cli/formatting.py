@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from orchestrator.accounts.durations import short
 from orchestrator.cli.terminal import plain
-
-_STEPS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 def ago(iso: str | None, now: float) -> str:
     """Say how long ago a time was, such as ``2h10m``."""
-    return "-" if iso is None else span(now - unix(iso))
+    return "-" if iso is None else short(now - unix(iso))
 
 
 def ahead(iso: str | None, now: float) -> str:
@@ -19,23 +18,12 @@ def ahead(iso: str | None, now: float) -> str:
     if iso is None:
         return "-"
     left = unix(iso) - now
-    return f"in {span(left)}" if left > 0 else "now"
-
-
-def span(seconds: float) -> str:
-    """Write a duration in its two largest units, such as ``2h10m``."""
-    left = max(0, int(seconds))
-    parts: list[str] = []
-    for size, unit in _STEPS:
-        count, left = divmod(left, size)
-        if count or parts:
-            parts.append(f"{count}{unit}" if count else "")
-    return "".join(parts[:2]) or "0s"
+    return f"in {short(left)}" if left > 0 else "now"
 
 
 def cpu(seconds: float) -> str:
     """Write CPU time, such as ``1.9s`` or ``2h10m``."""
-    return f"{seconds:.1f}s" if seconds < 60 else span(seconds)
+    return f"{seconds:.1f}s" if seconds < 60 else short(seconds)
 
 
 def megabytes(size: int) -> str:

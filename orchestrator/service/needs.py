@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import resource
-import secrets
 import signal
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from orchestrator.errors import StateError
 from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import groups
+from orchestrator.system.files import temporary_name
 from orchestrator.system.os_errors import trouble
 
 FILES_BASE, FILES_PER_ACCOUNT = 64, 6
@@ -391,7 +391,7 @@ def databases(folder: Path) -> Need:
     import sqlite3  # which nothing else in the service needs
 
     name = "state folder"
-    place = folder / f".{secrets.token_hex(4)}.trial"
+    place = folder / temporary_name("trial")
     try:
         place.touch(0o600)
         with contextlib.closing(sqlite3.connect(place, timeout=1, isolation_level=None)) as database:

@@ -17,16 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.system.files import open_file, sync, sync_folder
 from orchestrator.system.locking import lock_file
 
 SIDES: Final = ("-wal", "-shm", "-journal")
 """What SQLite appends to the database's name for its other files."""
 
-_QUARANTINED = re.compile(
-    r"([a-z0-9][a-z0-9._-]{0,62})-([0-9]{8}T[0-9]{6}Z)-([a-z0-9_]+)(?:-([0-9]+))?", re.ASCII
-)
-_SESSION_FILE = re.compile(rf"[a-z0-9][a-z0-9._-]{{0,62}}\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
+_QUARANTINED = re.compile(rf"({NAME_PATTERN})-([0-9]{{8}}T[0-9]{{6}}Z)-([a-z0-9_]+)(?:-([0-9]+))?", re.ASCII)
+_SESSION_FILE = re.compile(rf"{NAME_PATTERN}\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
 _UNFINISHED: Final = stat.S_ISVTX
 """The sticky bit, by which `tidy` knows a folder of the quarantine that a session was still moved to."""

@@ -14,6 +14,7 @@ import signal
 from collections.abc import Container
 from pathlib import Path
 
+from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.system.clock import utc
 from orchestrator.system.files import is_temporary, read_file, replacing
 from orchestrator.system.redaction import redact
@@ -23,7 +24,7 @@ SIGNAL = signal.SIGUSR1
 MAX_BYTES = 64 * 1024
 """Bytes that are kept of a traceback; that of a child with 10 threads has some 5,000."""
 
-_FILE = re.compile(r"([a-z0-9][a-z0-9._-]{0,62})\.(live|txt)")
+_FILE = re.compile(rf"({NAME_PATTERN})\.(live|txt)")
 
 log = logging.getLogger(__name__)
 

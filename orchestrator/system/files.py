@@ -85,6 +85,17 @@ def temporary_name(name: str) -> str:
     return f".{name}.{os.urandom(4).hex()}.tmp"
 
 
+def finished_name(name: str) -> str | None:
+    """Return what is to be called otherwise once it is done; None if a name is no `temporary_name`."""
+    match = _TEMPORARY.fullmatch(name)
+    return match and match[1]
+
+
+def temporary_socket_name() -> str:
+    """Return a name under which to make a socket, whose path has a limit."""
+    return f".{os.urandom(4).hex()}.s"
+
+
 def sweep(folder: Path, *, of: str | None = None) -> None:
     """Remove what was left in a folder under temporary names because its maker was killed; never raises.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from orchestrator.accounts import phones
+from orchestrator.accounts import durations, phones
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.system.masking import mask_number
 from orchestrator.system.os_errors import DISK_BROKEN, DISK_FULL, NO_MEMORY, TOO_MANY_FILES
@@ -149,7 +149,7 @@ def replaced() -> Outcome:
 def banned(code: int | None, expire: float | None) -> Outcome:
     """WhatsApp refuses the account for some time."""
     seconds = None if expire is None else max(0.0, expire)
-    length = "" if seconds is None else f" for {duration(seconds)}"
+    length = "" if seconds is None else f" for {durations.words(seconds)}"
     why = _WHY_BANNED.get(code or 0)
     reason = f": {why}" if why else ""
     return Outcome(
@@ -304,13 +304,13 @@ def another_number(linked: str, wanted: str) -> Outcome:
 def too_slow(seconds: float, error: str = "") -> Outcome:
     """There was no log-in in time."""
     why = f": {cause(error)}" if error else ""
-    return Outcome(Kind.NETWORK, f"no log-in within {duration(seconds)}{why}")
+    return Outcome(Kind.NETWORK, f"no log-in within {durations.words(seconds)}{why}")
 
 
 def link_lost(seconds: float, why: str, error: str = "") -> Outcome:
     """The link was lost and did not come back in time."""
     last = f"; {cause(error)}" if error else ""
-    return Outcome(Kind.NETWORK, f"{why}, and the link was not back within {duration(seconds)}{last}")
+    return Outcome(Kind.NETWORK, f"{why}, and the link was not back within {durations.words(seconds)}{last}")
 
 
 def disk_full() -> Outcome:
@@ -320,22 +320,12 @@ def disk_full() -> Outcome:
 
 def callback_hangs(seconds: float) -> Outcome:
     """One of the library's calls into this process does not return, so it hands over nothing any more."""
-    return Outcome(Kind.CRASH, f"a callback of the library has not returned for {duration(seconds)}")
+    return Outcome(Kind.CRASH, f"a callback of the library has not returned for {durations.words(seconds)}")
 
 
 def stopped() -> Outcome:
     """It was asked to."""
     return Outcome(Kind.STOPPED, "stopped")
-
-
-def duration(seconds: float) -> str:
-    """Write a duration in its two largest units."""
-    rest, parts = round(seconds), []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
-        if rest >= size:
-            parts.append(f"{rest // size} {unit}")
-            rest %= size
-    return " ".join(parts[:2]) or "0 s"
 
 
 def _number(value: int | None) -> str:

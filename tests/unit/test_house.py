@@ -98,3 +98,8 @@ def test_style(command: list[str]) -> None:
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_account_names_look_like_is_written_down_once() -> None:
+    paths = [path for path in PACKAGE.rglob("*.py") if "[a-z0-9._-]{" in path.read_text()]
+    assert [module_name(path) for path in paths] == ["orchestrator.accounts.names"]

@@ -244,14 +244,6 @@ def test_any_text_gives_an_outcome(function: object, error: str) -> None:
     assert outcome.kind not in HAS_ENDED_SESSION or re.search("database|disk image", error)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (0.4, "0 s"), (50, "50 s"), (90, "1 min 30 s"), (3600, "1 h"), (90061, "1 d 1 h")],
-)
-def test_durations(seconds: float, text: str) -> None:
-    assert outcomes.duration(seconds) == text
-
-
 def test_every_kind_has_its_exit_code() -> None:
     assert set(EXIT_CODES) == set(Kind)
     assert min(EXIT_CODES.values()) >= 10

@@ -199,7 +199,15 @@ def test_what_is_out_of_date_is_removed_and_nothing_else(tmp_path: Path) -> None
     qr_folder.mkdir()
     foreign = io.BytesIO()
     Image.new("L", (5, 5)).save(foreign, "PNG")
-    kept = ["photo.png", "notes.txt", ".x.part", ".support.0123456789abcdef.png", "Support.png", "text.png"]
+    kept = [
+        "photo.png",
+        "notes.txt",
+        ".x.part",
+        ".notes.txt.01234567.tmp",
+        ".support.0123456789abcdef.png",
+        "Support.png",
+        "text.png",
+    ]
     for name in kept:
         (qr_folder / name).write_bytes(foreign.getvalue())
     (qr_folder / "text.png").write_bytes(b"tEXtExpires\0")
@@ -208,7 +216,7 @@ def test_what_is_out_of_date_is_removed_and_nothing_else(tmp_path: Path) -> None
     (qr_folder / "link.png").symlink_to(tmp_path / "target.png")
     (qr_folder / "folder.png").mkdir()
     os.mkfifo(qr_folder / "pipe.png")
-    gone = ["support.png", "sales-br.2.png", ".support.0123456789abcdef.part", "torn.png", "planted.png"]
+    gone = ["support.png", "sales-br.2.png", ".support.png.01234567.tmp", "torn.png", "planted.png"]
     for name in gone[:3]:
         (qr_folder / name).write_bytes(PNG)
     (qr_folder / "torn.png").write_bytes(b"")
@@ -357,8 +365,8 @@ def test_planted_temporary_files_are_not_used(
     folder: QrFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "target"
-    monkeypatch.setattr("os.urandom", lambda _: bytes.fromhex("0123456789abcdef"))
-    (folder.path("x").parent / ".support.0123456789abcdef.part").symlink_to(target)
+    monkeypatch.setattr("os.urandom", lambda _: bytes.fromhex("01234567"))
+    (folder.path("x").parent / ".support.png.01234567.tmp").symlink_to(target)
     with pytest.raises(FileExistsError):
         folder.show("support", PNG, ISSUED)
     assert not target.exists()

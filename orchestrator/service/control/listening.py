@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import socket
 import stat
 from pathlib import Path
 
 from orchestrator.errors import AlreadyRunning, StateError
+from orchestrator.system.files import temporary_socket_name
 from orchestrator.system.locking import flock
 
 BACKLOG = 64
@@ -85,7 +85,7 @@ def _make(path: Path, *, patience: float | None) -> tuple[socket.socket, tuple[i
 def _listen(path: Path) -> tuple[socket.socket, tuple[int, int]]:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     # No longer than the name it gets in the end, whose length has been checked.
-    temporary = path.with_name(f".{secrets.token_hex(4)}.s")
+    temporary = path.with_name(temporary_socket_name())
     try:
         # On Linux the file inherits the mode of the unbound socket, so it is never open to others. The umask
         # would do the same, but for all threads.

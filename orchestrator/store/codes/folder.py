@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.accounts.characters import remark
+from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.errors import StateError
 from orchestrator.store.codes.draw import EXPIRES
-from orchestrator.system.files import open_file, read_file, sweep, temporary_name
+from orchestrator.system.files import finished_name, open_file, read_file, sweep, temporary_name
 from orchestrator.system.os_errors import FULL, NOT_KEPT, advice
 
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _MARK: Final = b"tEXt" + EXPIRES.encode() + b"\0"
 _HEAD: Final = 512
 """Bytes of a picture within which the mark is: text comes before the pixels."""
-_TEMPORARY = re.compile(r"\.[a-z0-9][a-z0-9._-]{0,62}\.[0-9a-f]{16}\.part")
-_PICTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}\.png")
+_PICTURE = re.compile(rf"{NAME_PATTERN}\.png")
 
 
 class _UnfitError(StateError):
@@ -78,7 +78,7 @@ class QrFolder:
                 self._let_group_in(folder)
                 self._probe(folder)
                 for name in os.listdir(folder):  # noqa: PTH208 - of a descriptor
-                    if name in ours or _TEMPORARY.fullmatch(name) or _is_code(name, folder):
+                    if name in ours or _is_unfinished(name) or _is_code(name, folder):
                         with contextlib.suppress(IsADirectoryError, FileNotFoundError):
                             os.unlink(name, dir_fd=folder)
         except OSError as error:
@@ -127,7 +127,7 @@ class QrFolder:
     @contextmanager
     def _written(self, folder: int, name: str, png: bytes, issued_at: float) -> Iterator[str]:
         """Write a file, complete in every respect, under a hidden name; it goes if it is not renamed."""
-        temporary = f".{name}.{os.urandom(8).hex()}.part"
+        temporary = temporary_name(f"{name}.png")
         descriptor = open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, dir_fd=folder)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -259,6 +259,12 @@ def group_id(group: str) -> int:
             f'there is no group "{group}"{remark(group)} on this machine: make the group, or change qr_group',
             key="qr_dir_unusable",
         ) from None
+
+
+def _is_unfinished(name: str) -> bool:
+    """Tell whether a file is a picture that was not finished because its maker was killed."""
+    finished = finished_name(name)
+    return finished is not None and _PICTURE.fullmatch(finished) is not None
 
 
 def _is_code(name: str, folder: int) -> bool:
