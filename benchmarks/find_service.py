@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -110,7 +111,8 @@ def main() -> None:
         for name, text in layouts(service.paths.root, accounts(arguments.accounts)).items():
             file = folder / f"{name.replace(' ', '-')}.yaml"
             file.write_text(text)
-            which.append(Program(name, ("-m", "orchestrator", "--config", str(file), "list", "--json")))
+            line = (sys.executable, "-m", "orchestrator", "--config", str(file), "list", "--json")
+            which.append(Program(name, line))
         programs = {
             version: Programs(folder, {**base, "PYTHONPATH": str(path)}) for version, path in sources.items()
         }
