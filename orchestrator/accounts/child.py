@@ -1,12 +1,17 @@
-"""What the machine of an account keeps: its process, how the last one ended, what outlives the service."""
+"""What is known of an account's process, how the last one ended, and what outlives the service. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.accounts import deadlines
+from orchestrator.accounts.events import Exited
+from orchestrator.accounts.failure import Kind, Outcome, from_exit
 from orchestrator.accounts.states import State
+
+HEARTBEAT_DEADLINE = deadlines.HEARTBEAT.outer
+"""Seconds without a heartbeat."""
 
 Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
 """Why a process was asked to stop, which says what follows its end."""
@@ -61,6 +66,59 @@ class Child:
     def ends(self) -> bool:
         """Whether it was killed or has said its last word, so that its exit is all that can come."""
         return self.killed_because is not None or self.outcome is not None
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether it was asked to stop, in its turn, for another process to take its place."""
+        return self.in_turn and self.purpose in ("restart", "recycle")
+
+    @property
+    def silent_at(self) -> float | None:
+        """The monotonic time at which silence is taken for a hang, None before its first word."""
+        if self.heard_at is None or self.killed_because is not None:
+            return None
+        return self.heard_at + HEARTBEAT_DEADLINE
+
+    def allow(self, seconds: float, now: float) -> None:
+        """Give it so much more time for everything: it could not be heard, or stood still, too."""
+        if self.deadline is not None:
+            self.deadline += seconds
+        if self.heard_at is not None:
+            self.heard_at = min(self.heard_at + seconds, now)
+
+    def why_to_kill(self, state: State, now: float) -> str | None:
+        """Return why it is to be killed, None if it is in time.
+
+        Args:
+            state: The account's.
+            now: Monotonic seconds.
+        """
+        if self.killed_because is not None:
+            return None  # SIGKILL cannot be refused: the exit will come
+        if self.deadline is not None and now >= self.deadline:
+            if self.purpose is not None:
+                return "it did not stop in time"
+            if self.outcome is not None:
+                return "it did not exit after its last word"
+            return f"still {state} after {now - self.started_at:.0f} s"
+        if self.silent_at is not None and now >= self.silent_at:
+            return f"no sign of life for {HEARTBEAT_DEADLINE:.0f} s"
+        return None
+
+    def outcome_of(self, exited: Exited) -> Outcome:
+        """Tell how its run ended, now that it is gone."""
+        outcome = from_exit(
+            exited.status,
+            self.outcome,
+            killed_because=self.killed_because if self.outcome is None else None,
+            out_of_memory=exited.out_of_memory,
+            loading=self.loading,
+        )
+        if outcome.kind is Kind.STOPPED and self.purpose is None:
+            return Outcome(Kind.CRASH, "somebody else stopped the process")
+        if outcome.kind is Kind.CRASH and self.purpose is not None:
+            return Outcome(Kind.STOPPED, outcome.text)
+        return outcome
 
 
 @dataclass(frozen=True, slots=True)

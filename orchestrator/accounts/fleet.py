@@ -22,9 +22,9 @@ from orchestrator.accounts import breaker
 from orchestrator.accounts.breaker import Breaker, Outage
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
-from orchestrator.accounts.machine import SLOT_SECONDS, Account
 from orchestrator.accounts.proxy import Proxy, ProxyError, parse
 from orchestrator.accounts.ramp import Ramp
+from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
 
 OUTDATED = "WhatsApp refuses this version of the client"
@@ -90,7 +90,7 @@ class Fleet:
 
     def __init__(
         self,
-        accounts: Mapping[str, Account],
+        accounts: Mapping[str, Standing],
         parallel: int,
         spread: float,
         random: Callable[[], float],
@@ -300,7 +300,7 @@ class Fleet:
         return None if probes is None else (probes, Released())
 
     def _hold(
-        self, breaker: Breaker, kind: Kind, reason: str, accounts: Mapping[str, Account], now: float
+        self, breaker: Breaker, kind: Kind, reason: str, accounts: Mapping[str, Standing], now: float
     ) -> tuple[str, Event] | None:
         """Return the next of these accounts that does not know yet that it has to wait; none may be left."""
         canary = None if breaker.canary is None else self._accounts[breaker.canary]
@@ -391,27 +391,27 @@ class Fleet:
             way = self._by_url[url] = self._ways.setdefault(key, _Way(words))
         return way
 
-    def _of(self, way: _Way) -> dict[str, Account]:
+    def _of(self, way: _Way) -> dict[str, Standing]:
         """Return the accounts whose next process goes that way."""
         return {name: one for name, one in self._accounts.items() if self._way(one.settings.proxy) is way}
 
-    def _running(self, way: _Way) -> list[Account]:
+    def _running(self, way: _Way) -> list[Standing]:
         """Return the accounts whose process goes that way."""
         return [one for one in self._accounts.values() if one.child and self._way(one.child.proxy) is way]
 
 
-def _waiting(accounts: Mapping[str, Account]) -> list[Account]:
+def _waiting(accounts: Mapping[str, Standing]) -> list[Standing]:
     """Return those of the accounts that are held."""
     return [account for account in accounts.values() if account.held and account.child is None]
 
 
-def _best(accounts: Collection[Account], *kinds: Kind) -> list[str]:
+def _best(accounts: Collection[Standing], *kinds: Kind) -> list[str]:
     """Return the names of accounts, those first that have failed least often by these kinds."""
     ordered = sorted(accounts, key=lambda account: tuple(account.attempts[kind] for kind in kinds))
     return [account.settings.name for account in ordered]
 
 
-def _is_to_be_held(account: Account, kind: Kind, until: float | None) -> bool:
+def _is_to_be_held(account: Standing, kind: Kind, until: float | None) -> bool:
     """Tell whether an account does not know yet that it has to wait, or for how long."""
     if account.child is not None:
         return account.child.in_turn

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from orchestrator.accounts import actions
 from orchestrator.accounts.actions import Action
-from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Said, Ticked
+from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Said, Stalled, Ticked
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
@@ -21,6 +21,7 @@ from orchestrator.accounts.states import State
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
+from orchestrator.service.library import installed_version
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.sending import Waiting
@@ -28,6 +29,9 @@ from orchestrator.service.timers import Timers, now
 from orchestrator.store.status import Kept
 
 log = logging.getLogger(__name__)
+
+LIBRARY_SECONDS = 30.0
+"""How often to look whether another version of neonize was installed: half a millisecond each."""
 
 
 class Machines:
@@ -111,6 +115,15 @@ class Machines:
         """Hand an event to every account's machine."""
         for name in list(self._roster.accounts):
             self.handle(name, event)
+
+    def stalled(self, seconds: float) -> None:
+        """Give every account the time back for which the service itself stood still."""
+        log.warning(
+            "the service itself stood still for %.0f s (stopped, paused or starved): each account gets that"
+            " time back",
+            seconds,
+        )
+        self.handle_all(Stalled(seconds))
 
     def _touch(self, name: str, managed: Managed) -> None:
         """Follow up what an event has changed: the next wake-up, watchers, whose turn it is."""
@@ -198,6 +211,24 @@ class Machines:
     def _wake(self) -> None:
         self._wakes_at = None
         self.dispatch()
+
+    def mind_the_library(self) -> None:
+        """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""
+        self._timers.later("library", LIBRARY_SECONDS, self._look_for_another_library)
+
+    def _look_for_another_library(self) -> None:
+        self.mind_the_library()
+        found = installed_version()
+        if found is not None and found != self._children.library:
+            log.warning(
+                "neonize %s is installed instead of %s: accounts that start from now on use it",
+                found,
+                self._children.library,
+            )
+            self._children.library = found
+            self._children.renew_maker()
+            self.fleet.updated()
+            self.dispatch()
 
     def _call_off(self, why: str) -> None:
         """Leave all accounts as they are that wait for a new process in the place of one that works."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from orchestrator.accounts import deadlines
-from orchestrator.accounts.events import Order, Ordered, ShuttingDown, Stalled
+from orchestrator.accounts.events import Order, Ordered, ShuttingDown
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Code, LinkCode, Pairing
 from orchestrator.accounts.states import State
@@ -24,7 +23,6 @@ from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
-from orchestrator.service.library import installed_version
 from orchestrator.service.machines import Machines
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
@@ -36,14 +34,10 @@ from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
 from orchestrator.store.tracebacks import Tracebacks
 
-log = logging.getLogger(__name__)
-
 SHUTDOWN_SECONDS = deadlines.SHUTDOWN.outer
 """The time all accounts together get to stop; those that have not by then are killed."""
 HURRY_SECONDS = 1.0
 """What is left of it after a second signal."""
-LIBRARY_SECONDS = 30.0
-"""How often it is looked whether another version of neonize was installed: half a millisecond each."""
 OOM_SECONDS = 30.0
 """How often what the kernel has ended for lack of memory is taken for known: 0.1 ms each."""
 
@@ -108,7 +102,7 @@ class Supervisor:
             announce=around_reload,
             state_configured=state_configured,
         )
-        self._pulse = Pulse(self._stalled)
+        self._pulse = Pulse(self._machines.stalled)
         self._idle = asyncio.Event()
         self._started = False
 
@@ -163,7 +157,7 @@ class Supervisor:
         self._recorder.prune()
         self._look_for_oom_kills()
         if self.library:
-            self._timers.later("library", LIBRARY_SECONDS, self._mind_the_library)
+            self._machines.mind_the_library()
 
     async def stop(self) -> None:
         """Stop every account and wait until no child is left; `hurry` shortens the wait."""
@@ -193,32 +187,9 @@ class Supervisor:
         if self._reloader.forgotten(name):
             self._tracebacks.forget(name)
 
-    def _stalled(self, seconds: float) -> None:
-        log.warning(
-            "the service itself stood still for %.0f s (stopped, paused or starved): each account gets that"
-            " time back",
-            seconds,
-        )
-        self._machines.handle_all(Stalled(seconds))
-
     def _look_for_oom_kills(self) -> None:
         self._timers.later("oom", OOM_SECONDS, self._look_for_oom_kills)
         self._children.oom_kills.look()
-
-    def _mind_the_library(self) -> None:
-        """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""
-        self._timers.later("library", LIBRARY_SECONDS, self._mind_the_library)
-        found = installed_version()
-        if found is not None and found != self.library:
-            log.warning(
-                "neonize %s is installed instead of %s: accounts that start from now on use it",
-                found,
-                self.library,
-            )
-            self._children.library = found
-            self._children.renew_maker()
-            self._machines.fleet.updated()
-            self._machines.dispatch()
 
     # What operators may ask
 

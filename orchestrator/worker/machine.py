@@ -31,6 +31,8 @@ from orchestrator.worker.actions import (
     Step,
     Unlink,
 )
+from orchestrator.worker.checkup import Checkup
+from orchestrator.worker.evidence import Evidence, Verdict
 
 
 class Phase(Enum):
@@ -69,18 +71,12 @@ class Course:
         self._phase_due: float | None = None
         self._code_due: float | None = None
         self._verdict_due: float | None = None
-        self._verdict: events.LoginLine | events.ConnectEnded | events.RefusalLogged | None = None
+        self._verdict: Verdict | None = None
         self._round_since: float | None = None
         self._lost_why = ""
         self._lost_silently = False
-        self._unsure = 0
-        self._callback: tuple[int | None, float, int] = (None, 0.0, 0)
-        # What the log said last, for verdicts and sentences.
-        self._refusal: events.RefusalLogged | None = None
-        self._socket: events.SocketLost | None = None
-        self._stream_error: str | None = None
-        self._dial_error = ""
-        self._link_error = ""
+        self._checkup = Checkup()
+        self._said = Evidence()
 
     @property
     def due(self) -> float | None:
@@ -107,7 +103,7 @@ class Course:
         elif self._phase_due is not None and now >= self._phase_due:
             self._overdue()
         elif self._code_due is not None and now >= self._code_due:
-            self._end(outcomes.codes_lost(self._last_error() or "no further code came"))
+            self._end(outcomes.codes_lost(self._said.last_error() or "no further code came"))
         return self._steps
 
     # What was observed
@@ -132,7 +128,7 @@ class Course:
                 self._connect_ended(event)
             case events.Unlinked(error):
                 if self.phase is Phase.UNLINKING:
-                    self._end_wrong(unlinked=error is None)
+                    self._end(self._wrong_phone(unlinked=error is None))
             case events.Connected(phone):
                 self._connected(phone)
             case (
@@ -179,7 +175,7 @@ class Course:
                 if self.phase not in (Phase.DIALLING, Phase.CODES):
                     return
                 if error or not phone:
-                    self._link_error = self._link_error or error
+                    self._said.link_error = self._said.link_error or error
                     self._expect(events.LoginLine("error"))
                 else:
                     self._was_linked(phone)
@@ -205,8 +201,8 @@ class Course:
                 self._steps.append(Say(pipe.Sent(id, why)))
 
     def _stop(self) -> None:
-        if self._refusal is not None and self._refusal.deleted:
-            self._end(self._refused(self._refusal))
+        if self._said.refusal is not None and self._said.refusal.deleted:
+            self._end(self._said.refused(self._said.refusal, paired=self._paired))
         elif self.phase is Phase.ONLINE:
             self._enter(Phase.CLOSING, deadlines.CLOSE_SECONDS)
             self._steps.append(HangUp())
@@ -225,7 +221,7 @@ class Course:
             self._paired = False
             self._round_since = self._now
             self._enter(Phase.CODES, deadlines.ROUND_SECONDS + deadlines.ROUND_GRACE)
-            self._socket = None
+            self._said.socket = None
         seconds = deadlines.FIRST_CODE_SECONDS if first else deadlines.NEXT_CODE_SECONDS
         self._code_due = self._now + seconds + deadlines.CODE_GRACE
         if self._pairing == "qr":
@@ -261,7 +257,7 @@ class Course:
         if self.phase is Phase.UNLINKING:
             return
         self._linked = phone or self._linked
-        self._unsure, self._refusal = 0, None
+        self._checkup.unsure, self._said.refusal = 0, None
         if self._is_wrong() and not self._fresh:
             self._end(self._another_number())
         elif self._is_wrong():
@@ -275,11 +271,11 @@ class Course:
     def _link(self, event: events.Event) -> None:
         match event:
             case events.Disconnected():
-                self._refusal = None  # one after which the library goes on
+                self._said.refusal = None  # one after which the library goes on
                 self._lose("the connection was lost")
                 self._lost_silently = False
                 if self.phase is Phase.UNLINKING:
-                    self._end_wrong(unlinked=False)
+                    self._end(self._wrong_phone(unlinked=False))
             case events.KeepAliveTimeout():
                 if self._lose("WhatsApp does not answer"):
                     self._lost_silently = True
@@ -287,27 +283,20 @@ class Course:
                 if self.phase is Phase.LOST and self._lost_silently:
                     self._connected(None)
             case events.StreamError(code):
-                self._stream_error = outcomes.quote(code)
-                self._lose(f"WhatsApp ended the stream ({self._stream_error})")
+                self._said.stream_error = outcomes.quote(code)
+                self._lose(f"WhatsApp ended the stream ({self._said.stream_error})")
 
     def _check(self, logged_in: bool, callback: int | None) -> None:
         """Take in what no event tells: a library that is logged out, and one that stands still."""
-        self._unsure = self._unsure + 1 if self.phase is Phase.ONLINE and not logged_in else 0
-        if self._unsure >= deadlines.MAX_UNSURE:
+        if self._checkup.is_logged_out(online=self.phase is Phase.ONLINE, logged_in=logged_in):
             self._lose("the library is not logged in any more")
-        before, since, beats = self._callback
-        if callback is None or callback != before:
-            self._callback = (callback, self._now, 0)
-            return
-        self._callback = (callback, since, beats + 1)
-        waited = self._now - since
-        if beats + 1 >= deadlines.CALLBACK_BEATS and waited >= deadlines.CALLBACK_SECONDS:
+        if (waited := self._checkup.stands_still(callback, self._now)) is not None:
             self._hang(outcomes.callback_hangs(waited))
 
     def _lose(self, why: str) -> bool:
         if self.phase is not Phase.ONLINE:
             return False
-        self._lost_why, self._lost_silently, self._dial_error = why, False, ""
+        self._lost_why, self._lost_silently, self._said.dial_error = why, False, ""
         self._enter(Phase.LOST, deadlines.LOST_SECONDS)
         self._steps.append(Say(pipe.LinkLost(why)))
         return True
@@ -315,7 +304,7 @@ class Course:
     def _note(self, event: events.Event) -> None:
         match event:
             case events.RefusalLogged(reason, deleted=deleted):
-                self._refusal = event
+                self._said.refusal = event
                 # A device that is not linked gets no event. One that is logged out before connect() has got
                 # round to telling events may get none either: neonize then waits, for ever, for the address
                 # that the library has just deleted.
@@ -323,13 +312,13 @@ class Course:
                 if silent and reason not in outcomes.PASSING and self._verdict is None:
                     self._expect(event)
             case events.SocketLost():
-                self._socket = event
+                self._said.socket = event
             case events.RedialFailed(error, for_good):
-                self._dial_error = error
+                self._said.dial_error = error
                 if for_good:
                     self._end(outcomes.connect_raised(error))
             case events.LinkingFailed(error):
-                self._link_error = error
+                self._said.link_error = error
 
     # The end
 
@@ -355,59 +344,31 @@ class Course:
         else:
             self._end(outcomes.connect_raised(event.error, known=event.known))
 
-    def _expect(self, verdict: events.LoginLine | events.ConnectEnded | events.RefusalLogged) -> None:
+    def _expect(self, verdict: Verdict) -> None:
         """Decide by this in a moment, unless something better comes."""
         if self.phase in (Phase.DIALLING, Phase.CODES, Phase.ONLINE, Phase.LOST):
-            self._verdict = verdict
-            self._verdict_due = self._now + deadlines.SETTLE_SECONDS
+            self._verdict, self._verdict_due = verdict, self._now + deadlines.SETTLE_SECONDS
 
     def _decide(self) -> None:
-        verdict, refusal = self._verdict, self._refusal
-        if isinstance(verdict, events.RefusalLogged):
-            refusal = refusal or verdict
-        match verdict, refusal:
-            case events.LoginLine("error"), _:
-                self._end(outcomes.linking_failed(self._link_error))
-            case events.ConnectEnded(error), None | events.RefusalLogged(500 | 503):
-                self._end(outcomes.connect_raised(error or ""))
-            case _, events.RefusalLogged() as logged:
-                self._end(self._refused(logged))
-            case events.LoginLine("timeout"), _:
-                self._end(self._codes_ended())
-            case events.LoginLine(word), _:
-                self._end(outcomes.linking_ended(word))
-
-    def _refused(self, refusal: events.RefusalLogged) -> Outcome:
-        """Tell a refusal by the library's log alone."""
-        if refusal.deleted:
-            return outcomes.logged_out(refusal.reason, paired=self._paired)
-        return outcomes.refusal(refusal.reason, refusal.code, refusal.expire)
-
-    def _codes_ended(self) -> Outcome:
-        """Tell the end of a round from a connection that broke: the library prints the same for both."""
-        if self._stream_error is not None:
-            return outcomes.codes_lost(f"stream error {self._stream_error}")
-        if self._round_since is None:
-            return outcomes.codes_lost(self._last_error() or "before there was one")
-        if self._socket is not None and not self._socket.orderly:
-            return outcomes.codes_lost(self._socket.error)
-        return outcomes.pairing_expired()
+        if self._verdict is not None:
+            begun = self._round_since is not None
+            self._end(self._said.outcome(self._verdict, paired=self._paired, begun=begun))
 
     def _overdue(self) -> None:
         match self.phase:
             case Phase.CODES:
                 self._end(outcomes.pairing_expired())
             case Phase.LOST:
-                self._end(outcomes.link_lost(deadlines.LOST_SECONDS, self._lost_why, self._dial_error))
+                self._end(outcomes.link_lost(deadlines.LOST_SECONDS, self._lost_why, self._said.dial_error))
             case Phase.UNLINKING:
-                self._end_wrong(unlinked=False)
+                self._end(self._wrong_phone(unlinked=False))
             case Phase.CLOSING:
                 self._end(outcomes.stopped())
             case _:
-                if self._refusal is not None:
-                    self._end(self._refused(self._refusal))
+                if self._said.refusal is not None:
+                    self._end(self._said.refused(self._said.refusal, paired=self._paired))
                 else:
-                    self._hang(outcomes.too_slow(deadlines.DIAL_SECONDS, self._last_error()))
+                    self._hang(outcomes.too_slow(deadlines.DIAL_SECONDS, self._said.last_error()))
 
     def _hang(self, outcome: Outcome) -> None:
         """End because something has not returned, and save what it is."""
@@ -422,9 +383,6 @@ class Course:
         self._enter(Phase.ENDED, None)
         self._steps.append(End(outcome))
 
-    def _end_wrong(self, *, unlinked: bool) -> None:
-        self._end(self._wrong_phone(unlinked=unlinked))
-
     def _wrong_phone(self, *, unlinked: bool) -> Outcome:
         return outcomes.wrong_phone(self._linked or "", self._wanted or "", unlinked=unlinked)
 
@@ -435,9 +393,6 @@ class Course:
 
     def _is_wrong(self) -> bool:
         return bool(self._wanted and self._linked and not outcomes.same_number(self._wanted, self._linked))
-
-    def _last_error(self) -> str:
-        return self._dial_error or (self._socket.error if self._socket is not None else "")
 
     def _enter(self, phase: Phase, seconds: float | None) -> None:
         self.phase = phase

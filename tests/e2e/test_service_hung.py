@@ -19,7 +19,7 @@ import pytest
 from support.accounts import addresses
 from support.service import Json, Service, read_session
 
-from orchestrator.accounts.machine import HEARTBEAT_DEADLINE
+from orchestrator.accounts.child import HEARTBEAT_DEADLINE
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.tracebacks import SIGNAL
 from orchestrator.worker.deadlines import CALLBACK_SECONDS, DIAL_SECONDS

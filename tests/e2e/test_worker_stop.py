@@ -13,8 +13,8 @@ import pytest
 from support.accounts import Account, StartWorker, link, make_account, starter
 from support.worker_process import PATIENCE, WorkerProcess
 
+from orchestrator.accounts.child import HEARTBEAT_DEADLINE
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.accounts.machine import HEARTBEAT_DEADLINE
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.worker.deadlines import CLOSE_SECONDS, DIAL_SECONDS, LOST_SECONDS
 

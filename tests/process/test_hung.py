@@ -12,7 +12,7 @@ from support import stand_in_child
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, until
 from support.full_disk import fill, make_read_only, small_disk
 
-from orchestrator.accounts import machine
+from orchestrator.accounts import child, running
 from orchestrator.accounts.events import Order, Ticked
 from orchestrator.accounts.states import State
 from orchestrator.service import children
@@ -43,7 +43,7 @@ async def give_up(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     await fleet.until("a", State.CONNECTED)
     pid = fleet.pid("a")
     with monkeypatch.context() as patch:
-        patch.setattr(machine, "HEARTBEAT_DEADLINE", HANGS)
+        patch.setattr(child, "HEARTBEAT_DEADLINE", HANGS)
         fleet.supervisor._machines.handle(
             "a", Ticked()
         )  # or it would look again when it planned to at its last event
@@ -169,7 +169,7 @@ async def test_one_that_dies_while_its_traceback_is_waited_for(
 async def test_a_stop_that_is_ignored_is_written_down_and_holds_nothing_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "STOP_DEADLINE", 0.3)
+    monkeypatch.setattr(running, "STOP_DEADLINE", 0.3)
     async with fleet_of(tmp_path, "deaf") as fleet:
         await fleet.until("a", State.CONNECTED)
         fleet.supervisor.order("a", Order.STOP)

@@ -9,7 +9,7 @@ import pytest
 import support.fleet
 from support.fleet import Fleet, asynchronous, is_alive
 
-from orchestrator.accounts import machine as account
+from orchestrator.accounts import running as account
 from orchestrator.accounts.events import Event, ShuttingDown
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State

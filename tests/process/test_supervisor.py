@@ -13,13 +13,13 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator.accounts import breaker, machine, policy
+from orchestrator.accounts import breaker, child, policy, running
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.control.outlook import outlook
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
-from orchestrator.service import recorder, supervisor
+from orchestrator.service import machines, recorder, supervisor
 from orchestrator.store import status, tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -142,7 +142,7 @@ async def test_orders_about_nobody_and_about_disabled_accounts_are_refused(tmp_p
 async def test_a_process_that_ignores_being_stopped_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "STOP_DEADLINE", 0.3)
+    monkeypatch.setattr(running, "STOP_DEADLINE", 0.3)
     fleet = Fleet(tmp_path, "a")
     fleet.puppets.play("a", ["connecting", "connected", "deaf"])
     async with fleet:
@@ -207,13 +207,13 @@ async def test_a_process_killed_from_outside_is_followed_by_another(tmp_path: Pa
 async def test_a_process_that_hangs_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str], constant: str
 ) -> None:
-    monkeypatch.setattr(machine, constant, 1.0)
+    monkeypatch.setattr(child if constant == "HEARTBEAT_DEADLINE" else running, constant, 1.0)
     fleet = Fleet(tmp_path, "a")
     fleet.puppets.play("a", steps)
     async with fleet:
         await fleet.until_true(lambda: "backoff" in fleet.history("a"), "it is given up")
         # On a busy machine it may have been given up before it had read what to do, and the next need longer.
-        monkeypatch.setattr(machine, constant, PATIENCE)
+        monkeypatch.setattr(child if constant == "HEARTBEAT_DEADLINE" else running, constant, PATIENCE)
         fleet.puppets.play("a", ONLINE)
         about = await fleet.until("a", State.CONNECTED)
         assert about["last_exit"]["kind"] == "crash"
@@ -479,7 +479,7 @@ async def test_stopping_takes_no_longer_than_the_deadline_and_less_in_a_hurry(
 ) -> None:
     # An hour: what the account alone would get, and in a hurry without that what all together would.
     seconds = 3600.0 if in_a_hurry else 0.5
-    monkeypatch.setattr(machine, "STOP_DEADLINE", 3600.0)
+    monkeypatch.setattr(running, "STOP_DEADLINE", 3600.0)
     monkeypatch.setattr(supervisor, "SHUTDOWN_SECONDS", seconds)
     monkeypatch.setattr(supervisor, "HURRY_SECONDS", 0.5)
     fleet = Fleet(tmp_path, "a", "b")
@@ -548,7 +548,7 @@ async def test_what_was_kept_and_cannot_be_read_is_not_written_over(tmp_path: Pa
 async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_waited_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "LIBRARY_SECONDS", 0.05)
+    monkeypatch.setattr(machines, "LIBRARY_SECONDS", 0.05)
     fleet = Fleet(tmp_path, "a", "b", "c")
     for name in "abc":
         fleet.has_session(name)
@@ -564,7 +564,7 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
         await fleet.until("c", State.OUTDATED)
         pid = fleet.pid("a")
         old = psutil.Process(pid).ppid()
-        monkeypatch.setattr(supervisor, "installed_version", lambda: "0.6.0")
+        monkeypatch.setattr(machines, "installed_version", lambda: "0.6.0")
         await fleet.until("b", State.CONNECTED)
         await fleet.until("c", State.CONNECTED)
         assert fleet.pid("a") == pid
@@ -585,13 +585,13 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
 async def test_a_process_with_the_library_before_an_update_says_nothing_of_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(supervisor, "LIBRARY_SECONDS", 0.05)
+    monkeypatch.setattr(machines, "LIBRARY_SECONDS", 0.05)
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     fleet.puppets.play("a", ["connecting", "connected", "await: refusal", "end: outdated"], ONLINE)
     async with fleet:
         pid = (await fleet.until("a", State.CONNECTED))["pid"]
-        monkeypatch.setattr(supervisor, "installed_version", lambda: "0.6.0")
+        monkeypatch.setattr(machines, "installed_version", lambda: "0.6.0")
         await until(lambda: fleet.supervisor.library == "0.6.0", "the update is found")
         fleet.puppets.go("a", "refusal")
         await fleet.until("a", State.CONNECTED, after=pid)

@@ -23,7 +23,7 @@ from multiprocess import forkserver as multiprocess_forkserver
 from support.fleet import PATIENCE, Fleet, asynchronous, is_alive, open_files, until
 from support.trouble import fork_server, frozen, no_descriptors, resource_tracker
 
-from orchestrator.accounts import machine
+from orchestrator.accounts import child as process
 from orchestrator.accounts.events import Ticked
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
@@ -334,7 +334,7 @@ async def stall(fleet: Fleet, *names: str) -> None:
     """
     children = [child for name in names if (child := fleet.supervisor._roster.accounts[name].account.child)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "HEARTBEAT_DEADLINE", DEADLINE)
+        patch.setattr(process, "HEARTBEAT_DEADLINE", DEADLINE)
         for name, child in zip(names, children, strict=True):
             if child.deadline is not None:
                 child.deadline = time.monotonic() + DEADLINE
@@ -403,10 +403,10 @@ async def test_who_hangs_does_so_after_a_stall_as_well(
         pid = fleet.pid("a")
         with frozen(pid):
             await stall(fleet, "a")
-            monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", 1.0)
+            monkeypatch.setattr(process, "HEARTBEAT_DEADLINE", 1.0)
             fleet.supervisor._machines.handle("a", Ticked())
             await until(lambda: "no sign of life" in caplog.text, "it is given up")
-            monkeypatch.setattr(machine, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
+            monkeypatch.setattr(process, "HEARTBEAT_DEADLINE", PATIENCE)  # its successor works
             await fleet.until("a", State.CONNECTED, after=pid)
 
 

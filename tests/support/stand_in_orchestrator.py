@@ -13,7 +13,7 @@ from unittest.mock import patch
 from support.stand_in_child import run
 
 from orchestrator import cli
-from orchestrator.accounts import machine
+from orchestrator.accounts import running
 from orchestrator.service import supervisor
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.library import Library
@@ -23,7 +23,7 @@ NO_STOP_DEADLINE = "STAND_IN_NO_STOP_DEADLINE"
 
 def main() -> None:
     if NO_STOP_DEADLINE in os.environ:
-        machine.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
+        running.STOP_DEADLINE = supervisor.SHUTDOWN_SECONDS = 3600.0
     here: dict[str, Any] = {
         "make_spawner": lambda paths: Spawner(run, paths.meeting_places, preload=()),
         "check_library": lambda: Library("0.5.2", 0.0),

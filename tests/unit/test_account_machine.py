@@ -29,7 +29,7 @@ from orchestrator.accounts.actions import (
     TellStop,
     Unqueue,
 )
-from orchestrator.accounts.child import Parked
+from orchestrator.accounts.child import HEARTBEAT_DEADLINE, Parked
 from orchestrator.accounts.events import (
     Begin,
     CalledOff,
@@ -51,8 +51,9 @@ from orchestrator.accounts.events import (
     TurnCame,
 )
 from orchestrator.accounts.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
-from orchestrator.accounts.machine import HEARTBEAT_DEADLINE, STARTING_DEADLINE, Account
+from orchestrator.accounts.machine import Account
 from orchestrator.accounts.memory_limit import PAUSE, Advice, MemoryWatch
+from orchestrator.accounts.running import STARTING_DEADLINE
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 

@@ -31,9 +31,10 @@ from orchestrator.accounts.events import (
 )
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.accounts.fleet import Fleet
-from orchestrator.accounts.machine import SLOT_SECONDS, Account
+from orchestrator.accounts.machine import Account
 from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.standing import SLOT_SECONDS
 from orchestrator.accounts.states import State
 
 DIAL = 1.0
