@@ -139,7 +139,7 @@ def online(
 def scan(service: Service, phones: SandboxClient, name: str, phone: str, give_up: Event) -> None:
     """Hold a phone to an account's picture, and again if that comes too late: until its client is linked."""
     phones.add_phone(phone)
-    picture = service.paths.qr_code(name)
+    picture = service.paths.qr / f"{name}.png"
     while not give_up.is_set() and not any(
         one["devices"] for one in phones.phones() if one["phone"] == phone
     ):

@@ -79,7 +79,7 @@ class Operator:
 
     def _scan(self, name: str) -> None:
         world = self._world
-        picture: Path = world.service.paths.qr_code(name)
+        picture: Path = world.service.paths.qr / f"{name}.png"
         try:
             png = picture.read_bytes()
             world.secrets.add_code(read_code(png), name)

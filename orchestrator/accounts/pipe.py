@@ -89,12 +89,10 @@ class Heartbeat:
     """The loop that does the work is alive.
 
     Attributes:
-        logged_in: What the library says of the link.
         last_seen_at: When WhatsApp was last heard of, in Unix seconds, or None.
         memory_bytes: The process's own memory (PSS).
     """
 
-    logged_in: bool
     last_seen_at: float | None
     memory_bytes: int
 

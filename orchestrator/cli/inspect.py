@@ -269,4 +269,6 @@ def _entry(entry: Mapping[str, Any]) -> str:
         text += f": {entry['reason']}"
     if entry.get("delay") is not None:
         text += f" (next try after {entry['delay']:.0f} s)"
+    if entry.get("others"):
+        text += f", with {entry['others']} other{'s' if entry['others'] > 1 else ''}"
     return printable(text)

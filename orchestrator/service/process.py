@@ -126,7 +126,7 @@ class ChildProcess:
             for message in self._messages():
                 self._callbacks.said(message)
         except MessageError as error:
-            log.error("process %d does not speak our language (%s): it is ended", self.pid, error)
+            log.error("process %d sent an unreadable message (%s): the process is killed", self.pid, error)
             self._stop_hearing()
             self.kill()
         return self._hears

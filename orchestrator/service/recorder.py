@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable
 
 from orchestrator.accounts import actions
@@ -27,6 +26,7 @@ RETRY_SECONDS = 5.0
 PRUNE_SECONDS = 3600.0
 """How often old sessions are deleted from the quarantine."""
 MINUTE = 60.0
+"""How long a change counts as one that happened together with the next."""
 
 
 class Recorder:
@@ -60,7 +60,7 @@ class Recorder:
         self._devices = devices
         self._timers = timers
         self._describe = describe
-        self._changes: deque[float] = deque()
+        self._recent: dict[str, float] = {}  # by the time of the last change, the oldest first
         self._born = now()
         self._unsaved = False
 
@@ -81,7 +81,7 @@ class Recorder:
                 attempt=record.attempt,
                 delay=record.delay,
                 version=library,
-                others=self._count_others(),
+                others=self._count_others(name),
             ),
         )
         self.save_soon()
@@ -96,13 +96,15 @@ class Recorder:
         then = f", next try in {record.delay:.0f} s" if record.delay is not None else ""
         log.log(level, "%s: %s → %s%s%s", name, record.before, record.after, why, then)
 
-    def _count_others(self) -> int:
-        """Return how many changes there were within the last minute, and count one more."""
+    def _count_others(self, name: str) -> int:
+        """Return how many other accounts have changed within the last minute, and note that this one has."""
         at = time.monotonic()
-        while self._changes and self._changes[0] < at - MINUTE:
-            self._changes.popleft()
-        self._changes.append(at)
-        return len(self._changes) - 1
+        self._recent.pop(name, None)
+        while self._recent and (oldest := next(iter(self._recent))) and self._recent[oldest] < at - MINUTE:
+            del self._recent[oldest]
+        others = len(self._recent)
+        self._recent[name] = at
+        return others
 
     # What outlives the service
 

@@ -211,7 +211,7 @@ class Reloader:
             moves.finish(after)
             return []
         if not task.begun and self._store.sessions.exists(old) and moves.has_session(new):
-            log.error("%s: is not renamed: %s has a session of its own", old, new)
+            log.error("%s cannot be renamed: %s has a session of its own", old, new)
             moves.give_up()
             return []
         former, target = await self._let_go(old, new)

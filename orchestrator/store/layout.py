@@ -107,14 +107,6 @@ class StatePaths:
         """Return the file whose lock says that a process uses the session."""
         return self.sessions / f"{check_name(name)}.lock"
 
-    def timeline_file(self, name: str) -> Path:
-        """Return an account's history."""
-        return self.timeline / f"{check_name(name)}.jsonl"
-
-    def qr_code(self, name: str) -> Path:
-        """Return an account's QR code, unless the configuration names another folder."""
-        return self.qr / f"{check_name(name)}.png"
-
     def prepare(self) -> list[str]:
         """Make the folders that are missing, and close those that are open to others.
 

@@ -41,7 +41,7 @@ class TimelineEntry:
         attempt: How many tries in a row have failed.
         delay: Seconds until the next try, if there is to be one.
         version: The library's version.
-        others: How many changes other accounts had within the minute before.
+        others: How many other accounts changed within the minute before: a common cause is likely.
     """
 
     at: float

@@ -182,7 +182,7 @@ class Loop:
         read_at, phase = self._memory_at
         if now - read_at >= MEMORY_SECONDS or phase is not self._course.phase:
             self._memory, self._memory_at = proportional_memory(), (now, self._course.phase)
-        self._link.post(pipe.Heartbeat(logged_in, self._last_seen, self._memory))
+        self._link.post(pipe.Heartbeat(self._last_seen, self._memory))
 
     def _do(self, wanted: list[Step]) -> None:
         for step in wanted:

@@ -64,7 +64,7 @@ def test_linked_by_a_picture_and_back_from_the_session(
     assert code["issued_at"] == pytest.approx(time.time(), abs=60)
     link(first, sandbox, number)
     assert first.wait_for("Connected")["phone"] == number[1:]
-    beat = first.wait_for("Heartbeat", predicate=lambda event: event["logged_in"])
+    beat = first.wait_for("Heartbeat", predicate=lambda event: event["last_seen_at"])
     assert beat["last_seen_at"] == pytest.approx(time.time(), abs=60)
     assert beat["memory_bytes"] > 10_000_000
     assert devices(sandbox, number)[0]["os"] == "A Name of its Own"

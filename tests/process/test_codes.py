@@ -39,7 +39,7 @@ class Reader(logging.Handler):
         self.lines: list[str] = []
         self.wrong: list[str] = []
         self._fleet = fleet
-        self._picture = fleet.paths.qr_code("a")
+        self._picture = fleet.picture("a")
 
     async def __aenter__(self) -> Self:
         logging.getLogger("orchestrator").addHandler(self)
@@ -118,7 +118,7 @@ async def test_nobody_is_told_of_the_end_of_a_code_while_its_picture_is_there(
     fleet.puppets.play("a", ["connecting: unpaired", "code", "await: word", last], ["idle"])
     async with fleet, Reader(fleet) as reader:
         await fleet.until("a", State.PAIRING)
-        assert fleet.paths.qr_code("a").exists()
+        assert fleet.picture("a").exists()
         await act(fleet)
         await fleet.until_true(lambda: reader.lines, "it shows codes no more")
 

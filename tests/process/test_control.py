@@ -100,7 +100,6 @@ class Listener:
 async def test_ping_says_who_is_there(tmp_path: Path) -> None:
     async with Fleet(tmp_path, IDLE, control=True) as fleet:
         about = await fleet.call("ping")
-        assert about == await fleet.call("version")
         assert (about["version"], about["neonize"], about["pid"]) == (__version__, "0.5.2", os.getpid())
         assert (about["accounts"], about["state_dir"]) == (1, str(fleet.paths.root))
 
@@ -241,7 +240,7 @@ async def test_a_repair_goes_on_without_the_client(tmp_path: Path) -> None:
         await fleet.until("a", State.PAIRING)
         with fleet.client.stream("repair", name="a", wait=True) as stream:
             assert await asyncio.to_thread(next, iter(stream))
-        await until(lambda: fleet.server.connections == 0, "the server has noticed")
+        await until(lambda: fleet.connections == 0, "the server has noticed")
         assert fleet.state("a") is State.PAIRING
 
 
@@ -347,7 +346,7 @@ async def test_half_a_request_is_not_carried_out(tmp_path: Path, monkeypatch: py
         # One that says nothing and goes gets no answer.
         with raw(fleet):
             pass
-        await until(lambda: fleet.server.connections == 0, "the server has noticed")
+        await until(lambda: fleet.connections == 0, "the server has noticed")
 
 
 @asynchronous
@@ -393,7 +392,7 @@ async def test_a_client_that_never_reads_is_dropped(tmp_path: Path, monkeypatch:
             # Its answer is under way. Whoever does read must not be too slow for the test.
             monkeypatch.setattr(server, "SEND_SECONDS", PATIENCE)
             assert len((await fleet.call("list"))["accounts"]) == len(names)
-            await until(lambda: fleet.server.connections == 0, "it was dropped")
+            await until(lambda: fleet.connections == 0, "it was dropped")
         # An answer that would be too long is an error, not a service out of memory.
         monkeypatch.setattr(server, "MAX_LINE", 10_000)
         with pytest.raises(OrchestratorError, match="too long"):
@@ -415,7 +414,7 @@ async def test_connections_are_limited_and_free_again(
             await fleet.call("ping")
         for stream in streams:
             stream.close()
-        await until(lambda: fleet.server.connections == 0, "all have gone")
+        await until(lambda: fleet.connections == 0, "all have gone")
         assert (await fleet.call("ping"))["accounts"] == 1
         await until(lambda: open_files() <= files, "nothing is left open")
 
@@ -431,7 +430,7 @@ async def test_clients_come_and_go_in_the_middle_of_anything(tmp_path: Path) -> 
                     connection.sendall(request)
 
         await asyncio.to_thread(come_and_go)
-        await until(lambda: fleet.server.connections == 0, "all have gone")
+        await until(lambda: fleet.connections == 0, "all have gone")
         assert (await fleet.call("ping"))["accounts"] == 1
 
 

@@ -37,7 +37,7 @@ def write_config(fleet: Fleet, *accounts: str, top: str = "") -> None:
 async def test_an_account_without_session_shows_a_code_until_it_is_scanned(tmp_path: Path) -> None:
     async with Fleet(tmp_path, "a") as fleet:
         about = await fleet.until("a", State.PAIRING)
-        png = fleet.paths.qr_code("a")
+        png = fleet.picture("a")
         assert about["qr_path"] == str(png)
         assert png.read_bytes().startswith(b"\x89PNG")
         assert about["qr_expires_at"] is not None
@@ -55,10 +55,10 @@ async def test_a_code_goes_with_its_process(tmp_path: Path) -> None:
     fleet.puppets.play("a", ["connecting: unpaired", "code", "await: death", "kill: 9"], ["hang"])
     async with fleet:
         await fleet.until("a", State.PAIRING)
-        assert fleet.paths.qr_code("a").exists()
+        assert fleet.picture("a").exists()
         fleet.puppets.go("a", "death")
         await fleet.until("a", State.BACKOFF, State.STARTING)
-        assert not fleet.paths.qr_code("a").exists()
+        assert not fleet.picture("a").exists()
 
 
 @asynchronous
@@ -92,7 +92,7 @@ async def test_pairing_by_code_needs_a_number(tmp_path: Path) -> None:
         fleet.supervisor.order("b", Order.REPAIR, "code")
         await fleet.until_true(lambda: fleet.supervisor.code("b"), "there is a code")
         assert [run["pairing"] for run in fleet.puppets.runs("b")][-1] == "code"
-        assert not fleet.paths.qr_code("b").exists()
+        assert not fleet.picture("b").exists()
 
 
 # Orders

@@ -80,7 +80,7 @@ async def test_the_clock_set_while_the_service_runs(tmp_path: Path, wall: Wall, 
         assert fleet.state("a") is State.BANNED
         fleet.puppets.scan("p", NUMBER)
         assert (await fleet.until("p", State.CONNECTED))["uptime_s"] < 10 * PATIENCE
-        assert not fleet.paths.qr_code("p").exists()
+        assert not fleet.picture("p").exists()
         assert fleet.pid("on") == pid
         fleet.supervisor.order("on", Order.RESTART)
         await fleet.until("on", State.CONNECTED, after=pid)

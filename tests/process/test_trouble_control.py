@@ -45,7 +45,7 @@ async def is_served(fleet: Fleet) -> None:
 
 
 async def is_over(fleet: Fleet) -> None:
-    await until(lambda: fleet.server.connections == 0, "all have gone")
+    await until(lambda: fleet.connections == 0, "all have gone")
     await is_served(fleet)
 
 
@@ -88,7 +88,7 @@ async def test_clients_that_send_half_a_line_keep_nobody_out(tmp_path: Path) -> 
                 )
                 if number % 50 == 0:
                     await is_served(fleet)
-            assert fleet.server.connections <= 2 * server.MAX_CONNECTIONS
+            assert fleet.connections <= 2 * server.MAX_CONNECTIONS
             for _ in range(5):
                 await is_served(fleet)
         await is_over(fleet)
@@ -196,7 +196,7 @@ async def test_a_socket_that_was_removed_is_made_anew(
             # Whoever came by that goes on.
             fleet.supervisor._machines.handle("a", Configured(AccountSettings("a")))
             assert b'"accounts"' in await asyncio.to_thread(watching.recv, 65536)
-        assert caplog.text.count("made anew") == 1
+        assert caplog.text.count("the service makes a new one") == 1
 
 
 @pytest.mark.usefixtures("watchful")

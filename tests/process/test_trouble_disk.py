@@ -83,11 +83,11 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             await nothing_else_saves(fleet)  # or it might do so where the picture has made room
             fleet.supervisor.save()
             kept = fleet.paths.status.read_bytes()
-            end_page(fleet.paths.timeline_file("a"))
+            end_page(fleet.timeline_file("a"))
             filler = fill(disk)
             # The picture cannot be written, and the one that is out of date is gone; a terminal has the code.
             text = await next_code(fleet, "second")
-            assert not fleet.paths.qr_code("p").exists()
+            assert not fleet.picture("p").exists()
             with fleet.client.stream("qr", name="p") as events:
                 shown = await asyncio.to_thread(
                     lambda: next(event["code"]["text"] for event in events if "code" in event)
@@ -113,7 +113,7 @@ async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             filler.unlink()
             await until(lambda: status.load(fleet.paths.status)["a"].stopped, "the wish is written down")
             await next_code(fleet, "third")
-            assert fleet.paths.qr_code("p").exists()
+            assert fleet.picture("p").exists()
             fleet.supervisor.order("a", Order.START)
             await fleet.until("a", State.CONNECTED)
             assert fleet.history("a")[-1] == "connected"
@@ -136,10 +136,10 @@ async def test_a_full_disk_from_the_start(tmp_path: Path) -> None:
         async with fleet:
             await fleet.until("a", State.CONNECTED)
             await fleet.until("p", State.PAIRING)
-            assert not fleet.paths.qr_code("p").exists()
+            assert not fleet.picture("p").exists()
             filler.unlink()
             await next_code(fleet, "second")
-            assert fleet.paths.qr_code("p").exists()
+            assert fleet.picture("p").exists()
         assert status.load(fleet.paths.status)["a"].shown is not None
 
 
@@ -164,10 +164,10 @@ async def test_a_read_only_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture
                 assert (
                     "p.png: is on a read-only file system: choose another folder with qr_dir" in caplog.text
                 )
-            await until(lambda: not fleet.paths.qr_code("p").exists(), "the old picture is gone")
+            await until(lambda: not fleet.picture("p").exists(), "the old picture is gone")
             await until(lambda: status.load(fleet.paths.status)["a"].stopped, "the wish is written down")
             await next_code(fleet, "third")
-            assert fleet.paths.qr_code("p").exists()
+            assert fleet.picture("p").exists()
         assert session.read_bytes() == content
         assert not fleet.sessions("a")
 
@@ -181,7 +181,7 @@ async def test_a_qr_folder_deleted_and_recreated(tmp_path: Path) -> None:
     fleet.puppets.play("p", [*CODES, "hang"])
     async with fleet:
         await fleet.until("p", State.PAIRING)
-        picture = fleet.paths.qr_code("p")
+        picture = fleet.picture("p")
         shutil.rmtree(fleet.paths.qr)
         await next_code(fleet, "second")
         assert picture.exists()
@@ -226,9 +226,9 @@ async def test_a_qr_folder_replaced(
         # The folder comes back with what is out of date by now.
         fleet.paths.qr.unlink()
         moved.rename(fleet.paths.qr)
-        await until(lambda: not fleet.paths.qr_code("p").exists(), "the old picture is gone")
+        await until(lambda: not fleet.picture("p").exists(), "the old picture is gone")
         await next_code(fleet, "third")
-        assert fleet.paths.qr_code("p").exists()
+        assert fleet.picture("p").exists()
 
 
 @asynchronous
@@ -288,17 +288,17 @@ async def test_planted_links_are_not_followed(tmp_path: Path, caplog: pytest.Log
         pid = (await fleet.until("a", State.CONNECTED))["pid"]
         await fleet.until("p", State.PAIRING)
         history = fleet.history("a")
-        for link in (fleet.paths.qr_code("p"), fleet.paths.timeline_file("a"), fleet.paths.status):
+        for link in (fleet.picture("p"), fleet.timeline_file("a"), fleet.paths.status):
             plant(link, victim)
         await next_code(fleet, "second")
         os.kill(pid, 9)
         await fleet.until("a", State.CONNECTED, after=pid)
         assert fleet.supervisor.save()
         # What is replaced as a whole is a file again; a history is added to, so its link stays and is told.
-        for path in (fleet.paths.qr_code("p"), fleet.paths.status):
+        for path in (fleet.picture("p"), fleet.paths.status):
             assert stat.S_ISREG(path.lstat().st_mode)
         assert "a.jsonl: the timeline cannot be written: is a symbolic link: remove it" in caplog.text
-        fleet.paths.timeline_file("a").unlink()
+        fleet.timeline_file("a").unlink()
         fleet.supervisor.order("a", Order.STOP)
         await fleet.until("a", State.STOPPED)
         assert fleet.history("a")[-1] == "stopped"
@@ -419,7 +419,7 @@ async def test_a_picture_that_somebody_removes_is_named_to_nobody(tmp_path: Path
     async with fleet:
         await fleet.until("p", State.PAIRING)
         if what == "picture":
-            fleet.paths.qr_code("p").unlink()
+            fleet.picture("p").unlink()
         else:
             shutil.rmtree(fleet.paths.qr)
         about = fleet.about("p")
@@ -427,5 +427,5 @@ async def test_a_picture_that_somebody_removes_is_named_to_nobody(tmp_path: Path
         assert "another program has removed it; the next code gets a new one" in about["reason"]
         await next_code(fleet, "second")
         about = fleet.about("p")
-        assert about["qr_path"] == str(fleet.paths.qr_code("p"))
+        assert about["qr_path"] == str(fleet.picture("p"))
         assert about["reason"] == "waiting for its code to be used"

@@ -18,7 +18,7 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.worker.pipe import Link, ParentGone
 
 ROOT = Path(__file__).resolve().parents[2]
-BEAT = pipe.Heartbeat(logged_in=True, last_seen_at=None, memory_bytes=1)
+BEAT = pipe.Heartbeat(last_seen_at=None, memory_bytes=1)
 
 
 def python(program: str, *, stderr: int = subprocess.PIPE, timeout: float = 60.0) -> str:
@@ -197,7 +197,7 @@ def test_a_link_says_everything_in_order_and_only_the_newest_heartbeat() -> None
     while not link.has_more:
         said.append(pipe.LinkLost(f"{len(said)} {'x' * 5_000}"))
         link.post(said[-1])
-    for message in (pipe.Heartbeat(True, 1.0, 1), BEAT, pipe.LinkLost("the last")):
+    for message in (pipe.Heartbeat(1.0, 1), BEAT, pipe.LinkLost("the last")):
         link.post(message)
     received: list[pipe.Message] = []
 

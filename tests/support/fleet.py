@@ -154,6 +154,19 @@ class Fleet:
         """Return the states that an account has gone through."""
         return [entry["to"] for entry in self.supervisor.timeline(name, 100)]
 
+    @property
+    def connections(self) -> int:
+        """How many clients of the control socket there are."""
+        return len(self.server._connections)
+
+    def picture(self, name: str) -> Path:
+        """Return where the picture of an account's code is, if one is shown."""
+        return self.settings.qr_dir / f"{name}.png"
+
+    def timeline_file(self, name: str) -> Path:
+        """Return the file with an account's history."""
+        return self.paths.timeline / f"{name}.jsonl"
+
     def sessions(self, name: str, *, reason: str = "*") -> list[Path]:
         """Return the folders in quarantine with a session of an account."""
         return sorted(self.paths.quarantine.glob(f"{name}-*Z-{reason}"))

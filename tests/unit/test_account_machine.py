@@ -227,7 +227,7 @@ class World(RuleBasedStateMachine):
                 pipe.Paired(NUMBER),
                 pipe.Connected(NUMBER),
                 pipe.LinkLost("reset"),
-                pipe.Heartbeat(True, 1000.0, 20_000_000),
+                pipe.Heartbeat(1000.0, 20_000_000),
             ]
         )
     )
@@ -420,7 +420,7 @@ def test_a_code_is_hidden_within_a_second_of_its_time_unless_another_follows() -
     second = pipe.Code("2@second", b"png", 5060.0, 5080.0)
     driver(Said(first))
     shown_at = driver.now
-    driver(Said(pipe.Heartbeat(True, None, 1)), after=40)
+    driver(Said(pipe.Heartbeat(None, 1)), after=40)
     wakes_at = driver.account.wakes_at()
     assert wakes_at is not None
     assert shown_at + 60 < wakes_at < shown_at + 61
@@ -619,7 +619,7 @@ def test_every_state_on_the_way_has_a_deadline(event: Event, state: State) -> No
     due = driver.account.wakes_at()
     assert due is not None
     while driver.account.child and driver.account.child.killed_because is None:
-        driver(Said(pipe.Heartbeat(False, None, 1)))
+        driver(Said(pipe.Heartbeat(None, 1)))
         driver(Ticked(), 10)
         assert driver.now < 1300, "it was never killed"
     driver(Exited(-9))
@@ -631,7 +631,7 @@ def test_a_silent_process_is_killed_and_a_slow_one_is_not() -> None:
     driver.connect()
     for _ in range(10):
         assert not driver(Ticked(), 29)
-        driver(Said(pipe.Heartbeat(True, None, 1)))
+        driver(Said(pipe.Heartbeat(None, 1)))
     assert [type(action) for action in driver(Ticked(), 30)] == [Kill]
     driver(Exited(-9))
     assert driver.account.kind is Kind.CRASH
@@ -778,13 +778,13 @@ def test_a_removed_account_puts_its_session_away_unless_it_is_to_be_kept() -> No
 def test_a_process_that_outgrows_its_limit_is_replaced_once_it_is_stable() -> None:
     driver = Driver(memory_limit=100)
     driver.connect()
-    assert driver(Said(pipe.Heartbeat(True, None, 101))) == [], "a start may take more for a while"
-    driver(Said(pipe.Heartbeat(True, None, 100)), after=29)
+    assert driver(Said(pipe.Heartbeat(None, 101))) == [], "a start may take more for a while"
+    driver(Said(pipe.Heartbeat(None, 100)), after=29)
     driver(Ticked(), 1)
-    assert driver(Said(pipe.Heartbeat(True, None, 101))) == [Queue()]
-    assert driver(Said(pipe.Heartbeat(True, None, 102))) == []
+    assert driver(Said(pipe.Heartbeat(None, 101))) == [Queue()]
+    assert driver(Said(pipe.Heartbeat(None, 102))) == []
     assert driver(TurnCame()) == [TellStop()]
-    assert driver(Said(pipe.Heartbeat(True, None, 103))) == []
+    assert driver(Said(pipe.Heartbeat(None, 103))) == []
     driver(Exited(EXIT_CODES[Kind.STOPPED]))
     assert driver.state() is State.STARTING
     assert "memory_limit" in (driver.account.reason or "")
@@ -933,20 +933,20 @@ def test_the_tries_to_take_a_session_back_are_counted_across_a_restart_of_the_se
 
 def settle(driver: Driver) -> None:
     """Let a connected account become stable."""
-    driver(Said(pipe.Heartbeat(True, None, 1)), 29)
+    driver(Said(pipe.Heartbeat(None, 1)), 29)
     driver(Ticked(), 2)
 
 
 def recycled(driver: Driver, used: int) -> list[Action]:
     """Have a process replaced because of its memory by one that uses as much; return what follows."""
-    assert driver(Said(pipe.Heartbeat(True, None, used))) == [Queue()]
+    assert driver(Said(pipe.Heartbeat(None, used))) == [Queue()]
     driver(TurnCame())
     driver(Exited(EXIT_CODES[Kind.STOPPED]))
     driver(Spawned(4712))
     driver(Said(pipe.Connecting(True)))
     driver(Said(pipe.Connected(NUMBER)))
     settle(driver)
-    return driver(Said(pipe.Heartbeat(True, None, used)))
+    return driver(Said(pipe.Heartbeat(None, used)))
 
 
 def stable(**settings: Any) -> Driver:  # noqa: ANN401
@@ -964,12 +964,12 @@ def test_a_limit_that_a_new_process_does_not_keep_either_is_said_once_and_costs_
     assert "as much as a new process" in (record.reason or "")
     assert "raise `memory_limit`" in (driver.account.reason or "")
     for hours in range(100):
-        assert driver(Said(pipe.Heartbeat(True, None, 101 + hours)), 3600) == []
+        assert driver(Said(pipe.Heartbeat(None, 101 + hours)), 3600) == []
     # It is still shown after the link was lost for a while.
     driver(Said(pipe.LinkLost("gone")))
     driver(Said(pipe.Connected(NUMBER)))
     settle(driver)
-    assert driver(Said(pipe.Heartbeat(True, None, 120))) == []
+    assert driver(Said(pipe.Heartbeat(None, 120))) == []
     assert "raise `memory_limit`" in (driver.account.reason or "")
 
 
@@ -984,12 +984,12 @@ def test_another_limit_or_an_operator_ends_that(cure: str) -> None:
         driver(Said(pipe.Connecting(True)))
         driver(Said(pipe.Connected(NUMBER)))
         settle(driver)
-        assert driver(Said(pipe.Heartbeat(True, None, 101))) == [Queue()], "a new try"
+        assert driver(Said(pipe.Heartbeat(None, 101))) == [Queue()], "a new try"
         return
     limit = 200 if cure == "a larger limit" else None
     driver(Configured(AccountSettings("support", memory_limit=limit)))
     assert driver.account.reason is None
-    assert driver(Said(pipe.Heartbeat(True, None, 150))) == []
+    assert driver(Said(pipe.Heartbeat(None, 150))) == []
     assert driver.account.reason is None
 
 
@@ -997,14 +997,14 @@ def test_a_process_that_grows_again_and_again_is_replaced_once_an_hour_at_most()
     driver = stable(memory_limit=100)
     log_ins = 0
     for _ in range(24 * 60):
-        if Queue() in driver(Said(pipe.Heartbeat(True, None, 101)), 60):
+        if Queue() in driver(Said(pipe.Heartbeat(None, 101)), 60):
             log_ins += 1
             driver(TurnCame())
             driver(Exited(EXIT_CODES[Kind.STOPPED]))
             driver(Said(pipe.Connecting(True)))
             driver(Said(pipe.Connected(NUMBER)))
             settle(driver)
-            assert driver(Said(pipe.Heartbeat(True, None, 50))) == []
+            assert driver(Said(pipe.Heartbeat(None, 50))) == []
     assert 23 <= log_ins <= 25
 
 

@@ -213,7 +213,7 @@ class World:
 
     def beat(self, name: str, child: object) -> None:
         if self.is_there(name, child):
-            self.handle(name, Said(pipe.Heartbeat(True, None, 1)), dispatch=False)
+            self.handle(name, Said(pipe.Heartbeat(None, 1)), dispatch=False)
             self.later(29, lambda: self.beat(name, child))  # the last moment but one
 
     def say(self, name: str, message: pipe.FromChild, child: object) -> None:

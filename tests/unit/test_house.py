@@ -88,6 +88,24 @@ def test_what_decides_is_pure(path: Path) -> None:
             assert top not in forbidden, imported
 
 
+MAX_MODULE, MAX_CLASS = 600, 350
+"""Lines that a module and a class may have: what is longer does more than one thing."""
+
+
+def test_nothing_is_too_long_to_be_read_at_once() -> None:
+    too_long = {}
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        if (lines := text.count("\n")) > MAX_MODULE:
+            too_long[module_name(path)] = lines
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > MAX_CLASS:
+                    too_long[f"{module_name(path)}.{node.name}"] = lines
+    assert not too_long
+
+
 @pytest.mark.parametrize(
     "command",
     [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]],

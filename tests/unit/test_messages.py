@@ -22,7 +22,6 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(pipe.LinkLost, why=TEXTS),
     st.builds(
         pipe.Heartbeat,
-        logged_in=st.booleans(),
         last_seen_at=st.none() | FLOATS,
         memory_bytes=st.integers(0, 2**40),
     ),
@@ -58,7 +57,7 @@ JSON = st.recursive(
 
 
 FIELDS = [
-    "id", "to", "error", "text", "png", "issued_at", "expires_at", "kind", "code", "logged_in", "paired",
+    "id", "to", "error", "text", "png", "issued_at", "expires_at", "kind", "code", "paired",
     "memory_bytes",
 ]  # fmt: skip
 
@@ -86,7 +85,7 @@ def test_messages_with_other_fields_are_refused(name: str, values: dict[str, obj
         b'{"type": "Ended", "kind": "tired", "text": ""}',
         b'{"type": "Send", "id": true, "to": "1", "text": ""}',
         b'{"type": "Sent", "id": 1}',
-        b'{"type": "Heartbeat", "logged_in": true, "last_seen_at": "now", "memory_bytes": 1}',
+        b'{"type": "Heartbeat", "last_seen_at": "now", "memory_bytes": 1}',
         b'{"type": "Code", "text": "", "png": "%", "issued_at": 1, "expires_at": 2}',
         b"[" * 100_000,
         b'"' + b"x" * 70_000 + b'"',

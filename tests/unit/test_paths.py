@@ -101,16 +101,11 @@ def test_a_message_about_a_name_is_one_short_line() -> None:
 def test_no_name_leads_out_of_its_folder(name: str) -> None:
     state = StatePaths.of(Path("/srv/state"), environ={})
     try:
-        files = [
-            state.session(name),
-            state.session_lock(name),
-            state.timeline_file(name),
-            state.qr_code(name),
-        ]
+        files = [state.session(name), state.session_lock(name)]
     except ConfigError:
         return
     assert [Path(os.path.normpath(file)) for file in files] == files
-    assert [file.parent for file in files] == [state.sessions, state.sessions, state.timeline, state.qr]
+    assert [file.parent for file in files] == [state.sessions, state.sessions]
 
 
 @given(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"), st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"))
@@ -291,12 +286,12 @@ def test_everything_is_inside_the_state_folder() -> None:
         str(path.relative_to("/srv/state"))
         for path in (
             state.sessions, state.quarantine, state.timeline, state.qr, state.lock, state.status,
-            state.control_socket, state.session("a.b"), state.session_lock("a.b"), state.timeline_file("a.b"),
-            state.qr_code("a.b"), state.tracebacks,
+            state.control_socket, state.session("a.b"), state.session_lock("a.b"),
+            state.tracebacks,
         )
     } == {
         "sessions", "quarantine", "timeline", "qr", "orchestrator.lock", "status.json", "control.sock",
-        "sessions/a.b.sqlite3", "sessions/a.b.lock", "timeline/a.b.jsonl", "qr/a.b.png", "tracebacks",
+        "sessions/a.b.sqlite3", "sessions/a.b.lock", "tracebacks",
     }  # fmt: skip
 
 

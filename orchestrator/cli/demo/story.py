@@ -377,7 +377,7 @@ class Demo:
         command = f"{self._program} --config {shlex.quote(str(self._config))}"
         sandbox = f"{self._program} sandbox"
         control = f"http://127.0.0.1:{self._sandbox.about['control_port']}"
-        picture = shlex.quote(str(self._paths.qr_code("support")))
+        picture = shlex.quote(str(self._paths.qr / "support.png"))
         return [
             f"The service keeps its files in {self._paths.root}; its log is {self._service.log}.",
             "",

@@ -88,7 +88,6 @@ class Commands:
             "restore": self._restore,
             "send": self._send,
             "ping": self._about,
-            "version": self._about,
             "trial": self._trial,
         }
         self._streaming: dict[str, StreamingCommand] = {
@@ -109,7 +108,7 @@ class Commands:
             raise BadRequest(
                 f"the service (version {__version__}) does not know this command", key="unknown_command"
             )
-        if self.stopping and name not in ("list", "watch", "explain", "ping", "version"):
+        if self.stopping and name not in ("list", "watch", "explain", "ping"):
             raise NotRunning("the service is stopping")
         return command
 

@@ -67,11 +67,6 @@ class ControlServer:
         self._full = False
         self._unreachable = False
 
-    @property
-    def connections(self) -> int:
-        """How many there are at the moment."""
-        return len(self._connections)
-
     async def start(self) -> None:
         """Begin to accept connections."""
         # asyncio's own server logs a hundred tracebacks a second while there are no descriptors.
@@ -224,7 +219,7 @@ class ControlServer:
         except _Gone:
             raise
         except Exception as error:
-            log.exception("a bug: the command %.40r failed", name)
+            log.exception("unhandled exception in the command %.40r", name)
             return _error(
                 f"a bug in the service: {type(error).__name__}; its log has the details", "internal_error"
             )
