@@ -126,7 +126,7 @@ def test_a_configuration_that_is_wrong_is_not_taken_over(running: Running) -> No
         assert error in done.stderr
         assert f"{service.config_file}:" in done.stderr
     service.signal(signal.SIGHUP)
-    service.wait_for_log("the configuration was not taken over", after=logged)
+    service.wait_for_log("the new configuration is not used", after=logged)
     place = ("--state-dir", str(service.state))  # what the file said of it is gone
     service.config_file.write_text("accounts: [")
     assert service.command(*place, "reload", check=False).returncode == 1

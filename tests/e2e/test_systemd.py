@@ -213,7 +213,7 @@ def test_a_reload_comes_back_when_it_is_done_or_refused(service: UnitService) ->
     assert service.box.show(service.unit, "ActiveState") == "active"
     assert service.status() == "2/2 connected; 1 disabled; the last reload was refused, see the log"
     assert "spare" in service.accounts()
-    (entry, *_) = service.box.journal("--unit", service.unit, "--grep=was not taken over")
+    (entry, *_) = service.box.journal("--unit", service.unit, "--grep=configuration is not used")
     assert entry["PRIORITY"] == "3"
     assert "expected true or false" in entry["MESSAGE"]
 
