@@ -9,6 +9,7 @@ from orchestrator.accounts.actions import Record
 from orchestrator.accounts.states import State
 from orchestrator.cli.inspect import _entry
 from orchestrator.config.settings import Settings
+from orchestrator.control.view import AccountView
 from orchestrator.service import recorder
 from orchestrator.service.devices import Devices
 from orchestrator.service.recorder import Recorder
@@ -30,7 +31,14 @@ def others(folder: Path, *names: str) -> list[int]:
     async def change() -> None:
         timers = Timers()
         devices = Devices(store.sessions)
-        writer = Recorder(Roster(settings), store.record, store.sessions, devices, timers, lambda _: {})
+        writer = Recorder(
+            Roster(settings),
+            store.record,
+            store.sessions,
+            devices,
+            timers,
+            lambda name: AccountView(name, ""),
+        )
         for name in names:
             writer.changed(name, LOST, "0.5.2")
         timers.stop()
