@@ -3,6 +3,8 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,13 +77,19 @@ class Scale:
         """Wait until all are connected, with other processes than those."""
         before = but or {}
 
-        def there() -> bool:
+        def missing() -> int:
             about = map(self._fleet.about, self._fleet.supervisor.names())
-            return all(
-                one["state"] == State.CONNECTED and one["pid"] != before.get(one["name"]) for one in about
+            return sum(
+                one["state"] != State.CONNECTED or one["pid"] == before.get(one["name"]) for one in about
             )
 
-        await self._fleet.until_true(there, "all are connected")
+        # All of them may take long on a busy machine. The patience is for the next one, not for all.
+        while left := missing():
+            await self._fleet.until_true(partial(_is_less, missing, left), f"fewer than {left} are missing")
+
+
+def _is_less(count: Callable[[], int], than: int) -> bool:
+    return count() < than
 
 
 def configuration(**changed: str) -> str:
@@ -113,14 +121,15 @@ async def test_two_hundred_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert scale.runs() == Counter(NAMES)
         assert scale.most == PARALLEL
 
-        # `restart --all`: each goes and comes back once, at the same pace, while whoever asks is answered.
+        # `restart --all`: each goes and comes back once, no more at once than may start, and each goes only
+        # after the process of the one before has loaded the library. Commands are answered meanwhile.
         first = scale.pids()
         scale.away = 0
         assert (await fleet.call("restart", all=True))["done"] == NAMES
         assert len((await fleet.call("list"))["accounts"]) == COUNT
         await scale.until_connected(but=first)
         assert scale.runs() == Counter(dict.fromkeys(NAMES, 2))
-        assert scale.most == scale.away == PARALLEL
+        assert 1 <= scale.away <= PARALLEL == scale.most
         assert not [pid for pid in first.values() if is_alive(pid)]
 
         # A hundred changes in the configuration are felt by those alone.
