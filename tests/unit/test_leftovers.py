@@ -78,10 +78,10 @@ def test_half_a_status_goes_with_the_next_start(paths: StatePaths) -> None:
 def test_it_does_not_make_the_folder_look_like_anybody_elses(paths: StatePaths) -> None:
     killed("replace", 0, REPLACE, paths.status)
     paths.root.chmod(0o755)
-    assert paths.prepare() == [f"{paths.root}: its mode was 0755, now it is 0700, so nobody else can enter"]
+    assert paths.prepare() == [f"{paths.root}: its mode was 0755, now it is 0700, so no other user can enter"]
     (paths.root / "mine").touch()
     paths.root.chmod(0o755)
-    with pytest.raises(Exception, match="holds other things"):
+    with pytest.raises(Exception, match="holds other files"):
         paths.prepare()
 
 
