@@ -413,7 +413,7 @@ def test_repair_without_a_service_runs_the_account_until_it_is_connected(cli: Cl
         assert repair.returncode == 0, err
         assert "a is connected as +49…01" in out
         assert "to keep the account connected, start the service: `orchestrator run`" in out
-        assert "the service is not running (`orchestrator run` starts it): this command" in err
+        assert "the service is not running (`orchestrator run` starts it), so this command" in err
     assert not png.exists()
     assert len(cli.puppets.runs("a")) == 1
     assert cli.puppets.runs("b") == []

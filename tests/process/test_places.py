@@ -84,7 +84,7 @@ def test_a_file_that_does_not_tell_where_the_service_is_is_an_error(running: Cli
         for arguments in ALL:
             said = cli.run(command(cli, *arguments), code=1).stderr
             assert message in said
-            assert "name its state folder with --state-dir" in said
+            assert "name the state folder with --state-dir" in said
             assert "not running" not in said
         cli("list")  # with --state-dir
     cli.config.unlink()

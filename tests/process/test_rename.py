@@ -199,7 +199,7 @@ def test_the_history_of_both_is_one(cli: Cli) -> None:
         (["old", "../new"], 2, "NEW"),
         (["old", ""], 2, "NEW"),
         (["old", "old"], 2, "NEW"),
-        (["old", "last"], 1, "last already"),
+        (["old", "last"], 1, "already has an account last"),
         (["old", "stray"], 1, "stray.sqlite3"),
         (["stray", "unheard"], 5, "orchestrator add stray"),
         (["stray", "last"], 1, "last.sqlite3"),

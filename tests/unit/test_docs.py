@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -157,6 +160,25 @@ def test_the_contract_has_every_command() -> None:
     documented = set(re.findall(r"`orchestrator ([a-z-]+)", text))
     elsewhere = {"run", "demo", "sandbox", "install-unit"}
     assert set(command().list_commands(typer.Context(command()))) - elsewhere <= documented
+
+
+def test_the_contract_has_every_json_field(tmp_path: Path) -> None:
+    file = tmp_path / "accounts.yaml"
+    file.write_text("accounts: {support: }")
+    line = [
+        "-m",
+        "orchestrator",
+        "--config",
+        str(file),
+        "--state-dir",
+        str(tmp_path / "state"),
+        "list",
+        "--json",
+    ]
+    done = subprocess.run([sys.executable, *line], cwd=ROOT, capture_output=True, text=True, check=True)
+    (account,) = json.loads(done.stdout)
+    told = [row[0] for row in table(DOCS / "operate.md", "JSON for programs")]
+    assert sorted(re.findall(r"`(\w+)`", " ".join(told))) == sorted(account)
 
 
 def test_the_changelog_has_this_version_first() -> None:
