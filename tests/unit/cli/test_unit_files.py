@@ -19,7 +19,7 @@ from orchestrator.config.reader import parse
 from orchestrator.errors import ConfigError
 from orchestrator.service import startup
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 EXPOSURE = 1.5
 """What `systemd-analyze security` may find at most."""
 

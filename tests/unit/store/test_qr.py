@@ -289,7 +289,7 @@ def test_a_watcher_never_sees_half_a_picture(folder: QrFolder) -> None:
     )
     path = folder.path("support")
     command = [sys.executable, "-c", script, str(path.parent)]
-    tests = Path(__file__).parents[1]
+    tests = Path(__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tests) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

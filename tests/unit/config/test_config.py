@@ -23,7 +23,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import ConfigError
 
 ENVIRON = {"HOME": "/home/ada"}
-EXAMPLE = Path(__file__).resolve().parents[2] / "accounts.example.yaml"
+EXAMPLE = Path(__file__).resolve().parents[3] / "accounts.example.yaml"
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as others")
 both_loaders = pytest.mark.parametrize("loader", [yaml_tree.Loader, yaml.SafeLoader], ids=["fast", "slow"])

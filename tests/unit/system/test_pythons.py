@@ -13,7 +13,7 @@ import pytest
 from orchestrator.service.doctor.checks import python
 from orchestrator.system import pythons
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NAMES = [f"{major}.{minor}" for major, minor in pythons.TRIED]
 
