@@ -2,7 +2,7 @@
 
 multiprocess has no public way to replace a fork server, to choose where it listens, or to start it without
 the current folder on its path. Nothing outside this module touches a private name of multiprocess, and
-`tests/unit/test_multiprocess_private.py` says what is expected of each. A version of multiprocess that breaks
+`tests/unit/system/test_multiprocess_private.py` says what is expected of each. A version of multiprocess that breaks
 one of them fails there; `pyproject.toml` allows no version that was not tried.
 """
 

@@ -262,7 +262,7 @@ def test_a_session_that_cannot_be_put_back(world: World) -> None:
     world.link("a", "1")
     world.store.sessions.quarantine("a", "repair", NOW)
     world.link("a", "2")
-    with pytest.raises(OrchestratorError, match="nothing was put back"):
+    with pytest.raises(OrchestratorError, match="nothing was restored"):
         moves.check_restore(configured("a"), "a", None)
     world.store.sessions.quarantine("a", "unlinked", NOW)
     world.link("b", "1")

@@ -443,7 +443,7 @@ def test_a_name_that_is_too_long() -> None:
     ("number", "message"),
     [
         (errno.ENOSPC, "the disk is full: make room"),
-        (errno.EROFS, "the file system is read-only: choose another folder with --state-dir"),
+        (errno.EROFS, "is on a read-only file system: choose another folder with --state-dir"),
         (errno.EACCES, "may not use this folder: give it to .*, or choose another with --state-dir"),
         (errno.EIO, "cannot be used: the disk does not work: see the system log"),
     ],

@@ -16,7 +16,7 @@ from orchestrator.config import reader, reference
 from orchestrator.config.model import SECTIONS, Section
 from orchestrator.errors import ConfigError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 REMEDY = "made anew by `orchestrator config"
 
 
