@@ -54,7 +54,7 @@ def test_a_repair_without_a_service_that_does_not_wait(
         service.stop()
         for _ in range(2):
             done = service.command("repair", "support", "--no-wait")
-            assert "paired when the service runs" in done.stdout
+            assert "shows a code when the service runs" in done.stdout
         (place,) = service.quarantined("support", "repair")
         assert addresses(place / "support.sqlite3")
         assert not service.session("support").exists()

@@ -179,7 +179,7 @@ async def test_the_command_says_why_not(tmp_path: Path) -> None:
             (("a", "--to", "0151 000 0042", TEXT), b"", 1, b"country code"),
             (("a", "--to", TO, "-"), b"\xff", 1, b"UTF-8"),
             (("a", "--to", TO, "-"), b"x" * 100_000, 1, b"too long"),
-            (("a", "--to", TO, "-"), b"", 1, b"no text"),
+            (("a", "--to", TO, "-"), b"", 1, b"the text is empty"),
             (("nobody", "--to", TO, TEXT), b"", 5, b"no account"),
             (("a", TEXT), b"", 2, b"--to"),
         ]:
