@@ -122,7 +122,7 @@ class Outage:
         self._lost = dict.fromkeys(self._lost, -math.inf)
 
     def is_common(self, now: float, up: int) -> bool:
-        """Tell whether most accounts have lost the network together.
+        """Tell whether most accounts lost the network together.
 
         Args:
             now: Monotonic seconds.

@@ -69,7 +69,9 @@ _KINDS = {code: kind for kind, code in EXIT_CODES.items()}
 HAS_ENDED_SESSION = frozenset({Kind.LOGGED_OUT, Kind.LOCKED, Kind.WRONG_PHONE, Kind.DAMAGED})
 """The kinds after which the session file is put into quarantine; after every other it stays as it is."""
 
-OUT_OF_MEMORY = "the kernel ended the process because memory ran out: allow more, or end other programs"
+OUT_OF_MEMORY = (
+    "the kernel killed the process because memory ran out: raise the memory limit, or end other programs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +113,14 @@ def from_exit(
         The child's word where the exit status bears it out; otherwise what the status says.
     """
     crash = Kind.MACHINE if loading else Kind.CRASH
-    where = " while it loaded neonize: run `orchestrator doctor`" if loading else ""
+    where = " while loading neonize: run `orchestrator doctor`" if loading else ""
     if killed_because is not None:
         return Outcome(crash, killed_because + where)
     kind = _KINDS.get(status) if status is not None else None
     if reported is not None and kind is reported.kind:
         return reported
     if kind is not None and kind not in (Kind.TEMPORARY_BAN, *HAS_ENDED_SESSION):
-        return Outcome(kind, "the process said so by its exit code alone")
+        return Outcome(kind, "the process gave no reason except its exit code")
     if reported is not None and (status is None or (status < 0 and reported.kind is not Kind.STOPPED)):
         # It reported its end and was then killed on its way out, or nobody is left who could know more: its
         # word counts. A ban would be broken otherwise.
@@ -131,7 +133,7 @@ def from_exit(
 def describe_exit(status: int | None) -> str:
     """Say an exit status in words."""
     if status is None:
-        return "the process is gone and nobody knows how it ended"
+        return "the process is gone, and its exit status is unknown"
     if status < 0:
         try:
             name = signal.Signals(-status).name

@@ -28,10 +28,12 @@ from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
 
 OUTDATED = "WhatsApp refuses this version of the client"
-NETWORK = "most accounts have lost the network together: one of them tries for all, and they follow it"
-RETURNED = "the network is back: the accounts that waited for it follow"
-WORKS = "the network works for those that are still connected: each of the others tries for itself"
-UPDATED = "the client was updated: all accounts that waited for that try with it"
+NETWORK = (
+    "most accounts lost the network together: one account probes the network, and the others wait for it"
+)
+RETURNED = "the network is back: the waiting accounts reconnect"
+WORKS = "the network works for accounts that are still connected: each of the others retries by itself"
+UPDATED = "the client was updated: all waiting accounts retry with the new version"
 ACCEPTED = "WhatsApp accepts this version of the client again"
 
 _WHATSAPP_ANSWERED = frozenset(
@@ -152,7 +154,7 @@ class Fleet:
             if updated:
                 self._may_hold = True  # this one, which is to try with the new version
             elif self._version.refused(name, now):
-                self._tell(f"{OUTDATED}: nobody connects until it is updated")
+                self._tell(f"{OUTDATED}: no account connects until neonize is updated")
             return
         if account.child is None:  # or it goes on with its next process
             # Whoever does not get as far as WhatsApp has told nothing, and somebody else may get there.

@@ -60,7 +60,7 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
             wait = max(outcome.expire or 0.0, delay) + BAN_MARGIN + BAN_SPREAD * random
             return Verdict(State.BANNED, outcome.text, wait)
         case Kind.LOCKED:
-            text = f"{outcome.text}; once the phone works again run `orchestrator repair {settings.name}`"
+            text = f"{outcome.text}; when the phone works again, run `orchestrator repair {settings.name}`"
             return Verdict(State.BANNED, text)
         case Kind.OUTDATED:
             return Verdict(State.OUTDATED, outcome.text)
@@ -71,11 +71,11 @@ def _what_to_do(outcome: Outcome, count: int, name: str) -> str:
     match outcome.kind:
         case Kind.PAIRING_EXPIRED:
             rounds = f"nobody used a code in {count} rounds"
-            return f"{rounds}; run `orchestrator repair {name}` when somebody can"
+            return f"{rounds}; run `orchestrator repair {name}` when somebody can scan a code"
         case Kind.WRONG_PHONE:
             return f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
         case Kind.CONFIG:
-            return f"{outcome.text}; mend the configuration, then run `orchestrator reload`"
+            return f"{outcome.text}; correct the configuration, then run `orchestrator reload`"
         case Kind.DUPLICATE:
             return f"{outcome.text}: {duplicates.advice(name)}"
         case Kind.PASSKEY:

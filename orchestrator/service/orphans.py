@@ -40,7 +40,7 @@ def end(sessions: Path) -> list[str]:
                 continue
             pid = _end_holder(lock)
             if pid is not None:
-                said.append(f"{lock.stem}: process {pid}, left over by an earlier service, was ended")
+                said.append(f"{lock.stem}: ended process {pid}, which an earlier service left running")
             break
     return said
 

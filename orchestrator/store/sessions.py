@@ -183,19 +183,21 @@ def tidy(sessions: Path, folder: Path, now: float) -> list[str]:
             try:
                 if place.stat().st_mode & _UNFINISHED:
                     _finish(sessions, place)
-                    said.append(f"{place}: a session was half in there, because its move was interrupted")
+                    said.append(f"{place}: finished an interrupted move of a session")
                 if not os.listdir(place):  # noqa: PTH208 - names are all that is needed
                     place.rmdir()
             except OSError as error:
-                said.append(f"{place}: could not be cleared up: {error.strerror}")
+                said.append(f"{place}: cannot be cleaned up: {error.strerror}")
         # Without their database they are of no use, and would spoil the next one of that name.
         for path in _without_database(sessions):
             try:
                 left = quarantine(path, folder, "leftover", now)
             except OSError as error:
-                said.append(f"{path}: what was left beside it could not be put away: {error.strerror}")
+                said.append(
+                    f"{path}: the files left beside it cannot be moved to quarantine: {error.strerror}"
+                )
             else:
-                said.append(f"{path}: is missing, and what was left beside it was put into {left}")
+                said.append(f"{path}: is missing; the files left beside it were moved to {left}")
     return said
 
 
@@ -402,4 +404,4 @@ def _close_to_others(descriptor: int, path: Path, mode: int, repaired: list[str]
     before = stat.S_IMODE(os.fstat(descriptor).st_mode)
     if before & 0o7077 or before & mode != mode:
         os.chmod(f"/proc/self/fd/{descriptor}", mode)  # noqa: PTH101 - fchmod() does not take O_PATH
-        repaired.append(f"{path}: its mode was {before:04o}, now it is {mode:04o}")
+        repaired.append(f"{path}: changed the mode from {before:04o} to {mode:04o}")

@@ -108,18 +108,18 @@ class Folder:
             unknown = [name for name in names if known is not None and name not in known]
             if mode & stat.S_ISVTX or not all(map(is_temporary, unknown)):
                 raise StateError(
-                    f"{self.path}: holds other files, and other users can enter the folder (mode {mode:04o}):"
+                    f"{self.path}: contains other files, and other users can enter it (mode {mode:04o}):"
                     " choose a folder for the service alone, or close this one with `chmod 700`"
                 )
             os.fchmod(self._fd, 0o700)
             if stat.S_IMODE(os.fstat(self._fd).st_mode) & 0o077:
                 raise StateError(
                     f"{self.path}: stays open to other users after `chmod 700`: choose a folder on a file"
-                    " system that keeps modes"
+                    " system that supports modes"
                 )
         except OSError as error:
             raise _trouble(self.path, error) from None
-        return [f"{self.path}: its mode was {mode:04o}, now it is 0700, so no other user can enter"]
+        return [f"{self.path}: changed the mode from {mode:04o} to 0700, so that no other user can enter"]
 
 
 def make_folder(path: Path) -> None:

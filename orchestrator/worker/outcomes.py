@@ -39,22 +39,22 @@ PASSING = frozenset({500, 503})
 """Reasons after which the library itself tries again."""
 
 _WHY_LOGGED_OUT = {
-    401: "its phone unlinked this device, or WhatsApp did",
-    403: "its phone is logged out, or WhatsApp has locked the account",
-    406: "WhatsApp does not say why, the account may be locked",
+    401: "the phone or WhatsApp unlinked this device",
+    403: "the phone is logged out, or WhatsApp locked the account",
+    406: "WhatsApp gives no reason; the account may be locked",
 }
 _WHY_BANNED = {
-    101: "it wrote to too many people",
-    102: "too many people blocked it",
-    103: "it made too many groups",
-    104: "it sent the same message too often",
-    106: "it sent too much to a broadcast list",
+    101: "the account wrote to too many people",
+    102: "too many people blocked the account",
+    103: "the account made too many groups",
+    104: "the account sent the same message too often",
+    106: "the account sent too much to a broadcast list",
 }
 _WHY_REFUSED = {
     401: "this device is not linked",
     403: "the account, or this machine's address, is locked",
     406: "the account may be locked",
-    409: "it does not like the client's name",
+    409: "WhatsApp does not accept the client's name",
 }
 
 _UNSET = re.compile(r"required field neonize\.(\w+)\.\w+ not set")
@@ -72,7 +72,7 @@ _LONGEST = 300
 """Characters of somebody else's text that a sentence quotes."""
 
 _CAUSES: tuple[tuple[Kind, str, str], ...] = (
-    (Kind.DAMAGED, "file is not a database", "the session file is no database"),
+    (Kind.DAMAGED, "file is not a database", "the session file is not a database"),
     (Kind.DAMAGED, "disk image is malformed", "the session file is damaged"),
     (
         Kind.CONFIG,
@@ -80,14 +80,14 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
         "the session file cannot be opened: check the folder's owner",
     ),
     (Kind.CONFIG, "readonly database", "the session file cannot be written: check its owner and its mode"),
-    (Kind.CONFIG, "database is locked", "another program holds the session file: end it"),
+    (Kind.CONFIG, "database is locked", "another program has locked the session file: end that program"),
     (
         Kind.CONFIG,
         "unsupported database schema version",
-        "the session file is of a newer neonize: install that version again",
+        "the session file was made by a newer neonize: install that version",
     ),
-    (Kind.CONFIG, "unsupported proxy scheme", "the proxy's URL is none that the library takes"),
-    (Kind.CONFIG, "net/url: ", "the proxy's URL is none that the library takes"),
+    (Kind.CONFIG, "unsupported proxy scheme", "neonize does not support the proxy's URL"),
+    (Kind.CONFIG, "net/url: ", "neonize does not support the proxy's URL"),
     (Kind.MACHINE, "disk is full", DISK_FULL),
     (Kind.MACHINE, "no space left on device", DISK_FULL),
     (Kind.MACHINE, "disk I/O error", DISK_BROKEN),
@@ -97,22 +97,22 @@ _CAUSES: tuple[tuple[Kind, str, str], ...] = (
     # (a quota, a list of addresses, its own trouble), so that is the network's trouble.
     (Kind.CONFIG, "username/password authentication failed", _PASSWORD),
     (Kind.CONFIG, "invalid username/password", _PASSWORD),
-    (Kind.CONFIG, "no acceptable authentication methods", "the proxy wants a user and a password"),
+    (Kind.CONFIG, "no acceptable authentication methods", "the proxy requires a user and a password"),
     (
         Kind.NETWORK,
         "connection not allowed by ruleset",
-        "the proxy forbids connections to WhatsApp by its rules: ask whoever runs it",
+        "the proxy's rules forbid connections to WhatsApp: ask its operator",
     ),
     (
         Kind.NETWORK,
         "unexpected protocol version",
-        "the proxy does not answer as a SOCKS5 proxy does: is it one?",
+        "the proxy does not answer like a SOCKS5 proxy: check its address",
     ),
-    (Kind.NETWORK, "malformed HTTP", "the proxy does not answer as an HTTP proxy does: is it one?"),
+    (Kind.NETWORK, "malformed HTTP", "the proxy does not answer like an HTTP proxy: check its address"),
     (
         Kind.NETWORK,
         "certificate",
-        "the other end's certificate is not WhatsApp's: check this machine's clock and what is in between",
+        "the server's certificate is not WhatsApp's: check this machine's clock, and firewalls in between",
     ),
 )
 """What neonize's connect() raises: kind, a part of its text, and our sentence. The first that fits counts."""
@@ -137,7 +137,7 @@ def logged_out(reason: int | None, *, paired: bool) -> Outcome:
     if not paired:
         return refused(reason)
     kind = Kind.LOCKED if reason in (403, 406) else Kind.LOGGED_OUT
-    why = _WHY_LOGGED_OUT.get(reason or 0, "WhatsApp does not say why")
+    why = _WHY_LOGGED_OUT.get(reason or 0, "WhatsApp gives no reason")
     return Outcome(kind, f"WhatsApp logged the account out{_number(reason)}: {why}", reason)
 
 
@@ -167,7 +167,7 @@ def refused(reason: int | None, message: str = "") -> Outcome:
     if reason == 405:
         return outdated()
     why = quote(message) or _WHY_REFUSED.get(reason or 0, "")
-    text = f"WhatsApp refused the log-in{_number(reason) or ' for a reason it gave no known number'}"
+    text = f"WhatsApp refused the log-in{_number(reason) or ' without a known reason code'}"
     return Outcome(Kind.REFUSED, f"{text}: {why}" if why else text, reason)
 
 
@@ -176,7 +176,7 @@ def refusal(reason: int | None, code: int | None, expire: float | None) -> Outco
     if reason == 402:
         return banned(code, expire)
     if reason in PASSING:
-        return Outcome(Kind.NETWORK, f"WhatsApp cannot serve now ({reason})", reason)
+        return Outcome(Kind.NETWORK, f"WhatsApp is unavailable ({reason})", reason)
     return refused(reason)
 
 
@@ -191,7 +191,7 @@ def hides_number(error: str) -> bool:
 def connect_raised(error: str, *, known: bool = True) -> Outcome:
     """The library's connect() raised an error, or something else did that nobody has thought of."""
     if not known:
-        return Outcome(Kind.CRASH, f"an error in the process: {quote(error)}")
+        return Outcome(Kind.CRASH, f"an unexpected error in the process: {quote(error)}")
     if match := _UNSET.search(error):
         what = "a ban" if match[1] == "TemporaryBan" else "a reason"
         return Outcome(Kind.REFUSED, f"WhatsApp refused the log-in with {what} that neonize has no name for")
@@ -221,7 +221,7 @@ def by_way(outcome: Outcome, proxy: str | None) -> Outcome:
 
 def connect_returned() -> Outcome:
     """The library's connect() returned, which it should not have."""
-    return Outcome(Kind.CRASH, "neonize ended the connection without a word")
+    return Outcome(Kind.CRASH, "neonize ended the connection without a reason")
 
 
 def cause(error: str) -> str:
@@ -234,24 +234,24 @@ def cause(error: str) -> str:
 
 def pairing_expired() -> Outcome:
     """A round of codes is over."""
-    return Outcome(Kind.PAIRING_EXPIRED, "nobody used a code while they were shown")
+    return Outcome(Kind.PAIRING_EXPIRED, "no code was used while codes were shown")
 
 
 def passkey() -> Outcome:
     """WhatsApp wants a passkey."""
-    text = "WhatsApp asks for a passkey to link this account, which neonize cannot give"
+    text = "to link this account, WhatsApp asks for a passkey, which neonize does not support"
     return Outcome(Kind.PASSKEY, text)
 
 
 def linking_failed(error: str) -> Outcome:
     """A phone used the code, and the link did not come about: the next code may do."""
     why = f": {quote(error)}" if error else ""
-    return Outcome(Kind.NETWORK, f"a phone used the code, but was not linked{why}; use the next code")
+    return Outcome(Kind.NETWORK, f"a phone used the code, but linking failed{why}; use the next code")
 
 
 def linking_ended(word: str) -> Outcome:
     """The library gave the linking up, with a word that has no meaning of its own here."""
-    return Outcome(Kind.NETWORK, f"the linking came to an end: {quote(word)}")
+    return Outcome(Kind.NETWORK, f"linking ended: {quote(word)}")
 
 
 def codes_lost(error: str) -> Outcome:
@@ -263,7 +263,7 @@ def link_code_failed(error: str) -> Outcome:
     """WhatsApp gave no eight-character code."""
     if match := _SERVER_ERROR.search(error):
         code = int(match[1])
-        why = "too many were asked for" if code == 429 else quote(error)
+        why = "too many codes were requested" if code == 429 else quote(error)
         return Outcome(Kind.REFUSED, f"WhatsApp gave no pairing code ({code}): {why}", code)
     if "phone number" in error:
         return Outcome(
@@ -280,7 +280,11 @@ def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
         wanted: Digits of the number that the configuration names.
         unlinked: Whether WhatsApp has confirmed that it is not any more.
     """
-    after = "it was unlinked again" if unlinked else "it could not be unlinked: remove it on that phone"
+    after = (
+        "this device was unlinked again"
+        if unlinked
+        else "this device could not be unlinked: remove it on that phone"
+    )
     text = f"linked to {mask_number(linked)} instead of {mask_number(wanted)}; {after}"
     return Outcome(Kind.WRONG_PHONE, text)
 
@@ -310,7 +314,9 @@ def too_slow(seconds: float, error: str = "") -> Outcome:
 def link_lost(seconds: float, why: str, error: str = "") -> Outcome:
     """The link was lost and did not come back in time."""
     last = f"; {cause(error)}" if error else ""
-    return Outcome(Kind.NETWORK, f"{why}, and the link was not back within {durations.words(seconds)}{last}")
+    return Outcome(
+        Kind.NETWORK, f"{why}, and the connection did not return within {durations.words(seconds)}{last}"
+    )
 
 
 def disk_full() -> Outcome:
@@ -320,7 +326,7 @@ def disk_full() -> Outcome:
 
 def callback_hangs(seconds: float) -> Outcome:
     """One of the library's calls into this process does not return, so it hands over nothing any more."""
-    return Outcome(Kind.CRASH, f"a callback of the library has not returned for {durations.words(seconds)}")
+    return Outcome(Kind.CRASH, f"a callback of neonize has not returned for {durations.words(seconds)}")
 
 
 def stopped() -> Outcome:

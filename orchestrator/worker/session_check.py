@@ -106,7 +106,7 @@ def _unusable(error: OSError, path: Path, advice: str) -> SessionUnusable:
     """Tell the machine's trouble, which may pass by itself, from what the operator has to mend."""
     if isinstance(error, FileNotFoundError):
         # A disk that is not mounted, most likely: nobody must link all accounts anew for that.
-        gone = f"the folder {path.parent} is gone: put it back, or restart the service for an empty one"
+        gone = f"the folder {path.parent} is gone: restore it, or restart the service with an empty folder"
         return SessionUnusable(Kind.MACHINE, gone)
     lack = shortage(error)
     return SessionUnusable(Kind.CONFIG, advice) if lack is None else SessionUnusable(Kind.MACHINE, lack)
@@ -126,7 +126,9 @@ def _make_private(path: Path) -> bool:
     try:
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            raise SessionUnusable(Kind.CONFIG, f"{path} is a symbolic link: move what it leads to here")
+            raise SessionUnusable(
+                Kind.CONFIG, f"{path} is a symbolic link: replace it by the file that it points to"
+            )
         if not stat.S_ISREG(mode):
             raise SessionUnusable(Kind.CONFIG, f"{path} is not a file: move it away")
         if mode & 0o777 != 0o600:
@@ -149,7 +151,7 @@ def _inspect(database: Path) -> Stored:
             raise SessionUnusable(Kind.DAMAGED, f"the session file is damaged: {error}") from None
         if code in _BUSY:
             raise SessionUnusable(
-                Kind.CONFIG, f"another program holds the session file {database}: end it"
+                Kind.CONFIG, f"another program has locked the session file {database}: end that program"
             ) from None
         if code in _MACHINES:
             raise SessionUnusable(Kind.MACHINE, f"the session file cannot be read: {error}") from None

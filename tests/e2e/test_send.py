@@ -50,7 +50,7 @@ def test_a_text_arrives_in_clear_and_is_nowhere_else(service: Service, ada: Cont
 def test_errors_are_words(service: Service, ada: Contact, make_number: Callable[[], str]) -> None:
     done = send(service, make_number())
     assert done.returncode == 1
-    assert "support: the text was not sent: WhatsApp knows no such number" in done.stderr
+    assert "support: the text was not sent: this number is not on WhatsApp" in done.stderr
     ada.sandbox.fault("send-error", "all", code=463)
     done = send(service, ada.number)
     assert done.returncode == 1

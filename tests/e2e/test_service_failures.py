@@ -276,7 +276,7 @@ def test_codes_are_not_made_for_nobody(ward: Ward) -> None:
     ]  # fmt: skip
     about = ward.service.about("expired")
     assert about["reason"] == (
-        "nobody used a code in 2 rounds; run `orchestrator repair expired` when somebody can"
+        "nobody used a code in 2 rounds; run `orchestrator repair expired` when somebody can scan a code"
     )
     assert about["qr_path"] is None
     assert not ward.service.png("expired").exists()
@@ -343,7 +343,7 @@ def test_a_client_that_whatsapp_refuses_holds_the_fleet_and_nobody_who_is_connec
         entry = service.wait_for_entry("first", kind="outdated")
         assert (entry["to"], entry["code"]) == ("outdated", 405)
         assert "pip install --upgrade neonize" in service.command("explain", "second").stdout
-        assert any("nobody connects until it is updated" in line for line in service.log)
+        assert any("no account connects until neonize is updated" in line for line in service.log)
         service.command("restart", "second")
         assert service.about("second")["state"] == "outdated"
         assert {name: read_session(service.session(name)) for name in before} == before

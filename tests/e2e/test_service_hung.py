@@ -198,7 +198,7 @@ def test_a_process_that_is_stopped_is_replaced(ward: Ward) -> None:
 def test_a_callback_that_never_returns_is_found(ward: Ward) -> None:
     end = ward.end("callback")
     assert (end["from"], end["reason"].rpartition(" for ")[0]) == (
-        "connected", "a callback of the library has not returned"
+        "connected", "a callback of neonize has not returned"
     )  # fmt: skip
     assert CALLBACK_SECONDS <= end["after"] < CALLBACK_SECONDS + HEARTBEAT_SECONDS + LATE
     ward.is_back("callback")

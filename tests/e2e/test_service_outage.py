@@ -60,7 +60,7 @@ def test_most_accounts_lose_the_network_together(
         assert 3 <= len(first) <= 4
         assert len(set(first)) == len(first)
         for one in held:
-            assert "most accounts have lost the network together" in one["reason"]
+            assert "most accounts lost the network together" in one["reason"]
             assert (one["pid"], one["kind"]) == (None, "network")
             assert 0 < seconds_until(one["next_retry_at"]) <= NETWORK_PROBE_FIRST
         told = [

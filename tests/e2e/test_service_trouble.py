@@ -104,7 +104,7 @@ def test_the_folder_of_sessions_gone_for_a_while(service: Service) -> None:
     folder = service.state / "sessions"
     away = folder.rename(service.folder / "away")
     os.kill(pid, signal.SIGKILL)
-    service.wait_for_log(f"the folder {folder} is gone: put it back")
+    service.wait_for_log(f"the folder {folder} is gone: restore it")
     service.until(lambda all_: all_["one"]["attempt"] > 12, AGAIN, timeout=3 * PATIENCE)
     assert service.pngs() == []
     away.rename(folder)

@@ -58,7 +58,7 @@ def test_who_cannot_end_by_itself_is_ended(
     stopped, busy = hold("support", "stopped"), hold("sales", "busy")
     said = orphans.end(tmp_path)
     assert [sentence.partition(":")[0] for sentence in said] == ["sales", "support"]
-    assert f"process {stopped.pid}, left over by an earlier service, was ended" in said[1]
+    assert f"ended process {stopped.pid}, which an earlier service left running" in said[1]
     assert has_ended(stopped)
     assert has_ended(busy)
     assert orphans.end(tmp_path) == []

@@ -595,7 +595,7 @@ async def test_a_process_with_the_library_before_an_update_says_nothing_of_the_n
         await until(lambda: fleet.supervisor.library == "0.6.0", "the update is found")
         fleet.puppets.go("a", "refusal")
         await fleet.until("a", State.CONNECTED, after=pid)
-    assert "nobody connects until it is updated" not in caplog.text
+    assert "no account connects until neonize is updated" not in caplog.text
 
 
 @asynchronous

@@ -1036,7 +1036,7 @@ def test_an_end_while_loading_is_the_machines_and_never_given_up() -> None:
             done = driver(Exited(status))
             assert RenewMaker() not in done, "that would take more memory where it may be short"
             assert (driver.state(), driver.account.kind) == (State.BACKOFF, Kind.MACHINE)
-            assert "while it loaded neonize" in (driver.account.reason or "")
+            assert "while loading neonize" in (driver.account.reason or "")
             due = driver.account.next_retry_at
             assert due is not None
             driver(Ticked(), due - driver.now)

@@ -89,7 +89,7 @@ def test_a_session_is_ended_only_by_the_childs_own_word(status: int | None, word
 
 @pytest.mark.parametrize(
     ("status", "text"),
-    [(-9, "SIGKILL"), (-6, "SIGABRT"), (-99, "signal 99"), (2, "exit code 2"), (None, "nobody knows")],
+    [(-9, "SIGKILL"), (-6, "SIGABRT"), (-99, "signal 99"), (2, "exit code 2"), (None, "status is unknown")],
 )
 def test_exits_are_said_in_words(status: int | None, text: str) -> None:
     assert text in describe_exit(status)

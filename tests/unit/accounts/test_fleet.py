@@ -300,7 +300,7 @@ def test_a_host_without_network_sends_out_one_probe_at_a_time_and_all_return_in_
     assert world.states() == {State.BACKOFF}
     assert world.news == [fleet.NETWORK]
     account = world.accounts["a007"]
-    assert "one of them tries for all" in (account.reason or "")
+    assert "one account probes the network" in (account.reason or "")
     assert account.next_retry_at is not None
     assert account.next_retry_at <= world.now + NETWORK_PROBE_LAST
     hour = world.now

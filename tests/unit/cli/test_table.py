@@ -9,7 +9,7 @@ from orchestrator.cli import table
 from orchestrator.control.view import AccountView
 
 NOW = 1_795_357_100.0
-LONG = "WhatsApp banned the account for 1 h (101): it wrote to too many people"
+LONG = "WhatsApp banned the account for 1 h (101): the account wrote to too many people"
 
 
 def account(name: str, state: str, reason: str | None, retry: str | None = None) -> AccountView:

@@ -47,16 +47,19 @@ def test_what_may_not_be_sent_is_not_quoted(to: str, text: str, message: str) ->
     [
         ("websocket not connected", NOT_CONNECTED),
         ("server returned error 463", "have not written to it"),
-        ("server returned error 463", "this receiver takes no texts from this account, or"),
-        ("server returned error 475", "as many new chats as it may"),
+        ("server returned error 463", "this receiver takes none from this account, or"),
+        ("server returned error 475", "as many new chats as it currently may"),
         ("server returned error 429", "too many messages"),
-        ("server returned error 479", "refuses it, with the number 479"),
-        ("no LID found for 4915100000001@s.whatsapp.net from server", "knows no such number"),
+        ("server returned error 479", "refuses the message (error 479)"),
+        ("no LID found for 4915100000001@s.whatsapp.net from server", "this number is not on WhatsApp"),
         ("failed to get device list: failed to send usync query: info query timed out", "may still arrive"),
         ("timed out waiting for message send response", "may still arrive"),
         ("websocket disconnected before info query returned response", "may still arrive"),
         ("context deadline exceeded", "did not answer in time"),
-        ("something about 4915100000001@s.whatsapp.net", "could not send it: something about"),
+        (
+            "something about 4915100000001@s.whatsapp.net",
+            "neonize could not send the message: something about",
+        ),
     ],
 )
 def test_an_error_of_the_library_becomes_words(error: str, words: str) -> None:

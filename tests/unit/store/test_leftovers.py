@@ -78,10 +78,12 @@ def test_half_a_status_goes_with_the_next_start(paths: StatePaths) -> None:
 def test_it_does_not_make_the_folder_look_like_anybody_elses(paths: StatePaths) -> None:
     killed("replace", 0, REPLACE, paths.status)
     paths.root.chmod(0o755)
-    assert paths.prepare() == [f"{paths.root}: its mode was 0755, now it is 0700, so no other user can enter"]
+    assert paths.prepare() == [
+        f"{paths.root}: changed the mode from 0755 to 0700, so that no other user can enter"
+    ]
     (paths.root / "mine").touch()
     paths.root.chmod(0o755)
-    with pytest.raises(Exception, match="holds other files"):
+    with pytest.raises(Exception, match="contains other files"):
         paths.prepare()
 
 
@@ -187,7 +189,7 @@ def test_what_a_process_uses_is_let_alone(paths: StatePaths) -> None:
     killed("rename", 1, QUARANTINE, paths.session("a"), paths.quarantine)
     held = lock(paths.session_lock("a"))
     try:
-        assert "could not" in leftovers.clear(paths)[0]
+        assert "cannot be cleaned up" in leftovers.clear(paths)[0]
         assert list(found(paths.sessions)) == ["a.sqlite3-wal"]
     finally:
         os.close(held)

@@ -350,9 +350,9 @@ def test_open_folders_are_closed_and_it_is_said(state: StatePaths) -> None:
     state.sessions.chmod(0o777)
     state.timeline.chmod(0o500)
     assert state.prepare() == [
-        f"{state.root}: its mode was 0755, now it is 0700, so no other user can enter",
-        f"{state.sessions}: its mode was 0777, now it is 0700, so no other user can enter",
-        f"{state.timeline}: its mode was 0500, now it is 0700, so no other user can enter",
+        f"{state.root}: changed the mode from 0755 to 0700, so that no other user can enter",
+        f"{state.sessions}: changed the mode from 0777 to 0700, so that no other user can enter",
+        f"{state.timeline}: changed the mode from 0500 to 0700, so that no other user can enter",
     ]
     assert {mode(state.root), mode(state.sessions), mode(state.timeline)} == {0o700}
 
@@ -370,9 +370,7 @@ def test_a_group_may_enter_the_folder_of_codes(state: StatePaths) -> None:
 def test_a_folder_that_others_use_is_not_locked_up(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "photos").mkdir()
-    with pytest.raises(
-        StateError, match=r"holds other files, and other users can enter the folder \(mode 0755\)"
-    ):
+    with pytest.raises(StateError, match=r"contains other files, and other users can enter it \(mode 0755\)"):
         StatePaths.of(tmp_path, environ={}).prepare()
     assert mode(tmp_path) == 0o755
     assert list(tmp_path.iterdir()) == [tmp_path / "photos"]

@@ -547,11 +547,11 @@ def test_modes_are_repaired(path: Path, tmp_path: Path) -> None:
     (sessions / "folder.sqlite3").mkdir(0o755)
     repaired = repair_modes(sessions)
     assert repaired == [
-        f"{sessions}: its mode was 0755, now it is 0700",
-        f"{sessions}/support.lock: its mode was 0640, now it is 0600",
-        f"{sessions}/support.sqlite3: its mode was 0644, now it is 0600",
-        f"{sessions}/support.sqlite3-journal: its mode was 0000, now it is 0600",
-        f"{sessions}/support.sqlite3-wal: its mode was 0666, now it is 0600",
+        f"{sessions}: changed the mode from 0755 to 0700",
+        f"{sessions}/support.lock: changed the mode from 0640 to 0600",
+        f"{sessions}/support.sqlite3: changed the mode from 0644 to 0600",
+        f"{sessions}/support.sqlite3-journal: changed the mode from 0000 to 0600",
+        f"{sessions}/support.sqlite3-wal: changed the mode from 0666 to 0600",
     ]
     assert (
         stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE((sessions / "notes.txt").stat().st_mode) == 0o644

@@ -168,7 +168,7 @@ def test_a_callback_that_never_returns_ends_the_run(past: tuple[events.Event, ..
     *_, save, end = beats(run, 7)
     assert save == actions.SaveTraceback()
     assert isinstance(end, actions.End)
-    assert run.outcome == Outcome(Kind.CRASH, "a callback of the library has not returned for 30 s")
+    assert run.outcome == Outcome(Kind.CRASH, "a callback of neonize has not returned for 30 s")
 
 
 @pytest.mark.parametrize("before", [ONLINE, (STORED,), (FRESH, events.Qr(QR))])
