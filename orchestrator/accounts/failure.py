@@ -1,4 +1,4 @@
-"""The kinds of end that an account's process can come to. What follows from each is in `account`."""
+"""The kinds of end that an account's process can come to. `policy` decides what follows each of them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ class Kind(StrEnum):
     """Why a process ended. The kind decides what happens next; no kind shares another's counter."""
 
     STOPPED = "stopped"
-    """It was asked to."""
+    """The process was asked to stop."""
     NETWORK = "network"
     """WhatsApp could not be reached, or the link was lost and did not come back."""
     CRASH = "crash"
-    """It died by a signal or an unknown exit code, or stopped answering."""
+    """The process died by a signal or with an unknown exit code, or stopped answering."""
     LOGGED_OUT = "logged_out"
     """WhatsApp logged the account out: its phone unlinked this device."""
     LOCKED = "locked"
     """WhatsApp locked the account, or its main device is gone."""
     PAIRING_EXPIRED = "pairing_expired"
-    """A whole round of codes passed without anybody using one."""
+    """A whole round of codes passed unused."""
     PASSKEY = "passkey"
     """WhatsApp asked for a passkey while pairing, which this client cannot give."""
     WRONG_PHONE = "wrong_phone"
-    """It was paired with another number than the configuration names."""
+    """A phone with another number than the configuration names was linked."""
     REPLACED = "replaced"
-    """Another client took the session over."""
+    """Another client uses the session."""
     TEMPORARY_BAN = "temporary_ban"
     """WhatsApp refuses the account for some time."""
     OUTDATED = "outdated"
@@ -35,11 +35,11 @@ class Kind(StrEnum):
     REFUSED = "refused"
     """WhatsApp refused the log-in for another reason."""
     DAMAGED = "damaged"
-    """The session file is no sound database."""
+    """The session file is not a sound database."""
     MACHINE = "machine"
     """This machine lacks what a run needs: room on the disk, memory, a process, a file descriptor."""
     DUPLICATE = "duplicate"
-    """Its session is a copy of another account's; it is told before there is a process."""
+    """The session is a copy of another account's. No process is started for it."""
     CONFIG = "config"
     """What the account is configured with cannot work."""
 
@@ -62,12 +62,12 @@ EXIT_CODES: dict[Kind, int] = {
     Kind.MACHINE: 33,
     Kind.DUPLICATE: 34,
 }
-"""How a child's process says its kind. They start at 10: 1 is Python's own, 2 is Go's and typer's."""
+"""The exit code of each kind. They start at 10: Python itself uses 1, Go and typer use 2."""
 
 _KINDS = {code: kind for kind, code in EXIT_CODES.items()}
 
 HAS_ENDED_SESSION = frozenset({Kind.LOGGED_OUT, Kind.LOCKED, Kind.WRONG_PHONE, Kind.DAMAGED})
-"""The kinds after which the session file is put into quarantine; after every other it stays as it is."""
+"""The kinds after which the session file moves to quarantine. After all others it stays as it is."""
 
 OUT_OF_MEMORY = (
     "the kernel killed the process because memory ran out: raise the memory limit, or end other programs"
@@ -79,8 +79,8 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        kind: What decides.
-        text: For people: what was seen, without secrets and without unmasked numbers.
+        kind: The kind, which decides what follows.
+        text: What was seen, for people, without secrets and without unmasked numbers.
         code: WhatsApp's reason code, if it gave one.
         expire: Seconds until a temporary ban ends.
     """
@@ -103,11 +103,11 @@ def from_exit(
 
     Args:
         status: Exit code, or minus the signal's number, or None if it is not known.
-        reported: The child's own word, if it came.
-        killed_because: Why the parent killed it, if it did.
-        out_of_memory: Whether the kernel has of late ended processes because memory ran out.
-        loading: Whether it was still loading the library: then it is the machine's trouble, or the library's,
-            and nothing that the account could be given up for.
+        reported: The child's last word, if it arrived.
+        killed_because: Why the parent killed the child, if it did.
+        out_of_memory: Whether the kernel has recently killed processes because memory ran out.
+        loading: Whether the child was still loading the library. Then the machine or the library is at fault,
+            and the account is not given up.
 
     Returns:
         The child's word where the exit status bears it out; otherwise what the status says.
@@ -122,8 +122,8 @@ def from_exit(
     if kind is not None and kind not in (Kind.TEMPORARY_BAN, *HAS_ENDED_SESSION):
         return Outcome(kind, "the process gave no reason except its exit code")
     if reported is not None and (status is None or (status < 0 and reported.kind is not Kind.STOPPED)):
-        # It reported its end and was then killed on its way out, or nobody is left who could know more: its
-        # word counts. A ban would be broken otherwise.
+        # The child reported its end and was then killed on its way out, or nobody knows the exit status: the
+        # report counts. A ban would be broken otherwise.
         return reported
     if out_of_memory and status in (None, -signal.SIGKILL):
         return Outcome(Kind.MACHINE, OUT_OF_MEMORY)
@@ -131,7 +131,7 @@ def from_exit(
 
 
 def describe_exit(status: int | None) -> str:
-    """Say an exit status in words."""
+    """Describe an exit status in words."""
     if status is None:
         return "the process is gone, and its exit status is unknown"
     if status < 0:

@@ -1,4 +1,4 @@
-"""What follows the end of a process, by its kind: the failure policy as one table. Pure."""
+"""The failure policy as one table: what follows the end of a process, by its kind. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 
 REPLACED_WAITS = (60.0, 300.0, 1800.0)
-"""Seconds before each of the careful tries to take a session back from another client."""
+"""Seconds before each of the tries to take a session back from another client."""
 BAN_MARGIN = 5.0
 """Seconds added to a ban's end, at least: WhatsApp counts in whole seconds, and clocks differ."""
 BAN_SPREAD = 40.0
-"""Seconds, the most that is added on top at random, so that accounts banned together return apart."""
+"""Seconds, at most, that are added at random, so that accounts that were banned together return apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Verdict:
     """What becomes of an account.
 
     Attributes:
-        state: What it is in from now on.
-        reason: Why, for people, and what to do where somebody has to do something.
-        wait: Seconds until the next try, None for none.
+        state: The account's next state.
+        reason: Why, for people, and what an operator has to do, if anything.
+        wait: Seconds until the next try, None if no try is planned.
     """
 
     state: State
@@ -33,19 +33,19 @@ class Verdict:
 
 
 def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float) -> Verdict:
-    """Decide what follows an end that nobody asked for.
+    """Decide what follows the end of a process that nobody asked to stop.
 
     Args:
         outcome: How the run ended.
-        count: How many runs in a row have ended by this kind, this one included, without a stable
-            connection between.
-        settings: The account's.
+        count: How many runs in a row have ended with this kind, this run included, without a stable
+            connection in between.
+        settings: The settings of the account.
         random: A number from 0 up to 1, for the jitter.
     """
     delay = settings.backoff.delay(count, random)
     again = count <= settings.max_retries
     match outcome.kind:
-        case Kind.NETWORK | Kind.MACHINE:  # whoever mends those need not know of the accounts
+        case Kind.NETWORK | Kind.MACHINE:  # those who repair a network do not know of the accounts
             return Verdict(State.BACKOFF, outcome.text, delay)
         case Kind.CRASH | Kind.REFUSED | Kind.LOGGED_OUT | Kind.DAMAGED | Kind.STOPPED if again:
             return Verdict(State.BACKOFF, outcome.text, delay)

@@ -37,12 +37,12 @@ class Kept:
 
 
 def load(path: Path) -> dict[str, Kept]:
-    """Read what was kept, by account; a file that is missing keeps nothing.
+    """Read what was kept, by account. A missing file means that nothing was kept.
 
-    Times to wait for are given by the present clock, if that was set since they were written down.
+    If the clock was set since the times were written, they are corrected.
 
     Raises:
-        StateError: The file is there and says nothing that can be understood.
+        StateError: The file cannot be read, or is damaged.
     """
     try:
         document = json.loads(read_file(path, MAX_SIZE))
@@ -55,8 +55,8 @@ def load(path: Path) -> dict[str, Kept]:
         raise StateError(f"{path}: cannot be read: {trouble(error)}{advice}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise StateError(
-            f"{path}: is damaged. It holds which accounts an operator has stopped; move it away to start "
-            "with all accounts that the configuration enables"
+            f"{path}: is damaged. The file records which accounts an operator stopped; move the file away to "
+            "start with all accounts that the configuration enables"
         ) from None
 
 
@@ -84,10 +84,10 @@ def _read(entry: Mapping[str, Any], shift: float) -> Kept:
 
 
 def save(path: Path, kept: Mapping[str, Kept]) -> None:
-    """Write what is to be kept, atomically, readable only by the owner.
+    """Write the file atomically, readable only by its owner.
 
     Raises:
-        OSError: The disk is full, the folder is read-only, …; what was kept before stays.
+        OSError: The disk is full, the folder is read-only, …; the file stays as it was.
     """
     accounts = {
         name: {

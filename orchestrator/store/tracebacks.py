@@ -20,7 +20,7 @@ from orchestrator.system.files import is_temporary, read_file, replacing
 from orchestrator.system.redaction import redact
 
 SIGNAL = signal.SIGUSR1
-"""Makes a child write down where all its threads are, and end. Its default action is to end the process."""
+"""Makes a child write stack traces of all its threads, and end. The default action ends the process, too."""
 MAX_BYTES = 64 * 1024
 """Bytes that are kept of a traceback; that of a child with 10 threads has some 5,000."""
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracebacks:
-    """The parent's end of it. Nothing here raises OSError: what cannot be written must not stop anything.
+    """The parent's side. Only `rename` raises OSError: a lost traceback must not stop anything.
 
     Args:
         folder: Where the files are.
@@ -79,7 +79,7 @@ class Tracebacks:
             with replacing(kept) as file:
                 file.write(f"{name}: process {pid} ended at {utc(now)}: {redact(why)}\n\n".encode() + text)
         except OSError as error:
-            log.error("%s: the traceback of process %d could not be kept: %s", kept, pid, error.strerror)
+            log.error("%s: the traceback of process %d cannot be saved: %s", kept, pid, error.strerror)
             return None
         return kept
 
@@ -101,7 +101,7 @@ class Tracebacks:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s: could not be removed: %s", path, error.strerror)
+            log.warning("%s: cannot be removed: %s", path, error.strerror)
 
 
 def _read(path: Path) -> bytes:

@@ -196,7 +196,7 @@ def _trouble(path: Path, error: Exception, *, inside_ours: bool = False) -> Stat
 
 
 def user_name(uid: int) -> str:
-    """Return a user's name, or words that stand for one who has none."""
+    """Return a user's name, or words for a user who has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

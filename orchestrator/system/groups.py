@@ -16,7 +16,7 @@ def folders(controller: str, own: Path = OWN, root: Path = ROOT) -> Iterator[Pat
     is mounted comes last. A folder need not exist.
 
     Args:
-        controller: What they control: "memory", "pids".
+        controller: What the groups control: "memory", "pids".
         own: The file that names this process's groups.
         root: Where groups are mounted.
     """
@@ -35,7 +35,7 @@ def folders(controller: str, own: Path = OWN, root: Path = ROOT) -> Iterator[Pat
 
 
 def numbers(controller: str, *names: str) -> Iterator[tuple[Path, int]]:
-    """Yield the numbers in files of these names, in any of this process's groups; one without is left out.
+    """Yield the numbers in files of these names in the groups of this process; a group without is left out.
 
     Args:
         controller: What the groups control.
@@ -49,7 +49,7 @@ def numbers(controller: str, *names: str) -> Iterator[tuple[Path, int]]:
 
 
 def lines(file: Path) -> list[str]:
-    """Return a file's lines, none if it cannot be read."""
+    """Return the lines of a file, none if the file cannot be read."""
     try:
         return file.read_text(errors="replace").splitlines()
     except OSError:

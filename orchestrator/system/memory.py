@@ -1,7 +1,7 @@
-"""The kernel's way out when memory runs out is to end a process: which it should be, and whether it did.
+"""When memory runs out, the kernel kills a process: which process that should be, and whether it happened.
 
-An exit status does not tell that from any other SIGKILL. The kernel counts those processes in files: for a
-control group alone, or else for the whole machine.
+An exit status does not distinguish this from any other SIGKILL. The kernel counts in files which processes it
+killed: for a control group, or else for the whole machine.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ MACHINE = Path("/proc/vmstat")
 
 
 def stand_before_the_parent() -> None:
-    """Have the kernel end this process rather than the one it comes from, should it have to end one.
+    """Have the kernel kill this process rather than its parent when memory runs out.
 
-    The service takes all accounts with it, a child but one. Where that cannot be said, it stays as it is.
+    If the service dies, all accounts stop; if a child dies, one does. Where the score cannot be written,
+    nothing changes.
     """
     with contextlib.suppress(OSError, ValueError):
         SCORE.write_text(str(min(1000, int(SCORE.read_text()) + MARGIN)))
 
 
 class OomKills:
-    """Tells whether there were any of late.
+    """Tells whether the kernel has recently killed processes because memory ran out.
 
     Args:
         own_groups: The file with this process's control groups; see cgroups(7).
@@ -45,7 +46,7 @@ class OomKills:
         self._last = self._before = self._count()
 
     def look(self) -> None:
-        """Take what has been so far for known, from the next but one call on: to be called now and then.
+        """Take what happened before the last call as known. This is to be called now and then.
 
         A process may take a while to die, and its exit to be noticed: what the kernel did just before a look
         counts as new until the one after it.
@@ -53,7 +54,7 @@ class OomKills:
         self._before, self._last = self._last, self._count()
 
     def any_of_late(self) -> bool:
-        """Return whether there were any since the look before the last; False where nobody can know."""
+        """Return whether there were any since the last call of `look` but one; False if nobody can tell."""
         count = self._count()
         return count is not None and self._before is not None and count > self._before
 

@@ -1,7 +1,7 @@
 """The versions of Python that this program is tried on, each time it is changed: `.ci/run` does that.
 
-multiprocess and a few modules of Python's are used by private names, which any new version may change. So
-`pyproject.toml` lets the package be installed on these versions only.
+`multiprocess_private` and other modules use private names, which any new version may change. So
+`pyproject.toml` allows installation on these versions only.
 """
 
 from __future__ import annotations

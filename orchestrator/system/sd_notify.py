@@ -1,6 +1,6 @@
-"""What the service tells systemd of itself: sd_notify(3) and sd_watchdog_enabled(3), as far as it uses them.
+"""What the service tells systemd about itself: the parts of sd_notify(3) and sd_watchdog_enabled(3) it uses.
 
-Nothing here waits or raises: a service must not come to harm because nobody listens to it.
+Nothing here waits or raises: a service must not fail because nobody listens.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Notifier:
         watchdog: Seconds within which systemd wants to hear from the service again and again; None for never.
 
     Attributes:
-        watchdog: The same.
+        watchdog: Seconds within which systemd expects the next sign of life, None for never.
     """
 
     def __init__(self, address: str | None = None, watchdog: float | None = None) -> None:

@@ -210,7 +210,7 @@ def by_way(outcome: Outcome, proxy: str | None) -> Outcome:
 
     Args:
         outcome: How a run ended.
-        proxy: The proxy that it went through as it may be shown, None for none.
+        proxy: The proxy of that run, as messages may show it, None for none.
     """
     if proxy is None:
         return outcome
@@ -278,7 +278,7 @@ def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
     Args:
         linked: Digits of that number.
         wanted: Digits of the number that the configuration names.
-        unlinked: Whether WhatsApp has confirmed that it is not any more.
+        unlinked: Whether WhatsApp has confirmed that the device is unlinked again.
     """
     after = (
         "this device was unlinked again"
@@ -330,7 +330,7 @@ def callback_hangs(seconds: float) -> Outcome:
 
 
 def stopped() -> Outcome:
-    """It was asked to."""
+    """The process was asked to stop."""
     return Outcome(Kind.STOPPED, "stopped")
 
 

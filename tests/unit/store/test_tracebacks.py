@@ -69,7 +69,7 @@ def test_links_are_not_followed(
     target.write_text("as it was")
     tracebacks.live("a").symlink_to(target)
     assert tracebacks.keep("a", 1, "", NOW) is None
-    assert "could not be kept" in caplog.text
+    assert "cannot be saved" in caplog.text
     tracebacks.kept("b").symlink_to(target)
     tracebacks.live("b").write_text("x")
     kept = tracebacks.keep("b", 1, "", NOW)
@@ -85,7 +85,7 @@ def test_what_is_no_file_is_not_read(
     assert callable(make)
     make(tracebacks.live("a"))
     assert tracebacks.keep("a", 1, "", NOW) is None
-    assert "could not be kept" in caplog.text
+    assert "cannot be saved" in caplog.text
 
 
 def test_a_disk_that_is_full_is_said_and_the_last_one_stays(
@@ -95,7 +95,7 @@ def test_a_disk_that_is_full_is_said_and_the_last_one_stays(
     tracebacks.live("a").write_text("x" * 1000)
     with size_limit(100):
         assert tracebacks.keep("a", 1, "", NOW) is None
-    assert "a.txt: the traceback of process 1 could not be kept: File too large" in caplog.text
+    assert "a.txt: the traceback of process 1 cannot be saved: File too large" in caplog.text
     assert tracebacks.kept("a").read_text() == "the last one"
     assert names(folder) == ["a.txt"]
 
