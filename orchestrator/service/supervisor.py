@@ -13,6 +13,7 @@ from orchestrator.accounts import deadlines
 from orchestrator.accounts.events import Order, Ordered, ShuttingDown
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Code, LinkCode, Pairing
+from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
@@ -280,14 +281,7 @@ class Supervisor:
             OrchestratorError: The account is disabled, or lacks what the order needs.
         """
         account = self._roster.get(name).account
-        if order is not Order.STOP and not account.settings.enabled:
-            raise OrchestratorError(
-                f"{name} is disabled: set `enabled: true` in the configuration first", key="account_disabled"
-            )
-        if order is Order.REPAIR and pairing == "code" and account.settings.phone is None:
-            raise OrchestratorError(
-                f"{name}: pairing by code needs `phone:` in the configuration", key="phone_missing"
-            )
+        _refuse_impossible(account.settings, order, pairing)
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
         if order is not Order.STOP:
@@ -392,3 +386,16 @@ class Supervisor:
             StateError: It cannot be moved.
         """
         return await self._reloader.restore(name, wanted)
+
+
+def _refuse_impossible(settings: AccountSettings, order: Order, pairing: Pairing) -> None:
+    """See that an account is configured for what an operator wants of it."""
+    name = settings.name
+    if order is not Order.STOP and not settings.enabled:
+        raise OrchestratorError(
+            f"{name} is disabled: set `enabled: true` in the configuration first", key="account_disabled"
+        )
+    if order is Order.REPAIR and pairing == "code" and settings.phone is None:
+        raise OrchestratorError(
+            f"{name}: pairing by code needs `phone:` in the configuration", key="phone_missing"
+        )

@@ -88,7 +88,8 @@ class Course:
         """Take in what was observed at that monotonic time; return what is to be done, in this order."""
         self._now, self._steps = now, []
         if isinstance(event, events.SendAsked | events.SendEnded):
-            self._take_sending(event)
+            if self.phase is not Phase.ENDED:  # or the parent sees the end, and tells those who wait
+                self._steps.append(_about_sending(event, online=self.phase is Phase.ONLINE))
         elif self.phase is Phase.CLOSING:
             self._take_closing(event)
         elif self.phase is not Phase.ENDED:
@@ -187,18 +188,6 @@ class Course:
             case events.LoggedOut(reason) | events.RefusalLogged(reason, deleted=True):
                 # The library has thrown the session away, and whoever keeps its file must know.
                 self._end(outcomes.logged_out(reason, paired=True))
-
-    def _take_sending(self, event: events.SendAsked | events.SendEnded) -> None:
-        match event:
-            case _ if self.phase is Phase.ENDED:
-                pass  # the parent sees the end, and whoever waits is told of that
-            case events.SendAsked(id, to, text) if self.phase is Phase.ONLINE:
-                self._steps.append(SendText(id, to, text))
-            case events.SendAsked(id):
-                self._steps.append(Say(pipe.Sent(id, send_errors.NOT_CONNECTED)))
-            case events.SendEnded(id, error):
-                why = None if error is None else send_errors.why_not_sent(error)
-                self._steps.append(Say(pipe.Sent(id, why)))
 
     def _stop(self) -> None:
         if self._said.refusal is not None and self._said.refusal.deleted:
@@ -398,3 +387,14 @@ class Course:
         self.phase = phase
         self._phase_due = None if seconds is None else self._now + seconds
         self._code_due = self._verdict_due = self._verdict = None
+
+
+def _about_sending(event: events.SendAsked | events.SendEnded, *, online: bool) -> Step:
+    """Return what is to be done about a text that is to be sent, or was."""
+    match event:
+        case events.SendAsked(id, to, text) if online:
+            return SendText(id, to, text)
+        case events.SendAsked(id):
+            return Say(pipe.Sent(id, send_errors.NOT_CONNECTED))
+        case events.SendEnded(id, error):
+            return Say(pipe.Sent(id, None if error is None else send_errors.why_not_sent(error)))
