@@ -1,9 +1,9 @@
 """Everything that is used of multiprocess without being documented: private names, patches and formats.
 
 multiprocess has no public way to replace a fork server, to choose where it listens, or to start it without
-the current folder on its path. Nothing outside this module touches a private name of multiprocess, and
-`tests/unit/system/test_multiprocess_private.py` says what is expected of each. A version of multiprocess that breaks
-one of them fails there; `pyproject.toml` allows no version that was not tried.
+the current folder on its path. Nothing outside this module touches a private name of multiprocess.
+`tests/unit/system/test_multiprocess_private.py` says what is expected of each name. A version of multiprocess
+that breaks one fails there. `pyproject.toml` allows no version that was not tried.
 """
 
 from __future__ import annotations
