@@ -233,7 +233,7 @@ async def test_no_file_descriptors(tmp_path: Path, caplog: pytest.LogCaptureFixt
         with no_descriptors():
             os.kill(pid, signal.SIGKILL)
             await fleet.until_true(
-                lambda: "descriptors" in (fleet.about("a")["reason"] or ""), "no process can be started"
+                lambda: "too many open files" in (fleet.about("a")["reason"] or ""), "no process starts"
             )
             await is_heard(fleet, "b")
             assert fleet.about("a")["last_exit"]["kind"] == "machine"
