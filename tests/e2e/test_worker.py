@@ -71,7 +71,7 @@ def test_linked_by_a_picture_and_back_from_the_session(
     first.tell("stop")
     end = first.ended()
     assert (end["kind"], end["status"]) == ("stopped", 10)
-    assert first.said == ["Connecting", "Code", "Paired", "Connected", "Ended"]
+    assert first.said == ["Loading", "Connecting", "Code", "Paired", "Connected", "Ended"]
     assert first.printed() == ""
 
     for path in first.folder.glob("support.sqlite3*"):
@@ -81,7 +81,7 @@ def test_linked_by_a_picture_and_back_from_the_session(
     assert again.wait_for("Connecting")["paired"]
     assert again.wait_for("Connected")["phone"] == number[1:]
     assert again.database.stat().st_mode & 0o777 == 0o600
-    assert again.said == ["Connecting", "Connected"]
+    assert again.said == ["Loading", "Connecting", "Connected"]
 
 
 def test_linked_by_a_code_to_type_in(worker: StartWorker, sandbox: SandboxProcess, number: str) -> None:
@@ -92,7 +92,7 @@ def test_linked_by_a_code_to_type_in(worker: StartWorker, sandbox: SandboxProces
     run.wait_for("Connected")
     run.tell("stop")
     run.ended()
-    assert run.said == ["Connecting", "LinkCode", "Paired", "Connected", "Ended"]
+    assert run.said == ["Loading", "Connecting", "LinkCode", "Paired", "Connected", "Ended"]
     assert code["code"] not in run.printed()
     assert code["code"].replace("-", "") not in run.printed()
 
@@ -206,7 +206,7 @@ def test_a_server_in_trouble_is_tried_again(
     sandbox.client.fault("failure", target=account.target, reason=503, times=2)
     run = worker(account=account)
     run.wait_for("Connected")
-    assert run.said == ["Connecting", "Connected"]
+    assert run.said == ["Loading", "Connecting", "Connected"]
 
 
 def test_a_panic_of_the_library_is_a_crash(
@@ -232,7 +232,7 @@ def test_whatsapp_cannot_be_reached(
     run = worker(account=account)
     end = run.ended()
     assert (end["kind"], end["status"]) == (Kind.NETWORK, EXIT_CODES[Kind.NETWORK])
-    assert run.said == ["Connecting", "Ended"]
+    assert run.said == ["Loading", "Connecting", "Ended"]
     assert run.database.read_bytes() == account.database.read_bytes()
 
 
@@ -257,7 +257,7 @@ def test_logged_out_while_the_link_was_lost(
     sandbox.client.fault("reset", target=account.target)
     end = run.ended()
     assert (end["kind"], end["code"]) == (Kind.LOGGED_OUT, 401)
-    assert run.said == ["Connecting", "Connected", "LinkLost", "Ended"]
+    assert run.said == ["Loading", "Connecting", "Connected", "LinkLost", "Ended"]
 
 
 def test_replaced_by_another_client(worker: StartWorker, sandbox: SandboxProcess, account: Account) -> None:
@@ -278,7 +278,7 @@ def test_a_link_that_comes_back(
     count = run.count()
     sandbox.client.fault(fault, target=account.target)
     run.wait_for("Connected", after=count)
-    assert run.said == ["Connecting", "Connected", "LinkLost", "Connected"]
+    assert run.said == ["Loading", "Connecting", "Connected", "LinkLost", "Connected"]
 
 
 # What ends a round of codes
@@ -349,7 +349,7 @@ def test_the_wrong_phone_is_unlinked_again(worker: StartWorker, sandbox: Sandbox
     assert "unlinked again" in end["text"]
     assert number[1:] not in end["text"]
     assert "15550100" not in end["text"]
-    assert run.said == ["Connecting", "Code", "Paired", "Ended"]
+    assert run.said == ["Loading", "Connecting", "Code", "Paired", "Ended"]
     assert devices(sandbox, number) == []
     assert addresses(run.database) == []
 
@@ -362,7 +362,7 @@ def test_a_stored_session_of_another_number_is_kept_and_stays_linked(
     run = worker(account=account, phone="15550100")
     end = run.ended()
     assert end["kind"] == Kind.CONFIG
-    assert run.said == ["Ended"]
+    assert run.said == ["Loading", "Ended"]
     assert len(devices(sandbox, account.number)) == 1
     assert run.database.read_bytes() == before
 
@@ -385,7 +385,7 @@ def test_two_children_never_share_a_session(worker: StartWorker, account: Accoun
     end = worker(account=account).ended()
     assert (end["kind"], end["status"]) == (Kind.CRASH, EXIT_CODES[Kind.CRASH])
     assert str(first.pid) in end["text"]
-    assert first.said == ["Connecting", "Connected"]
+    assert first.said == ["Loading", "Connecting", "Connected"]
 
 
 def test_a_folder_of_any_name(worker: StartWorker, account: Account, tmp_path: Path) -> None:
