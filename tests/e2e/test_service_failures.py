@@ -200,7 +200,7 @@ def test_a_ban_is_waited_for(ward: Ward) -> None:
     assert 3600 < entry["delay"] <= 3600 + 45
     assert seconds_between(entry["at"], about["next_retry_at"]) == pytest.approx(entry["delay"], abs=2)
     assert "wrote to too many people" in about["reason"]
-    assert "leave it alone" in ward.explain("banned")
+    assert "an earlier try makes a ban longer" in ward.explain("banned")
     # Neither order makes it dial before the time that WhatsApp named.
     ward.service.command("start", "banned")
     ward.service.command("restart", "banned")
@@ -241,7 +241,7 @@ def test_a_session_that_is_taken_over_is_not_fought_for(ward: Ward) -> None:
     entry = ward.entry("replaced", "replaced")
     assert (entry["from"], entry["to"], entry["delay"]) == ("connected", "replaced", 60)
     assert seconds_between(entry["at"], ward.replaced["next_retry_at"]) == pytest.approx(60, abs=2)
-    assert "end the other program" in ward.explained
+    assert "stop the other program" in ward.explained
     assert not ward.service.quarantined("replaced")
     tries = ward.tries("replaced")
     assert len(tries) == 1 or tries[1]["at"] - unix(entry["at"]) > 59
@@ -377,7 +377,7 @@ def test_what_whatsapp_forbade_outlives_the_service(
         assert about["state"] == "banned"
         assert seconds_between(until, about["next_retry_at"]) == pytest.approx(0, abs=2)
         assert "too often" in about["reason"]
-        assert "leave it alone" in service.command("explain", "support").stdout
+        assert "an earlier try makes a ban longer" in service.command("explain", "support").stdout
         assert read_session(service.session("support")) == session
         opened = [event.get("user") for event in sandbox.client.events(since) if event["event"] == "opened"]
         assert "forbidden" not in opened

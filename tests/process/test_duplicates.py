@@ -205,7 +205,7 @@ def test_what_it_is_told(cli: Cli) -> None:
         assert findings(cli) == [found]
         said = cli("explain", "second").stdout
         assert "orchestrator repair second" in said
-        assert "end the other program" not in said
+        assert "stop the other program" not in said
         assert "account first" in cli("start", "second", code=1).stderr
         assert cli("list", "--check", code=3)
         cli("stop", "second")
