@@ -86,9 +86,9 @@ def list_accounts(
     except NotRunning:
         from orchestrator.cli.offline import view
 
-        settings, state = where.settings(), where.state()
-        found = view.describe(settings, state, names or (), reveal=reveal)
-        strays = [] if names else view.strays(settings, state)
+        accounts, state = view.read_accounts(where, reveal=reveal), where.state()
+        found = view.describe(accounts, where.config_file(), state, names or ())
+        strays = [] if names else view.strays(accounts, state)
     if as_json:
         print(json.dumps([one.as_json() for one in found], indent=2))
     else:
@@ -207,10 +207,9 @@ def _explain_offline(where: invocation.Places, name: str, entries: int) -> dict[
     from orchestrator.control.outlook import without_service
     from orchestrator.store.timeline import Timeline
 
-    state = where.state()
-    settings = where.settings()
-    (account,) = view.describe(settings, state, [name])
-    start = where.start_command(settings.config_file)
+    state, file = where.state(), where.config_file()
+    (account,) = view.describe(view.read_accounts(where), file, state, [name])
+    start = where.start_command(file)
     return {
         "account": account.as_json(),
         "outlook": without_service(account, start).as_json(),

@@ -63,6 +63,13 @@ def decode(data: bytes, path: str | Path) -> str:
         ) from None
 
 
+def digest(text: str) -> str:
+    """Return by what a configuration's text is known."""
+    import hashlib  # only where a summary is made or looked for: it loads OpenSSL
+
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def may_have(key: str, text: str) -> bool:
     r"""Tell whether a key may stand in a text of YAML; False only if no reader of YAML could find it there.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def parse(
         problems.add_broken(error)
     if problems or settings is None:
         raise ConfigError(problems.report(path))
-    return settings
+    return replace(settings, digest=file.digest(text))
 
 
 def check_value(key: str, text: str) -> object:

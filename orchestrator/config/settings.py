@@ -22,6 +22,7 @@ class Settings:
         start_parallel: How many accounts may be starting or connecting at once.
         start_spread: Seconds, the most that a start is put off at random.
         accounts: The accounts by name, in the file's order.
+        digest: By what the file's text is known; see `config.file.digest`.
     """
 
     config_file: Path
@@ -32,3 +33,4 @@ class Settings:
     start_parallel: int = 2
     start_spread: float = 1.0
     accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
+    digest: str = field(default="", compare=False, repr=False)

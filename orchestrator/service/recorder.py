@@ -15,7 +15,9 @@ from orchestrator.service.roster import Roster
 from orchestrator.service.timers import Timers, now
 from orchestrator.store import status
 from orchestrator.store.protocols import Record, SessionStore
+from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import TimelineEntry
+from orchestrator.system.masking import mask_number
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,15 @@ class Recorder:
         return others
 
     # What outlives the service
+
+    def summarize(self) -> None:
+        """Note what commands show of the configuration while no service runs."""
+        settings = self._roster.settings
+        accounts = {
+            name: Summary(name, one.enabled, None if one.phone is None else mask_number(one.phone))
+            for name, one in settings.accounts.items()
+        }
+        self._record.summarize(settings.digest, accounts)
 
     def save_soon(self) -> None:
         """Write down what must outlive the service within `SAVE_SECONDS`."""

@@ -85,6 +85,7 @@ class Reloader:
                 after, folder = await self._spawner.aside(self._read)
                 renamed = await self._finish_rename(after)
                 self._roster.settings = after
+                self._recorder.summarize()
                 self._machines.fleet.set_pace(after.start_parallel, after.start_spread)
                 removed = self._remove(after, dropped)
                 changes = await self._take_over(after)

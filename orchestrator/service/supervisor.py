@@ -154,6 +154,7 @@ class Supervisor:
             if name not in accounts and self._store.sessions.exists(name):
                 others[name] = known  # one that was renamed by hand, most likely
         self._started = True
+        self._recorder.summarize()
         self._pulse.start()
         self._recorder.prune()
         self._look_for_oom_kills()

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StateError
-from orchestrator.store import device, moving, sessions, status
+from orchestrator.store import device, moving, sessions, status, summary
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Place, Store
+from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import Timeline, TimelineEntry
 from orchestrator.system.os_errors import trouble
 
@@ -151,6 +152,7 @@ class RecordFiles:
 
     def __init__(self, paths: StatePaths) -> None:
         self._status = paths.status
+        self._summary = paths.summary
         self._timeline = Timeline(paths.timeline)
 
     @property
@@ -168,6 +170,11 @@ class RecordFiles:
             status.save(self._status, kept)
         except OSError as error:
             raise StateError(f"{self._status}: cannot be written: {trouble(error)}") from None
+
+    def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
+        """See `Record.summarize`."""
+        with contextlib.suppress(OSError):  # commands then read the configuration itself
+            summary.save(self._summary, digest, accounts)
 
     def append(self, name: str, entry: TimelineEntry) -> bool:
         """See `Record.append`."""

@@ -88,6 +88,11 @@ class StatePaths:
         return self.root / "status.json"
 
     @property
+    def summary(self) -> Path:
+        """The file with what commands show of the configuration while no service runs."""
+        return self.root / "configuration.json"
+
+    @property
     def moving(self) -> Path:
         """The file that says what is being moved, while it is."""
         return self.root / "moving.json"
@@ -123,7 +128,10 @@ class StatePaths:
         with Folder.open(self.root) as root:
             private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
             names = {path.name for path in (*private, self.qr)}
-            files = {self.lock.name, self.status.name, self.moving.name, "control.sock", MEETING_PLACE}
+            files = {
+                self.lock.name, self.status.name, self.summary.name, self.moving.name, "control.sock",
+                MEETING_PLACE,
+            }  # fmt: skip
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
             for path in private:

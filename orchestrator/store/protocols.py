@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.status import Kept
+    from orchestrator.store.summary import Summary
     from orchestrator.store.timeline import TimelineEntry
 
 
@@ -186,6 +187,14 @@ class Record(Protocol):
 
         Raises:
             StateError: It cannot be written; what was kept before stays.
+        """
+
+    def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
+        """Note what commands show of the configuration while no service runs; never raises.
+
+        Args:
+            digest: By what the text of the configuration is known.
+            accounts: The accounts, in the configuration's order.
         """
 
     def append(self, name: str, entry: TimelineEntry) -> bool:

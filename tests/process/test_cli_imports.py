@@ -64,6 +64,15 @@ def test_commands_that_ask_the_service_import_only_what_they_need(cli: Cli) -> N
         assert not needless(cli, "reload")
 
 
+def test_without_a_service_the_list_reads_no_configuration_that_the_last_service_has_read(cli: Cli) -> None:
+    cli.configure("a: {phone: '+4915100001'}")
+    with cli.service():
+        pass
+    assert not needless(cli, "list", "--json")
+    assert not needless(cli, "list", but={"rich", "random"})
+    assert not needless(cli, "explain", "a", but={"logging", "orchestrator.system.redaction"})
+
+
 def test_commands_that_find_no_service_import_only_what_they_need(cli: Cli) -> None:
     cli.configure("a: {phone: '+4915100001'}")
     assert not needless(cli, "list", "--json", but=OFFLINE)

@@ -2,68 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
-from orchestrator.config.settings import Settings
+from orchestrator.cli.invocation import Places
+from orchestrator.config import file
 from orchestrator.control.outlook import NOT_RUNNING
 from orchestrator.control.view import AccountView
-from orchestrator.store import sessions, status
+from orchestrator.store import sessions, status, summary
 from orchestrator.store.layout import StatePaths
+from orchestrator.store.summary import Summary
 from orchestrator.system.clock import iso
 from orchestrator.system.masking import mask_number
 
 
+def read_accounts(where: Places, *, reveal: bool = False) -> Mapping[str, Summary]:
+    """Return the configured accounts: from a summary if it is of the same configuration, which is faster.
+
+    Args:
+        where: What the command's options say.
+        reveal: With phone numbers in full.
+
+    Raises:
+        ConfigError: There is no configuration, or it is not valid.
+        StateError: The path of the state folder is too long.
+    """
+    path = where.config_file()
+    if not reveal:
+        found = summary.load(where.state().summary, file.digest(file.decode(file.read(path), path)))
+        if found is not None:
+            return found
+    accounts = where.settings().accounts
+    return {name: _summarize(settings, reveal=reveal) for name, settings in accounts.items()}
+
+
+def _summarize(settings: AccountSettings, *, reveal: bool) -> Summary:
+    phone = settings.phone
+    if phone is not None:
+        phone = f"+{phone}" if reveal else mask_number(phone)
+    return Summary(settings.name, settings.enabled, phone)
+
+
 def describe(
-    settings: Settings, paths: StatePaths, names: Iterable[str] = (), *, reveal: bool = False
+    accounts: Mapping[str, Summary], config_file: Path, paths: StatePaths, names: Iterable[str] = ()
 ) -> list[AccountView]:
     """Return the accounts as a service would show them.
 
     Args:
-        settings: The configuration.
+        accounts: The configured accounts.
+        config_file: The configuration, for messages.
         paths: The state folder.
         names: The accounts that are wanted; none means all.
-        reveal: Show phone numbers unmasked, where the configuration has them.
 
     Raises:
         NoSuchAccount: The configuration does not name one of the accounts.
         StateError: The file of the last known states cannot be read.
     """
-    wanted = list(dict.fromkeys(names)) or list(settings.accounts)
-    unknown = [name for name in wanted if name not in settings.accounts]
+    wanted = list(dict.fromkeys(names)) or list(accounts)
+    unknown = [name for name in wanted if name not in accounts]
     if unknown:
-        raise no_such_account(*unknown, known=settings.accounts, file=settings.config_file)
+        raise no_such_account(*unknown, known=accounts, file=config_file)
     kept = status.load(paths.status)
-    return [
-        _describe(settings.accounts[name], kept.get(name, status.Kept()), reveal=reveal) for name in wanted
-    ]
+    return [_describe(accounts[name], kept.get(name, status.Kept())) for name in wanted]
 
 
-def strays(settings: Settings, paths: StatePaths) -> list[str]:
+def strays(accounts: Mapping[str, Summary], paths: StatePaths) -> list[str]:
     """Return a sentence for each session that belongs to no account."""
-    if not any(name not in settings.accounts for name in sessions.names(paths.sessions)):
+    if not any(name not in accounts for name in sessions.names(paths.sessions)):
         return []
     from orchestrator.store import moving  # only now: `list` has to start fast
 
-    return moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts)
+    return moving.about_strays(paths, moving.strays(paths, accounts), accounts)
 
 
-def _describe(settings: AccountSettings, kept: status.Kept, *, reveal: bool) -> AccountView:
-    last = _last(settings.name, kept)
-    state, reason, retry_at = _state(settings, kept, last)
-    phone = last.phone
-    if settings.phone is not None:
-        phone = f"+{settings.phone}" if reveal else mask_number(settings.phone)
+def _describe(account: Summary, kept: status.Kept) -> AccountView:
+    last = _last(account.name, kept)
+    state, reason, retry_at = _state(account, kept, last)
     return AccountView(
-        name=settings.name,
+        name=account.name,
         state=state.value,
         # When the service ended is written nowhere.
         since=last.since if state == last.state and reason != NOT_RUNNING else None,
         reason=reason,
         kind=last.kind if state in (State.BANNED, State.REPLACED, State.FAILED) else None,
-        phone=phone,
+        phone=account.phone or last.phone,
         next_retry_at=retry_at,
         restarts=last.restarts,
         last_seen_at=last.last_seen_at,
@@ -76,11 +101,9 @@ def _last(name: str, kept: status.Kept) -> AccountView:
     return AccountView.from_json({"state": "", **(kept.shown or {}), "name": name})
 
 
-def _state(
-    settings: AccountSettings, kept: status.Kept, last: AccountView
-) -> tuple[State, str | None, str | None]:
+def _state(account: Summary, kept: status.Kept, last: AccountView) -> tuple[State, str | None, str | None]:
     """Return the state, the reason and the time of the next try."""
-    if not settings.enabled:
+    if not account.enabled:
         return State.DISABLED, None, None
     if kept.stopped:
         return State.STOPPED, "stopped by an operator", None

@@ -592,7 +592,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         return {field.name for field in fields(cls)} - set(without)
 
     flat = {f"start_{key}" for key in shown.pop("start")} | set(shown) - {"defaults"}
-    assert flat == keys(Settings, "config_file")
+    assert flat == keys(Settings, "config_file", "digest")
     assert set(shown["defaults"]["backoff"]) == keys(Backoff)
     assert set(shown["defaults"]) == keys(AccountSettings, "name", "phone", "enabled")
     assert set(shown["accounts"]["support"]) == {"phone", "enabled"}
