@@ -83,7 +83,9 @@ def test_a_process_that_was_stopped_when_its_service_was_killed_does_not_keep_it
             assert not wait_gone([orphan, *waiting], ORPHAN_SECONDS)
         finally:
             end([orphan])
-        assert any(f"process {orphan.pid}, which an earlier service left running" in line for line in service.log)
+        assert any(
+            f"process {orphan.pid}, which an earlier service left running" in line for line in service.log
+        )
         assert not service.quarantined("support")
 
 

@@ -196,7 +196,7 @@ async def test_a_socket_that_was_removed_is_made_anew(
             # Whoever came by that goes on.
             fleet.supervisor._machines.handle("a", Configured(AccountSettings("a")))
             assert b'"accounts"' in await asyncio.to_thread(watching.recv, 65536)
-        assert caplog.text.count("the service makes a new one") == 1
+        assert caplog.text.count("the service has made the socket anew") == 1
 
 
 @pytest.mark.usefixtures("watchful")
