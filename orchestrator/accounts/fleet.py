@@ -1,15 +1,16 @@
-"""Who of all accounts may start, and when: in turn, or not at all while one thing holds for many. Pure.
+"""Which accounts may start, and when: each in turn, or none while one cause stops many of them. Pure.
 
-Two things do. WhatsApp refuses this version of the client, which every account runs: more of them dialling
-would only be noted as an attack. Or most accounts of one way out lose the network together, which is then the
-trouble of that way. In both cases one account tries for all of them at a time, as a probe. Once it gets
-through, all others follow, at the usual pace. If some accounts of a way stay connected all the while, the
-network of the others is their own trouble, and each tries for itself.
+There are two such causes. WhatsApp refuses this version of the client, which every account runs: further
+attempts would only look like an attack. Or most accounts of one way out lose the network together: the fault
+is then in that way. In both cases one account at a time probes for all of them. When a probe gets through,
+the other accounts follow at the usual pace. If some accounts of a way stay connected all the while, the fault
+is not in the way, and each of the other accounts retries by itself.
 
-A way out is what the environment says (directly, or by its proxy), or the accounts' own proxy: its scheme,
-host and port. The user does not count: a proxy that is down is down for all its users, the others outvote the
-trouble of one user, and the account that has failed least makes the next probe. Accounts of another way are
-neither counted nor held. A way that does not answer keeps none of the places for starting accounts for long.
+A way out is the way of the environment (direct, or through the environment's proxy), or the proxy of the
+accounts themselves: its scheme, host and port. The proxy's user does not count. A proxy that is down is down
+for all its users, the other accounts outvote the fault of one user, and the account that has failed least
+makes the next probe. Accounts of another way are neither counted nor held. A way that does not answer keeps
+its start slots only for a short time.
 """
 
 from __future__ import annotations
@@ -49,19 +50,19 @@ _WHATSAPP_ANSWERED = frozenset(
         Kind.REFUSED,
     }
 )
-"""Ends that only WhatsApp's word can bring about, so that the network must work."""
+"""Failures that only an answer of WhatsApp can cause: the network works."""
 
 
 @dataclass(slots=True, eq=False)
 class _Way:
-    """A way out, and what is known of it.
+    """A way out, and what is known of the way.
 
     Attributes:
-        words: What people call it, None for the direct one, which goes without saying.
-        breaker: Holds its accounts while it is lost.
-        outage: Who has lost it.
-        judged_at: Monotonic time from which those that are still connected show that it is not lost.
-        may_hold: Whether accounts may still wait for it.
+        words: The name of the way in log lines, or None for the direct way, which needs no name.
+        breaker: Holds the accounts of the way while the way is lost.
+        outage: The accounts that have lost the network.
+        judged_at: The monotonic time from which accounts that are still connected prove that the way works.
+        may_hold: Whether accounts may still wait for the way.
     """
 
     words: str | None
@@ -73,7 +74,7 @@ class _Way:
     may_hold: bool = False
 
     def say(self, text: str) -> str:
-        """Return a sentence about the way with its name in it."""
+        """Return a sentence with the name of the way in it."""
         head, colon, tail = text.partition(":")
         return text if self.words is None else f"{head} ({self.words}){colon}{tail}"
 
@@ -82,12 +83,12 @@ class Fleet:
     """The accounts as a whole.
 
     Args:
-        accounts: Their machines by name; they come and go.
-        parallel: How many may be starting or connecting at once.
-        spread: Seconds, the most by which a start follows the one before, at random.
+        accounts: The accounts by name. The caller adds and removes accounts.
+        parallel: How many accounts may start or connect at the same time.
+        spread: The longest random wait between two starts, in seconds.
         random: Returns numbers from 0 up to 1.
-        tell: Is given what is news for the log.
-        outside: The proxy that the environment names, None for a direct connection.
+        tell: Takes news for the log.
+        outside: The proxy that the environment names, or None for a direct connection.
     """
 
     def __init__(
@@ -112,19 +113,19 @@ class Fleet:
     # What happens
 
     def set_pace(self, parallel: int, spread: float) -> None:
-        """Change how many may start at once, and how far apart."""
+        """Change how many accounts may start at the same time, and the longest wait between two starts."""
         self._ramp.parallel, self._ramp.spread = parallel, spread
 
     def queue(self, name: str) -> None:
-        """Let an account wait for its turn."""
+        """Put an account into the queue, where it waits for its turn."""
         self._ramp.queue(name)
 
     def unqueue(self, name: str) -> None:
-        """Let it wait no longer."""
+        """Take an account out of the queue."""
         self._ramp.unqueue(name)
 
     def forget(self, name: str, now: float) -> None:
-        """Note that an account is gone."""
+        """Note that an account was removed."""
         self.unqueue(name)
         self._wanted.pop(name, None)
         self._version.canary_ended(name, now)
@@ -133,18 +134,18 @@ class Fleet:
             way.breaker.canary_ended(name, now)
 
     def wanted(self, name: str) -> None:
-        """Note that an operator wants this account to start: while the network is lost, it probes at once."""
+        """Note that an operator wants this account to start. While the network is lost, it probes now."""
         if any(way.breaker.tripped for way in self._ways.values()):
             self._wanted.setdefault(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
-        """Note how an account's process has ended, after its machine has.
+        """Note how an account's process has ended. The account's own machine has noted the end before.
 
         Args:
             name: The account.
-            kind: How.
+            kind: The kind of the failure.
             now: Monotonic seconds.
-            updated: It had a version of the client that the next process will not have any more.
+            updated: Whether the next process will have another version of the client.
         """
         account = self._accounts[name]
         way = self._way(account.last_exit.proxy if account.last_exit else account.settings.proxy)
@@ -200,12 +201,12 @@ class Fleet:
             self._tell(ACCEPTED)
 
     def updated(self) -> None:
-        """Note that another version of the client is there for all that start from now on."""
+        """Note that all processes that start from now on have another version of the client."""
         if self._version.connected():
             self._tell(UPDATED)
 
     def _reached(self, way: _Way) -> bool:
-        """Let a way be lost no more; return whether it was."""
+        """Note that a way works. Return whether the way was lost before."""
         self._forget_wishes(way)
         way.judged_at = None
         if not way.breaker.connected():
@@ -221,9 +222,9 @@ class Fleet:
     # What follows
 
     def next(self, now: float) -> tuple[str, Event] | None:
-        """Return what is to happen to an account next, None if nothing is yet.
+        """Return the next event for an account, or None if there is none yet.
 
-        Ask again after each, until there is nothing: what happened may have changed what follows.
+        The caller applies the event and asks again until the answer is None: an event may change the next.
 
         Args:
             now: Monotonic seconds.
@@ -231,7 +232,7 @@ class Fleet:
         return self._next_about_version(now) or self._next_about_ways(now) or self._next_turn(now)
 
     def wakes_at(self, now: float) -> float | None:
-        """Return the monotonic time at which `next` may have something, None if not by time alone.
+        """Return the monotonic time at which `next` may have an event, or None if time alone brings none.
 
         Args:
             now: Monotonic seconds.
@@ -282,7 +283,7 @@ class Fleet:
         return None
 
     def _next_about(self, way: _Way, now: float) -> tuple[str, Event] | None:
-        """Return what is to happen to an account of a way that is lost."""
+        """Return the next event for an account of a way that is lost."""
         way.may_hold = True
         accounts, breaker = self._of(way), way.breaker
         if breaker.canary is not None and breaker.canary not in accounts:
@@ -304,7 +305,7 @@ class Fleet:
     def _hold(
         self, breaker: Breaker, kind: Kind, reason: str, accounts: Mapping[str, Standing], now: float
     ) -> tuple[str, Event] | None:
-        """Return the next of these accounts that does not know yet that it has to wait; none may be left."""
+        """Return the event that holds the next account that must wait, or None if all of them know."""
         canary = None if breaker.canary is None else self._accounts[breaker.canary]
         if canary is not None and canary.child is None and not canary.queued and not canary.held:
             breaker.canary_ended(canary.settings.name, now)  # something else keeps it from starting
@@ -315,9 +316,9 @@ class Fleet:
         return None
 
     def _is_disproved(self, way: _Way, now: float) -> bool:
-        """Tell whether it cannot be the way's network, and if so, let it be lost no more.
+        """Tell whether connected accounts prove that the way works, and if so, note that the way works.
 
-        Whoever is connected has been so all the while: one that connects later shows that it is back.
+        These accounts were connected all the while: an account that connects later has ended the outage.
         """
         if way.judged_at is None or now < way.judged_at:
             return False
@@ -339,7 +340,7 @@ class Fleet:
         return None if name is None else (name, TurnCame())
 
     def _choose(self, waiting: Iterable[str]) -> str | None:
-        """Return who is to start next: those first whose last try did not fail, of ways with a place left."""
+        """Return the account to start next, from ways with a free slot. Failed accounts come last."""
         dialling = Counter(
             self._way(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
         )
@@ -366,7 +367,7 @@ class Fleet:
         return sum(account.dials_freshly(now) for account in self._accounts.values())
 
     def _slot_at(self, now: float) -> float | None:
-        """Return the monotonic time at which an account that dials makes room for another way's."""
+        """Return the monotonic time at which a dialing account frees its slot for another way."""
         times = [
             account.child.dialled_at + SLOT_SECONDS
             for account in self._accounts.values()
@@ -377,7 +378,7 @@ class Fleet:
     # Ways
 
     def _way(self, url: str | None) -> _Way:
-        """Return the way of accounts with that proxy."""
+        """Return the way of accounts with this proxy."""
         way = self._by_url.get(url)
         if way is None:
             key: Proxy | None = None
@@ -394,27 +395,27 @@ class Fleet:
         return way
 
     def _of(self, way: _Way) -> dict[str, Standing]:
-        """Return the accounts whose next process goes that way."""
+        """Return the accounts whose next process uses a way."""
         return {name: one for name, one in self._accounts.items() if self._way(one.settings.proxy) is way}
 
     def _running(self, way: _Way) -> list[Standing]:
-        """Return the accounts whose process goes that way."""
+        """Return the accounts whose running process uses a way."""
         return [one for one in self._accounts.values() if one.child and self._way(one.child.proxy) is way]
 
 
 def _waiting(accounts: Mapping[str, Standing]) -> list[Standing]:
-    """Return those of the accounts that are held."""
+    """Return the accounts that are held."""
     return [account for account in accounts.values() if account.held and account.child is None]
 
 
 def _best(accounts: Collection[Standing], *kinds: Kind) -> list[str]:
-    """Return the names of accounts, those first that have failed least often by these kinds."""
+    """Return the names of accounts. The account that has failed least often by these kinds comes first."""
     ordered = sorted(accounts, key=lambda account: tuple(account.attempts[kind] for kind in kinds))
     return [account.settings.name for account in ordered]
 
 
 def _is_to_be_held(account: Standing, kind: Kind, until: float | None) -> bool:
-    """Tell whether an account does not know yet that it has to wait, or for how long."""
+    """Tell whether an account must still be told to wait, or how long to wait."""
     if account.child is not None:
         return account.child.in_turn
     if account.held and account.state is (State.OUTDATED if kind is Kind.OUTDATED else State.BACKOFF):

@@ -1,8 +1,8 @@
-"""Times as text, and whether the clock on the wall was set, for what has to wait across a restart.
+"""Times as text, and whether somebody has set the wall clock, for waits that last across a restart.
 
-While the service runs, everything is measured by the monotonic clock. Between two of its lives there is only
-the clock that people set; as long as the machine was not started anew, the time since its start shows by how
-much that was.
+A running service measures everything by the monotonic clock. Between two runs of the service there is only
+the wall clock, which people set. While the machine has not booted again, the time since its boot shows by how
+much somebody has set the wall clock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Self
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SLEWED = 2.0
-"""Seconds that do not count: clocks are corrected by so much all the time."""
+"""Seconds that do not count: time synchronization corrects clocks by that much all the time."""
 
 
 def utc(seconds: float, timespec: str = "seconds") -> str:
@@ -25,24 +25,24 @@ def utc(seconds: float, timespec: str = "seconds") -> str:
 
     Args:
         seconds: The time.
-        timespec: How exactly, as `datetime.isoformat` takes it.
+        timespec: The precision, as `datetime.isoformat` takes it.
     """
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def iso(seconds: float | None) -> str | None:
-    """Return Unix seconds as UTC in ISO form, None for None."""
+    """Return Unix seconds as UTC in ISO form, or None for None."""
     return None if seconds is None else utc(seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the clocks say.
+    """What the clocks say at one moment.
 
     Attributes:
         wall: Unix seconds.
-        uptime: Seconds since the machine's start, those in which it slept included.
-        boot: Which start that was.
+        uptime: Seconds since the machine has booted, with the time that the machine was suspended.
+        boot: The kernel's identifier of that boot, or empty if the kernel does not tell one.
     """
 
     wall: float
@@ -59,22 +59,23 @@ class Reading:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Make one of what `as_json` gave.
+        """Return the reading that `as_json` has written.
 
         Raises:
-            KeyError, TypeError, ValueError: That is not what it was made of.
+            KeyError, TypeError, ValueError: The values are not those of a reading.
         """
         return cls(float(values["wall"]), float(values["uptime"]), str(values["boot"]))
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
+        """Return the reading as plain values."""
         return {"wall": self.wall, "uptime": self.uptime, "boot": self.boot}
 
 
 def was_set(before: Reading, now: Reading) -> float:
-    """Return by how many seconds the clock was set forward between two readings, negative for back.
+    """Return by how many seconds somebody has set the wall clock forward between two readings.
 
-    If the machine was started anew between them, all that can be told is that time does not run back.
+    A negative number means back. If the machine has booted between the readings, only a wall clock that runs
+    backward can be noticed.
     """
     elapsed = now.wall - before.wall
     if before.boot and before.boot == now.boot:

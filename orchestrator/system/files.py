@@ -1,4 +1,4 @@
-"""Files that are opened without following a link and replaced as a whole, and what keeps others from one."""
+"""Open files without following links, replace files as a whole, and find what keeps a user from a file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp|\.[0-9a-f]{8}\.s")
 
 
 def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
-    """Open a regular file; of what else is in its place no link is followed and no pipe waited for.
+    """Open a regular file. The function follows no link in the file's place and waits for no pipe.
 
     Args:
-        path: The file. Links among the folders above it are followed.
-        flags: What for; with ``O_CREAT`` it is made if need be, for this user alone (0600).
+        path: The file. The function follows links among the folders above the file.
+        flags: The flags of `os.open`. With ``O_CREAT``, a missing file is made for this user alone (0600).
         dir_fd: The open folder that a relative path starts from.
 
     Returns:
-        The descriptor, which is closed on exec.
+        The descriptor, which the system closes on exec.
 
     Raises:
-        OSError: It cannot be opened: for a symbolic link with ``ELOOP``, for a folder, a pipe or a device
-            with ``EINVAL`` unless the system has refused it before.
+        OSError: The file cannot be opened. A symbolic link gives ``ELOOP``. A folder, a pipe or a device
+            gives ``EINVAL``, unless the system refuses first.
     """
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -37,10 +37,10 @@ def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None 
 
 
 def read_file(path: str | Path, size: int, *, dir_fd: int | None = None) -> bytes:
-    """Return what is in a file that `open_file` opens, at most ``size`` bytes from its start.
+    """Return the first bytes of a file, at most ``size``, and open the file as `open_file` does.
 
     Raises:
-        OSError: It cannot be opened or read.
+        OSError: The file cannot be opened or read.
     """
     with os.fdopen(open_file(path, dir_fd=dir_fd), "rb") as file:
         return file.read(size)
@@ -48,14 +48,15 @@ def read_file(path: str | Path, size: int, *, dir_fd: int | None = None) -> byte
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of the one at a path, whole, when the context ends.
+    """Open a new file that takes the place of the file at a path, as a whole, when the context ends.
 
-    It is for this user alone (0600) until it is given another mode or owner, which is best done before it is
-    written. A symbolic link at the path is replaced, too. After an error, in the context or at its end, what
-    was at the path is as before, and nothing is left of the new file; only a process that is killed leaves
-    one, under a name that `is_temporary` knows.
+    The new file is for this user alone (0600). A caller who wants another mode or owner sets them before the
+    first write. The new file also replaces a symbolic link. After an error, in the context or at its end, the
+    file at the path is as before, and the new file is gone. Only a killed process leaves its new file, under
+    a name that `is_temporary` knows.
 
-    Nothing waits for the disk: what is to outlast a power failure needs `sync` at the end of the context.
+    The function does not wait for the disk. A caller whose file must outlast a power failure calls `sync` at
+    the end of the context.
 
     Raises:
         OSError: The file cannot be made, written or put in its place.
@@ -73,38 +74,38 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_temporary(name: str) -> bool:
-    """Tell whether a name is one that `replacing` and others give to what they make until it is done.
+    """Tell whether a name is one of those that unfinished files and sockets have.
 
-    That is ``.NAME.01234567.tmp``, or for a socket, whose path has a limit, ``.01234567.s``.
+    The names are ``.NAME.01234567.tmp`` for a file, and ``.01234567.s`` for a socket, whose path has a limit.
     """
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def temporary_name(name: str) -> str:
-    """Return a name under which to make what is to be called ``name`` once it is done."""
+    """Return a name for the unfinished form of a file that will be called ``name``."""
     return f".{name}.{os.urandom(4).hex()}.tmp"
 
 
 def finished_name(name: str) -> str | None:
-    """Return what is to be called otherwise once it is done; None if a name is no `temporary_name`."""
+    """Return the name that a file has when it is finished, or None if ``name`` is no temporary name."""
     match = _TEMPORARY.fullmatch(name)
     return match and match[1]
 
 
 def temporary_socket_name() -> str:
-    """Return a name under which to make a socket, whose path has a limit."""
+    """Return a short name for an unfinished socket: the path of a socket has a limit."""
     return f".{os.urandom(4).hex()}.s"
 
 
 def sweep(folder: Path, *, of: str | None = None) -> None:
-    """Remove what was left in a folder under temporary names because its maker was killed; never raises.
+    """Remove what killed processes have left in a folder under temporary names. The function never raises.
 
-    Only a file, a socket, a link or an empty folder is removed. Nobody may be making something in there
-    meanwhile, which a lock sees to.
+    The function removes files, sockets, links and empty folders. The caller holds a lock, so that nobody
+    makes a file in the folder meanwhile.
 
     Args:
-        folder: The folder; it may be missing.
-        of: Only what was to be called that.
+        folder: The folder, which may be missing.
+        of: The finished name of the files to remove, or None for all.
     """
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names are all that is needed
@@ -122,20 +123,20 @@ def sweep(folder: Path, *, of: str | None = None) -> None:
 
 
 def sync(file: BinaryIO) -> None:
-    """Write a file through to the disk, so that a power failure does not take it back.
+    """Write a file through to the disk, so that the file outlasts a power failure.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     file.flush()
     os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
-    """Write through to the disk which files a folder has.
+    """Write the list of a folder's files through to the disk.
 
     Raises:
-        OSError: It cannot be opened or written.
+        OSError: The folder cannot be opened or written.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -145,20 +146,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def first_closed(path: Path, uid: int, groups: Container[int]) -> tuple[Path, int] | None:
-    """Find what keeps somebody from reading a file, or from listing a folder: it, or a folder above it.
+    """Find what keeps a user from reading a file or listing a folder: that path, or a folder above the path.
 
-    Modes decide; access lists are not looked at.
+    The function judges by modes alone. Access control lists do not count.
 
     Args:
         path: The file or folder, absolute.
-        uid: Whose files are theirs, -1 for nobody's.
-        groups: The groups they are in.
+        uid: The user, or -1 for a user who owns no file.
+        groups: The groups of the user.
 
     Returns:
-        The first place from the root on that is closed to them, and its mode; None if none is.
+        The first path from the root on that is closed to the user, and its mode. None if all are open.
 
     Raises:
-        OSError: A place is missing or cannot be looked at; ``filename`` says which.
+        OSError: A path is missing or cannot be examined. ``filename`` names the path.
     """
     for place in (*reversed(path.parents), path):
         about = place.stat()

@@ -1,4 +1,4 @@
-"""Faults on demand: what goes wrong, for whom, how often, how long. Pure: the clock is handed in."""
+"""Faults on demand: what goes wrong, for which clients, how often and for how long. Pure: takes a clock."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, Literal
 When = Literal["now", "connect", "identified", "pairing"]
 
 HANG_PHASES = ("connect", "tls", "upgrade", "noise", "success")
-"""Where a connection can get stuck, in the order in which it passes these places."""
+"""The phases in which a connection can hang, in their order."""
 
 
 class FaultError(ValueError):
-    """A fault that cannot be: the message says which part is wrong and what would do."""
+    """An impossible fault. The message names the wrong part and the values that are possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a kind: its type, its default (None: may be left out), and its bounds or choices."""
+    """A parameter of a kind: its type, its default (None: optional), and its bounds or choices."""
 
     type: type
     default: Any = None
@@ -30,10 +30,10 @@ class Param:
     required: bool = False
 
     def check(self, name: str, value: object) -> object:
-        """Return the value as the kind uses it.
+        """Return the value as the kind uses the value.
 
         Raises:
-            FaultError: It is of another type or out of bounds.
+            FaultError: The value has another type or is out of bounds.
         """
         types = (int, float) if self.type is float else (self.type,)
         if not isinstance(value, types) or (self.type is not bool and isinstance(value, bool)):
@@ -54,15 +54,15 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "tru
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of fault: when it strikes, what it can be told, and what it does.
+    """A kind of fault: when the fault strikes, its parameters, and its effect.
 
     Attributes:
-        when: ``now`` strikes the open connections that match, once; the others lie in wait for the
-            next one that matches: ``connect`` before the client has said who it is, ``identified``
-            once its number is known (or known to be absent), ``pairing`` while it is being linked.
-        params: What can be told besides target, times and seconds.
+        when: ``now`` strikes the open connections that match, once. The others wait for the next connection
+            that matches: ``connect`` before the client is identified, ``identified`` once the client's number
+            is known (or known to be absent), ``pairing`` while the client is being linked.
+        params: The parameters besides target, times and seconds.
         about: One line for people.
-        lasting: True if it holds until cleared or over, instead of being used up.
+        lasting: Whether the fault lasts until it is cleared or over. Other faults are used up.
     """
 
     when: When
@@ -128,14 +128,14 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """What is known of a connection at the moment a fault might strike it.
+    """What is known of a connection when a fault might strike.
 
     Attributes:
-        connection: Its number, counted from 1 since the server started.
-        proxy_user: The user name it gave to the proxy, or None.
-        identified: Whether the client has said who it is.
-        number: Digits of its phone number; None as long as it is unpaired.
-        device: Its device number, None as long as it is unpaired.
+        connection: The number of the connection, counted from 1 since the server has started.
+        proxy_user: The user name that the client gave to the proxy, or None.
+        identified: Whether the client is identified.
+        number: The digits of the client's phone number, or None while the client is not linked.
+        device: The client's device number, or None while the client is not linked.
     """
 
     connection: int
@@ -147,9 +147,9 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom a fault is meant for.
+    """The clients that a fault strikes.
 
-    Written as ``all``, ``pairing`` (clients that are not linked), ``+NUMBER``, ``+NUMBER:DEVICE``,
+    The written form is ``all``, ``pairing`` (clients that are not linked), ``+NUMBER``, ``+NUMBER:DEVICE``,
     ``connection:N`` or ``proxy:USER``.
     """
 
@@ -162,7 +162,7 @@ class Target:
         """Read the written form.
 
         Raises:
-            FaultError: It is none of them.
+            FaultError: The text is no target.
         """
         if text in ("all", "pairing"):
             return cls("all" if text == "all" else "pairing")
@@ -189,7 +189,7 @@ class Target:
                 return f"{self.kind}:{self.value}"
 
     def matches(self, who: Who) -> bool:
-        """Tell whether a connection is meant."""
+        """Tell whether the target includes a connection."""
         match self.kind:
             case "all":
                 return True
@@ -210,14 +210,14 @@ class Fault:
     """One fault in the book.
 
     Attributes:
-        id: Its number, for clearing it.
+        id: The number that clears the fault.
         kind: A key of `KINDS`.
-        target: Whom it is meant for.
+        target: The clients that the fault strikes.
         params: The kind's parameters, complete.
-        times: How many connections it still strikes; None: any number.
-        until: Monotonic time at which it is over; None: when cleared.
-        struck: How many it has struck.
-        held: The numbers of those it has struck, if it lasts.
+        times: How many more connections the fault strikes, or None for any number.
+        until: The monotonic time at which the fault is over, or None if only clearing ends the fault.
+        struck: How many connections the fault has struck.
+        held: The numbers of the connections that a lasting fault has struck.
     """
 
     id: int
@@ -230,7 +230,7 @@ class Fault:
     held: set[int] = field(default_factory=set)
 
     def public(self, now: float) -> dict[str, Any]:
-        """Return it as the control interface shows it."""
+        """Return the fault as the control interface shows the fault."""
         return {
             "id": self.id,
             "kind": self.kind,
@@ -243,7 +243,7 @@ class Fault:
 
 
 class FaultBook:
-    """The faults that lie in wait.
+    """The faults that wait for connections.
 
     Args:
         clock: Returns monotonic seconds.
@@ -255,13 +255,13 @@ class FaultBook:
         self._faults: dict[int, Fault] = {}
 
     def make(self, spec: Mapping[str, Any]) -> Fault:
-        """Read a fault from ``{"kind", "target", "times", "seconds", …}`` without entering it.
+        """Read a fault from ``{"kind", "target", "times", "seconds", …}`` without adding it to the book.
 
-        Left out, the target is ``all``, and a fault strikes once; one that lasts, or has ``seconds``, strikes
-        any number of times.
+        The default target is ``all``. By default a fault strikes once. A lasting fault, or a fault with
+        ``seconds``, strikes any number of times.
 
         Raises:
-            FaultError: Something is unknown, missing, of the wrong type or makes no sense together.
+            FaultError: A value is unknown, missing or of the wrong type, or the values contradict each other.
         """
         given = dict(spec)
         name = given.pop("kind", None)
@@ -312,11 +312,11 @@ class FaultBook:
             )
 
     def add(self, fault: Fault) -> None:
-        """Enter a fault: it lies in wait from now on."""
+        """Add a fault, which waits for connections from now on."""
         self._faults[fault.id] = fault
 
     def clear(self, fault_id: int | None = None) -> list[Fault]:
-        """Take one fault out, or all; return those that were there."""
+        """Remove one fault, or all. Return the removed faults."""
         self._expire()
         if fault_id is None:
             gone, self._faults = list(self._faults.values()), {}
@@ -325,12 +325,12 @@ class FaultBook:
         return [fault] if fault else []
 
     def active(self) -> list[Fault]:
-        """Return the faults in wait, oldest first."""
+        """Return the waiting faults, oldest first."""
         self._expire()
         return list(self._faults.values())
 
     def find(self, kind: str, who: Who, **params: object) -> Fault | None:
-        """Return the oldest fault of that kind (and of these parameters) that means a connection."""
+        """Return the oldest fault of a kind, with these parameters, whose target includes a connection."""
         self._expire()
         for fault in self._faults.values():
             if (
@@ -342,7 +342,7 @@ class FaultBook:
         return None
 
     def take(self, kind: str, who: Who, **params: object) -> Fault | None:
-        """Find a fault and count that it struck; one that has struck often enough leaves the book."""
+        """Find a fault and count the strike. A fault that has struck often enough leaves the book."""
         fault = self.find(kind, who, **params)
         if fault is not None:
             fault.struck += 1
@@ -353,7 +353,7 @@ class FaultBook:
         return fault
 
     def hold(self, kind: str, who: Who) -> Fault | None:
-        """Find a fault that lasts, and count each connection that it holds once."""
+        """Find a lasting fault, and count each connection that the fault holds once."""
         fault = self.find(kind, who)
         if fault is not None and who.connection not in fault.held:
             fault.held.add(who.connection)
