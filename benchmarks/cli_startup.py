@@ -186,12 +186,19 @@ def commands(installed: Installed, service: Service, left: Path, blank: Path) ->
 
 
 def until_ready(service: Service) -> None:
-    """Stop the account that is to rest, and wait until the other shows a code."""
+    """Stop the account that is to rest, and wait until the other shows a code.
+
+    Raises:
+        RuntimeError: The other account cannot show a code.
+    """
     service.client.call("stop", names=[RESTS], wait=True)
     with service.client.stream("watch", names=[SHOWS]) as events:
         for event in events:
             if any(one["qr_path"] for one in event["accounts"]):
                 return
+            for one in event["accounts"]:
+                if one["state"] in ("backoff", "failed"):
+                    raise RuntimeError(f"{SHOWS} shows no code: {one['reason']}")
 
 
 def measure(

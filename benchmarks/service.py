@@ -79,6 +79,7 @@ class Service:
         environment: Mapping[str, str],
         program: Sequence[str] | None = None,
     ) -> None:
+        folder = folder.absolute()
         self.folder = folder
         self.names = list(accounts)
         self.paths = StatePaths.of(folder / "state", environ={})
@@ -131,6 +132,7 @@ class Service:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._program, *arguments],
+                cwd=self.folder,  # an earlier version's processes import from the current folder
                 stdin=subprocess.DEVNULL,
                 stderr=log,
                 env=self._environment,
