@@ -175,7 +175,7 @@ def measure(count: int, pace: Pace, changes: int) -> None:
         ("started anew, until all are connected", f"{max(one.seconds for one in arrivals.values()):.1f} s"),
         ("  CPU of the service's own process", f"{parent:.2f} s"),
         ("  CPU an account, median", f"{median(one.cpu for one in arrivals.values()):.2f} s"),
-        ("SIGTERM, until all are gone", f"{stopping:.1f} s"),
+        ("SIGTERM, until all are gone", f"{stopping:.2f} s"),
         ("PSS of all its processes", megabytes(memory.pss)),
         ("  an account", megabytes(memory.pss / count)),
     )

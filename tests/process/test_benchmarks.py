@@ -36,6 +36,13 @@ def cells(output: str, row: str) -> list[str]:
     return re.split(r"  +", line)
 
 
+def measured(cell: str, unit: str) -> float:
+    """Return the figure of a cell; it is 0 for what takes less than its last digit."""
+    figure = float(cell.removesuffix(f" {unit}"))
+    assert figure >= 0
+    return figure
+
+
 def idle(output: str, count: str) -> str:
     """Return how long so many were left alone, in the words of the output: no less than was asked for."""
     (found,) = set(re.findall(rf"{count}, idle for [1-9]\d* s", output))
@@ -86,8 +93,8 @@ def test_the_way_to_the_service_is_measured_for_every_layout() -> None:
 
     for row in ("no state_dir", "state_dir on top", "state_dir at the end", "state_dir in a comment"):
         before, now, change, *_ = cells(output, row)
-        assert float(before.removesuffix(" ms")) > 0
-        assert float(now.removesuffix(" ms")) > 0
+        measured(before, "ms")
+        measured(now, "ms")
         assert change.endswith(" %")
 
 
@@ -95,18 +102,15 @@ def test_a_codes_way_to_its_picture_is_measured() -> None:
     output = printed_by("code_to_png", "--accounts", "2", "--rounds", "1")
 
     for of in ("from the server to the folder", "  to the account's process", "  from there to the folder"):
-        middle, worst = (
-            float(cells(output, f"{of}, {what}")[0].removesuffix(" ms")) for what in ("median", "worst")
-        )
-        assert 0 < middle <= worst
+        middle, worst = (measured(cells(output, f"{of}, {what}")[0], "ms") for what in ("median", "worst"))
+        assert middle <= worst
 
 
 def test_accounts_are_paired_restarted_and_left_alone() -> None:
     output = printed_by("accounts", "--accounts", "2", "--rounds", "1", "--seconds", "1")
 
     for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
-        assert all(float(cell.removesuffix(" s")) > 0 for cell in cells(output, row))
-        assert len(cells(output, row)) == 4  # paired, and started again at three paces
+        assert len([measured(cell, "s") for cell in cells(output, row)]) == 4  # paired, and at three paces
     assert idle(output, "2 accounts")
     whole = cells(output, "the account in the middle")
     part = [cells(output, row) for row in ("Go's heap", "Go's library, the file")]
@@ -118,12 +122,12 @@ def test_the_service_is_looked_at_while_all_are_restarted() -> None:
     output = printed_by("scale", "--accounts", "3", "--changes", "2", "--spread", "0")
 
     for row in ("paired, until all are connected", "SIGTERM, until all are gone"):
-        assert float(cells(output, row)[0].removesuffix(" s")) > 0
+        measured(cells(output, row)[0], "s")
     assert cells(output, "until all are connected again")[0] == "-"
     for row in ("list --watch: first frame", "  frames a second", "  longest time between two"):
         looked = cells(output, row)
         assert len(looked) == 3  # nothing, restart, reload
-        assert float(looked[0].removesuffix(" s")) > 0
+        measured(looked[0], "s")
     assert "list over the socket, median .. worst" in output
 
 
