@@ -20,7 +20,7 @@ SANDBOX = ROOT / "sandbox"
 
 TYPICAL = (
     "support",
-    "443",
+    "7",
     "3.25",
     "/var/lib/orchestrator/sessions/support.sqlite3",
     "the network is lost",
