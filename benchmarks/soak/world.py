@@ -74,8 +74,8 @@ class World:
         self.names = [account_name(number) for number in range(accounts)]
         self.numbers = {name: f"+49157{index:08d}" for index, name in enumerate(self.names)}
         token = secrets.token_hex(8)
-        self.mark = f"ORCHESTRATOR_SOAK={token}"
-        environment = {**sandbox.environment(), "ORCHESTRATOR_SOAK": token}
+        self.mark = f"ORCHESTRATOR_TEST_SOAK={token}"
+        environment = {**sandbox.environment(), "ORCHESTRATOR_TEST_SOAK": token}
         self.service = Service(folder, {}, environment)
         self.life = 1
         self.secrets = Secrets()

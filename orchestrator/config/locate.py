@@ -17,6 +17,9 @@ from orchestrator.store.layout import first_folder
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([^{}]*)\})")
+_PLACES = re.compile(r"HOME|USER|XDG_[A-Z0-9_]+|[A-Z][A-Z0-9_]*_DIRECTORY")
+"""Variables that name places or a user: they may stand in a path by themselves."""
+_ANY_VARIABLE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -24,6 +27,8 @@ def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
     """Return an absolute path for what an operator wrote.
 
     ``~``, ``~user``, ``$NAME`` and ``${NAME}`` are replaced once: what comes out of them is taken as it is.
+    NAME is HOME, USER, XDG_… or …_DIRECTORY: a slip must not write a password of the environment into the
+    name of a folder. ``${env:NAME}`` stands for any variable.
 
     Args:
         text: What was written.
@@ -31,7 +36,7 @@ def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
         environ: The environment; ``~`` is its ``$HOME``, else the home of the process's user.
 
     Raises:
-        ValueError: It is no path, or names a user or a variable that does not exist.
+        ValueError: It is no path, or names a user or a variable that does not exist or may not stand there.
     """
     if not text:
         raise ValueError("an empty path")
@@ -44,6 +49,10 @@ def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
+        if explicit := _ANY_VARIABLE.fullmatch(name):
+            name = explicit[1]
+        elif not _PLACES.fullmatch(name):
+            raise ValueError(_not_a_place(name))
         if not environ.get(name):
             raise ValueError(f"${name or '{}'}, which is not set")
         return environ[name]
@@ -56,6 +65,15 @@ def expand(text: str, *, base: Path, environ: Mapping[str, str]) -> Path:
     except UnicodeEncodeError:
         raise ValueError("a path with characters that file names cannot have") from None
     return Path(os.path.normpath(base / path))
+
+
+def _not_a_place(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        return "${" + shorten(name) + "}, which is no variable: write ${env:NAME}"
+    return (
+        f"${name}; a path may have $HOME, $USER, $XDG_… and $…_DIRECTORY: for another variable write"
+        f" ${{env:{name}}}"
+    )
 
 
 def find_config(

@@ -40,7 +40,7 @@ def load(
 ) -> Settings:
     """Read a configuration file.
 
-    Relative paths in it start from its folder; ``~`` and ``$VARS`` in them are expanded.
+    Relative paths in the file start from the file's folder. `locate.expand` says what is replaced in them.
 
     Args:
         path: The file.

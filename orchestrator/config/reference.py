@@ -34,7 +34,8 @@ _EXAMPLE_HEAD = f"""\
 # ~/.config/orchestrator/accounts.yaml and /etc/orchestrator/accounts.yaml, in this order.
 #
 # A duration has units: 500ms, 3s, 5m, 1h30m, 7d. So has a size: 512K, 200M, 1.5G (1K is 1,024 bytes).
-# In paths, ~ and $VARIABLES are replaced. A relative path starts from the folder of this file.
+# In paths, ~, $HOME, $USER, $XDG_… and $…_DIRECTORY are replaced, and ${{env:NAME}} by the variable NAME.
+# A relative path starts from the folder of this file.
 # Unknown keys and bad values are errors. The service does not start with a file that has errors.
 """
 _EXAMPLE_NAME = "support"
@@ -60,8 +61,8 @@ config schema > accounts.schema.json`, and begin `accounts.yaml` with the line `
 $schema=accounts.schema.json`.
 
 A duration has units (`500ms`, `3s`, `5m`, `1h30m`, `7d`), and so has a size (`512K`, `200M`, `1.5G`; 1K is
-1,024 bytes). In paths, `~` and `$VARIABLES` are replaced. A relative path starts from the folder of the
-file.
+1,024 bytes). In paths, `~`, `$HOME`, `$USER`, `$XDG_…` and `$…_DIRECTORY` are replaced, and `${env:NAME}` by
+the variable NAME. A relative path starts from the folder of the file.
 """
 _ACCOUNTS = """\
 {} A name has 1 to 63 characters of a-z, 0-9, dot, dash and underscore, and starts with a letter or a digit.

@@ -70,7 +70,7 @@ def check_library() -> Library:
     try:
         done = subprocess.run(
             interpreter.script(_SCRIPT),
-            env=interpreter.environment(os.environ),
+            env=interpreter.helper_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=LOAD_SECONDS,

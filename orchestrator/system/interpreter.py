@@ -1,14 +1,14 @@
-"""How this project starts Python: never with the current folder among the places that modules come from.
+"""How this project starts Python: modules never come from the current folder.
 
-Python itself puts that folder first for ``python -m`` and ``python -c``, and takes it for an empty entry of
-PYTHONPATH. A ``random.py`` that lies there by chance, or that somebody else put there, would be run with all
-sessions at hand.
+Python looks for modules in the current folder first after ``python -m`` and ``python -c``, and wherever
+PYTHONPATH has an empty entry. So a ``random.py`` in that folder, left there by chance or by somebody else,
+would run with access to all sessions.
 """
 # pathlib is not loaded yet:
 # ruff: noqa: PTH100, PTH109, PTH117, PTH118, PTH120
 
-# Nothing may be imported here that Python has not loaded before it runs a program: the path is not clean yet.
-# Even ``from __future__ import annotations`` looks for a file.
+# This module may import only what Python has loaded before it runs a program: the path is not clean yet. Even
+# ``from __future__ import annotations`` looks for a file.
 import os
 import sys
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# The package may lie where Python does not look: sources that were never installed are found in the current
-# folder only. So its parent is on the path for this one import; the package's own file imports nothing.
+# Python may not look where the package is: it finds sources that were never installed in the current folder
+# only. So the package's parent folder is on the path for this one import. The package's file imports nothing.
 _IMPORT_PACKAGE = (
     f"import sys; sys.path.insert(0, {os.path.dirname(_PACKAGE)!r}); import orchestrator; del sys.path[0]\n"
 )
 
 
 def leave_current_folder() -> None:
-    """Have this process import nothing more from the current folder, nor from that of the script it runs.
+    """Stop this process from importing from the current folder and from the folder of its script.
 
-    Only a program of this project may call this, as its first step: somebody else's may need its folder. An
-    absolute entry of PYTHONPATH stays, even if it names the current folder: somebody wants it.
+    Only a program of this project may call this function, as its first step. Another program may need its
+    folder. An absolute entry of PYTHONPATH stays, even an entry that names the current folder: somebody chose
+    it.
     """
     try:
         here = os.getcwd()
@@ -55,7 +56,7 @@ def program(*arguments: str) -> list[str]:
 
 
 def script(code: str, *arguments: str) -> list[str]:
-    """Return the command line that runs a few lines of Python, which can import this package.
+    """Return the command line that runs a few lines of Python. The lines can import this package.
 
     Args:
         code: The lines.
@@ -65,13 +66,13 @@ def script(code: str, *arguments: str) -> list[str]:
 
 
 def guarded(command: "Sequence[str | bytes]") -> list[str | bytes]:
-    """Return a command line that runs a few lines of Python, made by somebody else, as `script` does.
+    """Return another library's command line for a few lines of Python, made as safe as one of `script`.
 
     Args:
         command: An interpreter, its options, ``-c`` and the lines.
 
     Raises:
-        ValueError: It is another command line.
+        ValueError: The command line has another form.
     """
     interpreter, *options, flag, code = command
     if flag != "-c" or not isinstance(code, str):
@@ -88,11 +89,12 @@ def guarded(command: "Sequence[str | bytes]") -> list[str | bytes]:
 def environment(base: "Mapping[str, str]") -> dict[str, str]:
     """Return the environment for a Python of this project: PYTHONPATH without its relative entries.
 
-    PYTHONSAFEPATH would not help. Python heeds those entries in spite of it, and programs that are started
-    from here, such as a bot in the sandbox, would inherit it and miss the folder of their script.
+    PYTHONSAFEPATH would not help. Python heeds relative entries in spite of PYTHONSAFEPATH. Programs that are
+    started from such a Python, for example a bot in the sandbox, would inherit the variable and miss the
+    folder of their script.
 
     Args:
-        base: The environment it is made from.
+        base: The environment to start from. The function does not change it.
     """
     made = {**base}
     if "PYTHONPATH" in made:
@@ -102,6 +104,48 @@ def environment(base: "Mapping[str, str]") -> dict[str, str]:
         else:
             del made["PYTHONPATH"]
     return made
+
+
+_PASSED_ON = frozenset(
+    {
+        # Where programs, files and the user's home are, and how texts and times are written.
+        "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "LANG", "LANGUAGE",
+        "TZ", "TZDIR", "LOCPATH",
+        # The way to WhatsApp, and whose certificates count.
+        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+        # Libraries, and the memory that they use.
+        "LD_LIBRARY_PATH", "MAGIC", "GLIBC_TUNABLES",
+        "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK",
+        # Python.
+        "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH",
+        "PYTHONPLATLIBDIR",
+        "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONOPTIMIZE", "PYTHONHASHSEED", "PYTHONUTF8",
+        "PYTHONIOENCODING", "PYTHONCOERCECLOCALE", "PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONDEVMODE",
+        "PYTHONMALLOC", "PYTHONMALLOCSTATS", "PYTHONTRACEMALLOC", "PYTHONFAULTHANDLER",
+        "PYTHONINTMAXSTRDIGITS", "PYTHONNODEBUGRANGES",
+        # Whether the log goes to the journal.
+        "JOURNAL_STREAM",
+    }
+)  # fmt: skip
+_PASSED_ON_PREFIXES = ("LC_", "MALLOC_", "ORCHESTRATOR_SANDBOX_", "ORCHESTRATOR_TEST_")
+"""The sandbox's hook and the tests' own hooks, which run in accounts' processes, read the last two."""
+
+
+def helper_environment(base: "Mapping[str, str]") -> dict[str, str]:
+    """Return the environment for a process that the service starts: only variables that such a process needs.
+
+    Whatever else the operator has in the environment, tokens and passwords of other programs for example,
+    stays out of the memory of a process that reads what strangers send.
+
+    Args:
+        base: The service's environment. The function does not change it.
+    """
+    return {
+        name: value
+        for name, value in environment(base).items()
+        if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
 
 
 def _entries(base: "Mapping[str, str]") -> list[str]:

@@ -101,17 +101,24 @@ def forget_temporary_folder() -> None:
 
 def start_helpers_guarded() -> None:
     """Have multiprocess start its fork server and its resource tracker as `interpreter` does."""
-    # They get the environment of this process.
-    path = os.environ.pop("PYTHONPATH", None)
-    if path is not None:
-        os.environ.update(interpreter.environment({"PYTHONPATH": path}))
     util.spawnv_passfds = _spawn_guarded
     spawn.get_preparation_data = preparation_data
 
 
-def _spawn_guarded(path: bytes, args: list[Any], passfds: Any, start: Any = util.spawnv_passfds) -> int:  # noqa: ANN401
-    pid: int = start(path, interpreter.guarded(args), passfds)
-    return pid
+def _spawn_guarded(path: bytes, args: list[Any], passfds: Any) -> int:  # noqa: ANN401
+    # multiprocess cannot choose the environment. Children of the fork server have the fork server's.
+    from subprocess import Popen  # the fork server imports this module, too, and starts no program
+
+    helper = Popen(
+        interpreter.guarded(args),
+        executable=path,
+        env=interpreter.helper_environment(os.environ),
+        pass_fds=tuple(map(int, passfds)),
+        restore_signals=False,
+    )
+    # multiprocess waits for the process. Popen must not.
+    helper.returncode = 0
+    return helper.pid
 
 
 def preparation_data(name: str) -> dict[str, Any]:

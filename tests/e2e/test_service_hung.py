@@ -137,7 +137,7 @@ def ward(
     callbacks = folder / "callbacks"
     callbacks.mkdir()
     service = Service(folder, shared_sandbox, accounts)
-    service.environment["SLOW_CALLBACKS"] = str(callbacks)
+    service.environment["ORCHESTRATOR_TEST_SLOW_CALLBACKS"] = str(callbacks)
     service.environment["PYTHONPATH"] += f"{os.pathsep}{HOOK}"
     with service:
         for name, number in numbers.items():

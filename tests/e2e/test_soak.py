@@ -112,7 +112,7 @@ def test_what_a_soak_watches_can_be_seen(fresh_sandbox: SandboxProcess, folder: 
 
         # And what must not be is found by looking at the real thing.
         session = world.service.paths.session(name)
-        marked = {**os.environ, "ORCHESTRATOR_SOAK": world.mark.partition("=")[2]}
+        marked = {**os.environ, "ORCHESTRATOR_TEST_SOAK": world.mark.partition("=")[2]}
         with session.open("rb") as file:
             second = subprocess.Popen(["sleep", "600"], stdin=file, env=marked)
         cleanup.callback(second.wait)

@@ -157,7 +157,7 @@ def test_a_session_that_is_over_though_the_library_does_not_say_so(
     (tmp_path / "callbacks").mkdir()
     (tmp_path / "callbacks/support").write_text("deaf")
     environment = {
-        "SLOW_CALLBACKS": str(tmp_path / "callbacks"),
+        "ORCHESTRATOR_TEST_SLOW_CALLBACKS": str(tmp_path / "callbacks"),
         "PYTHONPATH": os.pathsep.join([sandbox.environment()["PYTHONPATH"], str(HOOK)]),
     }
     run = worker(account=account, environment=environment)

@@ -64,12 +64,12 @@ def change(event: Any) -> None:  # noqa: ANN401 - neonize has no types
 
 
 def word(account: str) -> str:
-    file = Path(os.environ["SLOW_CALLBACKS"]) / account
+    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account
     return file.read_text() if file.exists() else ""
 
 
 def wait(account: str) -> None:
-    file = Path(os.environ["SLOW_CALLBACKS"]) / account
+    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account
     match word(account):
         case "slow":
             with (file.parent / f"{account}.calls").open("a") as calls:
@@ -89,5 +89,5 @@ def hold() -> None:
     ctypes.PyDLL(None).sleep(3600)
 
 
-if "SLOW_CALLBACKS" in os.environ:
+if "ORCHESTRATOR_TEST_SLOW_CALLBACKS" in os.environ:
     sys.meta_path.insert(0, Finder())

@@ -239,6 +239,7 @@ BLANK_PROXY = (
     " leave the key out to use that one"
 )
 ESCAPE = "user or password with characters that need to be written as %XX, such as %2F for a slash"
+PLACES = "a path may have $HOME, $USER, $XDG_… and $…_DIRECTORY: for another variable"
 FOLDER = "expected the path of a folder, or null, found"
 IN_REACH = (
     "expected a qr_dir along with it that the group can get to, found one in the state folder, which nobody"
@@ -397,7 +398,11 @@ BAD = [
         f"4: accounts.a.proxy: {BLANK_PROXY}",
     ),
     # Folders
-    ("qr_dir: $NOPE/x", f"1: qr_dir: {FOLDER} $NOPE, which is not set"),
+    ("qr_dir: ${env:NOPE}/x", f"1: qr_dir: {FOLDER} $NOPE, which is not set"),
+    (
+        "accounts: {}\nqr_dir: /tmp/$PASSWORD",
+        f"2: qr_dir: {FOLDER} $PASSWORD; {PLACES} write ${{env:PASSWORD}}",
+    ),
     ("qr_dir: ''", f"1: qr_dir: {FOLDER} an empty path"),
     ("qr_dir: 3", f'1: qr_dir: {FOLDER} "3", which YAML takes for a number: {QUOTE}'),
     ('qr_dir: "a\\0b"', f"1: qr_dir: {FOLDER} a path with control characters"),
@@ -488,7 +493,7 @@ def test_a_state_folder_that_cannot_be_found_is_said_without_a_line() -> None:
     with pytest.raises(
         ConfigError, match=r"^f: --state-dir: expected a folder, found \$NOPE, which is not set"
     ):
-        parse("{}", "f", state_dir="$NOPE", environ=ENVIRON)
+        parse("{}", "f", state_dir="${env:NOPE}", environ=ENVIRON)
 
 
 # What a file may cost

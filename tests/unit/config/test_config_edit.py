@@ -178,7 +178,7 @@ def test_what_was_added_is_returned(path: Path) -> None:
 
 
 def test_the_state_folder_of_the_command_line_counts(path: Path) -> None:
-    path.write_text("state_dir: $HERE\naccounts:\n")
+    path.write_text("state_dir: ${env:HERE}\naccounts:\n")
     assert add_account(path, "a", state_dir="/s", environ={"HERE": "/h"}).state_dir == Path("/s")
     assert remove_account(path, "a", state_dir="/s", environ={"HERE": "/h"}).state_dir == Path("/s")
     with pytest.raises(ConfigError, match=r"state_dir: .* found \$HERE, which is not set$"):

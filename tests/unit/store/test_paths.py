@@ -138,11 +138,11 @@ def test_no_two_accounts_share_a_file(one: str, other: str) -> None:
         ("~/x", "/home/ada/x"),
         ("~root/x", "/root/x"),
         ("a~/b", "/base/a~/b"),
-        ("$ONE/x", "/one/x"),
-        ("${ONE}x", "/onex"),
-        ("x/$NAME.d", "/base/x/plain.d"),
-        ("$TILDE/x", "/base/~/x"),
-        ("$NESTED/x", "/base/$ONE/x"),
+        ("${env:ONE}/x", "/one/x"),
+        ("${env:ONE}x", "/onex"),
+        ("x/${env:NAME}.d", "/base/x/plain.d"),
+        ("${env:TILDE}/x", "/base/~/x"),
+        ("${env:NESTED}/x", "/base/$ONE/x"),
         ("a$", "/base/a$"),
         ("a$/b", "/base/a$/b"),
         ("with space/ü", "/base/with space/ü"),
@@ -157,20 +157,54 @@ def test_expansion_happens_once(text: str, expected: str) -> None:
     ("text", "message"),
     [
         ("", "an empty path"),
-        ("$NOPE/x", r"\$NOPE, which is not set"),
-        ("${NOPE}", r"\$NOPE, which is not set"),
-        ("$EMPTY/x", r"\$EMPTY, which is not set"),
-        ("${}", r"\$\{\}, which is not set"),
+        ("${env:NOPE}/x", r"\$NOPE, which is not set"),
+        ("$XDG_NOPE", r"\$XDG_NOPE, which is not set"),
+        ("${env:EMPTY}/x", r"\$EMPTY, which is not set"),
+        ("${}", r"no variable: write \$\{env:NAME\}"),
         ("~no-such-user/x", 'the user "no-such-user", who does not exist'),
         ("a\0b", "control characters"),
         ("a\nb", "control characters"),
-        ("$BREAK", "control characters"),
+        ("${env:BREAK}", "control characters"),
         ("a\ud800b", "characters that file names cannot have"),
     ],
 )
 def test_what_cannot_be_expanded(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         expand(text, base=Path("/base"), environ={**HOME, "EMPTY": "", "BREAK": "a\nb"})
+
+
+@pytest.mark.parametrize("name", ["HOME", "USER", "XDG_STATE_HOME", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"])
+@pytest.mark.parametrize("form", ["${}", "${{{}}}", "${{env:{}}}"])
+def test_places_may_stand_in_a_path(name: str, form: str) -> None:
+    assert expand(form.format(name) + "/x", base=Path("/base"), environ={name: "/here"}) == Path("/here/x")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AWS_SECRET_ACCESS_KEY", "PASSWORD", "HTTPS_PROXY", "PATH", "home", "HOMES", "OLDHOME", "USERNAME",
+     "xdg_X", "XDG", "XDG_", "_DIRECTORY", "DIRECTORY", "STATE_DIRECTORYS", "state_directory",
+     "PGPASSWORD", "A"],
+)  # fmt: skip
+def test_another_variable_must_be_asked_for(name: str) -> None:
+    environ = {name: "hunter2"}
+    for text in (
+        f"/tmp/${name}",
+        f"/tmp/${{{name}}}/x",
+        f"a${name}b/c$HOME".replace(f"{name}b", f"{name}/b"),
+    ):
+        with pytest.raises(ValueError, match=rf"\${name}; .* write \${{env:{name}}}$") as caught:
+            expand(text, base=Path("/base"), environ=environ)
+        assert "hunter2" not in str(caught.value)
+    assert expand(f"/tmp/${{env:{name}}}", base=Path("/base"), environ=environ) == Path("/tmp/hunter2")
+
+
+@pytest.mark.parametrize(
+    "name", ["env", "env:", "env: X", "env:A-B", "ENV:A", "env:1A", "A B", "A:B", "file:/x", "x" * 500]
+)
+def test_what_is_no_variable_is_told(name: str) -> None:
+    with pytest.raises(ValueError, match=r"write \$\{env:") as caught:
+        expand(f"/tmp/${{{name}}}", base=Path("/base"), environ={"A": "hunter2"})
+    assert "hunter2" not in str(caught.value)
 
 
 def test_the_home_of_a_user_without_a_variable_is_the_systems() -> None:
@@ -239,7 +273,7 @@ def test_a_configuration_named_by_what_is_not_set() -> None:
     with pytest.raises(
         ConfigError, match=r"^--config: expected the path .*, found \$NOPE, which is not set$"
     ):
-        find_config("$NOPE/a.yaml", environ=HOME)
+        find_config("${env:NOPE}/a.yaml", environ=HOME)
     with pytest.raises(ConfigError, match=r"^\$ORCHESTRATOR_CONFIG: expected"):
         find_config(environ={**HOME, "ORCHESTRATOR_CONFIG": "${NOPE}"})
 
@@ -277,7 +311,7 @@ def test_a_state_folder_that_would_lead_sqlite_astray(character: str) -> None:
 
 def test_a_state_folder_named_by_what_is_not_set() -> None:
     with pytest.raises(ConfigError, match=r"^--state-dir: expected a folder, found \$NOPE, which is not set"):
-        find_state_dir("$NOPE/x", environ=HOME)
+        find_state_dir("${env:NOPE}/x", environ=HOME)
 
 
 def test_everything_is_inside_the_state_folder() -> None:

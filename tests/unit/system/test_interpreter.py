@@ -41,6 +41,40 @@ def test_what_is_relative_is_no_place_for_modules(before: str | None, after: str
     assert given == kept
 
 
+NEEDED = {
+    "PATH": "/bin", "HOME": "/root", "LANG": "C", "LC_ALL": "C", "LC_TIME": "C", "LANGUAGE": "de",
+    "TZ": "UTC",
+    "TMPDIR": "/var/tmp", "SSL_CERT_FILE": "/ca", "SSL_CERT_DIR": "/cas", "HTTPS_PROXY": "http://p:1",
+    "https_proxy": "http://p:1", "NO_PROXY": "x", "no_proxy": "x", "HTTP_PROXY": "p", "all_proxy": "p",
+    "MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "1", "GOGC": "50", "GOMAXPROCS": "1",
+    "GOMEMLIMIT": "1",
+    "GODEBUG": "x", "GOTRACEBACK": "all", "PYTHONPATH": "/a", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1",
+    "ORCHESTRATOR_SANDBOX_ROOT_KEY": "00", "JOURNAL_STREAM": "8:1",
+}  # fmt: skip
+OTHERS = (
+    "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "GITHUB_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "GOPRIVATE",
+    "GOFLAGS", "SSLKEYLOGFILE", "SSL_CERTS", "LD_PRELOAD", "LD_AUDIT", "PYTHONSTARTUP", "PYTHONINSPECT",
+    "PYTHONBREAKPOINT", "PYTHON_TOKEN", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_TOKEN", "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DATABASE_URL",
+    "LC", "path",
+    "MY_HTTPS_PROXY", "HOMEBREW_TOKEN", "SUDO_USER", "", "A=B",
+)  # fmt: skip
+
+
+def test_a_helper_gets_what_it_needs_and_nothing_else() -> None:
+    base = NEEDED | dict.fromkeys(OTHERS, "hunter2")
+    kept = dict(base)
+    assert interpreter.helper_environment(base) == NEEDED
+    assert base == kept
+    assert interpreter.helper_environment({}) == {}
+
+
+def test_a_helper_looks_for_modules_in_absolute_places_only() -> None:
+    assert interpreter.helper_environment({"PYTHONPATH": ":/a:."}) == {"PYTHONPATH": "/a"}
+    assert interpreter.helper_environment({"PYTHONPATH": ":"}) == {}
+
+
 def test_a_command_line_of_somebody_else_is_guarded_once() -> None:
     guarded = interpreter.guarded([b"/usr/bin/python", "-B", "-P", "-W", "error", "-c", "print(1)"])
     assert guarded[:-1] == [b"/usr/bin/python", "-P", "-B", "-W", "error", "-c"]

@@ -1,0 +1,1 @@
+"""What the redaction takes out, by kind: phone numbers, secrets, and what people write."""
