@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Literal, TypeAlias
 
+from orchestrator.system import hidden
 from orchestrator.system.clock import utc
 from orchestrator.system.redaction import RedactingFilter
 
@@ -28,12 +29,6 @@ MAX_TEXT: Final = 16 * 1024
 """Characters of a record; what is longer is cut, so that one record cannot flood a log."""
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
 """Syslog's numbers, as sd-daemon(3) has them; what is above ERROR is 2, critical."""
-# What could steer a terminal, or pass for the end of a line.
-_CONTROL = {
-    number: f"\\u{number:04x}"
-    for number in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
-    if chr(number) not in "\t\n"
-}
 
 
 def configure(
@@ -124,7 +119,7 @@ class _Formatter(logging.Formatter):
         if record.exc_info and not record.exc_text:
             record.exc_text = self.formatException(record.exc_info)
         parts += [part for part in (record.exc_text, record.stack_info) if part]
-        text = _shorten("\n".join(parts)).translate(_CONTROL)
+        text = hidden.write_out(_shorten("\n".join(parts)))
         return text.rstrip("\n").split("\n")
 
 
@@ -175,7 +170,7 @@ class JsonFormatter(_Formatter):
             "stack": record.stack_info and _shorten(record.stack_info),
         }
         present = {key: value for key, value in values.items() if value is not None}
-        text = json.dumps(present, ensure_ascii=False, default=str).translate(_CONTROL)
+        text = hidden.write_out(json.dumps(present, ensure_ascii=False, default=str))
         return f"{_priority(record)}{text}" if self._with_priority else text
 
 
