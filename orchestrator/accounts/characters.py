@@ -73,6 +73,17 @@ def at(text: str, index: int) -> str:
     return f"{describe(text[index])} as character {index + 1}"
 
 
+def one_line(text: str, longest: int) -> str:
+    """Return somebody else's text as one line that can be shown: printable, and not longer than that.
+
+    Args:
+        text: The text.
+        longest: Characters at most; what is cut off is marked by an ellipsis.
+    """
+    line = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
 def remark(text: str) -> str:
     """Return the remark for a message that quotes a name; empty if the name is ASCII."""
     index = None if text.isascii() else next(at for at, one in enumerate(text) if not one.isascii())

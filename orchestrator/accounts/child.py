@@ -33,6 +33,7 @@ class Child:
         purpose: Why it was asked to stop, None if it was not.
         in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
+        broke: How it broke the rules of the pipe, None if it did not.
         superseded: Whether the configuration has changed while it was about to end.
         proxy: URL of the proxy it goes through, None for what the environment says.
         dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
@@ -50,6 +51,7 @@ class Child:
     purpose: Purpose | None = None
     in_turn: bool = False
     killed_because: str | None = None
+    broke: str | None = None
     superseded: bool = False
     proxy: str | None = field(default=None, repr=False)
     dialled_at: float | None = None
@@ -107,13 +109,16 @@ class Child:
 
     def outcome_of(self, exited: Exited) -> Outcome:
         """Tell how its run ended, now that it is gone."""
-        outcome = from_exit(
-            exited.status,
-            self.outcome,
-            killed_because=self.killed_because if self.outcome is None else None,
-            out_of_memory=exited.out_of_memory,
-            loading=self.loading,
-        )
+        if self.broke is not None and self.outcome is None:
+            outcome = Outcome(Kind.CRASH, self.broke)  # whatever it was at when it did
+        else:
+            outcome = from_exit(
+                exited.status,
+                self.outcome,
+                killed_because=self.killed_because if self.outcome is None else None,
+                out_of_memory=exited.out_of_memory,
+                loading=self.loading,
+            )
         if outcome.kind is Kind.STOPPED and self.purpose is None:
             return Outcome(Kind.CRASH, "somebody else stopped the process")
         if outcome.kind is Kind.CRASH and self.purpose is not None:

@@ -101,6 +101,20 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Broke:
+    """The child broke the rules of the pipe, and was killed; the text says how, and quotes nothing."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The link has changed so often that so many changes were not heard; the last of them was."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The process has ended and is reaped.
 
@@ -162,6 +176,8 @@ Event: TypeAlias = (
     | Spawned
     | SpawnFailed
     | Said
+    | Broke
+    | LeftOut
     | Exited
     | Ticked
     | Stalled

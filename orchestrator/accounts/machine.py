@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from orchestrator.accounts import flood
 from orchestrator.accounts.actions import (
     Action,
     CallOff,
@@ -19,11 +20,13 @@ from orchestrator.accounts.actions import (
 from orchestrator.accounts.child import Ban, Child, LastExit, Parked
 from orchestrator.accounts.events import (
     Begin,
+    Broke,
     CalledOff,
     Configured,
     Event,
     Exited,
     Held,
+    LeftOut,
     Moment,
     Order,
     Ordered,
@@ -102,6 +105,11 @@ class Account(Running):
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)
+            case Broke(why):
+                if self.child is not None:
+                    self._breach(self.child, why)
+            case LeftOut(count):
+                self._remark(flood.more(count, "change of the link", "changes of the link"))
             case Exited():
                 if self.child is not None:
                     self._over(self.child.outcome_of(event), event.status)

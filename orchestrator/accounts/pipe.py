@@ -1,17 +1,52 @@
-"""What a child and its parent say to each other: small JSON objects with a known form, never a pickle."""
+"""What a child and its parent say to each other: small JSON objects with a known form, never a pickle.
+
+The pipe is a border. A child parses what strangers send, so nothing it says may harm whoever hears it: beside
+each field stands what it may hold, and `decode` refuses everything else. `conduct` has the rules about the
+order and the number of messages.
+"""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypeAlias, Union, get_args, get_type_hints
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
 
+from orchestrator.accounts import bounds, picture
+from orchestrator.accounts.bounds import BoundsError, Data, Form, Range, Sentence, Words
 from orchestrator.accounts.failure import Kind, Outcome
 
 MAX_MESSAGE = 64 * 1024
 """Bytes of a message. The largest, a QR code with its picture, has about 4,000."""
+MAX_SENTENCE: Final = 500
+"""Characters of a sentence for people. What libraries and WhatsApp say can be longer, and is cut."""
+MAX_BODY: Final = 4096
+"""Characters of a text that is sent. Each takes up to 12 bytes of a message, which has at most 64 KiB."""
+
+UnixTime: TypeAlias = Annotated[float, Range(0, 2**33, fits=True)]
+"""Unix seconds, until the year 2242."""
+Seconds: TypeAlias = Annotated[float, Range(0, 2**33, fits=True)]
+"""A length of time."""
+Bytes: TypeAlias = Annotated[int, Range(0, 2**50)]
+"""A size."""
+Reason: TypeAlias = Annotated[int, Range(0, 9_999_999_999)]
+"""A number that WhatsApp gives as a reason; it has at most ten digits."""
+Number: TypeAlias = Annotated[int, Range(0, 2**53)]
+"""The number of a text that is to be sent."""
+Phone: TypeAlias = Annotated[str, Form(re.compile("[0-9]{5,20}"))]
+"""The digits of a phone number."""
+PhoneIfKnown: TypeAlias = Annotated[str, Form(re.compile("(?:[0-9]{5,20})?"))]
+"""The same, or empty."""
+QrText: TypeAlias = Annotated[str, Form(re.compile("[!-~]{20,700}"))]
+"""What a QR code says; a present one has about 240 characters."""
+Letters: TypeAlias = Annotated[str, Form(re.compile("[1-9A-HJ-NP-TV-Z]{4}-?[1-9A-HJ-NP-TV-Z]{4}"))]
+"""An eight-character code. WhatsApp's alphabet has no 0, I, O and U; whatsmeow puts a dash in the middle."""
+Png: TypeAlias = Annotated[bytes, Data(picture.LONGEST, picture.is_picture)]
+"""The picture of a code."""
+Said: TypeAlias = Annotated[str, Sentence(MAX_SENTENCE)]
+"""A sentence for people."""
+Body: TypeAlias = Annotated[str, Words(MAX_BODY)]
+"""A text to be sent."""
 
 
 class MessageError(ValueError):
@@ -49,39 +84,39 @@ class Code:
         expires_at: When WhatsApp rotates it, in Unix seconds.
     """
 
-    text: str = field(repr=False)
-    png: bytes = field(repr=False)
-    issued_at: float
-    expires_at: float
+    text: QrText = field(repr=False)
+    png: Png = field(repr=False)
+    issued_at: UnixTime
+    expires_at: UnixTime
 
 
 @dataclass(frozen=True, slots=True)
 class LinkCode:
     """An eight-character code waits to be typed in on the phone; the code is a log-in secret."""
 
-    code: str = field(repr=False)
-    expires_at: float
+    code: Letters = field(repr=False)
+    expires_at: UnixTime
 
 
 @dataclass(frozen=True, slots=True)
 class Paired:
     """A phone has accepted this computer as its device; the number is digits only."""
 
-    phone: str = field(repr=False)
+    phone: Phone = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """WhatsApp said that the account is logged in; the number is digits only."""
+    """WhatsApp said that the account is logged in; the number is digits only, or empty if nobody knows it."""
 
-    phone: str = field(repr=False)
+    phone: PhoneIfKnown = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class LinkLost:
     """The link is gone, or the other end does not answer; the library tries to get it back."""
 
-    why: str
+    why: Said
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +128,8 @@ class Heartbeat:
         memory_bytes: The process's own memory (PSS).
     """
 
-    last_seen_at: float | None
-    memory_bytes: int
+    last_seen_at: UnixTime | None
+    memory_bytes: Bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +137,9 @@ class Ended:
     """The last word: how the run ended. The process exits right after it."""
 
     kind: Kind
-    text: str
-    code: int | None = None
-    expire: float | None = None
+    text: Said
+    code: Reason | None = None
+    expire: Seconds | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -121,8 +156,8 @@ class Sent:
         error: None if WhatsApp has taken it, or why not, in plain words.
     """
 
-    id: int
-    error: str | None
+    id: Number
+    error: Said | None
 
 
 # From the parent
@@ -143,9 +178,9 @@ class Send:
         text: The text.
     """
 
-    id: int
-    to: str = field(repr=False)
-    text: str = field(repr=False)
+    id: Number
+    to: Phone = field(repr=False)
+    text: Body = field(repr=False)
 
 
 Pairing = Literal["qr", "code"]
@@ -156,22 +191,26 @@ FromParent: TypeAlias = Stop | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
-_HINTS = {name: get_type_hints(cls) for name, cls in _TYPES.items()}
+_FIELDS = {name: bounds.fields_of(cls) for name, cls in _TYPES.items()}
 
 
 def encode(message: Message) -> bytes:
-    """Write a message.
+    """Write a message. Sentences and times that others have chosen are made to fit.
 
     Raises:
-        MessageError: It is larger than `MAX_MESSAGE`.
+        MessageError: A field holds what `decode` would refuse, or the message is larger than `MAX_MESSAGE`.
     """
-    values = {
-        key: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-        for key, value in asdict(message).items()
-    }
-    data = json.dumps({"type": type(message).__name__, **values}).encode()
+    name = type(message).__name__
+    known, _ = _FIELDS[name]
+    values = {"type": name}
+    for key, one in known.items():
+        try:
+            values[key] = one.write(getattr(message, key))
+        except BoundsError as error:
+            raise MessageError(f"a {name} whose {key} is wrong: {error}") from None
+    data = json.dumps(values).encode()
     if len(data) > MAX_MESSAGE:
-        raise MessageError(f"a {type(message).__name__} of {len(data)} bytes is too large")
+        raise MessageError(f"a {name} of {len(data)} bytes is too large")
     return data
 
 
@@ -179,41 +218,48 @@ def decode(data: bytes) -> Message:
     """Read a message.
 
     Raises:
-        MessageError: It is too large, no JSON, of no known type, or has wrong fields.
+        MessageError: It is too large, no JSON, or of no known type; or it lacks a field, or has one that is
+            not known or holds what it may not. The text says which, and quotes nothing.
     """
     if len(data) > MAX_MESSAGE:
         raise MessageError(f"{len(data)} bytes are too many for a message")
+    values = _parse(data)
+    name = values.pop("type", None)
+    if not isinstance(name, str) or name not in _TYPES:
+        raise MessageError("of no known type")
+    known, required = _FIELDS[name]
+    if values.keys() - known.keys():
+        raise MessageError(f"a {name} with unknown fields")
+    if required - values.keys():
+        raise MessageError(f"a {name} without {min(required - values.keys())}")
+    read: dict[str, Any] = {}
+    for key, value in values.items():
+        try:
+            read[key] = known[key].read(value)
+        except BoundsError as error:
+            raise MessageError(f"a {name} whose {key} is wrong: {error}") from None
+    message: Message = _TYPES[name](**read)
+    return message
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    """Return the names and plain values of a JSON object.
+
+    Raises:
+        MessageError: The bytes are something else.
+    """
     try:
-        values = json.loads(data)
+        values = json.loads(
+            data.decode("ascii"),  # everything else is written out
+            parse_int=bounds.whole_number,
+            parse_float=bounds.fraction,
+            parse_constant=bounds.no_constant,
+            object_pairs_hook=bounds.flat_object,
+        )
+    except BoundsError as error:
+        raise MessageError(str(error)) from None
     except (ValueError, RecursionError):
         raise MessageError("not JSON") from None
     if not isinstance(values, dict):
         raise MessageError("not a JSON object")
-    name = values.pop("type", None)
-    cls = _TYPES.get(name) if isinstance(name, str) else None
-    if cls is None:
-        raise MessageError("of no known type")
-    known = {field.name for field in fields(cls)}
-    if values.keys() - known:
-        raise MessageError(f"a {name} with unknown fields")
-    try:
-        message: Message = cls(**{key: _read(_HINTS[name][key], value) for key, value in values.items()})
-    except (TypeError, ValueError) as error:
-        raise MessageError(f"a {name} with wrong fields: {type(error).__name__}") from None
-    return message
-
-
-def _read(hint: Any, value: Any) -> Any:  # noqa: ANN401 - any field's type and value
-    if hint is bytes:
-        try:
-            return base64.b64decode(value, validate=True)
-        except binascii.Error:
-            raise ValueError("not base64") from None
-    if hint is Kind:
-        return Kind(value)
-    if hint is float and type(value) is int:
-        return float(value)
-    wanted = get_args(hint) or (hint,)
-    if type(value) in wanted or (type(value) is int and float in wanted):
-        return value
-    raise TypeError("of another type")
+    return values

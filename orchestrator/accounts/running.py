@@ -99,11 +99,20 @@ class Running(Standing):
                     child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
                     self._change(State.RECONNECTING, why, Kind.NETWORK)
 
+    def _breach(self, child: Child, why: str) -> None:
+        """Take in that its process was killed because nothing that it says can be trusted any more."""
+        child.broke = f"its process broke the rules of its pipe ({why}), so the service killed it"
+        child.killed_because = child.broke
+        child.deadline = None
+        self._unqueue()
+        self._hide_code()
+
     def _show_code(self, code: pipe.Code | pipe.LinkCode) -> None:
         self.reason = _CODE_WAITS
         self._code_until = None  # an eight-character code is the only one of its round, and ends with that
         if isinstance(code, pipe.Code):
-            self._code_until = self._now.monotonic + code.expires_at - code.issued_at + CODE_GRACE
+            seconds = min(max(0.0, code.expires_at - code.issued_at), PAIRING_DEADLINE)
+            self._code_until = self._now.monotonic + seconds + CODE_GRACE
         self._actions.append(ShowCode(code))
 
     def _mind_memory(self, child: Child, used: int) -> None:

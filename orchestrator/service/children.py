@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.accounts import duplicates
-from orchestrator.accounts.events import Event, Exited, Said, Spawned, SpawnFailed
+from orchestrator.accounts.events import Broke, Event, Exited, LeftOut, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
-from orchestrator.accounts.pipe import FromChild, Paired, Pairing, Sent, Stop
+from orchestrator.accounts.pipe import Ended, FromChild, LinkLost, Paired, Pairing, Sent, Stop
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
@@ -21,6 +22,7 @@ from orchestrator.store.protocols import SessionStore
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.memory import OomKills
 from orchestrator.system.os_errors import trouble
+from orchestrator.system.redaction import redact
 from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,8 @@ class Children:
         callbacks = Callbacks(
             said=lambda message: self._said(name, managed, message, tell),
             exited=lambda code: self._exited(name, managed, code, tell),
+            broke=lambda why: self._broke(name, why, tell),
+            left_out=lambda count: tell(name, LeftOut(count)),
         )
         spec = self._spec(name, managed, pairing)
         managed.library = self.library
@@ -183,6 +187,7 @@ class Children:
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:
+        message = _redacted(message)
         if isinstance(message, Sent):
             managed.sends.sent(message)
         else:
@@ -190,10 +195,17 @@ class Children:
                 self._devices.changed(name)
             tell(name, Said(message))
 
+    def _broke(self, name: str, why: str, tell: Tell) -> None:
+        log.error("%s: the process said what no process of an account says (%s): it is killed", name, why)
+        tell(name, Broke(why))
+
     def _exited(self, name: str, managed: Managed, code: int | None, tell: Tell) -> None:
         exited = Exited(code, out_of_memory=self.oom_kills.any_of_late())
         if managed.child is not None:
-            self._keep_traceback(name, managed, managed.child.pid, exited)
+            try:
+                self._keep_traceback(name, managed, managed.child.pid, exited)
+            except Exception:  # or the account would wait for ever for the end of its process
+                log.exception("%s: the traceback of its process could not be kept", name)
         managed.child = None
         managed.sends.process_ended()
         tell(name, exited)
@@ -207,3 +219,15 @@ class Children:
         managed.traceback = self._tracebacks.keep(name, pid, why, time.time())
         if managed.traceback is not None:
             log.warning("%s: the traceback of process %d is in %s", name, pid, managed.traceback)
+
+
+def _redacted(message: FromChild) -> FromChild:
+    """Return a message without numbers and secrets in what it has for people: a child may not be honest."""
+    match message:
+        case Ended(text=text):
+            return replace(message, text=redact(text))
+        case LinkLost(why):
+            return LinkLost(redact(why))
+        case Sent(id, str(error)):
+            return Sent(id, redact(error))
+    return message

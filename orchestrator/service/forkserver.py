@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -144,7 +145,7 @@ class Spawner:
             callbacks.exited(status)
 
         try:
-            child = ChildProcess(process, connection, Callbacks(callbacks.said, exited), server)
+            child = ChildProcess(process, connection, replace(callbacks, exited=exited), server)
             self._children[server] += 1
             return child
         except OSError:

@@ -4,30 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.conduct import Conduct
 from orchestrator.accounts.deadlines import REAP_SECONDS
 from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.store import tracebacks
 from orchestrator.system.multiprocess_private import EXIT_UNKNOWN, LENGTH
 
-log = logging.getLogger(__name__)
 _READ_SIZE = 64 * 1024
+_TURN = 50
+"""Messages of one child that are heard in one turn of the event loop. Then it is the turn of others."""
+_MAX_UNSENT = 1024 * 1024
+"""Bytes that may wait for a child to read them: all texts that may be on their way at once need less."""
 
 
 @dataclass(slots=True)
 class Callbacks:
-    """Whom a child's news is for; both are called in the event loop."""
+    """Whom a child's news is for; all are called in the event loop.
+
+    Attributes:
+        said: Hears what it says.
+        exited: Hears of its end, and with which status.
+        broke: Hears that it broke the rules of the pipe and was killed, and how.
+        left_out: Hears how many changes of its link were too many to be heard.
+    """
 
     said: Callable[[FromChild], None]
     exited: Callable[[int | None], None]
+    broke: Callable[[str], None] = lambda _: None
+    left_out: Callable[[int], None] = lambda _: None
 
 
 class ChildProcess:
@@ -46,6 +59,8 @@ class ChildProcess:
         self._callbacks = callbacks
         self._buffer = bytearray()
         self._unsent = bytearray()
+        self._conduct = Conduct()
+        self._release: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._reaping: asyncio.TimerHandle | None = None
@@ -55,6 +70,7 @@ class ChildProcess:
             self._pidfd = -1  # it is gone already, and reaped by the fork server
         os.set_blocking(connection.fileno(), False)
         self._hears = True
+        self._pauses = False
         self._loop.add_reader(connection.fileno(), self._readable)
         if self._pidfd >= 0:
             self._loop.add_reader(self._pidfd, self._gone)
@@ -65,6 +81,10 @@ class ChildProcess:
         """Send the child a message; one that cannot be delivered is a child that is about to be killed."""
         data = pipe.encode(message)
         waits = bool(self._unsent)
+        if len(self._unsent) + len(data) > _MAX_UNSENT:
+            # Not at once: whoever tells it something is in the midst of deciding about it.
+            self._loop.call_soon(self._break, "it does not read what it is told")
+            return
         self._unsent += LENGTH.pack(len(data)) + data
         if not waits:
             self._writable()
@@ -110,7 +130,12 @@ class ChildProcess:
         with contextlib.suppress(OSError):  # the connection is closed
             self._loop.remove_writer(self._connection.fileno())
 
-    def _readable(self) -> bool:
+    def _readable(self) -> None:
+        """Take in what is there, and let the account hear it."""
+        if self._read():
+            self._go_on()
+
+    def _read(self) -> bool:
         """Take in what is there; return whether there was anything."""
         try:
             data = os.read(self._connection.fileno(), _READ_SIZE)
@@ -120,36 +145,83 @@ class ChildProcess:
             data = b""
         if not data:
             self._stop_hearing()
-            return False
         self._buffer += data
+        return bool(data)
+
+    def _go_on(self) -> None:
+        """Let the account hear some messages; nothing is read before all are heard that were read."""
+        if not self._hears:
+            return
+        if self._hear(_TURN):
+            if not self._pauses:
+                self._loop.remove_reader(self._connection.fileno())
+            self._pauses = True
+            self._loop.call_soon(self._go_on)
+        elif self._hears and self._pauses:
+            self._pauses = False
+            self._loop.add_reader(self._connection.fileno(), self._readable)
+
+    def _hear(self, most: int) -> bool:
+        """Let the account hear so many messages at most; return whether there may be more."""
         try:
-            for message in self._messages():
-                self._callbacks.said(message)
+            for _ in range(most):
+                message = self._next()
+                if message is None:
+                    return False
+                for heard in self._conduct.hear(message, time.monotonic()):
+                    self._callbacks.said(heard)
+                if self._conduct.over:
+                    self._stop_hearing()
+                    return False
+                if self._conduct.holds and self._release is None:
+                    self._plan_release()
         except MessageError as error:
-            log.error("process %d sent an unreadable message (%s): the process is killed", self.pid, error)
+            self._break(str(error))
+        return self._hears
+
+    def _plan_release(self) -> None:
+        self._release = self._loop.call_at(self._conduct.due(time.monotonic()), self._let_through)
+
+    def _let_through(self) -> None:
+        """Let the account hear the last of the changes that were too many."""
+        self._release = None
+        heard, left_out = self._conduct.release(time.monotonic())
+        for message in heard:
+            self._callbacks.said(message)
+        if left_out:
+            self._callbacks.left_out(left_out)
+        if self._conduct.holds:
+            self._plan_release()
+
+    def _break(self, why: str) -> None:
+        """Kill a child that breaks the rules: nothing it says is of any worth any more."""
+        if not self._connection.closed:
             self._stop_hearing()
             self.kill()
-        return self._hears
+            self._callbacks.broke(why)
 
     def _stop_hearing(self) -> None:
         self._hears = False
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
         self._loop.remove_reader(self._connection.fileno())
 
-    def _messages(self) -> list[FromChild]:
-        found: list[FromChild] = []
-        while len(self._buffer) >= LENGTH.size:
-            (size,) = LENGTH.unpack_from(self._buffer)
-            if not 0 <= size <= pipe.MAX_MESSAGE:
-                raise MessageError(f"a message of {size} bytes")
-            end = LENGTH.size + size
-            if len(self._buffer) < end:
-                break
-            message = pipe.decode(bytes(self._buffer[LENGTH.size : end]))
-            del self._buffer[:end]
-            if isinstance(message, FromParent):
-                raise MessageError("a message that only the parent sends")
-            found.append(message)
-        return found
+    def _next(self) -> FromChild | None:
+        """Return the next message of those that were read, None if none of them is whole."""
+        if len(self._buffer) < LENGTH.size:
+            return None
+        (size,) = LENGTH.unpack_from(self._buffer)
+        if not 0 <= size <= pipe.MAX_MESSAGE:
+            raise MessageError(f"a message of {size} bytes")
+        end = LENGTH.size + size
+        if len(self._buffer) < end:
+            return None
+        message = pipe.decode(bytes(self._buffer[LENGTH.size : end]))
+        del self._buffer[:end]
+        if isinstance(message, FromParent):
+            raise MessageError("a message that only the service sends")
+        return message
 
     def _gone(self) -> None:
         if self._pidfd >= 0:
@@ -184,7 +256,7 @@ class ChildProcess:
 
     def _drain(self) -> None:
         """Hear out what it said before it went."""
-        while self._hears and self._readable():
+        while self._hears and (self._hear(_TURN) or self._read()):
             pass
 
 

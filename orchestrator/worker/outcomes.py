@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from orchestrator.accounts import durations, phones
+from orchestrator.accounts import characters, durations, phones
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.system.masking import mask_number
 from orchestrator.system.os_errors import DISK_BROKEN, DISK_FULL, NO_MEMORY, TOO_MANY_FILES
@@ -125,8 +125,7 @@ def same_number(one: str, other: str) -> bool:
 
 def quote(text: str) -> str:
     """Return somebody else's text as a sentence may quote it: one line, short, without numbers and codes."""
-    line = " ".join("".join(one if one.isprintable() else " " for one in redact(text)).split())
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    return characters.one_line(redact(text), _LONGEST)
 
 
 # Of a linked device

@@ -13,7 +13,7 @@ import pytest
 from support.fleet import PATIENCE, QUICK, Fleet, asynchronous, is_alive, open_files, until
 from support.stand_in_child import NUMBER
 
-from orchestrator.accounts import breaker, child, policy, running
+from orchestrator.accounts import breaker, child, conduct, policy, running
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
@@ -348,18 +348,45 @@ async def test_an_outdated_client_holds_the_fleet_until_a_probe_succeeds(
 
 
 @asynchronous
-async def test_a_flood_hurts_nobody_else(tmp_path: Path) -> None:
+async def test_a_flood_hurts_nobody_else_and_ends_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A busy machine may not be able to hear a thousand a second.
+    monkeypatch.setattr(conduct, "MESSAGES_A_SECOND", 10.0)
+    monkeypatch.setattr(conduct, "MESSAGES_AT_ONCE", 1000.0)
     fleet = Fleet(tmp_path, "a", "b")
     fleet.has_session("a")
     fleet.has_session("b")
-    fleet.puppets.play("a", ["connecting", "connected", "flood", "idle"])
+    fleet.puppets.play("a", ["connecting", "connected", "await: more", "flood", "idle"], ONLINE)
     async with fleet:
         for name in ("a", "b"):
             await fleet.until(name, State.CONNECTED)
-        pid = fleet.pid("b")
+        pid, flooder = fleet.pid("b"), fleet.pid("a")
+        fleet.puppets.go("a", "more")
         fleet.supervisor.order("b", Order.RESTART)
         await fleet.until("b", State.CONNECTED, after=pid)
+        about = await fleet.until("a", State.CONNECTED, after=flooder)
+        assert about["last_exit"]["kind"] == "crash"
+        (why,) = (one["reason"] for one in fleet.supervisor.timeline("a", 20) if one["to"] == "backoff")
+        assert "broke the rules of its pipe (more than 10 messages a second)" in why
+
+
+@asynchronous
+async def test_of_a_link_that_comes_and_goes_all_the_time_the_last_word_counts(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    fleet.puppets.play("a", ["connecting", "connected", "flap: 500", "lost", "idle"])
+
+    def told() -> list[str]:
+        return [one["reason"] or "" for one in fleet.supervisor.timeline("a", 1000)]
+
+    async with fleet:
+        await fleet.until_true(lambda: any("left out" in one for one in told()), "it was left out")
+        await fleet.until("a", State.RECONNECTING)
         assert fleet.about("a")["last_exit"] is None
+        # A machine that is very busy takes seconds to hear them, and each second has its changes.
+        assert len(told()) < 500
+        assert fleet.about("a")["reason"] == "the link was cut"
 
 
 # The configuration

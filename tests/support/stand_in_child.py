@@ -24,7 +24,10 @@ A step is one of these words, some with an argument after a colon:
     end: KIND           say the last word and exit with its code         (end: temporary_ban 3600)
     exit: CODE          exit with a code, without a word
     kill: NUMBER        end by a signal; HUP, INT and TERM are ignored
-    flood               say more at once than any pipe holds
+    flood               say more at once than any pipe holds   (flood: COUNT, for so many heartbeats)
+    flap: COUNT         lose the link and get it back, so many times, as fast as can be
+    say: JSON           send these bytes, whatever they are
+    log: TEXT           write to the standard error that all processes share
     garbage             say what is no message
     huge                announce a message that is far too large
 """
@@ -38,10 +41,11 @@ import signal
 import struct
 import sys
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+
+from support.pictures import PNG
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
@@ -51,19 +55,6 @@ from orchestrator.worker.traceback_file import Trace
 BEAT_SECONDS = 0.5
 NUMBER = "4915100000001"
 _POLL = 0.01
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data))
-
-
-PNG = (
-    b"\x89PNG\r\n\x1a\n"
-    + _chunk(b"IHDR", struct.pack("!IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
-    + _chunk(b"IDAT", zlib.compress(b"\0\xff"))
-    + _chunk(b"IEND", b"")
-)
-"""A picture of one white pixel: nobody here scans it."""
 
 
 class Puppets:
@@ -223,8 +214,16 @@ class _Child:
             case "kill":
                 os.kill(os.getpid(), int(argument))
             case "flood":
-                for _ in range(20_000):
+                for _ in range(int(argument or 20_000)):
                     self._beat()
+            case "flap":
+                for _ in range(int(argument)):
+                    self._say(pipe.LinkLost("the link was cut"))
+                    self._say(pipe.Connected(self._number))
+            case "say":
+                self._connection.send_bytes(argument.encode())
+            case "log":
+                os.write(2, argument.encode() + b"\n")
             case "garbage":
                 self._connection.send_bytes(b"\x80\x04no message")
                 self._idle()

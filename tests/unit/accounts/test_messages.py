@@ -1,41 +1,23 @@
+"""The messages between a child and its parent: what is written is read, and nothing else is."""
+
 from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import dataclass, fields
+from typing import Annotated, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.messages import FROM_CHILD, MESSAGES, RIGHT, WRONG, with_field
+from support.pictures import PNG
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.bounds import Field, Range, fields_of
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Message, MessageError, decode, encode
-
-FLOATS = st.floats(0, 4e9, allow_nan=False)
-TEXTS = st.text(max_size=200)
-MESSAGES: st.SearchStrategy[Message] = st.one_of(
-    st.builds(pipe.Connecting, paired=st.booleans()),
-    st.builds(pipe.Code, text=TEXTS, png=st.binary(max_size=2000), issued_at=FLOATS, expires_at=FLOATS),
-    st.builds(pipe.LinkCode, code=TEXTS, expires_at=FLOATS),
-    st.builds(pipe.Paired, phone=TEXTS),
-    st.builds(pipe.Connected, phone=TEXTS),
-    st.builds(pipe.LinkLost, why=TEXTS),
-    st.builds(
-        pipe.Heartbeat,
-        last_seen_at=st.none() | FLOATS,
-        memory_bytes=st.integers(0, 2**40),
-    ),
-    st.builds(
-        pipe.Ended,
-        kind=st.sampled_from(list(Kind)),
-        text=TEXTS,
-        code=st.none() | st.integers(0, 999),
-        expire=st.none() | FLOATS,
-    ),
-    st.builds(pipe.Sent, id=st.integers(0, 2**40), error=st.none() | TEXTS),
-    st.just(pipe.Stop()),
-    st.builds(pipe.Send, id=st.integers(0, 2**40), to=TEXTS, text=TEXTS),
-)
+from orchestrator.messages import texts
 
 
 @given(MESSAGES)
@@ -54,20 +36,60 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
+STRANGE = st.one_of(
+    JSON.map(json.dumps),
+    st.sampled_from(["NaN", "Infinity", "-Infinity", "1e400", "-0", "-0.0", "1" + "0" * 4000, '"\\ud800"']),
+    st.integers().map(lambda number: f"{number}" * 300),
+)
+PLACES = [(name, field) for name, known in RIGHT.items() for field in known]
 
 
-FIELDS = [
-    "id", "to", "error", "text", "png", "issued_at", "expires_at", "kind", "code", "paired",
-    "memory_bytes",
-]  # fmt: skip
+@given(st.sampled_from(PLACES), STRANGE)
+def test_whatever_a_field_holds_is_refused_or_within_its_bounds(place: tuple[str, str], value: str) -> None:
+    """What is read can be written again, so it is within the bounds; and nothing but an error is raised."""
+    with contextlib.suppress(MessageError):
+        message = decode(with_field(*place, value))
+        assert decode(encode(message)) == message
 
 
 @given(
-    st.sampled_from(["Code", "Ended", "Heartbeat", "Connecting", "Stop", "Send", "Sent"]),
-    st.dictionaries(st.sampled_from(FIELDS), JSON),
+    st.sampled_from([*RIGHT, "Stop", "Send"]),
+    st.dictionaries(st.sampled_from(sorted({field for _, field in PLACES})), JSON),
 )
 def test_messages_with_other_fields_are_refused(name: str, values: dict[str, object]) -> None:
     with contextlib.suppress(MessageError):
+        decode(json.dumps({"type": name, **values}).encode())
+
+
+def test_the_table_has_every_message_and_every_field() -> None:
+    assert {name: set(known) for name, known in RIGHT.items()} == {
+        cls.__name__: {one.name for one in fields(cls)} for cls in get_args(pipe.FromChild)
+    }
+    for name, known in RIGHT.items():
+        assert type(decode(json.dumps({"type": name, **known}).encode())).__name__ == name
+    assert {(name, field) for name, field, _ in WRONG} == set(PLACES)
+
+
+@pytest.mark.parametrize(("name", "field"), PLACES)
+def test_what_a_field_may_not_hold_is_refused_and_not_quoted(name: str, field: str) -> None:
+    for _, _, value in (one for one in WRONG if one[:2] == (name, field)):
+        data = with_field(name, field, value)
+        with pytest.raises(MessageError) as refused:
+            decode(data)
+        shown = str(refused.value)
+        assert shown.isascii()
+        assert shown.isprintable()
+        assert len(shown) < 100
+        assert value.strip('"') not in shown or len(value) < 6
+
+
+@pytest.mark.parametrize(("name", "field"), PLACES)
+def test_a_field_that_is_not_there(name: str, field: str) -> None:
+    values = {key: value for key, value in RIGHT[name].items() if key != field}
+    if (name, field) in (("Ended", "code"), ("Ended", "expire")):
+        assert decode(json.dumps({"type": name, **values}).encode())
+        return
+    with pytest.raises(MessageError, match=f"a {name} without {field}"):
         decode(json.dumps({"type": name, **values}).encode())
 
 
@@ -77,17 +99,30 @@ def test_messages_with_other_fields_are_refused(name: str, values: dict[str, obj
         b"",
         b"[]",
         b"{}",
+        b"1",
+        b"NaN",
         b'{"type": 1}',
+        b'{"type": ["Stop"]}',
         b'{"type": "Other"}',
         b'{"type": "Connecting"}',
-        b'{"type": "Connecting", "paired": 1}',
         b'{"type": "Connecting", "paired": true, "more": 1}',
-        b'{"type": "Ended", "kind": "tired", "text": ""}',
-        b'{"type": "Send", "id": true, "to": "1", "text": ""}',
+        b'{"type": "Connecting", "paired": true, "paired": true}',
+        b'{"type": "Stop", "type": "Stop"}',
+        b'{"type": "Stop", "\\u0000": 1}',
+        b'{"type": "Stop"} {"type": "Stop"}',
+        b'{"type": "Stop"}\0',
+        b'\xef\xbb\xbf{"type": "Stop"}',
+        '{"type": "Stop"}'.encode("utf-16"),
+        '{"type": "Stop"}'.encode("utf-32"),
+        '{"type": "LinkLost", "why": "für"}'.encode(),
+        b'{"type": "LinkLost", "why": "\xff"}',
+        b'{"type": "Send", "id": true, "to": "12345", "text": ""}',
+        b'{"type": "Send", "id": 1, "to": "12345", "text": "\\ud800"}',
         b'{"type": "Sent", "id": 1}',
-        b'{"type": "Heartbeat", "last_seen_at": "now", "memory_bytes": 1}',
-        b'{"type": "Code", "text": "", "png": "%", "issued_at": 1, "expires_at": 2}',
-        b"[" * 100_000,
+        b"[" * 60_000,
+        b'{"a":' * 10_000,
+        b'{"type": "LinkLost", "why": ' + b"[" * 50_000 + b"]" * 10,
+        b'{"type": "LinkLost", "why": ' + b'{"a":' * 10_000,
         b'"' + b"x" * 70_000 + b'"',
     ],
 )
@@ -97,14 +132,116 @@ def test_what_is_wrong_is_refused(data: bytes) -> None:
 
 
 def test_too_much_is_not_written() -> None:
-    with pytest.raises(MessageError, match="too large"):
-        encode(pipe.LinkLost("x" * 70_000))
+    with pytest.raises(MessageError, match="too long"):
+        encode(pipe.Send(1, "4915100001", "x" * 70_000))
 
 
-def test_secrets_are_not_in_the_repr() -> None:
-    code = pipe.Code("2@secret", b"png", 1.0, 2.0)
-    shown = repr([code, pipe.LinkCode("ABCDEFGH", 1.0), pipe.Connected("4915100001")])
-    shown += repr(pipe.Send(1, "4915100001", "my secret"))
-    assert "secret" not in shown
-    assert "ABCDEFGH" not in shown
-    assert "49151" not in shown
+def test_the_largest_messages_fit() -> None:
+    for text in ("\N{GRINNING FACE}" * pipe.MAX_BODY, "\0" * pipe.MAX_BODY):
+        assert decode(encode(pipe.Send(2**53, "1" * 20, text))) == pipe.Send(2**53, "1" * 20, text)
+    assert pipe.MAX_BODY == texts.MAX_TEXT, "what may be sent fits into a message"
+
+
+# What an honest child says fits
+
+ODD = "\x1b[31mfailed\x1b[0m:\r\n\t\u202eto \u200bdial\ud800 " + "wss://web.whatsapp.com \x9b2J" * 200
+
+
+@given(st.text() | st.just(ODD))
+def test_whatever_others_have_worded_is_made_to_fit(text: str) -> None:
+    for message in (
+        pipe.LinkLost(text),
+        pipe.Sent(1, text),
+        pipe.Ended(Kind.CRASH, text),
+    ):
+        read = decode(encode(message))
+        (shown,) = (getattr(read, one) for one in ("why", "error", "text") if hasattr(read, one))
+        assert shown.isprintable()
+        assert len(shown) <= 500
+
+
+def test_a_text_that_is_cut_says_so_and_keeps_its_words() -> None:
+    read = decode(encode(pipe.LinkLost(ODD)))
+    assert isinstance(read, pipe.LinkLost)
+    assert read.why.startswith("[31mfailed [0m: to dial wss://web.whatsapp.com 2J")
+    assert read.why.endswith("…")
+    fine = pipe.LinkLost("für “alle” → 3 mal täglich…")
+    assert decode(encode(fine)) == fine
+
+
+@given(st.floats(allow_nan=False) | st.integers())
+def test_times_that_others_have_reckoned_are_made_to_fit(time: float) -> None:
+    ended = decode(encode(pipe.Ended(Kind.TEMPORARY_BAN, "banned", 101, time)))
+    assert isinstance(ended, pipe.Ended)
+    assert ended.expire == min(max(time, 0), 2**33)
+    beat = decode(encode(pipe.Heartbeat(time, 1)))
+    assert isinstance(beat, pipe.Heartbeat)
+    assert beat.last_seen_at == ended.expire
+    assert str(beat.last_seen_at) != "-0.0"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pipe.Code("too short", PNG, 1.0, 2.0),
+        pipe.Code("2@" + "A" * 40, b"no picture", 1.0, 2.0),
+        pipe.LinkCode("ABCDEFGHI", 1.0),
+        pipe.Paired(""),
+        pipe.Connected("not a number"),
+        pipe.Heartbeat(None, -1),
+        pipe.Heartbeat(float("nan"), 1),
+        pipe.Sent(-1, None),
+        pipe.Send(1, "+4915100001", "text"),
+    ],
+)
+def test_what_no_honest_side_says_is_not_written(message: Message) -> None:
+    with pytest.raises(MessageError) as refused:
+        encode(message)
+    assert "ABCDEFGHI" not in str(refused.value)
+
+
+# How bounds are declared
+
+
+@dataclass
+class Unbounded:
+    number: int
+
+
+@dataclass
+class Mixed:
+    number: int | str
+
+
+@dataclass
+class Nested:
+    names: list[str]
+
+
+@dataclass
+class Bounded:
+    number: Annotated[int, Range(1, 3)] | None = None
+
+
+@pytest.mark.parametrize("kind", [Unbounded, Mixed, Nested])
+def test_a_field_without_bounds_is_a_mistake_of_whoever_adds_it(kind: type) -> None:
+    with pytest.raises(TypeError, match=f"{kind.__name__}.* does not say what it may hold"):
+        fields_of(kind)
+
+
+def test_a_field_with_bounds() -> None:
+    known, required = fields_of(Bounded)
+    assert isinstance(known["number"], Field)
+    assert not required
+    assert known["number"].read(None) is None
+    assert known["number"].read(3) == 3
+
+
+@given(FROM_CHILD)
+def test_secrets_are_not_in_the_repr(message: pipe.FromChild) -> None:
+    shown = repr(message)
+    for secret in ("text", "png", "code", "phone"):
+        if not isinstance(message, pipe.Ended) and hasattr(message, secret):
+            assert f"{secret}=" not in shown
+    assert "my secret" not in repr(pipe.Send(1, "4915100001", "my secret"))
+    assert "49151" not in repr(pipe.Send(1, "4915100001", "my secret"))
