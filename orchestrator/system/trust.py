@@ -169,7 +169,7 @@ def read_way(path: Path) -> Way:
             here = here.parent
             continue
         try:
-            place = _look(here / part)
+            place = look(here / part)
             target = place.path.readlink() if stat.S_ISLNK(place.mode) else None
         except OSError:
             return Way(tuple(places), whole=False)
@@ -279,7 +279,12 @@ def in_user_namespace() -> bool:
         return False
 
 
-def _look(path: Path) -> Place:
+def look(path: Path) -> Place:
+    """Look at a file, a folder or a symbolic link.
+
+    Raises:
+        OSError: It cannot be looked at.
+    """
     about = path.lstat()
     mode = about.st_mode
     if stat.S_ISLNK(mode) or not mode & 0o020:
