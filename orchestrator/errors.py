@@ -2,7 +2,8 @@
 
 OrchestratorError          exit code 1
 ├── ConfigError            the configuration is not valid: the message has a line for every problem
-│   └── NoConfiguration    there is no configuration in any of the usual places
+│   ├── NoConfiguration    there is no configuration in any of the usual places
+│   └── Untrusted          others may change the configuration that was found     exit code 2
 ├── StateError             the service cannot use a folder or file
 ├── AlreadyRunning         another service uses the state folder
 ├── NotRunning             the command needs a running service         exit code 4
@@ -35,10 +36,12 @@ KEYS = {
     "config_in_use": "The running service uses another configuration than the command.",
     "config_invalid": "The configuration is not valid. The message has a line for every problem.",
     "config_not_editable": "The command cannot edit a configuration of this form. Edit the file by hand.",
+    "config_untrusted": "Nobody named the configuration that was found, and others may change it.",
     "delivery_unknown": "It is not known whether the message was sent.",
     "demo_failed": "The demonstration did not get as far as it should.",
     "duplicate_session": "Another account has the session of the same device.",
     "failed": "Something else failed. Older services send this for every error with exit code 1.",
+    "folder_untrusted": "Others may change a folder or file that the service of root would use.",
     "folder_unusable": "The command cannot use the folder or file that was named.",
     "internal_error": "The service failed because of a bug. Its log has the details.",
     "library_missing_libmagic": "The system's libmagic is missing, which neonize needs.",
@@ -66,6 +69,7 @@ KEYS = {
     "sandbox_unreachable": "No sandbox answers at the address.",
     "service_busy": "Too many commands wait for the service. Try again in a moment.",
     "service_unreachable": "The control socket cannot be used.",
+    "service_untrusted": "The program that listens on the control socket is another user's.",
     "session_exists": "There is a session in the place already.",
     "state_unusable": "The service cannot use a folder or file.",
     "still_configured": "The account is still in the configuration.",
@@ -119,6 +123,13 @@ class NoConfiguration(ConfigError):  # noqa: N818 - named for what it says
     """There is no configuration in any of the usual places, and no option names one."""
 
     key = "no_configuration"
+
+
+class Untrusted(ConfigError):  # noqa: N818
+    """Nobody named the configuration that was found, and other users may change it."""
+
+    exit_code = ExitCode.USAGE
+    key = "config_untrusted"
 
 
 class StateError(OrchestratorError):

@@ -15,6 +15,7 @@ from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
 from orchestrator.store import layout
 from orchestrator.store.lock import read_holder
+from orchestrator.system import trust
 from orchestrator.system.units import start_command
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Places:
         """Return where the configuration is, or will be made.
 
         Raises:
+            Untrusted: Nobody named the configuration, and others may change it.
             ConfigError: There is no configuration, or this user may not look for it.
         """
         return locate.find_config(self.config, create=self.create)
@@ -111,7 +113,17 @@ class Places:
             self._find_state(whole=True)
             return start_command(state.root)
 
-        return Client(socket, start)
+        return Client(socket, start, lambda user: self._trusts(user, state.root))
+
+    def _trusts(self, user: int, state: Path) -> bool:
+        """Tell whether the service of a state folder may be a user's: root's, this user's, or its owner's.
+
+        A folder in the usual place below $HOME was not named, and in such a place it is this user's own.
+        """
+        if user in (0, os.geteuid()):
+            return True
+        named = self.state_dir or os.environ.get("STATE_DIRECTORY") or state != locate.find_state_dir()
+        return bool(named) and user == trust.owner_of(state)
 
     def start_command(self, file: Path) -> str:
         """Return the command that starts the service with a configuration.

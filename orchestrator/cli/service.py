@@ -9,7 +9,7 @@ import typer
 
 from orchestrator.cli import invocation
 from orchestrator.cli.formatting import examples, printable
-from orchestrator.errors import ExitCode, NotRunning, OrchestratorError
+from orchestrator.errors import ConfigError, ExitCode, NotRunning, OrchestratorError, Untrusted
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -125,6 +125,12 @@ def doctor(
                 print(f"{one['key']:<14} {one['about']}")
         return
     where = invocation.of(context)
+    try:
+        where.config_file()
+    except Untrusted:
+        raise  # nothing that a stranger's file names is worth a look
+    except ConfigError:
+        pass  # the checks say so
     found = []
     for finding in examine(Context(where.settings, where.state, where.service), only=only or ()):
         found.append(finding)

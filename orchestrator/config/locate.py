@@ -11,8 +11,10 @@ from pathlib import Path
 
 from orchestrator.accounts import characters
 from orchestrator.accounts.names import shorten
-from orchestrator.errors import ConfigError, NoConfiguration
+from orchestrator.errors import ConfigError, NoConfiguration, Untrusted
 from orchestrator.store.layout import first_folder
+from orchestrator.system import trust
+from orchestrator.system.folders import user_name
 
 CONFIG_NAME = "accounts.yaml"
 SYSTEM_CONFIG = Path("/etc/orchestrator") / CONFIG_NAME
@@ -87,7 +89,8 @@ def find_config(
 
     A file that is named, by the option or by ``$ORCHESTRATOR_CONFIG``, counts whether it exists or not.
     Otherwise it is the first of ``./accounts.yaml``, ``~/.config/orchestrator/accounts.yaml`` and
-    ``/etc/orchestrator/accounts.yaml`` that exists.
+    ``/etc/orchestrator/accounts.yaml`` that exists. Nobody named that one, and the current folder may be
+    anybody's. So the file counts only if nobody but root and this user can change it.
 
     Args:
         option: What ``--config`` says; an absolute `Path` is taken as it is, all else is expanded.
@@ -97,6 +100,7 @@ def find_config(
 
     Raises:
         NoConfiguration: There is none.
+        Untrusted: The file that was found can be changed by others.
         ConfigError: What names it cannot be expanded, or this user may not look for it.
     """
     for source, text in (("--config", option), ("$ORCHESTRATOR_CONFIG", environ.get("ORCHESTRATOR_CONFIG"))):
@@ -115,6 +119,7 @@ def find_config(
     places.append(SYSTEM_CONFIG)
     for place in places:
         if os.path.lexists(place):  # a link that leads nowhere is found, and then complained about
+            _check_unnamed(place)
             return place
     if create:
         return SYSTEM_CONFIG if os.geteuid() == 0 or len(places) == 1 else places[-2]
@@ -127,6 +132,23 @@ def find_config(
     raise NoConfiguration(
         f"no configuration found, looked for {looked}: make one with `orchestrator add NAME`,"
         " or name it with --config"
+    )
+
+
+def _check_unnamed(file: Path) -> None:
+    """See that nobody but root and this user decides what is in a file.
+
+    Raises:
+        Untrusted: Others do.
+    """
+    weak = trust.weak_for_us(trust.read_way(file))
+    if weak is None:
+        return
+    us = os.geteuid()
+    raise Untrusted(
+        f"{file} is not used, because {weak.text}, and this user is {user_name(us)}: if this is the right"
+        f" configuration, name the file with `--config {file}`, or make the place this user's alone with"
+        f" {weak.advice(us)}"
     )
 
 

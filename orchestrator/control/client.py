@@ -31,6 +31,12 @@ ANSWER_SECONDS = deadlines.ANSWER.outer
 SEND_SECONDS = deadlines.SEND_ANSWER.outer
 """How long the answer to `send` may take, for which the service waits for WhatsApp."""
 _CHUNK = 64 * 1024
+_PEER = struct.Struct("3i")
+"""struct ucred: process, user, group."""
+
+
+def _is_ours(user: int) -> bool:
+    return user in (0, os.geteuid())
 
 
 class Client:
@@ -39,11 +45,18 @@ class Client:
     Args:
         path: The control socket.
         start_command: Returns the command that starts the service. It is called when no program listens.
+        trusts: Tells whether the service may be a user's. By default, it is root's or this user's.
     """
 
-    def __init__(self, path: Path, start_command: Callable[[], str] = lambda: RUN) -> None:
+    def __init__(
+        self,
+        path: Path,
+        start_command: Callable[[], str] = lambda: RUN,
+        trusts: Callable[[int], bool] = _is_ours,
+    ) -> None:
         self.path = path
         self.start_command = start_command
+        self.trusts = trusts
 
     def call(self, command: str, **arguments: object) -> Json:
         """Give a command and return its result.
@@ -58,7 +71,7 @@ class Client:
             OrchestratorError: The service refuses the command or does not answer in time.
         """
         patience = SEND_SECONDS if command == "send" else ANSWER_SECONDS
-        with Stream(self.path, {"command": command, **arguments}, patience, self.start_command) as stream:
+        with self._stream(command, arguments, patience) as stream:
             for _ in stream:
                 pass
             return stream.result
@@ -68,7 +81,11 @@ class Client:
 
         Hours may pass between two events, so only connecting has a time limit.
         """
-        return Stream(self.path, {"command": command, **arguments}, None, self.start_command)
+        return self._stream(command, arguments, None)
+
+    def _stream(self, command: str, arguments: Json, timeout: float | None) -> Stream:
+        request = {"command": command, **arguments}
+        return Stream(self.path, request, timeout, self.start_command, self.trusts)
 
 
 class Stream:
@@ -84,6 +101,7 @@ class Stream:
         request: Json,
         timeout: float | None,
         start_command: Callable[[], str] = lambda: RUN,
+        trusts: Callable[[int], bool] = _is_ours,
     ) -> None:
         self.result: Json = {}
         self._path = path
@@ -95,6 +113,11 @@ class Stream:
                 key="request_too_long",
             )
         self._socket = _connect(path, start_command)
+        try:
+            _check_peer(self._socket, path, trusts)
+        except BaseException:
+            self._socket.close()
+            raise
         self._socket.settimeout(timeout)
         try:
             self._socket.sendall(line)
@@ -193,6 +216,34 @@ def _connect(path: Path, start_command: Callable[[], str]) -> socket.socket:
     return connection
 
 
+def _check_peer(connection: socket.socket, path: Path, trusts: Callable[[int], bool]) -> None:
+    """See that the program at the other end is no stranger's, before it gets as much as a byte.
+
+    The kernel noted the user when the program began to listen. Whatever the path leads to by now, this is
+    whom the connection goes to.
+
+    Raises:
+        OrchestratorError: The program is another user's.
+    """
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+    process, user, _ = _PEER.unpack(data)
+    if trusts(user):
+        return
+    raise OrchestratorError(
+        f"{path}: the program that listens there (process {process}) is {_name(user)}'s, so it is not the"
+        f" service, and got no command; name the service's state folder with --state-dir, or run this as"
+        f" that user: `sudo -u {_name(user)} orchestrator …`",
+        key="service_untrusted",
+    )
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"  # as sudo takes it
+
+
 def _owner_hint(path: Path) -> str:
     """Name the user to try again as, if the folders above the socket show one."""
     for place in (path, *path.parents):
@@ -202,9 +253,5 @@ def _owner_hint(path: Path) -> str:
             continue
         if owner == os.geteuid():
             continue
-        try:
-            user = pwd.getpwuid(owner).pw_name
-        except KeyError:
-            user = str(owner)
-        return f"; run this as the service's user: `sudo -u {user} orchestrator …`"
+        return f"; run this as the service's user: `sudo -u {_name(owner)} orchestrator …`"
     return ""

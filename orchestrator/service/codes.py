@@ -2,7 +2,8 @@
 
 Only a picture that was really written, and is still there, is named to anybody. One that cannot be written is
 missed by its watchers until the next code; a terminal shows the code all the same. One that cannot be removed
-would be taken for valid, so that is tried until it is done.
+would be taken for valid, so that is tried until it is done. While a code is shown, its picture is looked
+after: whoever scans another one in its place links a stranger's phone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from orchestrator.errors import StateError
@@ -19,6 +20,12 @@ from orchestrator.system.os_errors import advice
 
 RETRY_SECONDS = 1.0
 """Seconds between tries to remove what is out of date."""
+GUARD_SECONDS = 1.0
+"""Seconds between two looks whether the pictures are those that were written. A look takes microseconds."""
+_REPLACED = (
+    "somebody put another file in its place, and the service has removed that: see who may write there;"
+    " the next code gets a new picture"
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +35,19 @@ class Pictures:
 
     Args:
         folder: Where they are shown.
+        changed: Takes the name of an account whose picture is gone or back without an event of the account.
     """
 
-    def __init__(self, folder: Codes) -> None:
+    def __init__(self, folder: Codes, changed: Callable[[str], None] = lambda _: None) -> None:
         self._folder = folder
+        self._changed = changed
         self._failing: dict[str, str] = {}
         self._shown: set[str] = set()
         self._unwritten: dict[str, str] = {}
         self._stale: set[str] = set()
         self._retry: asyncio.TimerHandle | None = None
+        self._guarded: set[str] = set()
+        self._next_look: asyncio.TimerHandle | None = None
 
     def prepare(self, names: Iterable[str]) -> None:
         """Make the folder ready, and remove what is out of date; see `Codes.prepare`.
@@ -77,10 +88,13 @@ class Pictures:
             self._unwritten.pop(name, None)
             self._stale.discard(name)
             self._works(name)
+            self._guarded.add(name)
+            self._look_later()
 
     def hide(self, name: str) -> None:
         """Remove an account's picture, if there is one: now, or as soon as that is possible."""
         self._shown.discard(name)
+        self._guarded.discard(name)
         self._unwritten.pop(name, None)
         try:
             self._folder.hide(name)
@@ -94,8 +108,39 @@ class Pictures:
 
     def stop(self) -> None:
         """Try no more; what is left then, the next start removes."""
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in (self._retry, self._next_look):
+            if timer is not None:
+                timer.cancel()
+
+    def _look_later(self) -> None:
+        if self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_later(GUARD_SECONDS, self._look)
+
+    def _look(self) -> None:
+        """See that what is shown was written here, and let nothing else stand in its place."""
+        self._next_look = None
+        for name in sorted(self._guarded):
+            try:
+                is_strange = self._folder.guard(name)
+            except OSError as error:
+                why = advice(error, "picture")
+                self._replaced(
+                    name, f"somebody put something else in its place that cannot be removed: {why}"
+                )
+            else:
+                if is_strange:
+                    self._replaced(name, _REPLACED)
+        if self._guarded:
+            self._look_later()
+
+    def _replaced(self, name: str, why: str) -> None:
+        if self._unwritten.get(name) != why:
+            log.error(
+                "%s: %s; whoever scans such a code links a stranger's phone", self._folder.path(name), why
+            )
+        self._shown.discard(name)
+        self._unwritten[name] = why
+        self._changed(name)
 
     def _hide_again(self) -> None:
         self._retry = None

@@ -14,7 +14,7 @@ from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.protocol import Json
-from orchestrator.service import needs, orphans
+from orchestrator.service import needs, orphans, ways
 from orchestrator.service.control.commands import Result, follow
 from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
@@ -56,6 +56,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
     take_signals()
     paths = StatePaths.of(settings.state_dir)
+    ways.check_for_root(settings, paths)
     paths.prepare()
     store = in_files(paths, settings.qr_dir, settings.qr_group)
     with store.ownership.take(f"repairs {name}"):

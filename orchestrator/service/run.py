@@ -12,7 +12,7 @@ import sys
 from orchestrator import __version__
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ExitCode, OrchestratorError
-from orchestrator.service import needs, orphans
+from orchestrator.service import needs, orphans, ways
 from orchestrator.service.control.commands import Commands
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.service.control.server import ControlServer
@@ -55,6 +55,7 @@ def run(
     announcer = Announcer(Notifier.take())  # before anything is started that would inherit the environment
     take_signals()
     paths = StatePaths.of(settings.state_dir)
+    ways.check_for_root(settings, paths)
     repaired = paths.prepare()
     store = in_files(paths, settings.qr_dir, settings.qr_group)
     with store.ownership.take("the service", paths.control_socket):

@@ -73,7 +73,7 @@ class Supervisor:
         self._spawner = spawner
         self._roster = roster = Roster(settings)
         self._timers = timers = Timers()
-        self._pictures = Pictures(store.codes)
+        self._pictures = Pictures(store.codes, roster.touch)
         self._tracebacks = Tracebacks(store.paths.tracebacks)
         self._devices = devices = Devices(store.sessions)
         self._recorder = Recorder(

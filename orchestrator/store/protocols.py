@@ -236,6 +236,16 @@ class Codes(Protocol):
             OSError: It could not be removed.
         """
 
+    def guard(self, name: str) -> bool:
+        """Remove what others have put in the place of the code that an account shows.
+
+        Returns:
+            Whether something was there.
+
+        Raises:
+            OSError: It could not be removed.
+        """
+
 
 class Ownership(Protocol):
     """The right to run the accounts of a store, which one service has at a time."""

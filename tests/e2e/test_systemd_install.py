@@ -100,6 +100,31 @@ def test_what_somebody_has_changed_is_let_alone(box: Box) -> None:
     assert box.path(UNIT).read_text() == text
 
 
+def test_an_installation_that_others_can_change_is_refused(box: Box) -> None:
+    changes: list[tuple[list[str | Path], list[str | Path]]] = [
+        (["chown", "nobody", HOME], ["chown", "root", HOME]),
+        (["chmod", "g+w", HOME], ["chmod", "g-w", HOME]),
+        (["chmod", "g+w", HOME.parent], ["chmod", "g-w", HOME.parent]),
+        (["chmod", "o+w", PROGRAM], ["chmod", "o-w", PROGRAM]),
+        (["chown", "-h", "nobody", HOME / "bin/python"], ["chown", "-h", "root", HOME / "bin/python"]),
+    ]
+    for change, back in changes:
+        box.run(*change)
+        try:
+            said = refused(box)
+            assert f"{change[-1]}" in said
+            assert "so others than root decide what the unit runs" in said
+            assert refused(box, "--dry-run") == said
+        finally:
+            box.run(*back)
+    box.run("mkdir", "-p", "/etc/orchestrator")
+    box.path(CONFIG).write_text("state_dir: /var/lib/orchestrator\naccounts: {}\n")
+    box.run("chown", "nobody", CONFIG)
+    assert f"{CONFIG} belongs to nobody, so others than root decide" in refused(box)
+    box.run("chown", "root", CONFIG)
+    install(box)
+
+
 def test_it_is_taken_back_but_for_the_state(box: Box) -> None:
     install(box)
     box.systemctl("enable", "orchestrator")

@@ -67,11 +67,12 @@ def test_private_names_of_multiprocess_are_used_in_one_place() -> None:
 
 
 def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:
-    # `unit` looks where this Python is, and starts none.
+    # `unit` and `ways` look where this Python is, and start none.
     paths = [path for path in PACKAGE.rglob("*.py") if "sys.executable" in path.read_text()]
     assert {module_name(path) for path in paths} == {
         "orchestrator.system.interpreter",
         "orchestrator.cli.unit.plan",
+        "orchestrator.service.ways",
     }
 
 

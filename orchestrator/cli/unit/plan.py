@@ -20,10 +20,12 @@ from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.accounts.names import check_name
+from orchestrator.cli.unit import owners
 from orchestrator.config import reader
 from orchestrator.config.edit import NEW_FILE
 from orchestrator.config.locate import CONFIG_NAME
 from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.system import trust
 from orchestrator.system.files import first_closed
 from orchestrator.system.units import MARK, UNITS
 
@@ -209,6 +211,41 @@ def _check_installation(unit: Unit) -> None:
         raise UnitError(f"{unit.program}: a unit cannot have all characters of this path: install into /opt")
     for path in places:
         check_open(path, unit.user, "install the package with `umask 022`")
+    check_owner(*places)
+
+
+def check_owner(*places: Path) -> None:
+    """Check that nobody but root can change what the unit would run.
+
+    Args:
+        places: Files and folders of the installation.
+
+    Raises:
+        UnitError: Somebody else can change a place, a folder above it, or a package.
+    """
+    if found := owners.find(*places):
+        raise UnitError(
+            f"{found.weak.text}, so others than root decide what the unit runs: if you trust what is there"
+            f" now, use {found.advice}; else install anew as root: `/usr/bin/python3 -m venv"
+            " /opt/orchestrator`, `/opt/orchestrator/bin/pip install …`,"
+            " `/opt/orchestrator/bin/orchestrator install-unit`"
+        )
+
+
+def check_config_owner(file: Path) -> None:
+    """Check that nobody but root can change the configuration, or the folders above it.
+
+    Args:
+        file: The configuration, which may be missing.
+
+    Raises:
+        UnitError: Somebody else can.
+    """
+    if weak := trust.weak_for_root(trust.read_way(file)):
+        raise UnitError(
+            f"{weak.text}, so others than root decide what the service does (its configuration is {file}):"
+            f" {weak.advice()}, or move the configuration to /etc"
+        )
 
 
 def _hider(path: Path) -> Path | None:
@@ -244,6 +281,7 @@ def _check_config(unit: Unit) -> None:
         raise UnitError(
             f"{file}: a unit cannot have all characters of this path: move the configuration to /etc"
         )
+    check_config_owner(file)
     try:
         file.stat()
     except PermissionError:

@@ -69,10 +69,12 @@ class Commands:
 
     Attributes:
         stopping: Whether the service is stopping. Then only commands that look are taken.
+        refused: How many connections of other users were refused.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.stopping = False
+        self.refused = 0
         self._supervisor = supervisor
         self._usage = UsageReader()
         self._started_at = time.time()
@@ -169,6 +171,7 @@ class Commands:
             "config_file": str(settings.config_file),
             "state_dir": str(settings.state_dir),
             "accounts": len(self._supervisor.names()),
+            "refused": self.refused,
         }
 
     async def _trial(self, request: Json) -> Json:

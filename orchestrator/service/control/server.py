@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import struct
 from collections.abc import AsyncGenerator
@@ -40,6 +41,9 @@ ACCEPT_RETRY_SECONDS = 1.0
 SEND_SECONDS = 30.0
 """How long a client may leave an answer unread, such as a client that was stopped by Ctrl-Z."""
 
+STRANGERS_NAMED = 10
+"""How many users the log names who were refused, once each. All refusals are counted."""
+
 _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
 
@@ -66,6 +70,7 @@ class ControlServer:
         self._look_again: asyncio.TimerHandle | None = None
         self._full = False
         self._unreachable = False
+        self._strangers: set[int] = set()
 
     async def start(self) -> None:
         """Begin to accept connections."""
@@ -121,7 +126,27 @@ class ControlServer:
         if self._retry is not None:
             log.warning("the service accepts commands again")
             self._retry = None
-        self._take(connection)
+        if not self._refuses(connection):
+            self._take(connection)
+
+    def _refuses(self, connection: socket.socket) -> bool:
+        """Close the connection of another user, whatever let that user in; return whether that was done."""
+        try:
+            process, user = _peer(connection)
+        except OSError:
+            return False  # the client has gone, and nobody hears an answer
+        if user in (0, os.geteuid()):
+            return False
+        self._commands.refused += 1
+        if user not in self._strangers and len(self._strangers) < STRANGERS_NAMED:
+            self._strangers.add(user)
+            log.warning(
+                "process %d of user %d tried to give a command and was refused, as others of this user will"
+                " be: the mode or the folder of %s was changed, or the user got the socket another way",
+                process, user, self._listener.path,
+            )  # fmt: skip
+        _turn_away(connection, _STRANGER)
+        return True
 
     def _wait(self, error: OSError) -> None:
         """Let those who want to connect wait: asking again at once gives nothing but the same error."""
@@ -137,7 +162,7 @@ class ControlServer:
             log.warning("the service refuses further commands: %d are connected", MAX_CONNECTIONS)
         self._full = full
         if full and not self._make_room():
-            _turn_away(connection)
+            _turn_away(connection, _TOO_MANY)
             return
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._connections[task] = connection
@@ -207,7 +232,10 @@ class ControlServer:
                 return None
             name = request.get("command")
             command = self._commands.find(name)
-            log.debug("command %s from %s", name, _peer(writer))
+            with contextlib.suppress(OSError):
+                log.debug(
+                    "command %s from process %d of user %d", name, *_peer(writer.get_extra_info("socket"))
+                )
             answer = command(request)
             if isinstance(answer, AsyncGenerator):
                 return await _with_events(answer, reader, writer)
@@ -295,21 +323,22 @@ def _error(message: str, key: str) -> Json:
 
 _TOO_MANY = _error("too many commands at once; try again in a moment", "service_busy")
 _STOPPED = error_answer(NotRunning("the service has stopped"))
+_STRANGER = _error("only root and the user of the service may give commands", "permission_denied")
 
 
-def _turn_away(connection: socket.socket) -> None:
-    """Say that it was one too many, if the client hears it at once, and close."""
+def _turn_away(connection: socket.socket, answer: Json) -> None:
+    """Say why a connection is not taken, if the client hears it at once, and close."""
     with connection, contextlib.suppress(OSError):
         connection.setblocking(False)
-        connection.send(encode(_TOO_MANY))
+        connection.send(encode(answer))
 
 
-def _peer(writer: asyncio.StreamWriter) -> str:
-    """Say who is on the other end, for the log."""
-    connection: socket.socket = writer.get_extra_info("socket")
-    try:
-        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    except OSError:
-        return "a client that has gone"
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the process and the user at the other end.
+
+    Raises:
+        OSError: The client has gone.
+    """
+    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
     process, user, _ = _PEER.unpack(data)
-    return f"process {process} of user {user}"
+    return process, user

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.accounts.names import check_name
 from orchestrator.config import locate
 from orchestrator.config.locate import expand, find_config, find_state_dir
-from orchestrator.errors import ConfigError, StateError
+from orchestrator.errors import ConfigError, ExitCode, StateError, Untrusted
 from orchestrator.store import layout
 from orchestrator.store.layout import StatePaths
 
@@ -612,3 +612,83 @@ def test_any_user_can_have_a_state_folder(as_nobody: Path) -> None:
     os.seteuid(NOBODY)
     StatePaths.of(as_nobody / "state", environ={}).prepare()
     assert mode(as_nobody / "state") == 0o700
+
+
+# A configuration that nobody named
+
+
+def other(place: Path) -> None:
+    os.chown(place, NOBODY, NOBODY, follow_symlinks=False)
+
+
+def open_to_all(place: Path) -> None:
+    place.chmod(place.stat().st_mode | 0o002)
+
+
+def open_to_a_group(place: Path) -> None:
+    os.chown(place, -1, NOBODY)
+    place.chmod(place.stat().st_mode | 0o020)
+
+
+@as_root
+@pytest.mark.parametrize("create", [False, True])
+@pytest.mark.parametrize("where", ["here", "home", "system"])
+@pytest.mark.parametrize("what", ["file", "folder", "above"])
+@pytest.mark.parametrize("change", [other, open_to_all, open_to_a_group])
+def test_a_file_that_others_can_change_counts_only_if_it_is_named(
+    places: dict[str, Path],
+    tmp_path: Path,
+    where: str,
+    what: str,
+    change: Callable[[Path], None],
+    create: bool,
+) -> None:
+    file = places[where]
+    file.touch()
+    environ = {"HOME": str(tmp_path / "home")}
+    assert find_config(environ=environ) == file
+    place = {"file": file, "folder": file.parent, "above": tmp_path}[what]
+    change(place)
+    with pytest.raises(Untrusted) as caught:
+        find_config(environ=environ, create=create)
+    assert caught.value.exit_code == ExitCode.USAGE
+    said = str(caught.value)
+    assert said.startswith(f"{file} is not used, because ")
+    assert str(place) in said
+    assert "nobody" in said or "every user" in said or "nogroup" in said
+    assert f"--config {file}" in said
+    assert "`chown root " in said or "`chmod " in said
+    # Nobody looks further: that another file counts instead would be as wrong.
+    assert find_config(str(file), environ=environ) == file
+    assert find_config(environ={**environ, "ORCHESTRATOR_CONFIG": str(file)}) == file
+
+
+@as_root
+def test_a_link_of_another_user_is_not_followed_unless_it_is_named(
+    places: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "good.yaml").touch()
+    places["here"].symlink_to(tmp_path / "good.yaml")
+    assert find_config(environ=HOME) == places["here"]
+    other(places["here"])
+    with pytest.raises(Untrusted, match=r"belongs to nobody.*chown -h root"):
+        find_config(environ=HOME)
+    places["here"].unlink()
+    places["here"].symlink_to(tmp_path / "circle")
+    (tmp_path / "circle").symlink_to(places["here"])
+    other(tmp_path / "circle")
+    with pytest.raises(Untrusted, match="circle belongs to nobody"):
+        find_config(environ=HOME)
+
+
+@as_root
+def test_a_user_has_files_of_their_own_and_root_does_not_use_them(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places["here"].touch()
+    for place in (places["here"], places["here"].parent):
+        other(place)
+    with pytest.raises(Untrusted, match="belongs to nobody, and this user is root"):
+        find_config(environ=HOME)
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    assert find_config(environ=HOME) == places["here"]

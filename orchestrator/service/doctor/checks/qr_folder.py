@@ -10,6 +10,7 @@ from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, ok
 from orchestrator.service.doctor.context import Context
 from orchestrator.store.codes.folder import group_id
+from orchestrator.system import trust
 from orchestrator.system.files import first_closed
 
 
@@ -20,7 +21,12 @@ def find(context: Context) -> Iterator[Finding]:
         return
     folder = paths.qr if settings is None else settings.qr_dir
     closed = None if settings is None else closed_to_group(settings)
-    if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+    if (weak := trust.weak_for_us(trust.read_way(folder), paths.root.stat().st_uid)) is not None:
+        yield fail(
+            f"{weak.text}, so others could put codes of their own there, and the service shows none",
+            f"{weak.advice(paths.root.stat().st_uid)}, or choose another folder with qr_dir",
+        )
+    elif folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         yield fail(
             f"this user cannot write into {folder}", "give the folder to this user, or change `qr_dir:`"
         )
@@ -52,5 +58,5 @@ def closed_to_group(settings: Settings) -> Finding | None:
 
 
 CHECK = Check(
-    "qr_folder", "QR folder", "Whether the service can write codes, and their group read them.", find
+    "qr_folder", "QR folder", "Whether the service alone can write codes, and their group read them.", find
 )

@@ -32,6 +32,11 @@ def find(context: Context) -> Iterator[Finding]:
                 f"the service has version {about['version']}, this command has {__version__}",
                 "restart the service",
             )
+        if refused := about.get("refused"):  # an older service does not count
+            yield warn(
+                f"the service refused {refused} connections of other users to its control socket",
+                "the service's log names them; see who may reach the folder of the socket",
+            )
 
 
 def _silent(context: Context, paths: StatePaths) -> Finding:
