@@ -2,7 +2,7 @@
 
 Run as ``python -m benchmarks.cli_startup [--repetitions 30] [--against REVISION]``.
 
-The benchmark builds a wheel and installs it, with the versions of constraints.txt, in a new virtual
+The benchmark builds a wheel and installs it, with the versions of requirements/run.txt, in a new virtual
 environment, as an operator does. It then compares the command ``orchestrator`` with ``python -c pass`` in an
 empty virtual environment of the same Python. With --against, the benchmark also builds, installs and measures
 another revision of this checkout in the same run.

@@ -102,8 +102,13 @@ def _install(name: str, source: Path, folder: Path) -> Installed:
     _run(sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", str(wheels), str(source))
     (wheel,) = wheels.glob("*.whl")
     _run(sys.executable, "-m", "venv", str(environment))
-    constraints = ("--constraint", str(source / "constraints.txt"))
-    _run(str(environment / "bin/python"), *pip, "install", *constraints, str(wheel))
+    install = (str(environment / "bin/python"), *pip, "install")
+    required, constraints = source / "requirements/run.txt", source / "constraints.txt"
+    if required.exists():
+        _run(*install, "-r", str(required))
+        _run(*install, "--no-deps", str(wheel))
+    else:  # a revision from before there were hashes
+        _run(*install, "--constraint", str(constraints), str(wheel))
     return Installed(name, environment / "bin/orchestrator")
 
 

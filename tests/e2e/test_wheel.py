@@ -42,10 +42,11 @@ def test_the_wheel_by_itself(
     venv = tmp_path / "venv"
     run(sys.executable, "-m", "venv", "--without-pip", venv, folder=tmp_path, environment=clean)
     python = venv / "bin/python"
-    wanted = ("--constraint", ROOT / "constraints.txt", f"{wheel}[sandbox]")
     # No byte code ahead of time: of all that is installed, little is imported.
-    install = (*PIP, "--python", python, "install", "--no-compile", *wanted)
-    run(*install, folder=tmp_path, environment=clean)
+    install = (*PIP, "--python", python, "install", "--no-compile")
+    run(*install, "-r", ROOT / "requirements/sandbox.txt", folder=tmp_path, environment=clean)
+    run(*install, "--no-deps", wheel, folder=tmp_path, environment=clean)
+    run(*PIP, "--python", python, "check", folder=tmp_path, environment=clean)
 
     empty = make_folder()
     orchestrator = venv / "bin/orchestrator"
