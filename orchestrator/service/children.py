@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from orchestrator.accounts import duplicates
-from orchestrator.accounts.events import Event, Exited, Said, Spawned, SpawnFailed
+from orchestrator.accounts.events import Event, Exited, Found, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
 from orchestrator.accounts.pipe import FromChild, Paired, Pairing, Sent, Stop
 from orchestrator.errors import OrchestratorError
@@ -112,6 +112,10 @@ class Children:
         """Have later processes made by a fresh fork server; see `Spawner.renew`."""
         self._spawner.renew(maker)
 
+    def linked_number(self, name: str) -> str | None:
+        """Return digits of the number that an account's session is linked to, None if it is not."""
+        return self._sessions.device(name).number
+
     def refuse_duplicate(self, name: str) -> None:
         """See that no other account uses the session of this one.
 
@@ -138,7 +142,6 @@ class Children:
             said=lambda message: self._said(name, managed, message, tell),
             exited=lambda code: self._exited(name, managed, code, tell),
         )
-        spec = self._spec(name, managed, pairing)
         managed.library = self.library
         try:
             first = self._roster.before(name)
@@ -148,6 +151,11 @@ class Children:
                 tell(name, SpawnFailed(duplicates.why(other), Kind.DUPLICATE))
                 return
             self._devices.use(name)
+            if managed.account.guard.is_unknown:
+                number = await self._spawner.aside(lambda: self.linked_number(name))
+                if number is not None:
+                    tell(name, Found(number))
+            spec = self._spec(name, managed, pairing)
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
@@ -173,7 +181,8 @@ class Children:
             name=name,
             database=place.database,
             lock=place.lock,
-            phone=settings.phone,
+            phone=managed.account.wanted_phone,
+            remembered=settings.phone is None,
             proxy=settings.proxy,
             device_name=settings.device_name,
             pairing=pairing,
