@@ -40,6 +40,7 @@ class Child:
         rolling: Whether it took the place of a process that worked, in its turn.
         loading: Whether it has said that it loads the library, and not yet that it dials.
         stale: Whether it could not load the library, perhaps because of what its fork server has imported.
+        any_phone: Whether it was started to be linked to any phone, because an operator wants that.
     """
 
     started_at: float
@@ -58,6 +59,7 @@ class Child:
     rolling: bool = False
     loading: bool = False
     stale: bool = False
+    any_phone: bool = False
 
     @property
     def begins(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -39,10 +39,17 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """An operator wants something; ``pairing`` is how to pair on a repair."""
+    """An operator wants something.
+
+    Attributes:
+        order: What.
+        pairing: How to pair on a repair.
+        any_phone: Whether a repair lets any phone be linked, and not only the one that the account had.
+    """
 
     order: Order
     pairing: Pairing = "qr"
+    any_phone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,19 @@ class Configured:
 
     settings: AccountSettings
     keep: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The account's session was looked at.
+
+    Attributes:
+        number: Digits of the number that it is linked to.
+        restored: Whether an operator has put it there on purpose.
+    """
+
+    number: str = field(repr=False)
+    restored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +190,7 @@ Event: TypeAlias = (
     Begin
     | Ordered
     | Configured
+    | Found
     | CalledOff
     | Removed
     | TurnCame

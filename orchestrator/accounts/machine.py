@@ -25,6 +25,7 @@ from orchestrator.accounts.events import (
     Configured,
     Event,
     Exited,
+    Found,
     Held,
     LeftOut,
     Moment,
@@ -41,6 +42,7 @@ from orchestrator.accounts.events import (
     TurnCame,
 )
 from orchestrator.accounts.failure import HAS_ENDED_SESSION, Kind, Outcome
+from orchestrator.accounts.guard import Guard
 from orchestrator.accounts.memory_limit import MemoryWatch
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.policy import judge
@@ -58,6 +60,7 @@ class Account(Running):
         random: Returns numbers from 0 up to 1, for the jitter.
         stopped: An operator has stopped it earlier.
         parked: The state it was in when the service last ended, if it must stay in it.
+        guard: What is remembered of its phone.
     """
 
     def __init__(
@@ -68,8 +71,9 @@ class Account(Running):
         random: Callable[[], float],
         stopped: bool = False,
         parked: Parked | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        super().__init__(settings, now, stopped=stopped)
+        super().__init__(settings, now, stopped=stopped, guard=guard)
         self._random = random
         self._parked = parked
         self._gone_because = "removed"
@@ -85,10 +89,13 @@ class Account(Running):
         match event:
             case Begin():
                 self._begin()
-            case Ordered(order, pairing):
-                self._obey(order, pairing)
+            case Ordered(order, pairing, any_phone):
+                self._obey(order, pairing, any_phone=any_phone)
             case Configured(settings, keep):
                 self._configure(settings, keep)
+            case Found(number, restored):
+                self.guard = self.guard.restored(number) if restored else self.guard.found(number)
+                self.phone = self.wanted_phone or self.phone
             case CalledOff(why):
                 self._keep(why)
             case Removed(keep_session, why):
@@ -146,7 +153,7 @@ class Account(Running):
         else:
             self._start()
 
-    def _obey(self, order: Order, pairing: Pairing) -> None:
+    def _obey(self, order: Order, pairing: Pairing, *, any_phone: bool) -> None:
         if order is Order.STOP:
             self.stopped = True
             if not self.leaving and not self._ask_to_stop("stop"):
@@ -157,7 +164,7 @@ class Account(Running):
             return
         match order:
             case Order.REPAIR:
-                self._repair(pairing)
+                self._repair(pairing, any_phone=any_phone)
             case Order.RESTART if self.child is not None:
                 self._attempts.clear()
                 self._memory = MemoryWatch()  # an operator wants a new try
@@ -176,12 +183,16 @@ class Account(Running):
             self._attempts.clear()
             self._start()
 
-    def _repair(self, pairing: Pairing) -> None:
+    def _repair(self, pairing: Pairing, *, any_phone: bool) -> None:
+        if any_phone:
+            self.guard = self.guard.open_to_any()
+            self.phone = self.settings.phone
         unpaired = self.child is not None and self.child.paired is False
         begins = self.state in (State.STARTING, State.PAIRING)
         pairs_already = unpaired and begins and self._pairing == pairing
         self._pairing = pairing
-        if self.child is not None and pairs_already and self.child.purpose is None:
+        same_phones = self.child is not None and self.child.any_phone == self.guard.any_phone
+        if self.child is not None and pairs_already and same_phones and self.child.purpose is None:
             return
         self._ban = None
         self._attempts.clear()
@@ -197,7 +208,7 @@ class Account(Running):
             self._memory = MemoryWatch()
         if before == settings or self._closing:
             return
-        self.phone = settings.phone or self.phone
+        self.phone = self.wanted_phone or self.phone
         if not settings.enabled:
             if not self._ask_to_stop("disable"):
                 self._settle(State.DISABLED, None)
@@ -289,6 +300,8 @@ class Account(Running):
         self._stable_at = self.connected_at = self.memory_bytes = None
         self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
+        if outcome.kind is Kind.WRONG_PHONE:
+            self.phone = self.wanted_phone  # and not that of whoever has used the code
         if child.stale:
             self._actions.append(RenewMaker())
         if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):

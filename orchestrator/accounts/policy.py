@@ -64,16 +64,20 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
             return Verdict(State.BANNED, text)
         case Kind.OUTDATED:
             return Verdict(State.OUTDATED, outcome.text)
-    return Verdict(State.FAILED, _what_to_do(outcome, count, settings.name))
+    return Verdict(State.FAILED, _what_to_do(outcome, count, settings))
 
 
-def _what_to_do(outcome: Outcome, count: int, name: str) -> str:
+def _what_to_do(outcome: Outcome, count: int, settings: AccountSettings) -> str:
+    name = settings.name
     match outcome.kind:
         case Kind.PAIRING_EXPIRED:
             rounds = f"nobody used a code in {count} rounds"
             return f"{rounds}; run `orchestrator repair {name}` when somebody can scan a code"
         case Kind.WRONG_PHONE:
-            return f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
+            right = f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
+            if settings.phone is not None:
+                return right
+            return f"{right}, or add `--any-phone` if the account has another phone now"
         case Kind.CONFIG:
             return f"{outcome.text}; correct the configuration, then run `orchestrator reload`"
         case Kind.DUPLICATE:

@@ -10,6 +10,7 @@ from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop
 from orchestrator.accounts.child import Child, Purpose, Renewal
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.guard import Guard
 from orchestrator.accounts.memory_limit import Advice, MemoryWatch
 from orchestrator.accounts.pipe import FromChild, Pairing
 from orchestrator.accounts.settings import AccountSettings
@@ -39,8 +40,10 @@ _CODE_EXPIRED = "its code is out of date, waiting for the next one"
 class Running(Standing):
     """What is known of an account, and what it makes of its process."""
 
-    def __init__(self, settings: AccountSettings, now: Moment, *, stopped: bool = False) -> None:
-        super().__init__(settings, now, stopped=stopped)
+    def __init__(
+        self, settings: AccountSettings, now: Moment, *, stopped: bool = False, guard: Guard | None = None
+    ) -> None:
+        super().__init__(settings, now, stopped=stopped, guard=guard)
         self._pairing: Pairing = "qr"
         self._renewal: Renewal = "restart"
         self._memory = MemoryWatch()
@@ -51,7 +54,12 @@ class Running(Standing):
         now = self._now.monotonic
         self._memory.another_process()
         self.restarts += self.last_exit is not None
-        self.child = Child(started_at=now, deadline=now + STARTING_DEADLINE, proxy=self.settings.proxy)
+        self.child = Child(
+            started_at=now,
+            deadline=now + STARTING_DEADLINE,
+            proxy=self.settings.proxy,
+            any_phone=self.guard.any_phone,
+        )
         self._actions.append(Spawn(self._pairing))
 
     def _hear(self, child: Child, message: FromChild) -> None:
@@ -88,6 +96,7 @@ class Running(Standing):
                 self._show_code(message)
             case pipe.Paired(phone):
                 self.phone = phone
+                self.guard = self.guard.linked(phone, self.settings.phone)
                 self._pairing = "qr"
                 child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
@@ -133,6 +142,7 @@ class Running(Standing):
     def _connected(self, child: Child, phone: str) -> None:
         now = self._now
         self.phone = phone or self.phone
+        self.guard = self.guard.connected(phone, self.settings.phone)
         self._pairing = "qr"
         self._ban = None
         self.last_seen_at = now.wall

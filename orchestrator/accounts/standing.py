@@ -9,6 +9,7 @@ from orchestrator.accounts.actions import Action, HideCode, Queue, Record, Unque
 from orchestrator.accounts.child import Ban, Child, LastExit, Parked
 from orchestrator.accounts.events import Held, Moment
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.guard import Guard
 from orchestrator.accounts.policy import Verdict
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
@@ -25,6 +26,7 @@ class Standing:
         settings: What the configuration says of it.
         now: The present moment.
         stopped: An operator has stopped it earlier.
+        guard: What is remembered of its phone.
 
     Attributes:
         settings: What the configuration says of it.
@@ -34,6 +36,7 @@ class Standing:
         kind: The kind of end that led to the state, None if no end did.
         next_retry_at: Monotonic time of the next try, None if none is planned.
         phone: Digits of its number once they are known.
+        guard: Says which phone it may be linked to.
         stopped: The operator's wish.
         restarts: How many processes came after the first.
         queued: Whether it waits for its turn to start, or to be given a new process.
@@ -45,7 +48,9 @@ class Standing:
         last_exit: How its last process ended.
     """
 
-    def __init__(self, settings: AccountSettings, now: Moment, *, stopped: bool = False) -> None:
+    def __init__(
+        self, settings: AccountSettings, now: Moment, *, stopped: bool = False, guard: Guard | None = None
+    ) -> None:
         self.settings = settings
         self.stopped = stopped
         self.state = State.STOPPED
@@ -53,7 +58,8 @@ class Standing:
         self.kind: Kind | None = None
         self.since = now.wall
         self.next_retry_at: float | None = None
-        self.phone = settings.phone
+        self.guard = guard or Guard()
+        self.phone = self.wanted_phone
         self.restarts = 0
         self.queued = False
         self.held = False
@@ -71,6 +77,11 @@ class Standing:
         self._now = now
 
     # What others may ask
+
+    @property
+    def wanted_phone(self) -> str | None:
+        """Digits of the only number it may be linked to, None if it may be any."""
+        return self.guard.wanted(self.settings.phone)
 
     @property
     def attempt(self) -> int:
@@ -147,7 +158,7 @@ class Standing:
     def take_over(self, former: Standing) -> None:
         """Go on where an account has left off that had another name; this one has not begun yet."""
         self._attempts = Counter(former._attempts)
-        self.phone = self.settings.phone or former.phone
+        self.phone = self.wanted_phone or former.phone
         self.restarts = former.restarts
         self.last_seen_at = former.last_seen_at
         self.last_exit = former.last_exit

@@ -26,6 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False, autocom
     epilog=examples(
         "orchestrator repair support",
         "orchestrator repair support --code",
+        "orchestrator repair support --any-phone",
         "orchestrator repair support --no-wait && orchestrator qr support",
     )
 )
@@ -38,6 +39,14 @@ def repair(
             "--code", help="Pair by an eight-character code to type on the phone, instead of a QR code."
         ),
     ] = False,
+    any_phone: Annotated[
+        bool,
+        typer.Option(
+            "--any-phone",
+            help="Let any phone be linked. Without this option, only the phone that the account had can be"
+            " linked.",
+        ),
+    ] = False,
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="Return at once. `orchestrator qr NAME` shows the code.")
     ] = False,
@@ -48,29 +57,38 @@ def repair(
     command shows the code until the account is connected. Ctrl-C ends the command, and the service keeps
     waiting for the phone. Elsewhere the command returns at once, and the code appears in the folder of
     codes. Without a running service, the command runs the account itself until the account is connected.
+
+    The device that the account used so far stays linked, so that `orchestrator restore` can undo a repair.
+    Remove the device on the phone under Linked devices when you do not need it any more.
     """
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
     if client is None:
-        _repair_alone(where, name, pairing, no_wait=no_wait)
+        _repair_alone(where, name, pairing, any_phone=any_phone, no_wait=no_wait)
         return
+    more = {"any_phone": True} if any_phone else {}  # a service of an earlier version does not know it
     if no_wait or not sys.stdout.isatty():
-        client.call("repair", name=name, pairing=pairing)
+        client.call("repair", name=name, pairing=pairing, **more)
         print(f"{name} is being paired again; `orchestrator qr {name}` shows the code")
         return
-    with CodeScreen() as screen, client.stream("repair", name=name, pairing=pairing, wait=True) as events:
+    with (
+        CodeScreen() as screen,
+        client.stream("repair", name=name, pairing=pairing, wait=True, **more) as events,
+    ):
         for event in events:
             screen.show(event)
     _report(AccountView.from_json(events.result["account"]))
 
 
-def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
+def _repair_alone(
+    where: invocation.Places, name: str, pairing: Pairing, *, any_phone: bool, no_wait: bool
+) -> None:
     settings = where.settings()
     if no_wait:
         from orchestrator.cli.offline.changes import forget_session
 
-        forget_session(settings, name)
+        forget_session(settings, name, any_phone=any_phone)
         print(f"{name} has no session any more; it shows a code when the service runs")
         return
     from orchestrator.service import needs
@@ -82,7 +100,7 @@ def _repair_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_w
     said = f"the service is not running (`{start}` starts it), so this command runs the account itself"
     print(said, file=sys.stderr)
     with CodeScreen() as screen:
-        account = pair_once.repair(settings, name, pairing, screen.show)
+        account = pair_once.repair(settings, name, pairing, screen.show, any_phone=any_phone)
     if account is None:
         raise KeyboardInterrupt
     _report(AccountView.from_json(account))

@@ -87,8 +87,8 @@ class OwnSection(Section):
     phone: Annotated[str | None, types.OrNull(types.Phone())] = Field(
         default=_default(AccountSettings, "phone"),
         description="The account's phone number, in quotes and with country code. Spaces, dashes, dots,"
-        " slashes and brackets in it do not count. The service refuses a link to another number. Linking"
-        " by code needs the number, too.",
+        " slashes and brackets in it do not count. The service refuses a link to another number. Without"
+        " a number here, the first number that is linked counts. Linking by code needs the number, too.",
         examples=['"+15550100"'],
     )
     enabled: Annotated[bool, types.Boolean()] = Field(

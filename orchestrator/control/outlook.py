@@ -150,8 +150,17 @@ def _about_kind(view: AccountView) -> tuple[str, ...]:
     match view.kind:
         case Kind.NETWORK:
             return _doctor()
-        case Kind.LOGGED_OUT | Kind.PAIRING_EXPIRED | Kind.WRONG_PHONE | Kind.DAMAGED:
+        case Kind.LOGGED_OUT | Kind.PAIRING_EXPIRED | Kind.DAMAGED:
             return (f"pair the account again: `orchestrator repair {name}`",)
+        case Kind.WRONG_PHONE:
+            return (
+                f"pair the account again, and scan with the right phone: `orchestrator repair {name}`",
+                (
+                    "if the account has another phone now: change `phone:` in the configuration, or, if there"
+                    f" is none, run `orchestrator repair {name} --any-phone`"
+                ),
+                "if you do not know that phone: find out who could see the code",
+            )
         case Kind.DUPLICATE:
             return (
                 f"link this account as a device of its own: `orchestrator repair {name}`",

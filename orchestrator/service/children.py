@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.accounts import duplicates
-from orchestrator.accounts.events import Broke, Event, Exited, LeftOut, Said, Spawned, SpawnFailed
+from orchestrator.accounts.events import Broke, Event, Exited, Found, LeftOut, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
 from orchestrator.accounts.pipe import Ended, FromChild, LinkLost, Paired, Pairing, Sent, Stop
 from orchestrator.errors import OrchestratorError
@@ -114,6 +114,10 @@ class Children:
         """Have later processes made by a fresh fork server; see `Spawner.renew`."""
         self._spawner.renew(maker)
 
+    def linked_number(self, name: str) -> str | None:
+        """Return digits of the number that an account's session is linked to, None if it is not."""
+        return self._sessions.device(name).number
+
     def refuse_duplicate(self, name: str) -> None:
         """See that no other account uses the session of this one.
 
@@ -142,7 +146,6 @@ class Children:
             broke=lambda why: self._broke(name, why, tell),
             left_out=lambda count: tell(name, LeftOut(count)),
         )
-        spec = self._spec(name, managed, pairing)
         managed.library = self.library
         try:
             first = self._roster.before(name)
@@ -152,6 +155,11 @@ class Children:
                 tell(name, SpawnFailed(duplicates.why(other), Kind.DUPLICATE))
                 return
             self._devices.use(name)
+            if managed.account.guard.is_unknown:
+                number = await self._spawner.aside(lambda: self.linked_number(name))
+                if number is not None:
+                    tell(name, Found(number))
+            spec = self._spec(name, managed, pairing)
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
@@ -177,7 +185,8 @@ class Children:
             name=name,
             database=place.database,
             lock=place.lock,
-            phone=settings.phone,
+            phone=managed.account.wanted_phone,
+            remembered=settings.phone is None,
             proxy=settings.proxy,
             device_name=settings.device_name,
             pairing=pairing,

@@ -68,6 +68,11 @@ class Pictures:
         place = self._folder.path(name).parent
         return f"no picture of its code is in {place}: {why}; {_instead(name)}"
 
+    def about(self, name: str) -> tuple[Path | None, str | None]:
+        """Return the picture of an account that shows a code, or why it has none."""
+        shown = self.shown(name)
+        return shown, None if shown else self.missing(name)
+
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """Put an account's picture into the folder, in place of the one before.
 

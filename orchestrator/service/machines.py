@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from orchestrator.accounts import actions
 from orchestrator.accounts.actions import Action
-from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Said, Stalled, Ticked
+from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Found, Said, Stalled, Ticked
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
@@ -90,7 +90,14 @@ class Machines:
             kept: What was kept of it.
             former: The account that it was until now under another name, if it was one.
         """
-        account = Account(settings, now(), random=random.random, stopped=kept.stopped, parked=kept.parked)
+        account = Account(
+            settings,
+            now(),
+            random=random.random,
+            stopped=kept.stopped,
+            parked=kept.parked,
+            guard=kept.guard,
+        )
         if former is not None:
             account.take_over(former)
         self._roster.add(Managed(account, Waiting(settings.name)))
@@ -110,6 +117,20 @@ class Machines:
             kind, updated = managed.account.last_exit.kind, managed.library != self._children.library
             self.fleet.ended(name, kind, time.monotonic(), updated=updated)
         self._touch(name, managed)
+
+    def find_phone(self, name: str, *, restored: bool = False) -> None:
+        """Remember the number of an account's session, before the session goes, or since it has come back.
+
+        Args:
+            name: The account.
+            restored: An operator has put the session there on purpose.
+        """
+        managed = self._roster.accounts.get(name)
+        if managed is not None and (restored or managed.account.guard.is_unknown):
+            number = self._children.linked_number(name)
+            if number is not None:
+                managed.account.handle(Found(number, restored), now())
+                self._recorder.save_soon()
 
     def handle_all(self, event: Event) -> None:
         """Hand an event to every account's machine."""
@@ -153,6 +174,8 @@ class Machines:
             case actions.Kill(why):
                 self._children.kill(name, managed, why)
             case actions.Quarantine(reason):
+                if reason == "repair":
+                    self.find_phone(name)  # what a version without this memory has linked counts, too
                 self._recorder.quarantine(name, reason)
             case actions.ShowCode(code):
                 self._show(name, managed, code)

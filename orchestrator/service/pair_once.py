@@ -33,7 +33,14 @@ A new device first uploads its keys, and neonize can crash if it is stopped duri
 """
 
 
-def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json], None]) -> Json | None:
+def repair(
+    settings: Settings,
+    name: str,
+    pairing: Pairing,
+    show: Callable[[Json], None],
+    *,
+    any_phone: bool = False,
+) -> Json | None:
     """Pair one account without a running service, then stop it again.
 
     Args:
@@ -41,6 +48,7 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         name: The account.
         pairing: By QR code, or by a code of eight characters.
         show: Receives the events of `commands.follow`.
+        any_phone: Let any phone be linked, and not only the one that the account had.
 
     Returns:
         The account as it was before the final stop; None if a signal ended the pairing.
@@ -50,7 +58,8 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         AlreadyRunning: A service runs after all.
         StateError: A folder or file cannot be used.
         LibraryError: neonize does not work on this machine.
-        OrchestratorError: The account is disabled, or lacks its number for pairing by code.
+        OrchestratorError: The account is disabled, or lacks its number for pairing by code, or the
+            configuration names the phone.
     """
     if name not in settings.accounts:
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
@@ -69,13 +78,14 @@ def repair(settings: Settings, name: str, pairing: Pairing, show: Callable[[Json
         supervisor = Supervisor(
             settings, store, make_spawner(paths), version=library.version, log_level="ERROR"
         )
-        return asyncio.run(_repair(supervisor, name, pairing, show))
+        return asyncio.run(_repair(supervisor, name, pairing, show, any_phone=any_phone))
 
 
 async def _repair(
-    supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None]
+    supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None], *, any_phone: bool
 ) -> Json | None:
-    task = asyncio.get_running_loop().create_task(_pair(supervisor, name, pairing, show))
+    work = _pair(supervisor, name, pairing, show, any_phone=any_phone)
+    task = asyncio.get_running_loop().create_task(work)
 
     def ask_to_stop() -> None:
         if not task.cancel():
@@ -93,9 +103,11 @@ async def _repair(
         ignore_signals()
 
 
-async def _pair(supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None]) -> Json:
+async def _pair(
+    supervisor: Supervisor, name: str, pairing: Pairing, show: Callable[[Json], None], *, any_phone: bool
+) -> Json:
     supervisor.start(only=name)
-    supervisor.order(name, Order.REPAIR, pairing)
+    supervisor.order(name, Order.REPAIR, pairing, any_phone=any_phone)
     async with contextlib.aclosing(follow(supervisor, name)) as events:
         async for event in events:
             if not isinstance(event, Result):

@@ -147,7 +147,7 @@ class Recorder:
         """Return what must outlive the service of an account."""
         account = self._roster.accounts[name].account
         shown = self._describe(name)._replace(qr_path=None)
-        return status.Kept(account.stopped, account.parked(now()), shown.as_json())
+        return status.Kept(account.stopped, account.parked(now()), shown.as_json(), account.guard)
 
     def keep_as_other(self, name: str) -> None:
         """Keep what is known of an account that is about to go, until another one takes it over."""

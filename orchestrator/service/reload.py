@@ -257,6 +257,7 @@ class Reloader:
             moves.finish(settings)
         log.warning("%s: the session was put back from the quarantine (%s)", name, about.folder)
         self._devices.changed(name)
+        self._machines.find_phone(name, restored=True)
         managed = self._roster.accounts.get(name)
         if managed is not None and managed.account.settings.enabled and not managed.account.stopped:
             self._machines.handle(name, Ordered(Order.START))

@@ -12,8 +12,9 @@ from typing import Any
 from orchestrator.accounts import deadlines
 from orchestrator.accounts.events import Order, Ordered, ShuttingDown
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.guard import refuse_any_phone
+from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, LinkCode, Pairing
-from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
@@ -25,9 +26,10 @@ from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.machines import Machines
+from orchestrator.service.process import ChildProcess
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
-from orchestrator.service.roster import Roster
+from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.stall import Pulse
 from orchestrator.service.timers import Timers, now
 from orchestrator.store import status
@@ -211,10 +213,7 @@ class Supervisor:
         """
         managed = self._roster.get(name)
         code = managed.code
-        shown, note = None, None
-        if isinstance(code, Code):
-            shown = self._pictures.shown(name)
-            note = None if shown else self._pictures.missing(name)
+        shown, note = self._pictures.about(name) if isinstance(code, Code) else (None, None)
         return view.describe(
             managed.account,
             now(),
@@ -268,13 +267,22 @@ class Supervisor:
 
     # What operators may want
 
-    def order(self, name: str, order: Order, pairing: Pairing = "qr", *, save: bool = True) -> None:
+    def order(
+        self,
+        name: str,
+        order: Order,
+        pairing: Pairing = "qr",
+        *,
+        any_phone: bool = False,
+        save: bool = True,
+    ) -> None:
         """Do what an operator wants of an account.
 
         Args:
             name: The account.
             order: What is wanted.
             pairing: How to pair on a repair.
+            any_phone: Let any phone be linked on a repair, and not only the one that the account had.
             save: Write the wish down at once; a caller that gives many orders does that once, by `save`.
 
         Raises:
@@ -282,12 +290,14 @@ class Supervisor:
             OrchestratorError: The account is disabled, or lacks what the order needs.
         """
         account = self._roster.get(name).account
-        _refuse_impossible(account.settings, order, pairing)
+        if order is Order.REPAIR:
+            self._machines.find_phone(name)
+        _refuse_impossible(account, order, pairing, any_phone=any_phone)
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
         if order is not Order.STOP:
             self._machines.fleet.wanted(name)
-        self._machines.handle(name, Ordered(order, pairing))
+        self._machines.handle(name, Ordered(order, pairing, any_phone))
         if save:
             self.save()
 
@@ -322,14 +332,7 @@ class Supervisor:
         """
         digits = texts.check(to, text)
         managed = self._roster.get(name)
-        state = managed.account.state
-        if managed.child is None or state is not State.CONNECTED or managed.account.stopping:
-            shown = "stopping" if managed.account.stopping else state
-            raise OrchestratorError(
-                f"{name} is not connected but {shown}: `orchestrator explain {name}` says more",
-                key="not_connected",
-            )
-        await managed.sends.send(managed.child.tell, digits, text)
+        await managed.sends.send(_connected(name, managed).tell, digits, text)
 
     async def reload(self, *, drop: Iterable[str] = ()) -> dict[str, Any]:
         """Read the configuration again and touch only what has changed.
@@ -389,14 +392,29 @@ class Supervisor:
         return await self._reloader.restore(name, wanted)
 
 
-def _refuse_impossible(settings: AccountSettings, order: Order, pairing: Pairing) -> None:
+def _connected(name: str, managed: Managed) -> ChildProcess:
+    """Return the process of an account that is connected."""
+    state = managed.account.state
+    if managed.child is None or state is not State.CONNECTED or managed.account.stopping:
+        shown = "stopping" if managed.account.stopping else state
+        raise OrchestratorError(
+            f"{name} is not connected but {shown}: `orchestrator explain {name}` says more",
+            key="not_connected",
+        )
+    return managed.child
+
+
+def _refuse_impossible(account: Account, order: Order, pairing: Pairing, *, any_phone: bool) -> None:
     """See that an account is configured for what an operator wants of it."""
+    settings = account.settings
     name = settings.name
     if order is not Order.STOP and not settings.enabled:
         raise OrchestratorError(
             f"{name} is disabled: set `enabled: true` in the configuration first", key="account_disabled"
         )
-    if order is Order.REPAIR and pairing == "code" and settings.phone is None:
+    if any_phone:
+        refuse_any_phone(settings)
+    if order is Order.REPAIR and pairing == "code" and (any_phone or account.wanted_phone is None):
         raise OrchestratorError(
             f"{name}: pairing by code needs `phone:` in the configuration", key="phone_missing"
         )

@@ -5,6 +5,7 @@ Nothing here writes, and nothing raises: a file that cannot be read is told by t
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import stat
 from contextlib import closing
@@ -24,10 +25,12 @@ class Device:
     Attributes:
         linked: Whether it is of a linked device; None if that cannot be told, False also if there is none.
         marks: Words without a secret. Two files with a mark in common are of one device.
+        number: Digits of the number it is linked to; None if it is not, or that cannot be told.
     """
 
     linked: bool | None
     marks: frozenset[str] = field(default_factory=frozenset)
+    number: str | None = field(default=None, repr=False)
 
 
 def first_row(connection: sqlite3.Connection) -> dict[str, object] | None:
@@ -44,6 +47,12 @@ def first_row(connection: sqlite3.Connection) -> dict[str, object] | None:
     cursor = connection.execute("SELECT * FROM whatsmeow_device ORDER BY rowid LIMIT 1")
     row = cursor.fetchone()
     return row and dict(zip((column[0] for column in cursor.description), row, strict=True))
+
+
+def number_of(address: object) -> str | None:
+    """Return the digits of a device's address, None if it is not one."""
+    match = re.match(r"(\d{5,20})(?:[.:]\d+)*@s\.whatsapp\.net$", str(address), re.ASCII)
+    return match[1] if match else None
 
 
 def look(database: Path) -> Device:
@@ -66,7 +75,11 @@ def look(database: Path) -> Device:
             continue
         if row is None and option == "immutable=1":
             break  # it may be in the log that this leaves out
-        return Device(row is not None, frozenset([file] if row is None else [file, _mark(row)]))
+        if row is None:
+            return Device(False, frozenset([file]))
+        jid = row.get("jid")
+        number = number_of(jid.decode(errors="replace")) if isinstance(jid, bytes) else None
+        return Device(True, frozenset([file, _mark(row)]), number)
     return Device(None, frozenset([file]))
 
 

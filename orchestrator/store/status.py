@@ -6,11 +6,12 @@ import errno
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orchestrator.accounts.child import Parked
+from orchestrator.accounts.guard import Guard
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
 from orchestrator.system.clock import Reading, was_set
@@ -29,11 +30,13 @@ class Kept:
         stopped: An operator has stopped it.
         parked: The state it must stay in across a restart of the service, if it must.
         shown: What was last shown of it, masked, in the JSON form of `control.view`.
+        guard: Says which phone it may be linked to. The number is there in full, to be compared.
     """
 
     stopped: bool = False
     parked: Parked | None = None
     shown: Mapping[str, Any] | None = None
+    guard: Guard = field(default_factory=Guard)
 
 
 def load(path: Path) -> dict[str, Kept]:
@@ -71,7 +74,7 @@ def renamed(kept: Kept, old: str, new: str) -> Kept:
         parked = replace(parked, reason=reworded(parked.reason))
     if shown is not None:
         shown = {**shown, "name": new, "reason": reworded(shown.get("reason"))}
-    return Kept(kept.stopped, parked, shown)
+    return replace(kept, parked=parked, shown=shown)
 
 
 def _read(entry: Mapping[str, Any], shift: float) -> Kept:
@@ -80,7 +83,14 @@ def _read(entry: Mapping[str, Any], shift: float) -> Kept:
         until = parked["until"]
         until = None if until is None else float(until) + shift
         parked = Parked(State(parked["state"]), parked["reason"], until, int(parked.get("count", 0)))
-    return Kept(bool(entry["stopped"]), parked, entry.get("shown"))
+    return Kept(bool(entry["stopped"]), parked, entry.get("shown"), _guard(entry))
+
+
+def _guard(entry: Mapping[str, Any]) -> Guard:
+    number = entry.get("linked_phone")  # versions before 0.2 did not write it
+    if number is not None and not re.fullmatch("[0-9]{5,20}", number):
+        raise ValueError("no number")
+    return Guard(number, bool(entry.get("any_phone", False)))
 
 
 def save(path: Path, kept: Mapping[str, Kept]) -> None:
@@ -100,6 +110,8 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
                 "count": entry.parked.count,
             },
             "shown": entry.shown,
+            "linked_phone": entry.guard.number,
+            "any_phone": entry.guard.any_phone,
         }
         for name, entry in kept.items()
     }

@@ -52,16 +52,18 @@ class Course:
     """One run.
 
     Args:
-        phone: Digits of the number that the configuration names, or None.
+        phone: Digits of the number it must be linked to, or None.
+        remembered: Whether that is the number it had before, and not one that the configuration names.
         pairing: How to link a device that is not.
 
     Attributes:
         phase: Where it is.
     """
 
-    def __init__(self, *, phone: str | None, pairing: Pairing) -> None:
+    def __init__(self, *, phone: str | None, pairing: Pairing, remembered: bool = False) -> None:
         self.phase = Phase.LOADING
         self._wanted = phone
+        self._remembered = remembered
         self._pairing = pairing
         self._linked: str | None = None
         self._paired = False
@@ -378,7 +380,7 @@ class Course:
         return outcomes.wrong_phone(self._linked or "", self._wanted or "", unlinked=unlinked)
 
     def _another_number(self) -> Outcome:
-        return outcomes.another_number(self._linked or "", self._wanted or "")
+        return outcomes.another_number(self._linked or "", self._wanted or "", remembered=self._remembered)
 
     # Helpers
 

@@ -81,7 +81,7 @@ def _outcome(
             hide=scrubber.add,
             save_traceback=trace.save,
         )
-        course = Course(phone=spec.phone, pairing=spec.pairing)
+        course = Course(phone=spec.phone, remembered=spec.remembered, pairing=spec.pairing)
         outcome = Loop(course, link, inbox, _parent_sentinel(), tools).run()
         return outcomes.by_way(outcome, _way(spec))
     except ParentGone:

@@ -272,11 +272,11 @@ def link_code_failed(error: str) -> Outcome:
 
 
 def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
-    """The device is linked to another number than the configuration names.
+    """The device is linked to another number than it may be.
 
     Args:
         linked: Digits of that number.
-        wanted: Digits of the number that the configuration names.
+        wanted: Digits of the number that the configuration names, or that the account had before.
         unlinked: Whether WhatsApp has confirmed that the device is unlinked again.
     """
     after = (
@@ -288,12 +288,25 @@ def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
     return Outcome(Kind.WRONG_PHONE, text)
 
 
-def another_number(linked: str, wanted: str) -> Outcome:
-    """The stored session is of another number than the configuration names.
+def another_number(linked: str, wanted: str, *, remembered: bool = False) -> Outcome:
+    """The stored session is of another number than it should be.
 
     It was right when it was made, so it is the configuration that has changed, perhaps by a slip: the session
-    is a good one and stays linked until an operator says otherwise.
+    is a good one and stays linked until an operator says otherwise. The same holds for a session that
+    somebody has copied to where that of another number was.
+
+    Args:
+        linked: Digits of the session's number.
+        wanted: Digits of the number that the configuration names, or that the account had before.
+        remembered: Whether it is the one that the account had before.
     """
+    if remembered:
+        return Outcome(
+            Kind.CONFIG,
+            f"the session is of {mask_number(linked)}, and the account was linked to {mask_number(wanted)}"
+            " before: if the new number is right, name it as `phone:` in the configuration; if not, pair anew"
+            " with `orchestrator repair`",
+        )
     text = (
         f"the session is of {mask_number(linked)}, and `phone:` names {mask_number(wanted)}: "
         "correct that, or pair anew with `orchestrator repair`"

@@ -170,7 +170,7 @@ def _read(database: Path) -> Stored:
     with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
         connection.text_factory = lambda data: data.decode(errors="replace")
         row = device.first_row(connection)
-        stored = Stored(paired=bool(row), phone=_number_of(row.get("jid")) if row else None)
+        stored = Stored(paired=bool(row), phone=device.number_of(row.get("jid")) if row else None)
         connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
         try:
             _check(connection)
@@ -195,8 +195,3 @@ def _why_unreadable(database: Path) -> OSError | None:
     except OSError as error:
         return error
     return None
-
-
-def _number_of(address: object) -> str | None:
-    match = re.match(r"(\d{5,20})(?:[.:]\d+)*@s\.whatsapp\.net$", str(address))
-    return match[1] if match else None

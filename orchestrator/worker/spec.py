@@ -17,6 +17,7 @@ class ChildSpec:
         database: The session's SQLite file, absolute; it need not exist.
         lock: The file whose lock says that a process uses the session, absolute.
         phone: Digits of the number it must be linked to, or None.
+        remembered: Whether that is the number it had before, and not one that the configuration names.
         proxy: URL of its proxy, password and all, or None for what the environment says.
         device_name: What the phone shows under linked devices.
         pairing: How to link it if it is not linked yet; "code" needs a phone.
@@ -29,6 +30,7 @@ class ChildSpec:
     database: Path
     lock: Path
     phone: str | None = field(default=None, repr=False)
+    remembered: bool = False
     proxy: str | None = field(default=None, repr=False)
     device_name: str = "Orchestrator"
     pairing: Pairing = "qr"

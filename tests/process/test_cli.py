@@ -386,7 +386,7 @@ def test_repair_elsewhere_returns_at_once(cli: Cli) -> None:
             terminal.interrupt()
             assert terminal.exit_code() == 130
         assert cli.accounts()["b"]["state"] == "pairing"
-        assert "phone:" in cli("repair", "a", "--code", code=1).stderr
+        assert "phone:" in cli("repair", "a", "--code", "--any-phone", code=1).stderr
 
 
 def test_a_small_terminal_is_told_where_the_picture_is(cli: Cli) -> None:

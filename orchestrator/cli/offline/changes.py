@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from orchestrator.accounts.guard import refuse_any_phone
 from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
-from orchestrator.store import leftovers, moving, sessions, status
+from orchestrator.store import device, leftovers, moving, sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.tracebacks import Tracebacks
@@ -36,10 +37,15 @@ def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) ->
         yield
 
 
-def forget_session(settings: Settings, name: str) -> Path | None:
+def forget_session(settings: Settings, name: str, *, any_phone: bool = False) -> Path | None:
     """Put an account's session into quarantine, so that the service pairs the account anew.
 
     Like any repair, this ends an operator's stop and a ban.
+
+    Args:
+        settings: The configuration.
+        name: The account.
+        any_phone: Let any phone be linked next, and not only the one that the account had.
 
     Returns:
         The folder of the session; None if there was no session.
@@ -48,15 +54,23 @@ def forget_session(settings: Settings, name: str) -> Path | None:
         NoSuchAccount: The configuration does not name the account.
         AlreadyRunning: A service runs after all.
         StateError: The session cannot be moved, or the state folder cannot be used.
+        OrchestratorError: Any phone is to be linked, and the configuration names the phone.
     """
     if name not in settings.accounts:
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
+    if any_phone:
+        refuse_any_phone(settings.accounts[name])
     paths = StatePaths.of(settings.state_dir)
     with exclusive(paths, f"repairs {name}", settings):
-        place = quarantine(paths, name, "repair")
         kept = status.load(paths.status)
-        if name in kept:
-            _save(paths, {**kept, name: replace(kept[name], stopped=False, parked=None, shown=None)})
+        known = kept.get(name, status.Kept())
+        # Written first: the session that tells which phone it was is about to go.
+        number = device.look(paths.session(name)).number
+        guard = known.guard.open_to_any() if any_phone else known.guard.found(number)
+        _save(paths, {**kept, name: replace(known, guard=guard)})
+        place = quarantine(paths, name, "repair")
+        wishes = replace(known, stopped=False, parked=None, shown=None, guard=guard)
+        _save(paths, {**kept, name: wishes})
     return place
 
 
@@ -79,7 +93,8 @@ def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None
             # What parked the account was about its former session. Only a ban with an end stays.
             parked = kept[name].parked
             ban = parked if parked is not None and parked.until is not None else None
-            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None)})
+            guard = kept[name].guard.restored(device.look(paths.session(name)).number)
+            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None, guard=guard)})
     return about
 
 

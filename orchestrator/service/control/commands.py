@@ -307,10 +307,10 @@ class Commands:
     # To pair
 
     async def _repair(self, request: Json) -> Events:
-        arguments = Arguments(request, "name", "pairing", "wait")
+        arguments = Arguments(request, "name", "pairing", "any_phone", "wait")
         name = arguments.name()
         pairing = arguments.pairing()
-        self._supervisor.order(name, Order.REPAIR, pairing)
+        self._supervisor.order(name, Order.REPAIR, pairing, any_phone=arguments.flag("any_phone"))
         if arguments.flag("wait"):
             async for event in follow(self._supervisor, name):
                 yield event
