@@ -6,9 +6,7 @@ An account's process must not import this module, and neither must a command tha
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import psutil
@@ -49,20 +47,3 @@ def _try(read: Callable[[], T]) -> T | None:
     with contextlib.suppress(psutil.Error, OSError):
         return read()
     return None
-
-
-def has_open(pid: int, file: Path) -> bool:
-    """Tell whether a process has a file open.
-
-    psutil compares names, which are different in another mount namespace, such as that of a unit with
-    PrivateTmp=. So this function compares the files themselves.
-
-    Raises:
-        OSError: The file is missing, or the open files of the process cannot be read.
-    """
-    about = file.stat()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if os.path.samestat(descriptor.stat(), about):
-                return True
-    return False

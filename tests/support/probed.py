@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,15 +153,16 @@ class Probed:
             authority.write_bytes(Path(service.environment["SSL_CERT_FILE"]).read_bytes())
             service.environment["SSL_CERT_FILE"] = str(authority)
         # What a service leaves there, and what other accounts have there.
+        put_away = f"quarantine/other-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-logged_out"
         for folder in (
             "sessions/other",
             "sessions/probe",
-            "quarantine/other-20260101T000000Z-logged_out",
+            put_away,
             "qr",
         ):
             (service.state / folder).mkdir(parents=True, mode=0o700)
             service.state.chmod(0o700)
-        kept = service.state / "quarantine/other-20260101T000000Z-logged_out"
+        kept = service.state / put_away
         for file in (kept / "other.sqlite3", kept / "decoy", service.state / "sessions/other/decoy"):
             file.write_text("somebody else's")
         for folder in ("sessions", "quarantine"):
