@@ -49,6 +49,7 @@ def repair(
     waiting for the phone. Elsewhere the command returns at once, and the code appears in the folder of
     codes. Without a running service, the command runs the account itself until the account is connected.
     """
+    invocation.keep_out_of_cores()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
@@ -95,6 +96,7 @@ def qr(context: typer.Context, name: Name) -> None:
 
     Each new code replaces the one before, until the account is connected.
     """
+    invocation.keep_out_of_cores()
     client = invocation.of(context).service()
     with CodeScreen() as screen, client.stream("qr", name=name) as events:
         for event in events:
