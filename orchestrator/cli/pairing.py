@@ -61,6 +61,7 @@ def repair(
     The device that the account used so far stays linked, so that `orchestrator restore` can undo a repair.
     Remove the device on the phone under Linked devices when you do not need it any more.
     """
+    invocation.keep_out_of_cores()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
@@ -113,6 +114,7 @@ def qr(context: typer.Context, name: Name) -> None:
 
     Each new code replaces the one before, until the account is connected.
     """
+    invocation.keep_out_of_cores()
     client = invocation.of(context).service()
     with CodeScreen() as screen, client.stream("qr", name=name) as events:
         for event in events:
