@@ -107,11 +107,11 @@ _HEADER = re.compile(
 _COOKIE = re.compile(r"(?i)(\b(?:set-)?cookie\\?[\"']?\s{0,2}(?:[:=]|%3a)\s{0,2}\\?[\"']?)([^\r\n\"'\\]++)")
 _SECRET = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|code)|secret|token|(?<![a-z])(?:pwd|dsn|otp|pin|pass)"
-    r"|(?P<compound>(?:api|access|secret|private|auth|signing|session|encryption)[_. -]?key|[-_](?:token|secret)"
-    r"|credentials?|jsessionid|phpsessid))"
+    r"|(?P<compound>(?:api|access|secret|private|auth|signing|session|encryption)[_. -]?key"
+    r"|[-_](?:token|secret)|credentials?|jsessionid|phpsessid))"
     r"(?P<quote>\\?[\"'])?"
-    r"(?P<sign>\s{0,3}(?:=>?|:=?|(?:%22|%27)?%3[ad](?:%22|%27)?)\s{0,3}"
-    r"|\s{0,3}:\s{0,3}\n\s{0,40}|(?<=[a-z])>)"
+    r"(?P<sign>\s{0,3}(?:=>?|:=?|(?:%22|%27)?%3[ad](?:%22|%27)?)"
+    r"(?:[ \t]{0,3}\r?\n[ \t]{1,40}|[ \t]{0,3})|(?<=[a-z])>)"
 )
 _SAID = re.compile(
     r"(?i)(\b(?:password|passphrase|passcode|secret|token|api[_. -]?key|pin)\s(?:is|was)\s(?:now\s)?[\"']?)"

@@ -101,6 +101,8 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     ('{\\"password\\": \\"hunter2\\"}', "hunter2"),
     ("{'password': 'hunter 2'}", "hunter"),
     ('{"password":\n  "hunter2"}', "hunter2"),
+    ('{"password":\n        "hunter2"}', "hunter2"),
+    ("password:\n  hunter2", "hunter2"),
     ("PASSWORD=hunter2", "hunter2"),
     ("PGPASSWORD=hunter2 psql", "hunter2"),
     ("DB_PASSWORD='hunter 2'", "hunter"),
