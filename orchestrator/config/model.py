@@ -125,9 +125,9 @@ class DefaultsSection(Section):
     )
     proxy_file: Annotated[str | None, types.OrNull(types.ProxyFile())] = Field(
         default=None,
-        description="A file with the proxy's URL on one line, instead of `proxy`: this file can then be read"
-        " by people who should not know the password. The file belongs to root or to the service's user, and"
-        " nobody else may read or write it (mode 0600). `orchestrator reload` reads it again.",
+        description="A file with the proxy's URL on one line, instead of `proxy`: the configuration then has"
+        " no password. The file belongs to root or to the service's user, and nobody else may read or write"
+        " the file (mode 0600). `orchestrator reload` reads the file again.",
         examples=["proxy.secret"],
     )
     device_name: Annotated[str, types.Text(50)] = Field(
