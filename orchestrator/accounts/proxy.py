@@ -6,6 +6,7 @@ same words: a URL of which one of them makes something else is refused where it 
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,14 +136,18 @@ def environment_proxy(environ: Mapping[str, str]) -> str | None:
 
 
 def secrets(url: str) -> list[str]:
-    """Return the texts that would give the proxy's password away: as it is written, and as it is sent."""
+    """Return the texts that would give the proxy's password away: as it is written and as it is sent."""
     credentials, at, _ = (url.partition("://")[2] or url).rpartition("@")
     if not at:
         return []
     password = credentials.partition(":")[2]
     # A word of a few letters could be part of anything, and hiding it everywhere would tell what it is.
     passwords = [word for word in (password, _unescaped(password)) if len(word) >= 4]
-    return [url, credentials, _unescaped(credentials), *passwords]
+    plain = _unescaped(credentials)
+    header = binascii.b2a_base64(
+        _decode(credentials), newline=False
+    ).decode()  # as HTTP sends it, in Proxy-Authorization
+    return [url, credentials, plain, header, *passwords]
 
 
 def _credentials(scheme: str, text: str) -> tuple[bytes, bytes]:

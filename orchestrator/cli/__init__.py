@@ -26,6 +26,7 @@ _OUTPUT_GONE = (errno.EIO, errno.ENXIO, errno.EBADF, errno.EAGAIN)
 
 COMMANDS = {
     "run": "service",
+    "ping": "service",
     "reload": "service",
     "doctor": "service",
     "add": "accounts",

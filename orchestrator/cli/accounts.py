@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="NAME...", show_default=False, autocompletion=completion.accounts),
 ]
+_LONGEST_URL = 16 * 1024
 All = Annotated[bool, typer.Option("--all", help="All enabled accounts.")]
 
 
@@ -30,6 +32,7 @@ All = Annotated[bool, typer.Option("--all", help="All enabled accounts.")]
     epilog=examples(
         "orchestrator add support",
         "orchestrator add sales-br --phone +5511999990000 --proxy socks5://127.0.0.1:1080",
+        "orchestrator add sales-de --proxy - < proxy.txt",
         "orchestrator add spare --disabled",
     )
 )
@@ -49,7 +52,15 @@ def add(
         str | None,
         typer.Option(
             metavar="URL",
-            help="URL of the proxy: http://, https:// or socks5://, with user:password@ if needed.",
+            help="URL of the proxy: http://, https:// or socks5://, with user:password@ if needed; - reads "
+            "the URL from stdin. Other users can see a command line, so give a password through stdin.",
+        ),
+    ] = None,
+    proxy_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="File with the URL of the proxy. The configuration then names the file and has no password.",
         ),
     ] = None,
     device_name: Annotated[
@@ -68,7 +79,20 @@ def add(
     """
     from orchestrator.config import edit
 
-    _check_values(name, phone=phone, proxy=proxy, device_name=device_name, memory_limit=memory_limit)
+    if proxy is not None and proxy_file is not None:
+        raise typer.BadParameter("cannot be combined with --proxy", param_hint="--proxy-file")
+    check_name(name, "NAME")
+    if proxy == "-":
+        proxy = _stdin()
+    if proxy_file is not None:
+        proxy_file = os.path.abspath(proxy_file)  # noqa: PTH100 - resolve() would follow the operator's links
+    _check_values(
+        phone=phone,
+        proxy=proxy,
+        proxy_file=proxy_file,
+        device_name=device_name,
+        memory_limit=memory_limit,
+    )
     where = replace(invocation.of(context), create=True)
     file = where.config_file()
     client = where.running_service()
@@ -78,6 +102,7 @@ def add(
         name,
         phone=phone,
         proxy=proxy,
+        proxy_file=proxy_file,
         enabled=not disabled,
         device_name=device_name,
         memory_limit=memory_limit,
@@ -100,7 +125,23 @@ def add(
     )
 
 
-def _check_values(name: str, **values: str | None) -> None:
+def _stdin() -> str:
+    """Return the one line on stdin.
+
+    Raises:
+        typer.BadParameter: Stdin has no text, or has more than one line.
+    """
+    # More than any URL of a proxy has: what is too long need not be read to its end.
+    data = sys.stdin.buffer.read(_LONGEST_URL + 1)
+    text = data.decode(errors="replace").removesuffix("\n").removesuffix("\r")
+    if not text.strip():
+        raise typer.BadParameter("expected a URL on stdin, found nothing", param_hint="--proxy")
+    if len(text.splitlines()) > 1 or len(data) > _LONGEST_URL:
+        raise typer.BadParameter("expected a URL alone on stdin, found more", param_hint="--proxy")
+    return text
+
+
+def _check_values(**values: str | None) -> None:
     """Check that each value is valid in the configuration, before anything is done.
 
     Raises:
@@ -108,7 +149,6 @@ def _check_values(name: str, **values: str | None) -> None:
     """
     from orchestrator.config import reader
 
-    check_name(name, "NAME")
     for key, value in values.items():
         if value is not None:
             try:

@@ -1,4 +1,4 @@
-"""The commands about the service itself: ``run``, ``reload`` and ``doctor``."""
+"""The commands about the service itself: ``run``, ``ping``, ``reload`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -47,6 +47,35 @@ def run(
 
     code = run.run(settings, log_level=log_level, log_format=log_format, state_configured=not where.state_dir)
     raise typer.Exit(code)
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator ping",
+        "orchestrator ping --json | jq -r .version",
+        "orchestrator ping >/dev/null || systemctl restart orchestrator",
+    )
+)
+def ping(
+    context: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Ask the service whether it answers, for probes.
+
+    The exit code is 0 if the service answers, 4 if no service runs, and 1 if a service runs that cannot be
+    reached or does not answer within 45 seconds. Accounts do not count: `orchestrator list --check` looks at
+    them.
+    """
+    about = invocation.of(context).service().call("ping")
+    if as_json:
+        print(json.dumps(about, indent=2))
+        return
+    print(
+        f"the service answers: version {about['version']}, process {about['pid']},"
+        f" accounts: {about['accounts']}"
+    )
 
 
 @app.command(epilog=examples("orchestrator reload"))

@@ -44,6 +44,7 @@ def add_account(
     *,
     phone: str | None = None,
     proxy: str | None = None,
+    proxy_file: str | None = None,
     enabled: bool = True,
     device_name: str | None = None,
     memory_limit: str | None = None,
@@ -57,6 +58,7 @@ def add_account(
         name: The account's name.
         phone: Its number with + and country code.
         proxy: URL of its proxy.
+        proxy_file: Absolute path of a file with the URL of its proxy.
         enabled: Whether it is to run.
         device_name: What the phone is to show under linked devices.
         memory_limit: A size such as ``200M``.
@@ -72,9 +74,17 @@ def add_account(
         StateError: The file cannot be written; it is as it was.
     """
     check_name(name)
-    values = {"phone": phone, "proxy": proxy, "device_name": device_name, "memory_limit": memory_limit}
+    values = {
+        "phone": phone,
+        "proxy": proxy,
+        "proxy_file": proxy_file,
+        "device_name": device_name,
+        "memory_limit": memory_limit,
+    }
     given = {key: value for key, value in values.items() if value is not None}
-    wanted = {key: reader.check_value(key, value) for key, value in given.items()}
+    wanted = {key: reader.check_value(key, value, environ) for key, value in given.items()}
+    if proxy_file is not None:
+        wanted["proxy"] = wanted.pop("proxy_file")  # what is in the file
     number = cast("str | None", wanted.get("phone"))
     if number:
         given["phone"] = f"+{number}"  # whatever was between its digits

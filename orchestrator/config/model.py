@@ -123,6 +123,13 @@ class DefaultsSection(Section):
         " share it wait for it together. Other accounts do not wait.",
         examples=["socks5://127.0.0.1:1080"],
     )
+    proxy_file: Annotated[str | None, types.OrNull(types.ProxyFile())] = Field(
+        default=None,
+        description="A file with the proxy's URL on one line, instead of `proxy`: the configuration then has"
+        " no password. The file belongs to root or to the service's user, and nobody else may read or write"
+        " the file (mode 0600). `orchestrator reload` reads the file again.",
+        examples=["proxy.secret"],
+    )
     device_name: Annotated[str, types.Text(50)] = Field(
         default=_default(AccountSettings, "device_name"),
         description="What the phone shows under linked devices.",
@@ -133,6 +140,14 @@ class DefaultsSection(Section):
         " service replaces a process that outgrows the limit, at most once an hour, and not if the new"
         " process needs as much.",
     )
+
+    def given(self) -> dict[str, Any]:
+        """Return the values that stand in the file; the proxy may stand in a file of its own."""
+        values = super().given()
+        url = values.pop("proxy_file", None)
+        if url is not None or ("proxy_file" in self.model_fields_set and "proxy" not in values):
+            values["proxy"] = url
+        return values
 
 
 class AccountSection(DefaultsSection, OwnSection):

@@ -84,8 +84,13 @@ def parse(
     return replace(settings, digest=file.digest(text))
 
 
-def check_value(key: str, text: str) -> object:
+def check_value(key: str, text: str, environ: Mapping[str, str] = os.environ) -> object:
     """Return what a text says as the value of an account's key, before it is written to the file.
+
+    Args:
+        key: The key.
+        text: The text. A path is absolute.
+        environ: The environment, for the variables in a path.
 
     Raises:
         ConfigError: It is not fit for that key; the message names the key.
@@ -97,7 +102,7 @@ def check_value(key: str, text: str) -> object:
             raise ConfigError(f"{key}: {error}") from None
     scalar = Scalar(0, 0, 0, len(text), 0, text=text, type="text", plain=False)
     try:
-        return type_of(AccountSection, key).read(scalar, Where(Path("/"), {}))
+        return type_of(AccountSection, key).read(scalar, Where(Path("/"), environ))
     except Unfit as unfit:
         at = strange(unfit, scalar)
         named = "" if at is None else f"; it has {characters.at(text, at)}"
@@ -133,6 +138,7 @@ class _Reader:
             return None
         top = self._validated(self._plain(root, ()))
         self._check_backoff(top.defaults, None, ("defaults",))
+        self._check_proxy(top.defaults, ("defaults",))
         accounts = self._accounts(top)
         try:
             state = find_state_dir(state_dir, top.state_dir, environ=self._where.environ)
@@ -197,10 +203,12 @@ class _Reader:
         for name, account in top.accounts.items():
             path = ("accounts", name)
             self._check_backoff(account, top.defaults, path)
-            if self._is_blank((*path, "proxy")) and top.defaults.proxy:
+            self._check_proxy(account, path)
+            blank = next((key for key in ("proxy", "proxy_file") if self._is_blank((*path, key))), None)
+            if blank and inherited.get("proxy") and not account.given().get("proxy"):
                 # Somebody who means to fill it in later must not go out without a proxy until then.
                 self._add(
-                    (*path, "proxy"),
+                    (*path, blank),
                     "expected a proxy, or null for none in spite of the one in defaults, found nothing;"
                     " leave the key out to use that one",
                 )
@@ -242,6 +250,10 @@ class _Reader:
                 f" and a max of {say_duration(backoff.max)}"
             )
             self._add((*path, "backoff", key), text)
+
+    def _check_proxy(self, section: DefaultsSection, path: KeyPath) -> None:
+        if section.proxy is not None and section.proxy_file is not None:
+            self._add((*path, "proxy_file"), "expected either proxy or proxy_file, found both")
 
     def _check_qr_dir(self, qr_dir: Path, state: Path, group: str | None) -> None:
         if qr_dir == state or (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts import proxy as proxies
 from orchestrator.accounts.names import shorten
+from orchestrator.config import secret_file
 from orchestrator.config.locate import check_state_path, expand
 from orchestrator.config.yaml_tree import Node, Scalar, Sequence
 
@@ -300,11 +301,19 @@ class Proxy(Type[str]):
         del where
         if value.type != "text":
             raise Unfit(self.expected, value.type)
+        return self.check(value.text)
+
+    def check(self, url: str) -> str:
+        """Return a URL as the rest of the service uses it.
+
+        Raises:
+            Unfit: No such proxy can be used.
+        """
         try:
-            proxies.parse(value.text)
+            proxies.parse(url)
         except proxies.UrlError as error:
             raise Unfit(self.expected, error.found) from None
-        scheme, separator, rest = value.text.partition("://")
+        scheme, separator, rest = url.partition("://")
         return f"{scheme.lower()}{separator}{rest}"
 
     def schema(self) -> dict[str, Any]:
@@ -325,6 +334,27 @@ class Folder(Type[Path]):
             return expand(value.text, base=where.base, environ=where.environ)
         except ValueError as error:
             raise Unfit(self.expected, str(error), free=True) from None
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyFile(Type[str]):
+    """The path of a file with a proxy's URL; its value is the URL."""
+
+    @property
+    def expected(self) -> str:
+        return "the path of a file with the proxy's URL"
+
+    def read(self, value: Scalar, where: Where) -> str:
+        _need_text(value, self.expected)
+        try:
+            path = expand(value.text, base=where.base, environ=where.environ)
+            url = secret_file.read_line(path)
+        except ValueError as error:
+            raise Unfit(self.expected, str(error), free=True) from None
+        try:
+            return Proxy().check(url)
+        except Unfit as unfit:
+            raise Unfit(f"{unfit.expected}, in {path}", unfit.found, free=True) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -222,6 +223,37 @@ def test_remove_without_a_service(cli: Cli) -> None:
 
 
 # With a service
+
+
+def test_ping_tells_a_probe_whether_the_service_answers(cli: Cli) -> None:
+    cli.configure("a: {}")
+    assert "the service is not running" in cli("ping", code=4).stderr
+    assert not cli("ping", code=4).stdout
+    with cli.service() as service:
+        about = json.loads(cli("ping", "--json").stdout)
+        assert (about["pid"], about["accounts"]) == (service.pid, 1)
+        assert f"version {about['version']}, process {service.pid}, accounts: 1" in cli("ping").stdout
+        cli("ping", "a", code=2)
+        # A configuration that somebody is just editing says nothing about the service.
+        cli.config.write_text("accounts: [")
+        assert cli("ping").stdout
+    assert "the service is not running" in cli("ping", code=4).stderr
+
+
+def test_ping_of_a_program_that_is_no_service(cli: Cli) -> None:
+    cli.configure("a: {}")
+    cli.state.mkdir(0o700)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(cli.state / "control.sock"))
+        assert "not running" in cli("ping", code=4).stderr
+        other.listen()
+        with cli.popen("ping", program=COMMAND, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+            connection, _ = other.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n")
+            said, complaint = asking.communicate()
+        assert (asking.returncode, said) == (1, "")
+        assert "is not an orchestrator service" in complaint
 
 
 def test_list_shows_a_line_for_each_account(cli: Cli) -> None:
@@ -531,3 +563,59 @@ def test_a_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:
     cli.configure(*(f"a{number}: {{}}" for number in range(300)))
     line = " ".join(cli.line("list", "--json"))
     assert cli.run(["sh", "-c", f"{line} | head -n 1"]).stderr == ""
+
+
+# Proxies with a password
+
+
+SECRET_URL = "socks5://ada:hunter2@127.0.0.1:1"
+
+
+def test_add_reads_a_proxy_from_stdin(cli: Cli) -> None:
+    done = cli("add", "a", "--disabled", "--proxy", "-", text=f"{SECRET_URL}\n")
+    assert "hunter2" not in done.stdout + done.stderr
+    assert SECRET_URL in cli.config.read_text()
+    for text, said in {
+        "": "found nothing",
+        "\n": "found nothing",
+        f"{SECRET_URL}\n{SECRET_URL}\n": "found more",
+        SECRET_URL + "x" * 20_000: "found more",
+        "ada:hunter2@h:1": "found one without ://",
+    }.items():
+        complaint = cli("add", "b", "--proxy", "-", code=2, text=text).stderr
+        assert said in complaint
+        assert "hunter2" not in complaint
+    assert "b:" not in cli.config.read_text()
+
+
+def test_add_names_a_file_with_the_proxy(cli: Cli) -> None:
+    path = cli.folder / "proxy.secret"
+    path.write_text(SECRET_URL)
+    path.chmod(0o644)
+    assert "chmod 600" in cli("add", "a", "--proxy-file", "proxy.secret", code=2).stderr
+    path.chmod(0o600)
+    cli("add", "a", "--disabled", "--proxy-file", "proxy.secret")
+    assert f"proxy_file: {path}" in cli.config.read_text().replace('"', "")
+    both = cli("add", "b", "--proxy", "http://h:1", "--proxy-file", str(path), code=2)
+    assert "cannot be combined" in both.stderr
+    assert "other users can see a command line" in " ".join(cli("add", "--help").stdout.lower().split())
+
+
+def test_reload_sees_another_content_of_a_proxys_file(cli: Cli) -> None:
+    path = cli.folder / "proxy.secret"
+    path.write_text(SECRET_URL)
+    path.chmod(0o600)
+    cli.configure("a: {proxy_file: proxy.secret}", "b: {}")
+    for name in "ab":
+        cli.has_session(name)
+    with cli.service():
+        before = {name: cli.until(name, "connected")["pid"] for name in "ab"}
+        assert "nothing has changed" in cli("reload").stdout
+        path.write_text(SECRET_URL.replace("hunter2", "hunter3"))
+        assert "changed: a" in cli("reload").stdout
+        wait_for(lambda: cli.accounts()["a"]["pid"] not in (None, before["a"]), "a has a new process")
+        assert cli.until("b", "connected")["pid"] == before["b"]
+        path.chmod(0o644)
+        assert "other users may read" in cli("reload", code=1).stderr
+        assert cli.until("a", "connected")["pid"] != before["a"]
+    assert "hunter" not in cli.log.read_text()

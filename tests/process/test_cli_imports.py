@@ -62,6 +62,7 @@ def test_commands_that_ask_the_service_import_only_what_they_need(cli: Cli) -> N
         assert not needless(cli, "restart", "a")
         assert not needless(cli, "stop", "a")
         assert not needless(cli, "reload")
+        assert not needless(cli, "ping")
 
 
 def test_without_a_service_the_list_reads_no_configuration_that_the_last_service_has_read(cli: Cli) -> None:
@@ -79,6 +80,7 @@ def test_commands_that_find_no_service_import_only_what_they_need(cli: Cli) -> N
     assert not needless(cli, "list", but={*OFFLINE, "rich", "random"})
     assert not needless(cli, "explain", "a", but={*OFFLINE, "logging", "orchestrator.system.redaction"})
     assert not needless(cli, "start", "a", code=4)
+    assert not needless(cli, "ping", code=4)
 
 
 def test_help_and_mistakes_import_only_what_they_need(cli: Cli) -> None:

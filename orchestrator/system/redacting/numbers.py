@@ -37,7 +37,9 @@ _BROKEN = re.compile(rf"(?<![0-9{_UNSEEN}])[0-9]++(?:[{_UNSEEN}]{{1,3}}+[0-9]++)
 _BARE = re.compile("[0-9]{8,}+")
 _LETTERS_BEFORE = re.compile(r"[0-9A-Za-z]*\Z")
 _LETTERS_AFTER = re.compile(r"[0-9A-Za-z]*+")
-_ADDRESS_OR_ID = re.compile("0[xX][0-9a-fA-F]++|[0-9]*+(?:[a-fA-F]++[0-9]++){2}[a-fA-F][0-9a-fA-F]*+")
+_ADDRESS_OR_ID = re.compile(
+    "0[xX][0-9a-fA-F]++|(?=[0-9]*[a-fA-F])[0-9a-fA-F]{20,}+|[0-9]*+(?:[a-fA-F]++[0-9]++){2}[a-fA-F][0-9a-fA-F]*+"
+)
 """What is no number in spite of its digits: hexadecimal, with letters in three places."""
 _UUID_BEFORE = re.compile(r"(?:-[0-9a-fA-F]{4}){3}-\Z")
 _UUID_AFTER = re.compile("(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?![0-9A-Za-z])")
@@ -67,7 +69,10 @@ _LOOK = 64
 
 # In groups, without a plus
 
-_SEPARATOR = rf"(?:[{_BLANKS}./{_DASHES}]|[{_BLANKS}]?\([{_BLANKS}]?|[{_BLANKS}]?\)[{_BLANKS}/{_DASHES}]?)"
+_SEPARATOR = (
+    rf"(?:[{_BLANKS}][/{_DASHES}][{_BLANKS}]|[{_BLANKS}./{_DASHES}]|[{_BLANKS}]?\([{_BLANKS}]?"
+    rf"|[{_BLANKS}]?\)[{_BLANKS}/{_DASHES}]?)"
+)
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}([-./])[0-9]{1,2}\1[0-9]{1,2}(?![0-9])"
     r"|[0-9]{1,2}([-./])[0-9]{1,2}\2(?:19|20)[0-9]{2}(?![0-9])"
@@ -185,11 +190,7 @@ def _mask_bare(match: re.Match[str]) -> str:
         return digits
     if _is_other(digits, text, start, end):
         return digits
-    return _shown_bare(digits)
-
-
-def _shown_bare(digits: str) -> str:
-    return mask_number(digits) if len(digits) <= _LONGEST_PHONE else ELLIPSIS + digits[-2:]
+    return _shown(digits)
 
 
 def _is_other(digits: str, text: str, start: int, end: int) -> bool:

@@ -29,12 +29,15 @@ _QR_TEXT = re.compile(
 _ONE = "[1-9A-HJ-NP-TV-Z]"
 _ANY = "[1-9A-HJ-NP-TV-Za-hj-np-tv-z]"
 _LINK_CODE = re.compile(
-    rf"(?:(?<![\w-])|(?<=\\[nrt])){_ONE}{{4}}-{_ONE}{{4}}(?![\w-])"
+    rf"(?:(?<![\w-])|(?<=\\[nrt])){_ONE}{{4}}[\u2010-\u2015\u2212-]{_ONE}{{4}}(?![\w-])"
     rf"|(?<=[cC]ode)([\"']?(?: is)?[\s:=]{{1,3}}[\"']?){_ONE}{{8}}(?!\w)"
 )
 _CALLED_CODE = re.compile(
     rf"(?i)((?:pair(?:ing)?|link(?:ing)?|phone|log-?in)[\s_-]?code[\"']?(?:\s+is)?[\s:=]{{1,3}}[\"']?)"
     rf"{_ANY}{{4}}[ \u00a0_.\u2010-\u2015-]?{_ANY}{{4}}(?![\w-])"
+)
+_DASHED_CODE = re.compile(
+    rf"(?i)(\bcode[\"']?(?:\s+is)?[\s:=]{{1,3}}[\"']?){_ANY}{{4}}[\u2010-\u2015\u2212-]{_ANY}{{4}}(?![\w-])"
 )
 _CODE_WITH_DIGIT = re.compile(
     rf"(?i)(\bcode[\"']?(?:\s+is)?[\s:=]{{1,3}}[\"']?)(?=[\w -]{{0,8}}?[1-9])(?=[\d -]{{0,8}}?[a-z])"
@@ -58,7 +61,7 @@ _COLOUR_ART = re.compile(r"(?:\x1b\[[0-9;]*+m[ \u00a0\r\n]*+){6,}+")
 # Bytes written out
 
 _HEX_KEY = re.compile(r"(?<![0-9A-Za-z])[0-9a-fA-F]{64,}+(?![0-9A-Za-z])")
-_COLON_HEX = re.compile(r"(?<![0-9A-Za-z:])(?:[0-9a-fA-F]{2}:){31,}+(?:[0-9a-fA-F]{2}(?![0-9A-Za-z]))?")
+_COLON_HEX = re.compile(r"(?<![0-9A-Za-z:])(?:[0-9a-fA-F]{2}:){15,}+(?:[0-9a-fA-F]{2}(?![0-9A-Za-z]))?")
 _BYTE_PAIRS = re.compile(
     r"(?<![0-9A-Za-z])[0-9a-fA-F]{2}(?:[ \t\r\n,-]{1,4}[0-9a-fA-F]{2}(?![0-9A-Za-z])){15,}+"
 )
@@ -86,6 +89,7 @@ _PEM = re.compile(
 )
 _TOKEN = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{40,}+(={0,2}+)(?![A-Za-z0-9=])")
 _MAY_BE_ENCODED = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{11,}+={0,2}+")
+_HEX = re.compile("[0-9a-fA-F]++")
 _RUN = re.compile("[A-Z]++|[a-z]++|[0-9]++")
 _BASE64_OF_32 = 43
 """Characters that 32 bytes take in base64, without padding."""
@@ -93,9 +97,9 @@ _BASE64_OF_32 = 43
 # Behind a word
 
 _URL = re.compile(r"(?<=://)[^\s\"'<>]++")
-_SCHEME = re.compile(
-    r"(?i)(\b(?:bearer|basic|digest)\s{1,3})(?![a-z]++(?![\w.~+/=-]))(?=[A-Za-z0-9._~+/-]{0,200}?[0-9A-Z=._])([A-Za-z0-9._~+/-]{6,}+=*+)"
-)
+_SCHEME = re.compile(r"(\b(?:[Bb]earer|BEARER|[Bb]asic|BASIC)\s{1,3})([A-Za-z0-9._~+/-]{6,}+=*+)")
+_NO_WORD = re.compile(r"[0-9=_~+/]|[a-z][A-Z]|[A-Z]{2}[a-z]")
+"""What is in a token and in no word of a sentence."""
 _HEADER = re.compile(
     r"(?i)(\b(?:proxy-)?authorization\\?[\"']?\s{0,2}(?:[:=]|%3a)\s{0,2}\\?[\"']?"
     r"(?:(?:basic|bearer|digest|negotiate|token)(?:\s|%20|\+)++)?)[^\s\"'\\]++"
@@ -103,9 +107,15 @@ _HEADER = re.compile(
 _COOKIE = re.compile(r"(?i)(\b(?:set-)?cookie\\?[\"']?\s{0,2}(?:[:=]|%3a)\s{0,2}\\?[\"']?)([^\r\n\"'\\]++)")
 _SECRET = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase|code)|secret|token|(?<![a-z])(?:pwd|dsn|otp|pin|pass)"
-    r"|(?P<compound>(?:api|access|secret|private|auth|signing|session|encryption)[_-]?key|[-_](?:token|secret)"
-    r"|credentials?|jsessionid|phpsessid))"
-    r"(?P<quote>\\?[\"'])?(?P<sign>\s{0,3}(?:=>?|:=?|%3[ad])\s{0,3}|\s{0,3}:\s{0,3}\n\s{0,40}|(?<=[a-z])>)"
+    r"|(?P<compound>(?:api|access|secret|private|auth|signing|session|encryption)[_. -]?key"
+    r"|[-_](?:token|secret)|credentials?|jsessionid|phpsessid))"
+    r"(?P<quote>\\?[\"'])?"
+    r"(?P<sign>\s{0,3}(?:=>?|:=?|(?:%22|%27)?%3[ad](?:%22|%27)?)"
+    r"(?:[ \t]{0,3}\r?\n[ \t]{1,40}|[ \t]{0,3})|(?<=[a-z])>)"
+)
+_SAID = re.compile(
+    r"(?i)(\b(?:password|passphrase|passcode|secret|token|api[_. -]?key|pin)\s(?:is|was)\s(?:now\s)?[\"']?)"
+    r"([^\s\"']++)"
 )
 _OPTION = re.compile(
     r"(?i)((?<![\w-])--(?:[a-z]{1,20}-){0,4}?"
@@ -134,7 +144,7 @@ _STARTED = "***…["
 """What a value that is hidden already begins with."""
 _RANDOM = re.compile(
     r"(?i)((?:key|secret|token|password|seed|nonce|salt|signature|hmac|psk|credential|challenge)"
-    r"(?:[\"')\]]|s)?(?:\s(?:is|of))?[\s:=]{1,3}[\"'(\[]{0,2})([A-Za-z0-9+/_-]{16,}+={0,2}+)"
+    r"(?:[\"')\]]|s)?(?:\s(?:is|of))?[\s:=]{1,3}[\"'(\[]{0,2}(?:(?:sha[0-9]{1,3}|v[0-9])[=,:])?)([A-Za-z0-9+/_-]{16,}+={0,2}+)"
 )
 _MEDIA = re.compile(r"[^\s\"'<>]++")
 _MEDIA_MARK = re.compile(r"(?:(?<![A-Za-z0-9])|(?<=u0026))oh=[A-Za-z0-9]")
@@ -164,14 +174,15 @@ def mask_named(text: str) -> str:
         text = _PEM.sub(KEY, text)
     if "authorization" in lower:
         text = _HEADER.sub(rf"\1{HIDDEN}", text)
-    if "bearer" in lower or "basic" in lower or "digest" in lower:
-        text = _SCHEME.sub(rf"\1{HIDDEN}", text)
+    if "bearer" in lower or "basic" in lower:
+        text = _SCHEME.sub(_mask_scheme, text)
     if "cookie" in lower:
         text = _COOKIE.sub(_mask_cookie, text)
     if any(mark in lower for mark in _SECRET_MARKS):
         if "--" in text:
             text = _OPTION.sub(rf"\1{HIDDEN}", text)
         text = _mask_values(text)
+        text = _SAID.sub(_mask_said, text)
         text = _RANDOM.sub(_mask_random, text)
     if "oh=" in text:
         text = _MEDIA.sub(_mask_media, text)
@@ -226,9 +237,10 @@ def mask_link_codes(text: str) -> str:
     """Return a text without codes that are typed to link a device."""
     if "code" in text or "Code" in text or "CODE" in text:
         text = _CALLED_CODE.sub(rf"\1{LINK_CODE}", text)
+        text = _DASHED_CODE.sub(rf"\1{LINK_CODE}", text)
         text = _CODE_WITH_DIGIT.sub(rf"\1{LINK_CODE}", text)
         text = _LINK_CODE.sub(_mask_link_code, text)
-    elif "-" in text:
+    elif "-" in text or not text.isascii():
         text = _LINK_CODE.sub(_mask_link_code, text)
     return _CODE_ALONE.sub(LINK_CODE, text) if _DIGIT.search(text) else text
 
@@ -240,6 +252,16 @@ def _mask_link_code(match: re.Match[str]) -> str:
 def _mask_art(match: re.Match[str]) -> str:
     art = match[0].rstrip(" \u00a0\t\r\n")
     return QR + match[0][len(art) :] if len(_BLOCK.findall(art)) >= 5 else match[0]
+
+
+def _mask_scheme(match: re.Match[str]) -> str:
+    return match[1] + HIDDEN if _NO_WORD.search(match[2]) else match[0]
+
+
+def _mask_said(match: re.Match[str]) -> str:
+    value = match[2].rstrip(",;)]}.:!?")
+    is_plain = not _NO_WORD.search(value)
+    return match[0] if is_plain else match[1] + HIDDEN + match[2][len(value) :]
 
 
 def _mask_cookie(match: re.Match[str]) -> str:
@@ -321,7 +343,11 @@ def _mask_random(match: re.Match[str]) -> str:
     token = match[2]
     runs = _RUN.findall(token)
     letters = [run for run in runs if not run.isdigit()]
-    is_mixed = letters and len(letters) < len(runs) and len(runs) >= 0.25 * sum(map(len, runs))
+    is_mixed = (
+        letters
+        and len(letters) < len(runs)
+        and (len(runs) >= 0.25 * sum(map(len, runs)) or _HEX.fullmatch(token))
+    )
     return match[1] + KEY if is_mixed else match[0]
 
 

@@ -83,7 +83,7 @@ _QUOTED_FIELD = re.compile(
     r"|conversation)\*?\s?=>?\s?\\?)(?:(\")[^\"\\]*+(?:\\.[^\"\\]*+)*+|(')[^'\\]*+(?:\\.[^'\\]*+)*+)",
     re.DOTALL,
 )
-_MAIL = re.compile(r"(?<![\w.+…*-])([\w.+-]++)(@|%40)((?:[\w-]++\.)++[^\W\d_]{2,}+)(?![\w@])")
+_MAIL = re.compile(r"(?<![\w.+…*-])([\w.+-]++|\"[^\"\r\n@]{1,64}\")(@|%40)([\w-]++(?:\.[\w-]++)++)(?!@)")
 _NO_MAIL = re.compile(
     r"(?i)(?:.*\.)?(?:whatsapp\.net|c\.us|g\.us|hosted\.lid)|.*\.(?:service|socket|timer|target|slice|scope|mount|path|automount|device|swap)"
 )
@@ -111,7 +111,8 @@ def mask_mail(text: str) -> str:
 
 
 def _mask_mail(match: re.Match[str]) -> str:
-    if _NO_MAIL.fullmatch(match[3]):
+    last = match[3].rpartition(".")[2]
+    if len(last) < 2 or not last.isalpha() or _NO_MAIL.fullmatch(match[3]):
         return match[0]
     return f"{ELLIPSIS}{match[2]}{match[3]}"
 

@@ -197,6 +197,7 @@ def test_which_variable_counts(variables: Mapping[str, str], proxy: str | None) 
 def test_what_would_give_a_password_away() -> None:
     found = secrets("http://user:pass%20word@proxy:1")
     assert {"user:pass%20word", "pass%20word", "pass word", "user:pass word"} <= set(found)
+    assert "dXNlcjpwYXNzIHdvcmQ=" in found  # what an HTTP proxy is sent
     assert "word" in secrets("user:word@proxy:1")
     assert secrets("http://proxy:1") == []
     assert "b" not in secrets("http://a:b@proxy:1")

@@ -599,7 +599,7 @@ def test_the_example_shows_every_key_with_its_default() -> None:
     flat = {f"start_{key}" for key in shown.pop("start")} | set(shown) - {"defaults"}
     assert flat == keys(Settings, "config_file", "digest")
     assert set(shown["defaults"]["backoff"]) == keys(Backoff)
-    assert set(shown["defaults"]) == keys(AccountSettings, "name", "phone", "enabled")
+    assert set(shown["defaults"]) == keys(AccountSettings, "name", "phone", "enabled") | {"proxy_file"}
     assert set(shown["accounts"]["support"]) == {"phone", "enabled"}
 
 

@@ -101,6 +101,8 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     ('{\\"password\\": \\"hunter2\\"}', "hunter2"),
     ("{'password': 'hunter 2'}", "hunter"),
     ('{"password":\n  "hunter2"}', "hunter2"),
+    ('{"password":\n        "hunter2"}', "hunter2"),
+    ("password:\n  hunter2", "hunter2"),
     ("PASSWORD=hunter2", "hunter2"),
     ("PGPASSWORD=hunter2 psql", "hunter2"),
     ("DB_PASSWORD='hunter 2'", "hunter"),
@@ -133,7 +135,14 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     ("postgresql+asyncpg://u:hunter2@h/x?sslmode=require", "hunter2"),
     ("redis://:hunter2@h:6379/0", "hunter2"),
     ("amqps://u:hu/nter2@h", "hu/nter2"),
+    ("the password is hunter2", "hunter2"),
+    ("api key: hunter2", "hunter2"),
+    ("api.key=hunter2", "hunter2"),
+    ("access_token%22%3A%22hunter2%22", "hunter2"),
+    ("Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+    ("signature=sha256=abcdef0123456789abcdef0123456789", "abcdef0123456789"),
     # Bytes written out
+    (":".join(PAIRS[:16]), ":".join(PAIRS[:4])),
     (" ".join(PAIRS), " ".join(PAIRS[:4])),
     (" ".join(PAIRS[:16]), " ".join(PAIRS[:4])),
     (" ".join(PAIRS).upper(), " ".join(PAIRS[:4]).upper()),
@@ -183,6 +192,8 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     ("mailto:ada+x@mail.example.co.uk?subject=1", "ada"),
     ("ada%40example.org", "ada"),
     ("'ada_l@example.org',", "ada_l"),
+    ("write to ada@example.org.", "ada"),
+    ('"ada lovelace"@example.org', "lovelace"),
     (FILE, ("oh=01", "31234567", "66A1B2C3")),
     (FILE.replace("&", "\\u0026"), ("01_Q5", "31234567")),
     (FILE.replace("&", "&amp;"), ("01_Q5", "31234567")),
@@ -206,7 +217,10 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     ("the code ABCDEFGH", "EFGH"),
     ("ABCD\u00a0EFG1", "EFG1"),
     ("pair code ABCD\u2011EFGH", "EFGH"),
+    ("your code is abcd-efgh", "efgh"),
+    ("ABCD\u2013EFG1", "EFG1"),
     # Numbers
+    ("49 - 151 - 1234567", "1234567"),
     ("49 151 1234 5678", ("1234", "5678")),
     ("called 49 151 1234 5678 now", ("1234", "5678")),
     ("49-151-1234-5678", "1234"),
@@ -354,7 +368,10 @@ secret_file: /etc/orchestrator/secret
 PWD=/var/lib/orchestrator
 the API key is missing
 Bearer authentication is not used here
-basic authentication failed
+basic authentication failed, Basic Authentication failed
+the password is wrong, the token is too old, the secret of success
+12 - 15 of 100, 2026-11-22 - 2026-11-23
+x@1.2.3 and abcdef0123456789abcdef0123456789
 Authorization is missing
 status key: connecting
 key: value

@@ -1,0 +1,92 @@
+"""Files that hold one secret of the configuration, such as a proxy's URL with its password."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from pathlib import Path
+
+from orchestrator.accounts import characters
+from orchestrator.system.files import open_file
+from orchestrator.system.os_errors import trouble
+
+MAX_SIZE = 16 * 1024
+"""Bytes of the file. The longest URL that a proxy can use has about 12,000."""
+
+
+def read_line(path: Path) -> str:
+    """Return the one line of a file that only its owner and the service may read and write.
+
+    The file belongs to root or to this user. Its group may read it only if its folder gives files to that
+    group, as the folder in /etc of a service that systemd runs does.
+
+    Args:
+        path: The file, absolute. A symbolic link in its place is refused.
+
+    Raises:
+        ValueError: The file cannot be used. The message says what is there instead, without any content.
+    """
+    try:
+        with os.fdopen(open_file(path), "rb") as file:
+            _check(path, os.fstat(file.fileno()))
+            data = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise ValueError(f"{path}, which {_reason(error)}") from None
+    if len(data) > MAX_SIZE:
+        raise ValueError(f"{path}, which has more than {MAX_SIZE:,} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}, which is not text in UTF-8") from None
+    line = text.removesuffix("\n").removesuffix("\r")
+    if not line.strip():
+        raise ValueError(f"{path}, which is empty")
+    if len(line.splitlines()) > 1:
+        raise ValueError(f"{path}, which has more than one line")
+    if (unseen := characters.find_unseen(line)) is not None:
+        raise ValueError(f"{path}, which has {characters.at(line, unseen)}")
+    return line
+
+
+def _check(path: Path, about: os.stat_result) -> None:
+    mode = stat.S_IMODE(about.st_mode)
+    if about.st_uid not in (0, os.geteuid()):
+        raise ValueError(
+            f"{path}, which belongs to {_user(about.st_uid)}: only root or {_user(os.geteuid())} may own it"
+        )
+    open_to_group = mode & 0o070
+    if open_to_group == 0o040 and _gives_to_group(path.parent, about.st_gid):
+        open_to_group = 0
+    if mode & 0o007 or open_to_group:
+        raise ValueError(f"{path}, which other users may read or write: `chmod 600 {path}`")
+
+
+def _gives_to_group(folder: Path, group: int) -> bool:
+    """Tell whether a folder is meant for a group: it gives its files to it, and only it may look inside."""
+    about = folder.stat()
+    wanted = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
+    return about.st_gid == group and about.st_mode & wanted == wanted and not about.st_mode & 0o007
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"
+
+
+def _reason(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOENT | errno.ENOTDIR:
+            return "does not exist"
+        case errno.EINVAL | errno.ENXIO:
+            return "is no regular file"
+        case errno.ELOOP:
+            return "is a symbolic link: name the file itself"
+        case errno.EACCES | errno.EPERM:
+            return "this user may not read"
+        case errno.ENAMETOOLONG:
+            return "has too long a name"
+    return f"cannot be read: {trouble(error)}"
