@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +126,15 @@ class Places:
     def _trusts(self, user: int, state: Path) -> bool:
         """Tell whether the service of a state folder may be a user's: root's, this user's, or its owner's.
 
-        A folder in the usual place below $HOME was not named, and in such a place it is this user's own.
+        A folder in the usual place below $HOME was not named, and there it is this user's own.
         """
         if user in (0, os.geteuid()):
             return True
-        named = self.state_dir or os.environ.get("STATE_DIRECTORY") or state != locate.find_state_dir()
-        return bool(named) and user == trust.owner_of(state)
+        if not self.state_dir and not os.environ.get("STATE_DIRECTORY"):
+            with contextlib.suppress(ConfigError):  # there is no usual place
+                if state == locate.find_state_dir():
+                    return False
+        return user == trust.owner_of(state)
 
     def start_command(self, file: Path) -> str:
         """Return the command that starts the service with a configuration.

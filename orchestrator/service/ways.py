@@ -88,10 +88,24 @@ def check_for_root(settings: Settings, paths: StatePaths) -> None:
     Raises:
         StateError: The service would. The message has a line for each place, with what to do.
     """
-    if os.geteuid() != 0:
-        return
-    if lines := [told(thing, weak) for thing, weak in find_weak(used(settings, paths))]:
-        lines.append("root does not run the service like that: change this, or run it as another user")
+    _refuse_for_root(used(settings, paths))
+
+
+def check_state_for_root(paths: StatePaths) -> None:
+    """See that root changes no state folder that others can put another in the place of.
+
+    Args:
+        paths: The state folder.
+
+    Raises:
+        StateError: Root would. The message says what to do.
+    """
+    _refuse_for_root([above("the state folder", paths.root)])
+
+
+def _refuse_for_root(things: Iterable[Used]) -> None:
+    if os.geteuid() == 0 and (lines := [told(thing, weak) for thing, weak in find_weak(things)]):
+        lines.append("root does not go on like that: change this, or run the service as another user")
         raise StateError("\n".join(lines), key="folder_untrusted")
 
 

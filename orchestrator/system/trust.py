@@ -154,7 +154,8 @@ def find_weak(
 def read_way(path: Path) -> Way:
     """Look at everything on the way to a file, as the kernel goes it.
 
-    POSIX access control lists count, those of NFS 4 do not: Linux has no common way to read them.
+    POSIX access control lists count, those of NFS 4 do not: Linux has no common way to read them. Nobody may
+    write where the file system is mounted read-only.
 
     Args:
         path: The file, absolute.
@@ -287,6 +288,8 @@ def look(path: Path) -> Place:
     """
     about = path.lstat()
     mode = about.st_mode
+    if not stat.S_ISLNK(mode) and mode & 0o022 and os.statvfs(path).f_flag & os.ST_RDONLY:
+        mode &= ~0o022  # such as a ConfigMap of Kubernetes, which has mode 0777
     if stat.S_ISLNK(mode) or not mode & 0o020:
         return Place(path, about.st_uid, mode)
     # With a list, the group's bits are those of its mask: what named users and groups can have at most.

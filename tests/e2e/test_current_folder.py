@@ -123,6 +123,15 @@ def test_no_module_of_the_current_folder_is_run(
             ["sandbox", "kinds"],
             ["install-unit", "--dry-run"],
             ["list", "--json"],
+            ["config", "check"],
+            ["qr", "support"],
+            ["send", "support", "--to", "+4915100000001", "hello"],
+            ["add", "third", "--disabled"],
+            ["rename", "third", "fourth"],
+            ["restore", "fourth"],
+            ["remove", "fourth", "--yes"],
+            ["repair", "alone", "--no-wait"],
+            ["sandbox", "run", "--", sys.executable, "-P", "-c", "pass"],
         ):
             service.command(*arguments, check=False)
         done = subprocess.run(

@@ -296,6 +296,20 @@ async def test_a_picture_that_somebody_has_replaced_is_removed_and_told(
 # Folders above
 
 
+CHANGES = (["repair", "support", "--no-wait"], ["remove", "support", "--yes"], ["restore", "support"])
+
+
+@pytest.mark.parametrize("arguments", CHANGES)
+def test_root_changes_nothing_in_a_folder_that_others_can_rename(cli: Cli, arguments: list[str]) -> None:
+    cli.state = cli.folder / "theirs/state"
+    cli.configure("support: {}")
+    session = cli.has_session("support")
+    os.chown(cli.state.parent, MALLORY, MALLORY)
+    assert f"{cli.state.parent} belongs to nobody, so others " in cli(*arguments, code=ExitCode.FAILED).stderr
+    assert [path.name for path in cli.state.iterdir()] == ["sessions"]
+    assert session.exists()
+
+
 @pytest.mark.parametrize("arguments", [["run"], ["repair", "support"]])
 @pytest.mark.parametrize("what", ["state", "configuration"])
 def test_root_starts_nothing_below_a_folder_that_others_can_rename(

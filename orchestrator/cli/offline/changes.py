@@ -31,6 +31,9 @@ def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) ->
         AlreadyRunning: Another process has locked the folder.
         StateError: The folder cannot be used.
     """
+    from orchestrator.service import ways
+
+    ways.check_state_for_root(paths)
     paths.prepare()
     with InstanceLock(paths.lock, what=what):
         leftovers.clear(paths, settings)

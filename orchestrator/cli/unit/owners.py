@@ -71,22 +71,32 @@ def trees() -> Iterator[Path]:
 def weak_in(tree: Path) -> Weak | None:
     """Return something inside a folder that others than root may change, None if there is nothing.
 
-    Left out is what nothing is imported from: names that begin with a dot, and packages of an environment's
-    base that the environment does not have.
+    A folder that is linked there is searched as well. Left out is what nothing is imported from: names that
+    begin with a dot, and packages of an environment's base that the environment does not have.
 
     Args:
         tree: The folder.
     """
-    for folder, folders, files in os.walk(tree):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and (name not in _PACKAGES or os.path.join(folder, name) in sys.path)  # noqa: PTH118
-        ]
-        for name in (*folders, *files):
-            if not name.startswith(".") and (weak := _weak(Path(folder, name))):
-                return weak
+    left: list[Path] = [tree]
+    done: set[Path] = set()
+    while left:
+        top = left.pop()
+        real = top.resolve()
+        if any(real.is_relative_to(one) for one in done):
+            continue
+        done.add(real)
+        for name, folders, files in os.walk(real):
+            folder = Path(name)
+            folders[:] = [one for one in folders if _is_imported(folder, one)]
+            for path in (folder / one for one in (*folders, *files) if not one.startswith(".")):
+                if weak := _weak(path):
+                    return weak
+            left += [path for one in folders if (path := folder / one).is_symlink()]
     return None
+
+
+def _is_imported(folder: Path, name: str) -> bool:
+    return not name.startswith(".") and (name not in _PACKAGES or os.fspath(folder / name) in sys.path)
 
 
 def _weak(path: Path) -> Weak | None:

@@ -97,9 +97,9 @@ class QrFolder:
                 cannot be given access. That the disk is full is no error here.
         """
         ours = {f"{name}.png" for name in names}
-        sweep(self._folder.parent, of=self._folder.name)
         try:
             with self._open() as folder:
+                sweep(self._folder.parent, of=self._folder.name)
                 self._let_group_in(folder)
                 self._probe(folder)
                 for name in os.listdir(folder):  # noqa: PTH208 - of a descriptor

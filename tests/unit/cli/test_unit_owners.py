@@ -31,6 +31,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(plan, "check_open", lambda *_: None)
     monkeypatch.setattr(sys, "prefix", str(home))
     monkeypatch.setattr(sys, "executable", str(home / "bin/python"))
+    # These tests' own packages are many, and none of the unit's.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     monkeypatch.setattr(sys, "path", [str(site), *sys.path])
     return home
 
@@ -109,6 +111,20 @@ def test_another_programs_link_in_the_environment_counts_with_its_target(home: P
     assert found.weak.place.path == theirs
 
 
+def test_a_linked_package_is_searched(home: Path, tmp_path: Path) -> None:
+    package = tmp_path / "elsewhere/package"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "circle").symlink_to(package)
+    (site,) = home.glob("lib/python3*/site-packages")
+    (site / "package").symlink_to(package)
+    assert owners.find() is None
+    hers(package / "__init__.py")
+    found = owners.find()
+    assert found is not None
+    assert found.weak.place.path == package / "__init__.py"
+
+
 @pytest.mark.usefixtures("home")
 @pytest.mark.parametrize("change", [hers, group_writable, open_to_all])
 @pytest.mark.parametrize("above", [False, True])
@@ -131,10 +147,12 @@ def test_a_configuration_that_others_can_change_is_refused(
 def test_folders_of_pythonpath_are_not_the_units(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine").mkdir()
-    hers(tmp_path / "mine")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "mine"))
-    monkeypatch.setattr(sys, "path", [str(tmp_path / "mine"), *sys.path])
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    hers(mine)
+    monkeypatch.setattr(sys, "path", [str(mine), *sys.path])
+    found = owners.find(home / "bin/python")
+    assert found is not None
+    assert found.weak.place.path == mine
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(mine), os.environ["PYTHONPATH"]]))
     assert owners.find(home / "bin/python") is None
-    monkeypatch.delenv("PYTHONPATH")
-    assert owners.find(home / "bin/python") is not None

@@ -71,7 +71,7 @@ def test_root_starts_nothing_whose_folders_others_can_rename(
     assert str(tmp_path / place) in first
     assert f"so others can put another file in the place of {what} (" in first
     assert "`chown root " in first or "`chmod " in first
-    assert second.startswith("root does not run the service like that")
+    assert second.startswith("root does not go on like that")
     context = context_of(tmp_path, settings)
     context.paths.get = lambda: paths(settings)  # type: ignore[method-assign]
     (finding,) = local_users.find(context)

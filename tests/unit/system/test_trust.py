@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from support.full_disk import make_read_only, small_disk
 
 from orchestrator.system import trust
 from orchestrator.system.trust import Place, Way, find_owner, find_weak, is_private, read_way
@@ -219,6 +220,18 @@ def test_an_access_control_list_counts(tmp_path: Path, tag: int, who: str) -> No
     assert found.text.startswith(f"{who} may write to {tmp_path}")
     subprocess.run(["sh", "-c", found.advice().strip("`")], check=True)
     assert trust.weak_for_us(read_way(tmp_path)) is None
+
+
+@as_root
+def test_nobody_may_write_where_the_file_system_is_read_only(tmp_path: Path) -> None:
+    """As in a ConfigMap of Kubernetes, whose folder has mode 0777."""
+    with small_disk(tmp_path / "disk") as disk:
+        disk.chmod(0o777)
+        (disk / "f").touch()
+        assert trust.weak_for_us(read_way(disk / "f")) is not None
+        make_read_only(disk)
+        assert trust.weak_for_us(read_way(disk / "f")) is None
+        assert read_way(disk / "f").whole
 
 
 def test_a_group_is_private_if_its_members_are_trusted() -> None:
