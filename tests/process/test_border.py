@@ -66,7 +66,7 @@ def commands_work(client: Client, others: list[str]) -> None:
 
 @asynchronous
 async def test_whatever_one_process_says_the_others_are_served(tmp_path: Path) -> None:
-    runs = hostile_runs(each=5)
+    runs = hostile_runs(each=3)
     fleet = Fleet(
         tmp_path, "a", "b", AccountSettings("evil", backoff=QUICK, max_retries=100_000), control=True
     )
