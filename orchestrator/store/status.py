@@ -72,8 +72,8 @@ def load(path: Path) -> dict[str, Kept]:
 def renamed(kept: Kept, old: str, new: str) -> Kept:
     """Return what was kept of an account under its new name, which the commands in its reasons get, too."""
 
-    def reworded(reason: str | None) -> str | None:
-        return reason and re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason)
+    def reworded(reason: object) -> str | None:
+        return re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason) if isinstance(reason, str) else None
 
     parked, shown = kept.parked, kept.shown
     if parked is not None:
