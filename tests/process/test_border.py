@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from support.cli import PATIENCE, Cli, wait_for
-from support.fleet import QUICK, Fleet, asynchronous
+from support.fleet import QUICK, Fleet, asynchronous, until
 from support.hostile import ESCAPES, found_in
 from support.messages import RIGHT, WRONG, with_field
 from support.terminal import CONTROLLED, Terminal
@@ -111,6 +111,44 @@ async def test_a_process_that_does_not_read_is_ended(tmp_path: Path) -> None:
         await fleet.until("a", State.CONNECTED, after=child.pid)
         reasons = [one["reason"] or "" for one in fleet.supervisor.timeline("a", 20)]
         assert any("it does not read what it is told" in reason for reason in reasons)
+
+
+NUMBER = "+4915112345678"
+
+
+@asynchronous
+async def test_numbers_and_secrets_in_what_it_says_are_taken_out(tmp_path: Path) -> None:
+    """A process that was taken over does not redact what it says."""
+    text = f"call {NUMBER}, code ABCD-EFGH, 2@{'Ab1/' * 15}"
+
+    def said(name: str, field: str, **others: object) -> str:
+        return f"say: {json.dumps({'type': name, **RIGHT[name], field: text, **others})}"
+
+    fleet = Fleet(tmp_path, "a", control=True)
+    fleet.has_session("a")
+    fleet.puppets.play(
+        "a",
+        [
+            *("connecting", "connected", "texts: kept", "await: sent", said("Sent", "error", id=1)),
+            *("await: lost", said("LinkLost", "why"), "await: end", said("Ended", "text"), "exit: 20"),
+        ],
+        ONLINE,
+    )
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        sending = asyncio.ensure_future(fleet.supervisor.send("a", "+4915100000002", "hello"))
+        await until(lambda: fleet.puppets.texts("a"), "the process has the text")
+        fleet.puppets.go("a", "sent")
+        with pytest.raises(OrchestratorError, match=r"the text was not sent: call \+49…78, code ") as told:
+            await sending
+        fleet.puppets.go("a", "lost")
+        lost = await fleet.until("a", State.RECONNECTING)
+        fleet.puppets.go("a", "end")
+        await fleet.until("a", State.CONNECTED, after=lost["pid"])
+        shown = str(told.value) + lost["reason"] + "".join(map(str, fleet.supervisor.timeline("a", 20)))
+    for secret in ("112345", "ABCD-EFGH", "Ab1/"):
+        assert secret not in shown
+    assert shown.count("+49…78") == 4, "the error, the reason, and two entries"
 
 
 # A bug in the service that one account meets
