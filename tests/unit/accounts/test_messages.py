@@ -233,6 +233,11 @@ class Bounded:
     number: Annotated[int, Range(1, 3)] | None = None
 
 
+@pytest.mark.parametrize("kind", get_args(Message))
+def test_every_field_has_bounds(kind: type) -> None:
+    assert fields_of(kind)[0].keys() == {one.name for one in fields(kind)}
+
+
 @pytest.mark.parametrize("kind", [Unbounded, Mixed, Nested])
 def test_a_field_without_bounds_is_a_mistake_of_whoever_adds_it(kind: type) -> None:
     with pytest.raises(TypeError, match=f"{kind.__name__}.* does not say what it may hold"):
