@@ -65,6 +65,7 @@ class Recorder:
         self._recent: dict[str, float] = {}  # by the time of the last change, the oldest first
         self._born = now()
         self._unsaved = False
+        self._unkept: set[str] = set()
 
     # Each change
 
@@ -152,10 +153,14 @@ class Recorder:
     def _kept_at_least(self, name: str) -> status.Kept:
         """Return what must outlive the service; after a bug, no more than an operator's wish."""
         try:
-            return self.kept(name)
+            kept = self.kept(name)
         except Exception:
-            log.exception("%s: a bug in the service: what is known of the account cannot be kept", name)
+            if name not in self._unkept:
+                log.exception("%s: a bug in the service: what is known of the account cannot be kept", name)
+            self._unkept.add(name)
             return status.Kept(self._roster.accounts[name].account.stopped)
+        self._unkept.discard(name)
+        return kept
 
     def keep_as_other(self, name: str) -> None:
         """Keep what is known of an account that is about to go, until another one takes it over."""
