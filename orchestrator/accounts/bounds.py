@@ -12,9 +12,20 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, fields
 from enum import StrEnum
-from typing import Annotated, Any, Final, NoReturn, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from orchestrator.accounts import characters
 
@@ -37,8 +48,7 @@ class Rule(Protocol):
         """Return what an honest sender writes instead of a value that others have worded or counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """A number from `least` to `most`; neither infinite nor "not a number".
 
     Attributes:
@@ -66,8 +76,7 @@ class Range:
         return min(max(value, self.least), self.most) if self.fits else value
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(NamedTuple):
     """A text of a certain form, all of it.
 
     Attributes:
@@ -91,8 +100,7 @@ class Form:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Sentence:
+class Sentence(NamedTuple):
     """A line for people: printable, and not longer than `longest`. An honest sender's is made to fit."""
 
     longest: int
@@ -114,8 +122,7 @@ class Sentence:
         return characters.one_line(value, self.longest)
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """What people write to each other: any characters that UTF-8 has, and not more than `longest`."""
 
     longest: int
@@ -139,8 +146,7 @@ class Words:
         return value
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(NamedTuple):
     """Bytes, at most `longest`, of which `is_right` says whether they are what they should be."""
 
     longest: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
 
 from orchestrator.accounts import bounds, picture
@@ -191,7 +192,6 @@ FromParent: TypeAlias = Stop | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
-_FIELDS = {name: bounds.fields_of(cls) for name, cls in _TYPES.items()}
 
 
 def encode(message: Message) -> bytes:
@@ -201,7 +201,7 @@ def encode(message: Message) -> bytes:
         MessageError: A field holds what `decode` would refuse, or the message is larger than `MAX_MESSAGE`.
     """
     name = type(message).__name__
-    known, _ = _FIELDS[name]
+    known, _ = _fields(name)
     values = {"type": name}
     for key, one in known.items():
         try:
@@ -227,7 +227,7 @@ def decode(data: bytes) -> Message:
     name = values.pop("type", None)
     if not isinstance(name, str) or name not in _TYPES:
         raise MessageError("of no known type")
-    known, required = _FIELDS[name]
+    known, required = _fields(name)
     if values.keys() - known.keys():
         raise MessageError(f"a {name} with unknown fields")
     if required - values.keys():
@@ -240,6 +240,12 @@ def decode(data: bytes) -> Message:
             raise MessageError(f"a {name} whose {key} is wrong: {error}") from None
     message: Message = _TYPES[name](**read)
     return message
+
+
+@cache
+def _fields(name: str) -> tuple[dict[str, bounds.Field], frozenset[str]]:
+    """Return the fields of a message, worked out when it is first needed: commands never need them."""
+    return bounds.fields_of(_TYPES[name])
 
 
 def _parse(data: bytes) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Running(Standing):
         self._actions.append(Spawn(self._pairing))
 
     def _hear(self, child: Child, message: FromChild) -> None:
+        if child.broke is not None:
+            return  # nothing of what it says can be trusted
         child.heard_at = self._now.monotonic
         if isinstance(message, pipe.Ended):
             child.outcome = message.outcome

@@ -143,6 +143,8 @@ def _is_gone(stream: TextIO, *, was_terminal: bool) -> bool:
 
 
 def _fail(message: str, code: ExitCode = ExitCode.FAILED) -> int:
+    from orchestrator.cli.formatting import printable_lines  # most commands do not fail
+
     with contextlib.suppress(OSError):  # nobody is left to tell it to
-        print(f"orchestrator: {message}", file=sys.stderr)
+        print(f"orchestrator: {printable_lines(message)}", file=sys.stderr)
     return code

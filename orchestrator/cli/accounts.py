@@ -12,7 +12,7 @@ import typer
 
 from orchestrator.accounts import names
 from orchestrator.cli import completion, invocation
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, printable, printable_lines
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, ExitCode, NoSuchAccount, OrchestratorError
 from orchestrator.store.layout import StatePaths
@@ -107,7 +107,7 @@ def add(
         device_name=device_name,
         memory_limit=memory_limit,
     )
-    print(f"{name} is in {file}")
+    print(printable(f"{name} is in {file}"))
     if client is not None:
         client.call("reload")
     if disabled:
@@ -218,7 +218,7 @@ def remove(
         _remove_by(client, file, name, keep_session=keep_session)
     else:
         _remove_alone(where.state(), file, name, keep_session=keep_session)
-    print(f"{name} was removed from {file}")
+    print(printable(f"{name} was removed from {file}"))
     if keep_session:
         print(f"its session is kept; `orchestrator add {name}` uses the session again")
 
@@ -280,13 +280,13 @@ def _order(
         raise typer.BadParameter("name the accounts, or give --all", param_hint="NAME...")
     result = invocation.of(context).service().call(command, names=names or [], all=everyone, **more)
     for account in result["accounts"]:
-        print(f"{account['name']}: {account['state']}")
+        print(printable(f"{account['name']}: {account['state']}"))
     errors: dict[str, dict[str, Any]] = result["errors"]
     for error in errors.values():
-        print(f"orchestrator: {error['error']}", file=sys.stderr)
+        print(f"orchestrator: {printable_lines(error['error'])}", file=sys.stderr)
     codes = {error["exit_code"] for error in errors.values()}
     if warning := result.get("warning"):
-        print(f"orchestrator: {warning}", file=sys.stderr)
+        print(f"orchestrator: {printable_lines(warning)}", file=sys.stderr)
         codes.add(ExitCode.FAILED)
     if codes:
         raise typer.Exit(codes.pop() if len(codes) == 1 else ExitCode.FAILED)

@@ -57,7 +57,7 @@ class CodeScreen:
     def _status(self) -> str:
         account = self._account
         if self._stopping:
-            return f"{account.name}: the old process is stopping"
+            return printable(f"{account.name}: the old process is stopping")
         if self._code is not None:
             return self._until()
         reason = f", {account.reason}" if account.reason else ""
@@ -65,7 +65,7 @@ class CodeScreen:
 
     def _until(self) -> str:
         assert self._code is not None
-        name = self._account.name
+        name = printable(self._account.name)
         until = local(self._code["expires_at"])[-8:]
         if self._code["kind"] == "qr":
             return f"{name}: on the phone, Settings, Linked devices, Link a device (expires at {until})"
@@ -76,7 +76,7 @@ class CodeScreen:
             return []
         text: str = self._code["text"]
         if self._code["kind"] != "qr":
-            return ["", f"    {text[:4]}-{text[4:]}" if len(text) == 8 else f"    {text}", ""]
+            return ["", printable(f"    {text[:4]}-{text[4:]}" if len(text) == 8 else f"    {text}"), ""]
         from orchestrator.store.codes import draw
 
         if self._able.colors:

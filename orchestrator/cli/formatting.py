@@ -10,14 +10,16 @@ from orchestrator.cli.terminal import plain
 
 def ago(iso: str | None, now: float) -> str:
     """Say how long ago a time was, such as ``2h10m``."""
-    return "-" if iso is None else short(now - unix(iso))
+    at = unix(iso)
+    return "-" if at is None else short(now - at)
 
 
 def ahead(iso: str | None, now: float) -> str:
     """Say how far ahead a time is, such as ``in 2h10m``; a time that has passed is ``now``."""
-    if iso is None:
+    at = unix(iso)
+    if at is None:
         return "-"
-    left = unix(iso) - now
+    left = at - now
     return f"in {short(left)}" if left > 0 else "now"
 
 
@@ -31,9 +33,12 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:.0f} MB"
 
 
-def unix(iso: str) -> float:
-    """Return the Unix seconds of a time in ISO form."""
-    return datetime.fromisoformat(iso).timestamp()
+def unix(iso: str | None) -> float | None:
+    """Return the Unix seconds of a time in ISO form, None if there is none or it is no time."""
+    try:
+        return None if iso is None else datetime.fromisoformat(iso).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def printable(text: str) -> str:
@@ -41,9 +46,17 @@ def printable(text: str) -> str:
     return plain("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
 
 
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, likewise."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def local(iso: str) -> str:
-    """Write a time in ISO form as local time."""
-    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Write a time in ISO form as local time; of what is no time, nothing is shown."""
+    try:
+        return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return "-"
 
 
 def examples(*lines: str) -> str:

@@ -158,7 +158,7 @@ def _watch_lines(events: Iterable[dict[str, Any]]) -> None:
         before = dict(accounts)
         _take(event, accounts)
         for name in before.keys() - accounts.keys():
-            print(f"{time.strftime('%H:%M:%S')} {name} removed", flush=True)
+            print(printable(f"{time.strftime('%H:%M:%S')} {name} removed"), flush=True)
         for name, account in accounts.items():
             last = before.get(name)
             if last is None or (last.state, last.reason) != (account.state, account.reason):
@@ -219,7 +219,7 @@ def _explain_offline(where: invocation.Places, name: str, entries: int) -> dict[
 
 def _explained(found: Mapping[str, Any], now: float) -> list[str]:
     account, outlook = AccountView.from_json(found["account"]), found["outlook"]
-    lines = [f"{account.name} is {account.state}"]
+    lines = [printable(f"{account.name} is {account.state}")]
 
     def say(label: str, text: str) -> None:
         lines.append(_LABEL.format(label) + printable(text))

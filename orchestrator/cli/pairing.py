@@ -10,7 +10,7 @@ import typer
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, printable
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
@@ -124,7 +124,7 @@ def qr(context: typer.Context, name: Name) -> None:
 
 def _report(account: AccountView) -> None:
     if account.state == State.CONNECTED:
-        print(f"{account.name} is connected" + (f" as {account.phone}" if account.phone else ""))
+        print(printable(f"{account.name} is connected" + (f" as {account.phone}" if account.phone else "")))
         return
     reason = f": {account.reason}" if account.reason else ""
     raise OrchestratorError(f"{account.name} is {account.state}{reason}", key="not_paired")

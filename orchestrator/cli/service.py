@@ -97,7 +97,7 @@ def reload(context: typer.Context) -> None:
         ) from None
     for what in ("added", "changed", "removed"):
         if changes[what]:
-            print(f"{what}: {', '.join(changes[what])}")
+            print(printable(f"{what}: {', '.join(changes[what])}"))
     if changes["restart"]:
         print(f"takes effect when the service restarts: {', '.join(changes['restart'])}")
     strays = changes.pop("without_account", [])

@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.accounts import check_name, check_service_reads
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, printable
 from orchestrator.control.client import Client
 from orchestrator.store.layout import StatePaths
 
@@ -42,7 +42,7 @@ def rename(
         state = _rename_alone(where, where.state(), old, new)
     else:
         state = _rename_by(client, file, old, new)
-    print(f"{old} is now called {new}{state}")
+    print(printable(f"{old} is now called {new}{state}"))
 
 
 def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
@@ -126,9 +126,9 @@ def restore(
         then = "".join(f"{one['name']}: {one['state']}" for one in result["accounts"])
         if configured and result["accounts"][0]["state"] == "stopped":
             then += f"; `orchestrator start {name}` starts it"
-    print(f"{name}: session restored from {folder}")
+    print(printable(f"{name}: session restored from {folder}"))
     for note in notes:
-        print(f"orchestrator: {note}", file=sys.stderr)
+        print(f"orchestrator: {printable(note)}", file=sys.stderr)
     print(
         then
         if configured

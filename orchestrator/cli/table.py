@@ -190,7 +190,7 @@ def fitting(accounts: Sequence[AccountView], height: int, *, now: float | None =
     shown = max(0, height - 2)
     states = Counter(one.state for one in accounts[shown:])
     others = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    more = plain(f"… and {len(accounts) - shown} more: {others}")
+    more = printable(f"… and {len(accounts) - shown} more: {others}")
     return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow=_cut_off()))
 
 

@@ -196,7 +196,14 @@ class Children:
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:
-        message = _redacted(message)
+        try:
+            self._hear(name, managed, _redacted(message), tell)
+        except Exception:
+            log.exception("%s: a bug in the service, met at a %s", name, type(message).__name__)
+            if managed.child is not None:
+                managed.child.kill()
+
+    def _hear(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:
         if isinstance(message, Sent):
             managed.sends.sent(message)
         else:

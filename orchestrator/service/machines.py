@@ -11,7 +11,17 @@ from collections.abc import Callable
 
 from orchestrator.accounts import actions
 from orchestrator.accounts.actions import Action
-from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Found, Said, Stalled, Ticked
+from orchestrator.accounts.events import (
+    Begin,
+    CalledOff,
+    Event,
+    Exited,
+    Found,
+    Said,
+    SpawnFailed,
+    Stalled,
+    Ticked,
+)
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
@@ -30,6 +40,8 @@ from orchestrator.store.status import Kept
 
 log = logging.getLogger(__name__)
 
+AGAIN_SECONDS = 10.0
+"""How long to wait before turns are given again, after a bug."""
 LIBRARY_SECONDS = 30.0
 """How often to look whether another version of neonize was installed: half a millisecond each."""
 
@@ -104,19 +116,34 @@ class Machines:
         self.handle(settings.name, Begin())
 
     def handle(self, name: str, event: Event) -> None:
-        """Hand an event to an account's machine, and do what it says."""
+        """Hand an event to an account's machine, and do what it says; a bug is that account's alone."""
         managed = self._roster.accounts.get(name)
         if managed is None:
             return  # it was removed, and this is a late word of its process
-        wanted = managed.account.handle(event, now())
-        if not wanted and isinstance(event, Said) and isinstance(event.message, Heartbeat):
-            return  # it only puts off the next wake-up, which sees for itself whether it is too early
-        for action in wanted:
-            self._do(name, managed, action)
-        if isinstance(event, Exited) and name in self._roster.accounts and managed.account.last_exit:
-            kind, updated = managed.account.last_exit.kind, managed.library != self._children.library
-            self.fleet.ended(name, kind, time.monotonic(), updated=updated)
-        self._touch(name, managed)
+        try:
+            wanted = managed.account.handle(event, now())
+            if not wanted and isinstance(event, Said) and isinstance(event.message, Heartbeat):
+                return  # it only puts off the next wake-up, which sees for itself whether it is too early
+            for action in wanted:
+                self._do(name, managed, action)
+            self._follow_up(name, managed, event)
+            managed.bug = False
+        except Exception:
+            log.exception("%s: a bug in the service, met at %s", name, type(event).__name__)
+            self._contain(managed, event)
+        self._roster.touch(name)
+        self.after()
+        self.dispatch()
+
+    def _contain(self, managed: Managed, event: Event) -> None:
+        """After a bug: end the account's process, so that nothing waits for what does not come any more."""
+        managed.bug = True
+        if isinstance(event, Exited | SpawnFailed):
+            managed.account.child = None
+        elif managed.child is not None:
+            managed.child.kill()
+        else:
+            managed.to_be_killed = True
 
     def find_phone(self, name: str, *, restored: bool = False) -> None:
         """Remember the number of an account's session, before the session goes, or since it has come back.
@@ -146,8 +173,11 @@ class Machines:
         )
         self.handle_all(Stalled(seconds))
 
-    def _touch(self, name: str, managed: Managed) -> None:
-        """Follow up what an event has changed: the next wake-up, watchers, whose turn it is."""
+    def _follow_up(self, name: str, managed: Managed, event: Event) -> None:
+        """Follow up what an event has changed: what the fleet makes of an end, the next wake-up."""
+        if isinstance(event, Exited) and name in self._roster.accounts and managed.account.last_exit:
+            kind, updated = managed.account.last_exit.kind, managed.library != self._children.library
+            self.fleet.ended(name, kind, time.monotonic(), updated=updated)
         if not managed.account.runs:
             self._devices.free(name)
         if name in self._roster.accounts:
@@ -157,9 +187,6 @@ class Machines:
                 managed.timer = None
             if wakes_at is not None:
                 managed.timer = asyncio.get_running_loop().call_at(wakes_at, self.handle, name, Ticked())
-        self._roster.touch(name)
-        self.after()
-        self.dispatch()
 
     def _do(self, name: str, managed: Managed, action: Action) -> None:
         match action:
@@ -222,9 +249,12 @@ class Machines:
         try:
             while (step := self.fleet.next(time.monotonic())) is not None:
                 self.handle(*step)
+            wakes_at = self.fleet.wakes_at(time.monotonic())
+        except Exception:  # nobody who runs already is to feel it
+            log.exception("a bug in the service: nobody can be given a turn to start")
+            wakes_at = time.monotonic() + AGAIN_SECONDS
         finally:
             self._dispatching = False
-        wakes_at = self.fleet.wakes_at(time.monotonic())
         if wakes_at != self._wakes_at:
             self._timers.cancel("dispatch")
             self._wakes_at = wakes_at

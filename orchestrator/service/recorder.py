@@ -65,6 +65,7 @@ class Recorder:
         self._recent: dict[str, float] = {}  # by the time of the last change, the oldest first
         self._born = now()
         self._unsaved = False
+        self._unkept: set[str] = set()
 
     # Each change
 
@@ -129,7 +130,7 @@ class Recorder:
         Returns:
             Whether it is written; a failure is logged.
         """
-        kept = {name: self.kept(name) for name in self._roster.accounts} | self.others
+        kept = {name: self._kept_at_least(name) for name in self._roster.accounts} | self.others
         try:
             self._record.save(kept)
         except StateError as error:
@@ -148,6 +149,18 @@ class Recorder:
         account = self._roster.accounts[name].account
         shown = self._describe(name)._replace(qr_path=None)
         return status.Kept(account.stopped, account.parked(now()), shown.as_json(), account.guard)
+
+    def _kept_at_least(self, name: str) -> status.Kept:
+        """Return what must outlive the service; after a bug, no more than an operator's wish."""
+        try:
+            kept = self.kept(name)
+        except Exception:
+            if name not in self._unkept:
+                log.exception("%s: a bug in the service: what is known of the account cannot be kept", name)
+            self._unkept.add(name)
+            return status.Kept(self._roster.accounts[name].account.stopped)
+        self._unkept.discard(name)
+        return kept
 
     def keep_as_other(self, name: str) -> None:
         """Keep what is known of an account that is about to go, until another one takes it over."""

@@ -30,6 +30,8 @@ class Managed:
         traceback: The file with the traceback of its last process, if there is one.
         told_to_stop: Whether its process is to be asked to stop as soon as it is there.
         to_be_killed: Whether its process is to be killed as soon as it is there.
+        bug: Whether the last that happened to it has met a bug in the service.
+        unseen: Whether it could not be described when that was tried last.
     """
 
     account: Account
@@ -43,6 +45,8 @@ class Managed:
     traceback: Path | None = None
     told_to_stop: bool = False
     to_be_killed: bool = False
+    bug: bool = False
+    unseen: bool = False
 
 
 class Roster:

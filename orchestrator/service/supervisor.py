@@ -20,7 +20,6 @@ from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages import texts
-from orchestrator.service import view
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
@@ -32,6 +31,7 @@ from orchestrator.service.reload import Announce, Reloader
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.stall import Pulse
 from orchestrator.service.timers import Timers, now
+from orchestrator.service.view import BUG, Views
 from orchestrator.store import status
 from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
@@ -78,9 +78,8 @@ class Supervisor:
         self._pictures = Pictures(store.codes, roster.touch)
         self._tracebacks = Tracebacks(store.paths.tracebacks)
         self._devices = devices = Devices(store.sessions)
-        self._recorder = Recorder(
-            roster, store.record, store.sessions, devices, timers, lambda name: self.describe(name)
-        )
+        self._views = Views(roster, self._pictures)
+        self._recorder = Recorder(roster, store.record, store.sessions, devices, timers, self._views.describe)
         self._children = Children(
             roster,
             store.sessions,
@@ -206,23 +205,12 @@ class Supervisor:
         return Counter(managed.account.state for managed in self._roster.accounts.values())
 
     def describe(self, name: str, *, reveal: bool = False) -> AccountView:
-        """Return what others see of an account.
+        """Return what others see of an account. One that cannot be described keeps nobody from the others.
 
         Raises:
             NoSuchAccount: There is none of that name.
         """
-        managed = self._roster.get(name)
-        code = managed.code
-        shown, note = self._pictures.about(name) if isinstance(code, Code) else (None, None)
-        return view.describe(
-            managed.account,
-            now(),
-            qr_path=shown,
-            note=note,
-            code_expires_at=code.expires_at if code else None,
-            traceback=managed.traceback,
-            reveal=reveal,
-        )
+        return self._views.describe(name, reveal=reveal)
 
     def changed_since(self, version: int) -> tuple[list[str], list[str]]:
         """Return the names of accounts that have changed after a version, and of those that are gone."""
@@ -289,7 +277,8 @@ class Supervisor:
             NoSuchAccount: There is none of that name.
             OrchestratorError: The account is disabled, or lacks what the order needs.
         """
-        account = self._roster.get(name).account
+        managed = self._roster.get(name)
+        account = managed.account
         if order is Order.REPAIR:
             self._machines.find_phone(name)
         _refuse_impossible(account, order, pairing, any_phone=any_phone)
@@ -300,6 +289,8 @@ class Supervisor:
         self._machines.handle(name, Ordered(order, pairing, any_phone))
         if save:
             self.save()
+        if managed.bug:
+            raise OrchestratorError(f"{name}: {BUG}", key="internal_error")
 
     def save(self) -> bool:
         """Write down what operators wish and what is known of the accounts.

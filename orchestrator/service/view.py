@@ -1,15 +1,77 @@
-"""Makes the view of an account from the account's machine."""
+"""Makes the views of accounts from their machines."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.machine import Account
+from orchestrator.accounts.pipe import Code
 from orchestrator.accounts.states import State
 from orchestrator.control.view import AccountView, LastExit
+from orchestrator.service.codes import Pictures
+from orchestrator.service.roster import Managed, Roster
+from orchestrator.service.timers import now
 from orchestrator.system.clock import iso
 from orchestrator.system.masking import mask_number
+
+log = logging.getLogger(__name__)
+
+BUG = "a bug in the service: the service's log has the details"
+"""The reason shown for an account that has met one."""
+
+
+class Views:
+    """What others see of the accounts.
+
+    Args:
+        roster: The accounts.
+        pictures: The pictures of their codes.
+    """
+
+    def __init__(self, roster: Roster, pictures: Pictures) -> None:
+        self._roster = roster
+        self._pictures = pictures
+
+    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
+        """Return what others see of an account. One that cannot be described keeps nobody from the others.
+
+        Args:
+            name: The account.
+            reveal: Show the phone number unmasked.
+
+        Raises:
+            NoSuchAccount: There is none of that name.
+        """
+        managed = self._roster.get(name)
+        try:
+            shown = self._describe(name, managed, reveal=reveal)
+        except Exception:
+            if not managed.unseen:
+                log.exception("%s: a bug in the service: the account cannot be described", name)
+            managed.unseen = True
+            return _with_bug(AccountView(name, State.FAILED.value))
+        managed.unseen = False
+        return _with_bug(shown) if managed.bug else shown
+
+    def _describe(self, name: str, managed: Managed, *, reveal: bool) -> AccountView:
+        code = managed.code
+        shown, note = self._pictures.about(name) if isinstance(code, Code) else (None, None)
+        return describe(
+            managed.account,
+            now(),
+            qr_path=shown,
+            note=note,
+            code_expires_at=code.expires_at if code else None,
+            traceback=managed.traceback,
+            reveal=reveal,
+        )
+
+
+def _with_bug(shown: AccountView) -> AccountView:
+    """Return what others see of an account that has met a bug in the service."""
+    return shown._replace(state=State.FAILED.value, reason=BUG, kind=None, next_retry_at=None)
 
 
 def describe(

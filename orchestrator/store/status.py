@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator.accounts import characters
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.guard import Guard
+from orchestrator.accounts.names import is_name
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
+from orchestrator.store import plain
 from orchestrator.system.clock import Reading, was_set
 from orchestrator.system.files import read_file, replacing, sync
 from orchestrator.system.os_errors import trouble
 
 MAX_SIZE = 16 * 1024 * 1024
 """Bytes of the kept file; 1,000 accounts need about 400,000."""
+MAX_REASON = 1000
+"""Characters of a reason that are read again."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +56,10 @@ def load(path: Path) -> dict[str, Kept]:
         StateError: The file cannot be read, or is damaged.
     """
     try:
-        document = json.loads(read_file(path, MAX_SIZE))
-        shift = was_set(Reading.of(document["clock"]), Reading.take()) if "clock" in document else 0.0
-        return {name: _read(entry, shift) for name, entry in document["accounts"].items()}
+        document = plain.loads(read_file(path, MAX_SIZE))
+        shift = _shift(document)
+        accounts = document["accounts"].items()
+        return {name: _read(entry, shift) for name, entry in accounts if is_name(name)}
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -66,8 +75,8 @@ def load(path: Path) -> dict[str, Kept]:
 def renamed(kept: Kept, old: str, new: str) -> Kept:
     """Return what was kept of an account under its new name, which the commands in its reasons get, too."""
 
-    def reworded(reason: str | None) -> str | None:
-        return reason and re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason)
+    def reworded(reason: object) -> str | None:
+        return re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason) if isinstance(reason, str) else None
 
     parked, shown = kept.parked, kept.shown
     if parked is not None:
@@ -78,19 +87,31 @@ def renamed(kept: Kept, old: str, new: str) -> Kept:
 
 
 def _read(entry: Mapping[str, Any], shift: float) -> Kept:
-    parked = entry.get("parked")
+    parked, shown = entry.get("parked"), entry.get("shown")
     if parked is not None:
-        until = parked["until"]
-        until = None if until is None else float(until) + shift
-        parked = Parked(State(parked["state"]), parked["reason"], until, int(parked.get("count", 0)))
-    return Kept(bool(entry["stopped"]), parked, entry.get("shown"), _guard(entry))
+        reason = parked["reason"]
+        parked = Parked(
+            State(parked["state"]),
+            characters.one_line(reason, MAX_REASON) if isinstance(reason, str) else None,
+            # Without a time that makes sense, it waits until an operator acts: a ban is never broken.
+            plain.unix_time(parked["until"], shift),
+            plain.count(parked.get("count")),
+        )
+    return Kept(bool(entry["stopped"]), parked, shown if isinstance(shown, Mapping) else None, _guard(entry))
 
 
 def _guard(entry: Mapping[str, Any]) -> Guard:
     number = entry.get("linked_phone")  # versions before 0.2 did not write it
-    if number is not None and not re.fullmatch("[0-9]{5,20}", number):
-        raise ValueError("no number")
-    return Guard(number, bool(entry.get("any_phone", False)))
+    is_number = isinstance(number, str) and re.fullmatch("[0-9]{5,20}", number)
+    return Guard(number if is_number else None, entry.get("any_phone") is True)
+
+
+def _shift(document: Mapping[str, Any]) -> float:
+    """Return by how many seconds the clock was set since the document was written, if that is known."""
+    try:
+        return was_set(Reading.of(document["clock"]), Reading.take())
+    except (KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def save(path: Path, kept: Mapping[str, Kept]) -> None:
@@ -99,23 +120,42 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
     Raises:
         OSError: The disk is full, the folder is read-only, …; the file stays as it was.
     """
-    accounts = {
-        name: {
-            "stopped": entry.stopped,
-            "parked": entry.parked
-            and {
-                "state": entry.parked.state,
-                "reason": entry.parked.reason,
-                "until": entry.parked.until,
-                "count": entry.parked.count,
-            },
-            "shown": entry.shown,
-            "linked_phone": entry.guard.number,
-            "any_phone": entry.guard.any_phone,
-        }
-        for name, entry in kept.items()
-    }
-    data = json.dumps({"clock": Reading.take().as_json(), "accounts": accounts}, indent=1).encode()
+    accounts = {name: _written(entry) for name, entry in kept.items()}
+    document = {"clock": Reading.take().as_json(), "accounts": accounts}
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False)
+    except (TypeError, ValueError):
+        # A bug, which is one account's: the others are kept, and of this one what an operator wishes.
+        for name, entry in kept.items():
+            if not _is_json(accounts[name]):
+                log.error("%s: a bug in the service: what is known of the account cannot be written", name)
+                accounts[name] = _written(Kept(entry.stopped, guard=entry.guard))
+        text = json.dumps(document, indent=1, allow_nan=False)
     with replacing(path) as file:
-        file.write(data)
+        file.write(text.encode())
         sync(file)
+
+
+def _written(entry: Kept) -> dict[str, Any]:
+    """Return what is written of an account."""
+    return {
+        "stopped": entry.stopped,
+        "parked": entry.parked
+        and {
+            "state": entry.parked.state,
+            "reason": entry.parked.reason,
+            "until": entry.parked.until,
+            "count": entry.parked.count,
+        },
+        "shown": entry.shown,
+        "linked_phone": entry.guard.number,
+        "any_phone": entry.guard.any_phone,
+    }
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True

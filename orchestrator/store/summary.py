@@ -60,7 +60,10 @@ def load(path: Path, of: str) -> dict[str, Summary] | None:
         document = json.loads(read_file(path, MAX_SIZE))
         if document["version"] != _VERSION or document["digest"] != of:
             return None
-        found = [Summary(str(name), enabled is True, phone) for name, enabled, phone in document["accounts"]]
+        found = [
+            Summary(str(name), enabled is True, phone if isinstance(phone, str) else None)
+            for name, enabled, phone in document["accounts"]
+        ]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None  # it only saves time
     return {one.name: one for one in found}

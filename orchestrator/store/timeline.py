@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.accounts import characters
+from orchestrator.store import plain
 from orchestrator.system.clock import utc
 from orchestrator.system.files import open_file, replacing, sync
 from orchestrator.system.os_errors import trouble
@@ -23,6 +25,10 @@ _MAX_TEXT: Final = 500
 """Characters of a reason; longer ones come from libraries and are cut."""
 _BLOCK: Final = 16 * 1024
 """Bytes read at once from the end: about 60 entries, more than anybody looks at."""
+_TEXTS: Final = ("from", "kind", "reason", "version")
+_NUMBERS: Final = ("code", "delay")
+_COUNTS: Final = ("attempt", "others")
+"""The fields of an entry beside its time and its state, by their types."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +68,7 @@ class TimelineEntry:
             "from": str(self.before),
             "to": str(self.after),
             "kind": None if self.kind is None else str(self.kind),
-            "reason": None if self.reason is None else _shorten(redact(self.reason)),
+            "reason": None if self.reason is None else characters.one_line(redact(self.reason), _MAX_TEXT),
             "code": self.code,
             "attempt": self.attempt,
             "delay": None if self.delay is None else round(self.delay, 3),
@@ -117,11 +123,15 @@ class Timeline:
             return entries
         for line in self._lines(name):
             try:
-                entry = json.loads(line)
+                entry = plain.loads(line)
             except (ValueError, RecursionError):
                 continue
-            if isinstance(entry, dict) and "at" in entry and "to" in entry:
-                entries.append(entry)
+            if (
+                isinstance(entry, dict)
+                and isinstance(entry.get("at"), str)
+                and isinstance(entry.get("to"), str)
+            ):
+                entries.append(_sound(entry))
                 if len(entries) == count:
                     break
         entries.reverse()
@@ -255,5 +265,9 @@ def _time_of(line: bytes) -> str:
         return ""
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT - 1] + "…"
+def _sound(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry as whoever shows it may take it: what has another type than it should is null or 0."""
+    texts = {key: entry[key] for key in _TEXTS if not isinstance(entry.get(key, ""), str)}
+    numbers = {key: entry[key] for key in _NUMBERS if type(entry.get(key, 0)) not in (int, float)}
+    counts = {key: plain.count(entry[key]) for key in _COUNTS if key in entry}
+    return entry | dict.fromkeys(texts) | dict.fromkeys(numbers) | counts

@@ -15,6 +15,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from orchestrator.accounts.names import NAME_PATTERN
+from orchestrator.system import hidden
 from orchestrator.system.clock import utc
 from orchestrator.system.files import is_temporary, read_file, replacing
 from orchestrator.system.redaction import redact
@@ -77,7 +78,10 @@ class Tracebacks:
             if not text:
                 return None
             with replacing(kept) as file:
-                file.write(f"{name}: process {pid} ended at {utc(now)}: {redact(why)}\n\n".encode() + text)
+                head = f"{name}: process {pid} ended at {utc(now)}: {redact(why)}\n\n"
+                # A process that was taken over may have written anything, and people read this on a terminal.
+                body = hidden.write_out(text.decode(errors="replace"))
+                file.write((head + body).encode())
         except OSError as error:
             log.error("%s: the traceback of process %d cannot be saved: %s", kept, pid, error.strerror)
             return None

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from orchestrator.accounts.flood import Meter, more
 from orchestrator.system import logs
 from orchestrator.worker.library.lines import HIDDEN, Scrubber, is_noise
 
@@ -25,6 +26,11 @@ log = logging.getLogger("neonize")
 
 _LONGEST = 64 * 1024  # bytes of a line that are kept until its end comes
 _DRAIN_POLL = 0.005
+LINES_A_SECOND = 50.0
+"""Records of this process's log that are written all the time."""
+LINES_AT_ONCE = 200.0
+ERRORS_AT_ONCE = 1000.0
+"""Records above that, after a quiet time: all others, and errors."""
 
 
 class Output:
@@ -85,6 +91,61 @@ class Output:
             log.log(logging.INFO if descriptor == 1 else logging.ERROR, "%s", line)
 
 
+class LineLimit(logging.Filter):
+    """Lets so many records a second through, and says how many were left out.
+
+    A library that logs without pause fills a disk, and the log of all other accounts with it. Errors have an
+    allowance of their own, which holds the last words of Go with all its threads.
+
+    Args:
+        handler: Writes the records. This filter is its first, so what is left out costs nothing.
+        level: From which level on records are wanted; for DEBUG there is ten times as much room.
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(
+        self, handler: logging.Handler, level: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        room = 10 if level <= logging.DEBUG else 1
+        self._usual = Meter(LINES_A_SECOND * room, LINES_AT_ONCE * room)
+        self._errors = Meter(LINES_A_SECOND, ERRORS_AT_ONCE)
+        self._handler = handler
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waits = False
+        handler.filters.insert(0, self)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record may be written."""
+        if getattr(record, "always", False):
+            return True
+        meter = self._errors if record.levelno >= logging.ERROR else self._usual
+        with self._lock:
+            passes = meter.admit(self._clock())
+            begins = not passes and not self._waits
+            self._waits = self._waits or begins
+        if begins:
+            teller = threading.Timer(1.0, self.tell)
+            teller.daemon = True
+            try:
+                teller.start()
+            except RuntimeError:  # there is no thread to be had
+                self.tell()
+        return passes
+
+    def tell(self) -> None:
+        """Write how many records were left out since this was told last, if any were."""
+        with self._lock:
+            count = self._usual.take_count() + self._errors.take_count()
+            self._waits = False
+        if count:
+            text = more(count, "line", "lines")
+            note = logging.LogRecord(log.name, logging.WARNING, "", 0, text, (), None)
+            note.always = True
+            self._handler.handle(note)
+
+
 class _Hiding(logging.Filter):
     """Takes known secrets out of a record."""
 
@@ -114,6 +175,7 @@ def open_log(account: str, level: int, form: str, scrubber: Scrubber) -> None:
     handler.setLevel(level)
     # Behind the one that redacts: by then the arguments are in the text.
     handler.addFilter(_Hiding(scrubber))
+    LineLimit(handler, level)
     logs.log_uncaught()
 
 

@@ -27,6 +27,7 @@ A step is one of these words, some with an argument after a colon:
     flood               say more at once than any pipe holds   (flood: COUNT, for so many heartbeats)
     flap: COUNT         lose the link and get it back, so many times, as fast as can be
     say: JSON           send these bytes, whatever they are
+    trace: TEXT         write to the file for its traceback
     log: TEXT           write to the standard error that all processes share
     garbage             say what is no message
     huge                announce a message that is far too large
@@ -222,6 +223,9 @@ class _Child:
                     self._say(pipe.Connected(self._number))
             case "say":
                 self._connection.send_bytes(argument.encode())
+            case "trace":
+                if self._spec.trace is not None:
+                    self._spec.trace.write_text(argument)
             case "log":
                 os.write(2, argument.encode() + b"\n")
             case "garbage":

@@ -98,7 +98,9 @@ def _describe(account: Summary, kept: status.Kept) -> AccountView:
 
 def _last(name: str, kept: status.Kept) -> AccountView:
     """Return what a service showed last of an account; a service of another version may have kept that."""
-    return AccountView.from_json({"state": "", **(kept.shown or {}), "name": name})
+    shown = kept.shown or {}
+    state = shown.get("state")
+    return AccountView.from_json({**shown, "state": state if isinstance(state, str) else "", "name": name})
 
 
 def _state(account: Summary, kept: status.Kept, last: AccountView) -> tuple[State, str | None, str | None]:

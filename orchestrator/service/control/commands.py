@@ -6,6 +6,7 @@ A command either returns its result, or it streams: then it yields events, and a
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -25,7 +26,10 @@ from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.usage import UsageReader
+from orchestrator.service.view import BUG
 from orchestrator.system.clock import iso
+
+log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 """Seconds between two events of one `watch`: changes within this time go out together."""
@@ -211,6 +215,9 @@ class Commands:
                 self._supervisor.order(name, order, save=False)
             except OrchestratorError as error:
                 errors[name] = error_answer(error)
+            except Exception:
+                log.exception("%s: unhandled exception in the order %s", name, order)
+                errors[name] = error_answer(OrchestratorError(f"{name}: {BUG}", key="internal_error"))
             else:
                 done.append(name)
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, get_args
 
 import pytest
@@ -59,6 +60,15 @@ def test_whatever_a_field_holds_is_refused_or_within_its_bounds(place: tuple[str
 def test_messages_with_other_fields_are_refused(name: str, values: dict[str, object]) -> None:
     with contextlib.suppress(MessageError):
         decode(json.dumps({"type": name, **values}).encode())
+
+
+def test_the_page_about_protocols_has_every_message_and_every_field() -> None:
+    page = (Path(__file__).parents[3] / "docs/protocol.md").read_text()
+    for cls in (*get_args(pipe.FromChild), *get_args(pipe.FromParent)):
+        names = [f"`{one.name}`" for one in fields(cls)]
+        assert f"| `{cls.__name__}` | {', '.join(names)}".rstrip() in page
+        bounds = page[page.index("### Bounds") : page.index("### Order and number")]
+        assert all(name in bounds for name in names)
 
 
 def test_the_table_has_every_message_and_every_field() -> None:
@@ -221,6 +231,11 @@ class Nested:
 @dataclass
 class Bounded:
     number: Annotated[int, Range(1, 3)] | None = None
+
+
+@pytest.mark.parametrize("kind", get_args(Message))
+def test_every_field_has_bounds(kind: type) -> None:
+    assert fields_of(kind)[0].keys() == {one.name for one in fields(kind)}
 
 
 @pytest.mark.parametrize("kind", [Unbounded, Mixed, Nested])
