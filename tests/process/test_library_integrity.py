@@ -225,6 +225,13 @@ for call in (get_bytes_from_name_or_url, link_preview):
         assert came == []
 
 
+def test_a_neonize_that_something_else_has_imported_is_not_used(copy: Copy) -> None:
+    (copy.folder.parent / "sitecustomize.py").write_text("import neonize")
+    with pytest.raises(LibraryError, match="something has imported neonize before"):
+        check_library()
+    assert "something has imported neonize before" in child(preload=True)
+
+
 def test_a_library_by_another_name_is_not_loaded(copy: Copy) -> None:
     """As neonize's own download leaves one behind."""
     copy.put("neonize-linux-amd64-new.so", copy.library.read_bytes(), noted=False)

@@ -52,10 +52,16 @@ def forbid_download() -> None:
     proxy, and without a look at what has come.
 
     Raises:
-        LibraryError: neonize is not installed, or its module for downloads has an unknown form.
+        LibraryError: neonize is not installed, its module for downloads has an unknown form, or neonize was
+            imported before.
     """
     folder = package()
     if "neonize" in sys.modules:
+        if getattr(sys.modules.get("neonize.download"), "download", None) is not _refuse:
+            raise LibraryAlteredError(
+                "something has imported neonize before this program could forbid its downloads: look for a"
+                " sitecustomize.py, a .pth file or a PYTHONPATH that does"
+            )
         return
     stand_in = ModuleType("neonize.download")
     stand_in.__dict__.update({_VERSION: _version_of(folder / "download.py"), "download": _refuse})
