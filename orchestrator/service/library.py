@@ -117,7 +117,7 @@ async def check_library_aside() -> Library:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # there is no process, or no thread to wait for it
         raise _no_process(error) from None
     try:
         async with asyncio.timeout(LOAD_SECONDS):
@@ -156,8 +156,9 @@ def _too_slow() -> LibraryError:
     )
 
 
-def _no_process(error: OSError) -> LibraryError:
-    return LibraryError(f"cannot start a process to load neonize: {error.strerror}", key="cannot_start")
+def _no_process(error: OSError | RuntimeError) -> LibraryError:
+    why = error.strerror if isinstance(error, OSError) else error
+    return LibraryError(f"cannot start a process to load neonize: {why}", key="cannot_start")
 
 
 def installed() -> Installed | None:

@@ -33,7 +33,8 @@ def is_another(version: str, seal: Seal | None, found: Installed | None) -> bool
     """
     if found is None:
         return False
-    return found.version != version or (seal is not None and found.seal != seal)
+    # What neonize calls itself may differ from what the installer has noted, which the seal has, too.
+    return found.version != version if seal is None else found.seal != seal
 
 
 class Updates:

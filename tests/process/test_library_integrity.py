@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -336,7 +337,8 @@ OTHER = Seal("1.0", (("neonize-linux-amd64.so", 1, 9, 3, 4, 5),))
     [
         ("1.0", SEAL, None, False),
         ("1.0", SEAL, Installed("1.0", SEAL), False),
-        ("1.0", SEAL, Installed("1.1", SEAL), True),
+        ("1.0", SEAL, Installed("1.0.post1", SEAL), False),
+        ("1.0", SEAL, Installed("1.1", replace(SEAL, version="1.1")), True),
         ("1.0", SEAL, Installed("1.0", OTHER), True),
         ("1.0", None, Installed("1.0", OTHER), False),
         ("1.0", None, Installed("1.1", OTHER), True),
