@@ -44,6 +44,7 @@ KEYS = {
     "folder_untrusted": "Others may change a folder or file that the service of root would use.",
     "folder_unusable": "The command cannot use the folder or file that was named.",
     "internal_error": "The service failed because of a bug. Its log has the details.",
+    "library_altered": "neonize's files are not those of its package, or have no checksums.",
     "library_missing_libmagic": "The system's libmagic is missing, which neonize needs.",
     "library_unusable": "neonize does not load on this machine.",
     "machine_unfit": "The machine lacks something that the service needs. `doctor` names it.",

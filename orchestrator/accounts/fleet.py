@@ -23,6 +23,7 @@ from orchestrator.accounts import breaker
 from orchestrator.accounts.breaker import Breaker, Outage
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.newcomer import Newcomer
 from orchestrator.accounts.proxy import Proxy, ProxyError, parse
 from orchestrator.accounts.ramp import Ramp
 from orchestrator.accounts.standing import SLOT_SECONDS, Standing
@@ -34,7 +35,7 @@ NETWORK = (
 )
 RETURNED = "the network is back: the waiting accounts reconnect"
 WORKS = "the network works for accounts that are still connected: each of the others retries by itself"
-UPDATED = "the client was updated: all waiting accounts retry with the new version"
+UPDATED = "the client was updated: the waiting accounts retry with the new version"
 ACCEPTED = "WhatsApp accepts this version of the client again"
 
 _WHATSAPP_ANSWERED = frozenset(
@@ -104,6 +105,7 @@ class Fleet:
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
         self._version = Breaker(breaker.PROBE_FIRST, breaker.PROBE_LAST)
+        self._newcomer = Newcomer(tell)
         self._outside = outside
         self._ways: dict[Proxy | None, _Way] = {}
         self._by_url: dict[str | None, _Way] = {}
@@ -148,6 +150,9 @@ class Fleet:
             updated: Whether the next process will have another version of the client.
         """
         account = self._accounts[name]
+        self._newcomer.ended(
+            name, kind, now, answered=kind in _WHATSAPP_ANSWERED, goes_on=account.child is not None
+        )
         way = self._way(account.last_exit.proxy if account.last_exit else account.settings.proxy)
         if kind is Kind.OUTDATED:
             way.outage.reached(name)
@@ -190,6 +195,7 @@ class Fleet:
         self._has_reached(name, self._way(child.proxy if child else self._accounts[name].settings.proxy))
 
     def _has_reached(self, name: str, way: _Way) -> None:
+        self._newcomer.answered(name)
         way.outage.reached(name)
         if self._reached(way):
             self._tell(way.say(RETURNED))
@@ -200,8 +206,9 @@ class Fleet:
         if self._version.connected():
             self._tell(ACCEPTED)
 
-    def updated(self) -> None:
+    def updated(self, now: float) -> None:
         """Note that all processes that start from now on have another version of the client."""
+        self._newcomer.installed(now)
         if self._version.connected():
             self._tell(UPDATED)
 
@@ -245,7 +252,8 @@ class Fleet:
         if len(self._ramp):
             dialling = self._dialling(now)
             full = dialling >= self._ramp.parallel
-            times.append(self._slot_at(now) if full else self._ramp.wakes_at(dialling, self._choose))
+            turn = self._slot_at(now) if full else self._ramp.wakes_at(dialling, self._choose)
+            times.append(self._newcomer.starts_at(now) or turn)
         return min((time for time in times if time is not None), default=None)
 
     def _next_about_version(self, now: float) -> tuple[str, Event] | None:
@@ -336,8 +344,14 @@ class Fleet:
     def _next_turn(self, now: float) -> tuple[str, Event] | None:
         if not len(self._ramp):
             return None
+        self._newcomer.mind(self._accounts.get, now)
+        if self._newcomer.starts_at(now) is not None:
+            return None
         name = self._ramp.next(now, self._dialling(now), self._choose)
-        return None if name is None else (name, TurnCame())
+        if name is None:
+            return None
+        self._newcomer.starts(name, now)
+        return name, TurnCame()
 
     def _choose(self, waiting: Iterable[str]) -> str | None:
         """Return the account to start next, from ways with a free slot. Failed accounts come last."""
@@ -350,6 +364,8 @@ class Fleet:
             account = self._accounts[name]
             if renewals_wait and account.waits_for_renewal:
                 continue  # the last to get a new process must show first that a new one works
+            if not self._newcomer.may_start(name):
+                continue  # another one shows first that a new version works
             way = self._way(account.settings.proxy)
             if self._version.tripped:
                 may = name == self._version.canary

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.sandbox import token as tokens
 from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE, client_environment
 
 DEFAULT_PORT: Final = 8443
@@ -32,6 +33,8 @@ TIMEOUT: Final = 100.0
 """Seconds for an answer. Entering a code takes longest: it waits for the WhatsApp client twice 30 s."""
 MAX_BODY: Final = 64 * 1024 * 1024
 """Bytes of a request that the server accepts."""
+UNAUTHORIZED: Final = 401
+"""The status of an answer to a request without the sandbox's secret."""
 _POLL = 20.0  # seconds for which one request for events is held open; the server allows 60
 _SHOWN = 20  # events in the message of a time-out
 
@@ -45,7 +48,8 @@ class SandboxError(OrchestratorError):
 
     Attributes:
         status: The HTTP status of the sandbox's answer: 400 for a request that makes no sense, 409 for a
-            request that cannot be carried out now, 500 for an error of the sandbox. None without an answer.
+            request that cannot be carried out now, 401, 403, 415 or 421 for one that is refused unread, 500
+            for an error of the sandbox. None without an answer.
     """
 
     key = "sandbox_failed"
@@ -70,14 +74,17 @@ class SandboxClient:
     Args:
         address: ``http://HOST:PORT`` of the control interface; if not given, what the environment variable
             ORCHESTRATOR_SANDBOX_CONTROL says, or else port 8444 of this machine.
+        token_file: The file with the sandbox's secret; if not given, the sandbox is asked where it is.
 
     Raises:
         ValueError: This is no address of a control interface.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, token_file: Path | None = None) -> None:
         self.address = address or os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL
         self._host, self._port = _host_and_port(self.address)
+        self._token_file = token_file
+        self._token: str | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.address!r})"
@@ -377,12 +384,50 @@ class SandboxClient:
         query: Mapping[str, str | int] | None = None,
         wait: float = 0,
     ) -> Any:  # noqa: ANN401 - any JSON value
-        import http.client  # it brings ssl and email along, which --help can do without
-
         target = f"{path}?{urlencode(query)}" if query else path
         data = None if body is None else json.dumps(body).encode()
         if data is not None and len(data) > MAX_BODY:
             raise SandboxError(f"the request has {len(data):,} bytes; the sandbox accepts {MAX_BODY:,}")
+        token, self._token = self._token or self._find_token(), None
+        status, answer = self._request(method, target, data, token, wait)
+        if status == UNAUTHORIZED:  # a sandbox that was started anew with another state folder
+            token = self._find_token()
+            status, answer = self._request(method, target, data, token, wait)
+        if status != 200:
+            text = answer.get("error") if isinstance(answer, dict) else None
+            raise SandboxError(str(text or f"HTTP status {status}"), status)
+        self._token = token
+        return answer
+
+    def _find_token(self) -> str:
+        """Return the sandbox's secret; where it is, the sandbox tells."""
+        path = self._token_file
+        if path is None or not os.path.lexists(path):
+            status, answer = self._request("GET", "/", None, None, 0)
+            named = answer.get("token_file") if isinstance(answer, dict) else None
+            if status != UNAUTHORIZED or not isinstance(named, str):
+                raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
+            path = Path(named)
+        try:
+            return tokens.read(path)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            whose = tokens.owner(path)
+            raise SandboxError(
+                f"the sandbox at {self.address} asks for the secret in {path}, which cannot be read ({why}):"
+                f" run the command as the user {whose or 'who started the sandbox'}, or start a sandbox of"
+                " your own, on other ports"
+            ) from None
+
+    def _request(
+        self, method: str, target: str, data: bytes | None, token: str | None, wait: float
+    ) -> tuple[int, Any]:
+        """Return status and answer of one request."""
+        import http.client  # it brings ssl and email along, which --help can do without
+
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
         try:
@@ -391,9 +436,9 @@ class SandboxClient:
             except OSError as error:
                 why = error.strerror or str(error)
                 raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}): {_REMEDY}") from None
-            connection.request(method, target, data, {"Content-Type": "application/json"})
+            connection.request(method, target, data, headers)
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            return response.status, json.loads(response.read())
         except TimeoutError:
             raise SandboxUnreachable(
                 f"the sandbox at {self.address} does not answer: look at its log, or restart the sandbox"
@@ -406,10 +451,6 @@ class SandboxClient:
             raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}") from None
         finally:
             connection.close()
-        if response.status != 200:
-            text = answer.get("error") if isinstance(answer, dict) else None
-            raise SandboxError(str(text or f"HTTP status {response.status}"), response.status)
-        return answer
 
 
 def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:

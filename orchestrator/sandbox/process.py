@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
+from orchestrator.sandbox import token
 from orchestrator.sandbox.client import SandboxClient, SandboxError, environment_of
 from orchestrator.system import interpreter
 
@@ -91,7 +92,8 @@ class SandboxProcess:
     @property
     def client(self) -> SandboxClient:
         """The control interface."""
-        return SandboxClient(f"http://127.0.0.1:{self.about['control_port']}")
+        address = f"http://127.0.0.1:{self.about['control_port']}"
+        return SandboxClient(address, token_file=Path(self.about["state_dir"], token.NAME))
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the environment in which a process connects to this sandbox instead of WhatsApp.

@@ -23,6 +23,7 @@ from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.memory import OomKills
 from orchestrator.system.os_errors import trouble
 from orchestrator.system.redaction import redact
+from orchestrator.worker.library.integrity import Seal
 from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
@@ -46,11 +47,13 @@ class Children:
         tracebacks: Where the processes leave their tracebacks.
         devices: Tells which account uses which linked device.
         library: The library's version, for the timelines.
+        seal: Which of its files were checked; None: each process checks them by itself.
         log_level: What the children log.
         log_format: How: "text" or "json".
 
     Attributes:
         library: The library's version that processes load from now on.
+        seal: Which of its files they load.
         closing: Whether the service stops, so that a process that hangs gets less time.
         oom_kills: What the kernel has ended for lack of memory.
     """
@@ -64,10 +67,12 @@ class Children:
         devices: Devices,
         *,
         library: str,
+        seal: Seal | None,
         log_level: str,
         log_format: str,
     ) -> None:
         self.library = library
+        self.seal = seal
         self.closing = False
         self.oom_kills = OomKills()
         self._roster = roster
@@ -193,6 +198,7 @@ class Children:
             log_level=self._log_level,
             log_format=self._log_format,
             trace=self._tracebacks.live(name),
+            library=self.seal,
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:

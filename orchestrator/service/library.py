@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,7 +11,10 @@ from importlib import metadata
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
+from orchestrator.worker.library import integrity
 from orchestrator.worker.library.diagnosis import reinstall
+from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.library.package import LibraryError as PackageError
 
 LOAD_SECONDS = 60.0
 """How long loading may take. It takes about one second, and many seconds while a machine boots."""
@@ -24,12 +28,13 @@ def end(**values):
     sys.exit()
 
 from orchestrator.system.confinement import keep_out_of_cores
-from orchestrator.worker.library.package import forbid_download
 keep_out_of_cores()
+from orchestrator.worker.library import integrity, loading
 started = time.monotonic()
 try:
+    seal = integrity.check()
     import magic
-    forbid_download()
+    loading.prepare()
     import neonize
     # Go calls back into Python, which needs memory that is writable and executable. A system may forbid that.
     import ctypes
@@ -37,8 +42,8 @@ try:
 except BaseException as error:
     from orchestrator.worker.library.diagnosis import diagnose
     found = diagnose(error)
-    end(failed=found.text, lacks_libmagic=found.lacks_libmagic)
-end(version=neonize.__version__, seconds=time.monotonic() - started)
+    end(failed=found.text, lacks_libmagic=found.lacks_libmagic, altered=found.altered)
+end(version=neonize.__version__, seconds=time.monotonic() - started, seal=[seal.version, seal.files])
 """
 
 
@@ -49,25 +54,40 @@ class LibraryError(OrchestratorError):
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """What of neonize is installed.
+
+    Attributes:
+        version: The version that the installer has noted.
+        seal: Which files its libraries are.
+    """
+
+    version: str
+    seal: Seal
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A neonize that works.
 
     Attributes:
         version: Its version, which its Go half has confirmed.
         seconds: How long loading took.
+        seal: Which files they were that had the right checksums; None for files that nobody has checked.
     """
 
     version: str
     seconds: float
+    seal: Seal | None = None
 
 
 def check_library() -> Library:
-    """Load neonize once, without letting it download anything.
+    """Check the files of neonize by their checksums, and load neonize once without letting it download.
 
     Otherwise each account's process would fail, or download, at the same time.
 
     Raises:
-        LibraryError: neonize does not load.
+        LibraryError: neonize does not load, or is not what its package has.
     """
     try:
         done = subprocess.run(
@@ -79,29 +99,73 @@ def check_library() -> Library:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LibraryError(
-            f"neonize did not load within {LOAD_SECONDS:.0f} s: is this machine, or its disk, overloaded?"
-        ) from None
+        raise _too_slow() from None
     except OSError as error:
-        raise LibraryError(
-            f"cannot start a process to load neonize: {error.strerror}", key="cannot_start"
-        ) from None
+        raise _no_process(error) from None
+    return _read(done.returncode, done.stdout, done.stderr)
+
+
+async def check_library_aside() -> Library:
+    """Do the same without blocking; if it is canceled, the process that loads neonize is killed.
+
+    Raises:
+        LibraryError: neonize does not load, or is not what its package has.
+    """
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        process = await asyncio.create_subprocess_exec(
+            *interpreter.script(_SCRIPT),
+            env=interpreter.environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except (OSError, RuntimeError) as error:  # there is no process, or no thread to wait for it
+        raise _no_process(error) from None
+    try:
+        async with asyncio.timeout(LOAD_SECONDS):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        raise _too_slow() from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return _read(process.returncode, output, errors)
+
+
+def _read(code: int, output: bytes, errors: bytes) -> Library:
+    """Return what the process has found that loads neonize."""
+    try:
+        found = json.loads(output.splitlines()[-1])
     except (IndexError, ValueError):
-        end = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        end = errors.decode(errors="replace").strip().rpartition("\n")[2]
         raise LibraryError(
-            f"the process that loads neonize crashed (exit code {done.returncode}: {end or 'no message'})."
+            f"the process that loads neonize crashed (exit code {code}: {end or 'no message'})."
             f" neonize's library may be damaged: {reinstall('neonize')}"
         ) from None
     if "version" in found:
-        return Library(found["version"], found["seconds"])
+        version, files = found["seal"]
+        return Library(found["version"], found["seconds"], Seal(version, tuple(map(tuple, files))))
+    if found["altered"]:
+        raise LibraryError(found["failed"], key="library_altered")
     raise LibraryError(found["failed"], key="library_missing_libmagic" if found["lacks_libmagic"] else None)
 
 
-def installed_version() -> str | None:
-    """Return the version of neonize that is installed, without loading it; None if it is unknown now."""
+def _too_slow() -> LibraryError:
+    return LibraryError(
+        f"neonize did not load within {LOAD_SECONDS:.0f} s: is this machine, or its disk, overloaded?"
+    )
+
+
+def _no_process(error: OSError | RuntimeError) -> LibraryError:
+    why = error.strerror if isinstance(error, OSError) else error
+    return LibraryError(f"cannot start a process to load neonize: {why}", key="cannot_start")
+
+
+def installed() -> Installed | None:
+    """Return what of neonize is installed, without loading or reading it; None if that is unknown now."""
     try:
-        return metadata.version("neonize")
-    except (metadata.PackageNotFoundError, OSError):
+        return Installed(metadata.version("neonize"), integrity.look())
+    except (metadata.PackageNotFoundError, PackageError, OSError):
         return None

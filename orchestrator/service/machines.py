@@ -31,19 +31,18 @@ from orchestrator.accounts.states import State
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
-from orchestrator.service.library import installed_version
+from orchestrator.service.library import Library
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.sending import Waiting
 from orchestrator.service.timers import Timers, now
+from orchestrator.service.updates import Updates
 from orchestrator.store.status import Kept
 
 log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 10.0
 """How long to wait before turns are given again, after a bug."""
-LIBRARY_SECONDS = 30.0
-"""How often to look whether another version of neonize was installed: half a millisecond each."""
 
 
 class Machines:
@@ -62,6 +61,7 @@ class Machines:
         closing: Whether the service stops, so that nobody starts any more.
         after: Called after each event.
         forgotten: Called with the name of an account that is gone, once its process is.
+        updates: Notices that neonize was installed again.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Machines:
         self.closing = False
         self.after: Callable[[], None] = lambda: None
         self.forgotten: Callable[[str], None] = lambda _: None
+        self.updates = Updates(timers, lambda: (children.library, children.seal), self._use_library)
         self._roster = roster
         self._children = children
         self._recorder = recorder
@@ -213,6 +214,7 @@ class Machines:
                 self._record(name, action)
             case actions.RenewMaker():
                 self._children.renew_maker(managed.maker)
+                self.updates.look()
             case actions.CallOff(why):
                 self._call_off(why)
             case actions.Forget():
@@ -265,23 +267,21 @@ class Machines:
         self._wakes_at = None
         self.dispatch()
 
-    def mind_the_library(self) -> None:
-        """Use another version of neonize as soon as it is installed: at once, if WhatsApp asks for one."""
-        self._timers.later("library", LIBRARY_SECONDS, self._look_for_another_library)
-
-    def _look_for_another_library(self) -> None:
-        self.mind_the_library()
-        found = installed_version()
-        if found is not None and found != self._children.library:
+    def _use_library(self, library: Library) -> None:
+        """Have later processes load another neonize; one account tries a new version before the others."""
+        before, children = self._children.library, self._children
+        children.library, children.seal = library.version, library.seal
+        children.renew_maker()
+        if library.version == before:
+            log.warning("neonize %s was installed again: accounts that start from now on use it", before)
+        else:
             log.warning(
                 "neonize %s is installed instead of %s: accounts that start from now on use it",
-                found,
-                self._children.library,
+                library.version,
+                before,
             )
-            self._children.library = found
-            self._children.renew_maker()
-            self.fleet.updated()
-            self.dispatch()
+            self.fleet.updated(time.monotonic())
+        self.dispatch()
 
     def _call_off(self, why: str) -> None:
         """Leave all accounts as they are that wait for a new process in the place of one that works."""

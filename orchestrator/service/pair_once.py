@@ -76,7 +76,12 @@ def repair(
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)
         supervisor = Supervisor(
-            settings, store, make_spawner(paths), version=library.version, log_level="ERROR"
+            settings,
+            store,
+            make_spawner(paths),
+            version=library.version,
+            seal=library.seal,
+            log_level="ERROR",
         )
         return asyncio.run(_repair(supervisor, name, pairing, show, any_phone=any_phone))
 

@@ -76,6 +76,7 @@ def run(
                 store,
                 make_spawner(paths),
                 version=library.version,
+                seal=library.seal,
                 log_level=log_level,
                 log_format="json" if log_format == "json" else "text",
                 around_reload=announcer.reload,

@@ -36,6 +36,7 @@ from orchestrator.store import status
 from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
 from orchestrator.store.tracebacks import Tracebacks
+from orchestrator.worker.library.integrity import Seal
 
 SHUTDOWN_SECONDS = deadlines.SHUTDOWN.outer
 """The time all accounts together get to stop; those that have not by then are killed."""
@@ -53,6 +54,7 @@ class Supervisor:
         store: What is kept of the accounts.
         spawner: Starts the children.
         version: The library's version, for the timelines; empty for one that is not watched.
+        seal: Which files of the library were checked; None: each process checks them by itself.
         log_level: What the children log.
         log_format: How: "text" or "json".
         around_reload: Makes the context of every reading of the configuration, so that it can be announced.
@@ -66,6 +68,7 @@ class Supervisor:
         spawner: Spawner,
         *,
         version: str = "",
+        seal: Seal | None = None,
         log_level: str = "WARNING",
         log_format: str = "text",
         around_reload: Announce = contextlib.nullcontext,
@@ -87,6 +90,7 @@ class Supervisor:
             self._tracebacks,
             devices,
             library=version,
+            seal=seal,
             log_level=log_level,
             log_format=log_format,
         )
@@ -160,13 +164,14 @@ class Supervisor:
         self._recorder.prune()
         self._look_for_oom_kills()
         if self.library:
-            self._machines.mind_the_library()
+            self._machines.updates.mind()
 
     async def stop(self) -> None:
         """Stop every account and wait until no child is left; `hurry` shortens the wait."""
         self._machines.closing = self._children.closing = True
         self._shut_down(SHUTDOWN_SECONDS)
         await self._idle.wait()
+        await self._machines.updates.close()
         self._pulse.stop()
         self._pictures.stop()
         self._timers.stop()

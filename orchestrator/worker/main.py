@@ -15,7 +15,7 @@ from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.system import memory
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import events, outcomes, proxy, session_check
-from orchestrator.worker.library import loading, package
+from orchestrator.worker.library import integrity, loading, package
 from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
 from orchestrator.worker.machine import Course
@@ -109,7 +109,7 @@ def _load(
         session_check.hold(spec.lock)
         stored = session_check.prepare(spec.database)
         link.post(pipe.Loading())
-        why = _load_library(link)
+        why = _load_library(link, spec.library)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
         from orchestrator.worker.library.client import Client, ClientSettings
@@ -138,10 +138,11 @@ def _way(spec: ChildSpec) -> str | None:
     return None
 
 
-def _load_library(link: Link) -> str | None:
+def _load_library(link: Link, seal: integrity.Seal | None) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
-        package.forbid_download()
+        loading.prepare()
+        integrity.expect(seal)
         import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 
         # Only now, and only here: it starts Go's threads.
@@ -149,7 +150,7 @@ def _load_library(link: Link) -> str | None:
     except BaseException as error:  # a module may raise anything, and even want to exit
         if shortage(error) is None:
             link.post(pipe.NotLoaded())
-        if isinstance(error, package.LibraryChangedError):
+        if isinstance(error, package.LibraryChangedError | package.LibraryAlteredError):
             return str(error)
         if shortage(error) is None:
             log.error("neonize cannot be loaded", exc_info=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.accounts.pipe import Pairing
+from orchestrator.worker.library.integrity import Seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class ChildSpec:
         pairing: How to link it if it is not linked yet; "code" needs a phone.
         log_level: What of the library's log is passed on: DEBUG, INFO, WARNING or ERROR.
         log_format: How: "text", a line each, or "json", an object each.
+        library: Which library of neonize's was checked; None: the child checks it by itself.
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
     """
 
@@ -37,3 +39,4 @@ class ChildSpec:
     log_level: str = "WARNING"
     log_format: str = "text"
     trace: Path | None = None
+    library: Seal | None = None

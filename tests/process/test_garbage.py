@@ -22,6 +22,7 @@ from support import stand_in
 from support.stand_in import AGENT, HEAD, HOST, Gone, Keys, StandIn
 from websockets.frames import Frame, Opcode
 
+from orchestrator.sandbox import token
 from orchestrator.sandbox.crypto.certs import Authority
 from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.noise import Initiator
@@ -908,12 +909,25 @@ def test_a_client_that_goes_while_its_code_is_entered(place: Place, visits: Visi
 # The control interface
 
 
+def headers(place: Place) -> dict[str, str]:
+    """Return what each request of the sandbox's own user has."""
+    secret = token.read(place.sandbox.state_dir / token.NAME)
+    return {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
+
+
+def ours(place: Place, said: bytes) -> bytes:
+    """Return a request as if it were from the sandbox's own user."""
+    port = place.sandbox.about["control_port"]
+    lines = [f"{name}: {value}" for name, value in {"Host": f"127.0.0.1:{port}", **headers(place)}.items()]
+    return said.replace(b"Host: x", "\r\n".join(lines).encode())
+
+
 def asked(place: Place, method: str, path: str, body: object = None) -> tuple[int, Any]:
     connection = http.client.HTTPConnection(
         "127.0.0.1", place.sandbox.about["control_port"], timeout=stand_in.DEADLINE
     )
     try:
-        connection.request(method, path, None if body is None else json.dumps(body))
+        connection.request(method, path, None if body is None else json.dumps(body), headers(place))
         response = connection.getresponse()
         return response.status, json.loads(response.read())
     finally:
@@ -941,34 +955,35 @@ def post(body: bytes) -> bytes:
         (b"GET / HTTP/1.1\r\n\r\n", 400),
         (b"GET //[ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
         (b"GET /nothing HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 404),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 421),
         (b"POST /send HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 100_000, 431),
     ],
     ids=range(15),
 )
 def test_a_control_request_that_is_none_is_told_what_is_wrong(
-    visits: Visits, said: bytes, status: int
+    visits: Visits, place: Place, said: bytes, status: int
 ) -> None:
     client = visits.control()
-    client.send_bytes(said)
+    client.send_bytes(ours(place, said))
     head, _, body = client.until_gone().partition(b"\r\n\r\n")
     assert int(head.split(b" ")[1]) == status
     assert json.loads(body.splitlines()[0])["error"]
 
 
 @pytest.mark.parametrize("said", [b"", b"POST /se", post(b"{}")[:-1]])
-def test_half_a_control_request_ends_with_its_client(visits: Visits, said: bytes) -> None:
+def test_half_a_control_request_ends_with_its_client(visits: Visits, place: Place, said: bytes) -> None:
     client = visits.control()
-    client.send_bytes(said)
+    client.send_bytes(ours(place, said))
     client.say_no_more()
     assert client.until_gone() == b""
 
 
-def test_a_control_request_that_is_too_large(visits: Visits) -> None:
+def test_a_control_request_that_is_too_large(visits: Visits, place: Place) -> None:
     client = visits.control()
     with suppress(Gone):
-        client.send_bytes(b"POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        head = b"POST /send HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+        client.send_bytes(ours(place, head))
         for _ in range(100):
             client.send_bytes(bytes(1024 * 1024))
     assert client.until_gone().split(b" ")[1:2] in ([b"413"], [])  # it may be lost in the reset

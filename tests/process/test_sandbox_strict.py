@@ -18,6 +18,7 @@ import pytest
 from support import stand_in
 from support.stand_in import AGENT, Gone, Keys, StandIn
 
+from orchestrator.sandbox import token
 from orchestrator.sandbox.client import SandboxClient, SandboxError
 from orchestrator.sandbox.crypto.certs import Authority
 from orchestrator.sandbox.crypto.signal import SignalPhone
@@ -205,9 +206,10 @@ def test_a_client_that_is_silent_is_cut_off_and_one_that_pings_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "SILENCE", 2.0)
+    secret_file = tmp_path / token.NAME
 
     def visit(port: int, control: int) -> tuple[int, dict[str, Any]]:
-        keys, client = Keys(), SandboxClient(f"http://127.0.0.1:{control}")
+        keys, client = Keys(), SandboxClient(f"http://127.0.0.1:{control}", token_file=secret_file)
         authority = tmp_path / "ca.pem"
         address = stand_in.link(port, authority, keys, lambda text: client.scan("+4915100001", text=text))
         with stand_in.online(port, authority, keys, address) as connection:
@@ -224,7 +226,7 @@ def test_a_client_that_is_silent_is_cut_off_and_one_that_pings_is_not(
         store = Store(tmp_path / "sandbox.sqlite3")
         hub = Hub(store, load_tokens())
         listener = Listener(hub, authority.server_context())
-        control = Control(hub, listener, {})
+        control = Control(hub, listener, {}, token.load_or_make(tmp_path), secret_file)
         await listener.start()
         await control.start()
         try:

@@ -19,8 +19,10 @@ from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.control.outlook import outlook
 from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, StateError
-from orchestrator.service import machines, recorder, supervisor
+from orchestrator.service import recorder, supervisor, updates
+from orchestrator.service.library import Installed, Library
 from orchestrator.store import status, tracebacks
+from orchestrator.worker.library.integrity import Seal
 
 ONLINE = ["connecting", "connected", "idle"]
 
@@ -571,11 +573,22 @@ async def test_what_was_kept_and_cannot_be_read_is_not_written_over(tmp_path: Pa
 # Another version of the library
 
 
+def install(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Have another neonize installed, which is as it should be; nobody here loads it."""
+    seal = Seal(version, ())
+
+    async def check() -> Library:
+        return Library(version, 0.1, seal)
+
+    monkeypatch.setattr(updates, "installed", lambda: Installed(version, seal))
+    monkeypatch.setattr(updates, "check_library_aside", check)
+
+
 @asynchronous
 async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_waited_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(machines, "LIBRARY_SECONDS", 0.05)
+    monkeypatch.setattr(updates, "LIBRARY_SECONDS", 0.05)
     fleet = Fleet(tmp_path, "a", "b", "c")
     for name in "abc":
         fleet.has_session(name)
@@ -591,7 +604,7 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
         await fleet.until("c", State.OUTDATED)
         pid = fleet.pid("a")
         old = psutil.Process(pid).ppid()
-        monkeypatch.setattr(machines, "installed_version", lambda: "0.6.0")
+        install(monkeypatch, "0.6.0")
         await fleet.until("b", State.CONNECTED)
         await fleet.until("c", State.CONNECTED)
         assert fleet.pid("a") == pid
@@ -612,17 +625,43 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
 async def test_a_process_with_the_library_before_an_update_says_nothing_of_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(machines, "LIBRARY_SECONDS", 0.05)
+    monkeypatch.setattr(updates, "LIBRARY_SECONDS", 0.05)
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     fleet.puppets.play("a", ["connecting", "connected", "await: refusal", "end: outdated"], ONLINE)
     async with fleet:
         pid = (await fleet.until("a", State.CONNECTED))["pid"]
-        monkeypatch.setattr(machines, "installed_version", lambda: "0.6.0")
+        install(monkeypatch, "0.6.0")
         await until(lambda: fleet.supervisor.library == "0.6.0", "the update is found")
         fleet.puppets.go("a", "refusal")
         await fleet.until("a", State.CONNECTED, after=pid)
     assert "no account connects until neonize is updated" not in caplog.text
+
+
+@asynchronous
+async def test_a_new_version_that_does_not_work_stops_nobody_who_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(updates, "LIBRARY_SECONDS", 0.05)
+    fleet = Fleet(tmp_path, "a", "b", "c", "d")
+    for name in "abcd":
+        fleet.has_session(name)
+    fleet.puppets.play("b", ONLINE, ["end: machine"])
+    fleet.puppets.play("c", ONLINE, ["await: never"])
+    async with fleet:
+        before = {name: (await fleet.until(name, State.CONNECTED))["pid"] for name in "abcd"}
+        install(monkeypatch, "0.6.0")
+        await until(lambda: fleet.supervisor.library == "0.6.0", "the update is found")
+        for name in "bc":
+            fleet.supervisor.order(name, Order.RESTART)
+        await until(lambda: "does not work for b (machine)" in caplog.text, "it is tried and told")
+        assert [fleet.pid(name) for name in "acd"] == [before[name] for name in "acd"]
+        assert {fleet.state(name) for name in "acd"} == {State.CONNECTED}
+        install(monkeypatch, "0.5.2")
+        await until(lambda: fleet.supervisor.library == "0.5.2", "it is taken back")
+        fleet.puppets.play("b", ONLINE)
+        await fleet.until("b", State.CONNECTED)
+        await until(lambda: "version of neonize works" in caplog.text, "it works")
 
 
 @asynchronous

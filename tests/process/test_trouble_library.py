@@ -21,6 +21,7 @@ from orchestrator.accounts.states import State
 from orchestrator.service.forkserver import PRELOADED
 from orchestrator.service.library import LibraryError, check_library
 from orchestrator.worker import main
+from orchestrator.worker.library import integrity
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -44,14 +45,71 @@ def linked(name: str, folder: Path) -> Path:
     return copy
 
 
+def with_its_record(folder: Path) -> None:
+    """Put what the installer has noted of neonize beside the one in front."""
+    (info,) = package("neonize").parent.glob("neonize-*.dist-info")
+    (folder / info.name).symlink_to(info)
+
+
 def replace(path: Path, text: str | bytes) -> None:
     path.unlink()
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 def library(folder: Path) -> Path:
+    with_its_record(folder)
     (file,) = linked("neonize", folder).glob("neonize-*.so")
     return file
+
+
+def one_byte(path: Path) -> None:
+    """Change a byte in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    replace(path, bytes(data))
+
+
+def flipped_library(folder: Path) -> None:
+    one_byte(library(folder))
+
+
+def flipped_source(folder: Path) -> None:
+    one_byte(library(folder).parent / "builder.py")
+
+
+def another_module(folder: Path) -> None:
+    (library(folder).parent / "download.abi3.so").write_bytes(b"")
+
+
+def another_library(folder: Path) -> None:
+    file = library(folder)
+    (file.parent / "neonize-linux-of-mine.so").symlink_to(file.resolve())
+
+
+def no_record(folder: Path) -> None:
+    linked("neonize", folder)
+
+
+def long_record(folder: Path) -> None:
+    library(folder)
+    (info,) = folder.glob("*.dist-info")
+    whole = info.resolve()
+    info.unlink()
+    info.mkdir()
+    (info / "RECORD").write_bytes((whole / "RECORD").read_bytes() + b"x" * integrity.MAX_RECORD)
+
+
+def record_of_nothing(folder: Path) -> None:
+    library(folder)
+    (info,) = folder.glob("*.dist-info")
+    info.unlink()
+    info.mkdir()
+    (info / "RECORD").touch()
+
+
+def two_records(folder: Path) -> None:
+    library(folder)
+    (folder / "neonize-0.5.1.dist-info").mkdir()
 
 
 def old_protobuf(folder: Path) -> None:
@@ -129,7 +187,17 @@ BROKEN = [
     (truncated_library, "neonize"),
     (empty_library, "neonize"),
     (library_of_another_machine, "neonize"),
-    (missing_library, "neonize"),
+    (missing_library, "has no library for this machine"),
+    (flipped_library, "neonize-linux-"),
+]
+REFUSED = [  # which a child refuses in the same way
+    (flipped_source, "builder.py is not the file that neonize's package has"),
+    (another_module, "download.abi3.so does not belong to neonize's package"),
+    (another_library, "neonize-linux-of-mine.so does not belong to neonize's package"),
+    (no_record, "has no RECORD with checksums"),
+    (long_record, "RECORD is too long"),
+    (record_of_nothing, "RECORD names 0 files"),
+    (two_records, "two versions of neonize are installed"),
 ]
 
 
@@ -143,7 +211,7 @@ def in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("harm", "advice"), BROKEN)
+@pytest.mark.parametrize(("harm", "advice"), [*BROKEN, *REFUSED])
 def test_the_service_does_not_start_and_says_what_would_help(
     in_front: Path, harm: Callable[[Path], None], advice: str
 ) -> None:

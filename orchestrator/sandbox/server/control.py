@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import io
 import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import zxingcpp
@@ -99,9 +102,15 @@ class Control:
         hub: The server's common ground.
         listener: Its port.
         about: What ``GET /`` says besides.
+        secret: What each request must bring along.
+        token_file: Where that secret is, for those who do not know.
     """
 
-    def __init__(self, hub: Hub, listener: Listener, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, hub: Hub, listener: Listener, about: Mapping[str, Any], secret: str, token_file: Path
+    ) -> None:
+        self._secret = secret
+        self._token_file = token_file
         self._hub = hub
         self._listener = listener
         self._about = about
@@ -151,7 +160,7 @@ class Control:
         channel = Channel(reader, writer, 0)
         self._channels.add(channel)
         try:
-            await serve(channel, self.handle)
+            await serve(channel, self.handle, refuse=self.refuse)
         except Closed:
             pass
         except asyncio.CancelledError:
@@ -159,6 +168,20 @@ class Control:
         finally:
             await channel.close()
             self._channels.discard(channel)
+
+    def refuse(self, request: Request) -> Response | None:
+        """Answer a request that is not from a program of this sandbox's user; None if it is.
+
+        A page in a browser can send requests here, too, and by a name of its own that leads to this machine.
+        """
+        refusal = judge(request.method, request.headers, self.port, self._secret)
+        if refusal is None:
+            return None
+        status, why = refusal
+        said = {"error": why}
+        if status == HTTPStatus.UNAUTHORIZED:
+            said["token_file"] = str(self._token_file)
+        return json_response(said, status)
 
     async def handle(self, request: Request) -> Response:
         """Carry out a request; whatever is wrong with it is said in the answer."""
@@ -382,6 +405,29 @@ class Control:
             raise NotPossible(f"there is no fault {wanted}; it may have struck often enough")
         await self._listener.reopen()
         return self._faults(gone)
+
+
+def judge(method: str, headers: Mapping[str, str], port: int, secret: str) -> tuple[int, str] | None:
+    """Return status and reason if a request is to be refused by its head, None if it is to be carried out.
+
+    Args:
+        method: The request's method.
+        headers: Its headers, names in lower case.
+        port: The port that it came in on.
+        secret: What it must bring along.
+    """
+    if headers.get("host", "").lower() not in {f"127.0.0.1:{port}", f"localhost:{port}"}:
+        return HTTPStatus.MISDIRECTED_REQUEST, f"the sandbox is called 127.0.0.1:{port}, and by no other name"
+    if "origin" in headers:
+        return HTTPStatus.FORBIDDEN, "the sandbox takes no requests from pages in a browser"
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), secret.encode()):
+        return HTTPStatus.UNAUTHORIZED, "the request lacks the sandbox's secret, or has another one"
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (method == "POST" or has_body) and kind != "application/json":
+        return HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a request's body must be application/json"
+    return None
 
 
 def _log_out(hub: Hub, session: Session, _: Fault) -> None:

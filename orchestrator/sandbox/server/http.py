@@ -50,36 +50,55 @@ class Response:
     content_type: str = "application/octet-stream"
 
 
+class _Refused(Exception):  # noqa: N818 - it is an answer
+    """A request that is answered without its body being read."""
+
+    def __init__(self, response: Response, *, head_only: bool) -> None:
+        self.response = response
+        self.head_only = head_only
+
+
 def json_response(value: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON value
     """Answer with a JSON document."""
     return Response(status, json.dumps(value).encode() + b"\n", "application/json")
 
 
-async def serve(stream: Stream, handle: Callable[[Request], Awaitable[Response]], begun: bytes = b"") -> None:
+async def serve(
+    stream: Stream,
+    handle: Callable[[Request], Awaitable[Response]],
+    begun: bytes = b"",
+    refuse: Callable[[Request], Response | None] = lambda _: None,
+) -> None:
     """Answer requests until the client goes; what is no HTTP gets a 400 and the end.
 
     Args:
         stream: The connection.
         handle: Makes the answer to each request.
         begun: What was read of the first request already.
+        refuse: Answers requests that are to be refused, by their head alone: the body is not there yet. The
+            connection ends then.
     """
     connection = h11.Connection(h11.SERVER)
     if begun:
         connection.receive_data(begun)
     try:
         while True:
-            request = await _read(stream, connection)
+            request = await _read(stream, connection, refuse)
             await _send(stream, connection, await handle(request), head_only=request.method == "HEAD")
             if connection.our_state is not h11.DONE:
                 return  # the client wants the connection closed
             connection.start_next_cycle()
+    except _Refused as refused:
+        await _send(stream, connection, refused.response, head_only=refused.head_only, close=True)
     except h11.RemoteProtocolError as error:
         if connection.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             status = error.error_status_hint
             await _send(stream, connection, json_response({"error": f"not HTTP: {error}"}, status))
 
 
-async def _read(stream: Stream, connection: h11.Connection) -> Request:
+async def _read(
+    stream: Stream, connection: h11.Connection, refuse: Callable[[Request], Response | None]
+) -> Request:
     head: h11.Request | None = None
     body = bytearray()
     while True:
@@ -92,6 +111,9 @@ async def _read(stream: Stream, connection: h11.Connection) -> Request:
                 connection.receive_data(await stream.read())
             case h11.Request() as event:
                 head = event
+                refusal = refuse(_request(head, b""))
+                if refusal is not None:
+                    raise _Refused(refusal, head_only=event.method == b"HEAD")
             case h11.Data() as event:
                 body += event.data
                 if len(body) > MAX_BODY:
@@ -118,9 +140,16 @@ def _request(head: h11.Request, body: bytes) -> Request:
 
 
 async def _send(
-    stream: Stream, connection: h11.Connection, response: Response, *, head_only: bool = False
+    stream: Stream,
+    connection: h11.Connection,
+    response: Response,
+    *,
+    head_only: bool = False,
+    close: bool = False,
 ) -> None:
     headers = [("content-type", response.content_type), ("content-length", str(len(response.body)))]
+    if close:
+        headers.append(("connection", "close"))
     reason = HTTPStatus(response.status).phrase.encode()
     head = h11.Response(status_code=response.status, headers=headers, reason=reason)
     data = connection.send(head) or b""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.sandbox import token
 from orchestrator.sandbox.crypto.certs import Authority
 from orchestrator.sandbox.environment import client_environment
 from orchestrator.sandbox.server.control import Control
@@ -55,6 +56,7 @@ async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None
     tokens = load_tokens()
     lock = _lock(options.state_dir)
     authority = Authority.load_or_make(options.state_dir)
+    secret = _secret(options.state_dir)
     store = Store(options.state_dir / "sandbox.sqlite3")
     try:
         hub = _hub(store, tokens)
@@ -70,7 +72,7 @@ async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None
             "state_dir": str(options.state_dir),
             "environment": environment,
         }
-        control = Control(hub, listener, about)
+        control = Control(hub, listener, about, secret, options.state_dir / token.NAME)
         await _listen(control.start(options.control_port), options.control_port)
         ready({**about, "control_port": control.port})
         await stopping.wait()
@@ -93,6 +95,13 @@ def _hub(store: Store, tokens: Tokens) -> Hub:
         return Hub(store, tokens)
     except sqlite3.Error as error:
         raise StoreError(f"the sandbox's state cannot be written ({error}): is the disk full?") from None
+
+
+def _secret(folder: Path) -> str:
+    try:
+        return token.load_or_make(folder)
+    except OSError as error:
+        raise StoreError(f"{folder / token.NAME} cannot be written: {error.strerror}") from None
 
 
 def _lock(folder: Path) -> int:

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from orchestrator.system.os_errors import shortage
+from orchestrator.worker.library.package import LibraryAlteredError
 
 _DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
 """How pip calls a missing package, where its module has another name."""
@@ -34,10 +35,12 @@ class Diagnosis:
     Attributes:
         text: A sentence for people, with what to do.
         lacks_libmagic: Whether the system's libmagic is what is missing.
+        altered: Whether neonize's files are not those of its package.
     """
 
     text: str
     lacks_libmagic: bool = False
+    altered: bool = False
 
 
 def diagnose(error: BaseException) -> Diagnosis:
@@ -52,6 +55,8 @@ def diagnose(error: BaseException) -> Diagnosis:
             " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)",
             lacks_libmagic=True,
         )
+    if isinstance(error, LibraryAlteredError):
+        return Diagnosis(_unreadable(error.__cause__) or str(error), altered=True)
     return Diagnosis(
         _unreadable(error)
         or _wrong_protobuf()
@@ -67,7 +72,7 @@ def reinstall(*packages: str) -> str:
     return f"`pip install --force-reinstall --no-cache-dir {' '.join(packages)}`"
 
 
-def _unreadable(error: BaseException) -> str | None:
+def _unreadable(error: BaseException | None) -> str | None:
     """Say which file this user may not read. Python treats a closed folder like an empty one."""
     place = error.filename if isinstance(error, PermissionError) else None
     if place is None and isinstance(error, ModuleNotFoundError) and error.name:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from orchestrator.worker.library import package
+from orchestrator.worker.library import integrity, package
 
 _MODULE = "orchestrator.worker.library.client"
 """What brings neonize along."""
@@ -93,9 +93,21 @@ def import_before_fork() -> None:
 
 
 def _import() -> None:
-    package.forbid_download()
+    prepare()
     with _late_libraries(), _no_threads():
         importlib.import_module(_MODULE)
+
+
+def prepare() -> None:
+    """See that neonize can be imported: that its files are its own, and that it fetches no others.
+
+    Raises:
+        LibraryError: It must not be.
+    """
+    package.forbid_connections()
+    if _MODULE not in sys.modules:
+        integrity.check_sources()
+    package.forbid_download()
 
 
 def _try() -> int:

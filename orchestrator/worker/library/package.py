@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib.util
 import os
-import re
+import socket
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-_VERSION = re.compile(r'^__GONEONIZE_VERSION__\s*=\s*"([^"]+)"', re.MULTILINE)
+_VERSION = "__GONEONIZE_VERSION__"
+_MAX_SOURCE = 1024 * 1024
+_TO_OTHERS = frozenset(
+    {"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto", "socket.sendmsg"}
+)
+"""What Python is about to do where a program of it speaks to another machine."""
+_NETWORKS = (socket.AF_INET, socket.AF_INET6)
 
 
 class LibraryError(Exception):
@@ -20,6 +27,10 @@ class LibraryError(Exception):
 
 class LibraryChangedError(LibraryError):
     """neonize is not the one that the service began with: it is being updated, and will work in a moment."""
+
+
+class LibraryAlteredError(LibraryError):
+    """neonize's files are not those of its package, or cannot be told to be."""
 
 
 def package() -> Path:
@@ -37,23 +48,70 @@ def package() -> Path:
 def forbid_download() -> None:
     """Put something else in the place of the module that neonize downloads with, before neonize is imported.
 
-    Every account's process would do it, at the same time, into the installed package, and past the account's
-    proxy. Where that module does not look as expected, nothing is done.
+    Every account's process would do it, at the same time, into the installed package, past the account's
+    proxy, and without a look at what has come.
 
     Raises:
-        LibraryError: neonize is not installed.
+        LibraryError: neonize is not installed, its module for downloads has an unknown form, or neonize was
+            imported before.
     """
     folder = package()
     if "neonize" in sys.modules:
+        if getattr(sys.modules.get("neonize.download"), "download", None) is not _refuse:
+            raise LibraryAlteredError(
+                "something has imported neonize before this program could forbid its downloads: look for a"
+                " sitecustomize.py, a .pth file or a PYTHONPATH that does"
+            )
         return
+    stand_in = ModuleType("neonize.download")
+    stand_in.__dict__.update({_VERSION: _version_of(folder / "download.py"), "download": _refuse})
+    sys.modules["neonize.download"] = stand_in
+
+
+def _version_of(path: Path) -> str:
+    """Return which version of the library neonize's module for downloads names."""
     try:
-        text = (folder / "download.py").read_text()
-    except OSError:
+        with path.open("rb") as file:
+            tree = ast.parse(file.read(_MAX_SOURCE))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.Module(body=[], type_ignores=[])
+    for node in tree.body:
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        if [target.id for target in targets if isinstance(target, ast.Name)] == [_VERSION]:
+            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+                return node.value.value
+            break
+    raise LibraryAlteredError(
+        f"{path} does not say which version of its library neonize needs, so neonize could download one that"
+        " nobody has checked: install a version of neonize that this program knows, with"
+        " `pip install --force-reinstall 'neonize>=0.5.2,<0.6'`"
+    )
+
+
+def forbid_connections() -> None:
+    """Keep Python in this process from reaching other machines, for good; Go's half is not concerned.
+
+    Nothing of ours in an account's process does, and what neonize's Python half fetches by itself, such as
+    libraries, pictures and previews of links, would go past the account's proxy.
+    """
+    if not _Ban.is_there:
+        _Ban.is_there = True
+        sys.addaudithook(_refuse_connection)
+
+
+class _Ban:
+    """Whether connections are forbidden already; a hook cannot be taken away."""
+
+    is_there = False
+
+
+def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in _TO_OTHERS:
         return
-    if match := _VERSION.search(text):
-        stand_in = ModuleType("neonize.download")
-        stand_in.__dict__.update(__GONEONIZE_VERSION__=match[1], download=_refuse)
-        sys.modules["neonize.download"] = stand_in
+    if event.startswith("socket.get") or getattr(arguments[0], "family", None) in _NETWORKS:
+        raise LibraryError("Python may not reach other machines from this process")
 
 
 def reap_helper() -> None:

@@ -1,5 +1,7 @@
 """Whether neonize loads: a broken one is told with what to install."""
 
+import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ from orchestrator.service.library import LibraryError, check_library
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     return Cli(tmp_path)
+
+
+def noted(folder: Path) -> None:
+    """Note the checksums of a neonize as an installer does."""
+    rows = []
+    for path in (folder / "neonize").iterdir():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
+        rows.append(f"neonize/{path.name},sha256={digest},{path.stat().st_size}\n")
+    info = folder / "neonize-0.5.2.dist-info"
+    info.mkdir()
+    (info / "RECORD").write_text("".join(rows))
 
 
 @pytest.mark.parametrize(
@@ -43,6 +56,8 @@ def test_a_neonize_that_does_not_load_is_told_with_what_to_install(
     (tmp_path / "neonize/download.py").write_text(
         '__GONEONIZE_VERSION__ = "0.5.2"\ndef download():\n    raise SystemExit("it was going to download")\n'
     )
+    (tmp_path / "neonize/neonize-linux-amd64.so").touch()
+    noted(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(LibraryError, match=message) as caught:
         check_library()

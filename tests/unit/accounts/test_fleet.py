@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.accounts import fleet, pipe
+from orchestrator.accounts import fleet, newcomer, pipe
 from orchestrator.accounts.actions import Forget, Queue, Record, Spawn, TellStop, Unqueue
 from orchestrator.accounts.breaker import NETWORK_PROBE_FIRST, NETWORK_PROBE_LAST, PROBE_FIRST, PROBE_LAST
 from orchestrator.accounts.events import (
@@ -27,6 +27,7 @@ from orchestrator.accounts.events import (
     Removed,
     Said,
     Spawned,
+    SpawnFailed,
     Ticked,
 )
 from orchestrator.accounts.failure import EXIT_CODES, Kind
@@ -61,6 +62,7 @@ class World:
     Attributes:
         dead: Proxies (None for no proxy) that nobody gets through.
         refusing: Proxies that refuse the password.
+        crashes: How each new process ends before it dials, if it does.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class World:
         self.up = True
         self.broken: set[str] = set()
         self.outdated = False
+        self.crashes: Kind | None = None
         self.starts: list[tuple[float, str]] = []
         self.news: list[str] = []
         self.records: dict[str, list[Record]] = {name: [] for name in names}
@@ -202,7 +205,9 @@ class World:
         self.later(DIAL + waits, lambda: self.answer(name, child, proxy))
 
     def answer(self, name: str, child: object, proxy: str | None) -> None:
-        if not self.up or name in self.broken or proxy in self.dead:
+        if self.crashes is not None:
+            self.end(name, self.crashes, child)
+        elif not self.up or name in self.broken or proxy in self.dead:
             self.end(name, Kind.NETWORK, child)
         elif proxy in self.refusing:
             self.end(name, Kind.CONFIG, child)
@@ -822,3 +827,152 @@ def test_whatever_happens_to_other_ways_an_account_is_never_held(
         State.FAILED,
     }
     assert not any(account.held for account in world.accounts.values())
+
+
+# Another version of the library
+
+
+def wait_for_turns(world: World, count: int) -> list[str]:
+    """Have accounts stop and want to start again, all at once, with a version that was just installed."""
+    waiting = names(count)
+    for name in waiting:
+        world.order(name, Order.STOP)
+    world.run(10)
+    world.fleet.updated(world.now)
+    for name in waiting:
+        world.order(name, Order.START)
+    return waiting
+
+
+def test_one_account_tries_a_new_version_and_the_others_follow_when_it_works() -> None:
+    world = World(*names(10), spread=0)
+    world.run(60)
+    then = world.now
+    wait_for_turns(world, 8)
+    world.run(DIAL / 2)
+    assert len(world.started_since(then)) == 1, "two could start at once"
+    assert world.news == [newcomer.TRIES]
+    world.run(60)
+    assert world.states() == {State.CONNECTED}
+    assert len(world.started_since(then)) == 8, "each once, and nobody who ran"
+    assert world.news == [newcomer.TRIES, newcomer.WORKS]
+
+
+@pytest.mark.parametrize("kind", [Kind.CRASH, Kind.MACHINE])
+def test_a_new_version_that_does_not_work_meets_one_account_at_a_time(kind: Kind) -> None:
+    world = World(*names(10), parallel=5, spread=0)
+    world.run(60)
+    then = world.now
+    waiting = wait_for_turns(world, 8)
+    world.crashes = kind
+    world.run(600)
+    starts = [at for at, _ in world.starts if at >= then]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
+    assert min(gaps) > NETWORK_PROBE_FIRST
+    assert 600 / (NETWORK_PROBE_LAST + DIAL) <= len(starts) <= 10
+    assert all(world.accounts[name].state is State.CONNECTED for name in names(10)[8:]), "who ran goes on"
+    assert all(f"does not work for a00{n} ({kind})" in world.news[1 + n] for n in range(3)), (
+        "each in its turn"
+    )
+    assert {world.accounts[name].state for name in waiting} <= {State.STARTING, State.BACKOFF}
+    world.crashes = None
+    world.fleet.updated(world.now)  # the earlier version is back
+    world.run(60)
+    assert world.news[-2:] == [newcomer.TRIES, newcomer.WORKS]
+    world.run(400)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_who_cannot_reach_whatsapp_leaves_the_trial_to_the_next() -> None:
+    world = World(*names(6), parallel=5, spread=0, ways={"a000": "http://gone:1", "a001": "http://gone:2"})
+    world.dead = {"http://gone:1", "http://gone:2"}
+    world.run(60)
+    then = world.now
+    wait_for_turns(world, 5)
+    world.run(4 * DIAL)
+    assert world.started_since(then)[:3] == names(3), "one after the other"
+    world.run(2 * DIAL)
+    assert [world.accounts[name].state for name in names(6)[2:]] == 4 * [State.CONNECTED]
+    assert world.news == [newcomer.TRIES, newcomer.WORKS]
+
+
+@pytest.mark.parametrize("leave", ["stop", "remove", "disable"])
+def test_who_goes_away_leaves_the_trial_to_the_next(leave: str) -> None:
+    world = World(*names(4), parallel=5, spread=0)
+    world.run(60)
+    wait_for_turns(world, 3)
+    world.run(DIAL / 4)
+    match leave:
+        case "stop":
+            world.order("a000", Order.STOP)
+        case "remove":
+            world.handle("a000", Removed())
+        case _:
+            settings = replace(world.accounts["a000"].settings, enabled=False)
+            world.handle("a000", Configured(settings))
+    world.run(30)
+    assert [world.accounts[name].state for name in ("a001", "a002", "a003")] == 3 * [State.CONNECTED]
+
+
+def test_a_process_that_cannot_be_made_leaves_the_trial_to_the_next() -> None:
+    world = World(*names(3), parallel=5, spread=0)
+    world.run(60)
+    wait_for_turns(world, 2)
+    world.run(0)
+    world.handle("a000", SpawnFailed("no process", Kind.DUPLICATE))
+    world.run(30)
+    assert world.accounts["a000"].state is State.FAILED
+    assert world.accounts["a001"].state is State.CONNECTED
+
+
+def test_a_restart_of_all_with_a_new_version_takes_nobody_away_until_it_works() -> None:
+    world = World(*names(10), parallel=5, spread=0)
+    world.run(60)
+    then = world.now
+    world.fleet.updated(world.now)
+    for name in world.accounts:
+        world.order(name, Order.RESTART)
+    world.run(STOP + DIAL / 2)
+    assert world.started_since(then) == ["a000"]
+    assert sum(one.state is State.CONNECTED and not one.stopping for one in world.accounts.values()) == 9
+    world.run(60)
+    assert sorted(world.started_since(then)) == names(10)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_a_process_that_was_on_its_way_says_nothing_of_a_new_version() -> None:
+    world = World(*names(3), parallel=1, spread=0)
+    world.run(DIAL / 2)
+    assert [name for _, name in world.starts] == ["a000"]
+    world.fleet.updated(world.now)
+    world.run(DIAL)
+    assert world.accounts["a000"].state is State.CONNECTED
+    assert world.news == [newcomer.TRIES]
+    world.run(30)
+    assert world.states() == {State.CONNECTED}
+    assert world.news == [newcomer.TRIES, newcomer.WORKS]
+
+
+def test_an_update_frees_those_who_waited_for_it_one_first() -> None:
+    world = World(*names(20), parallel=5, spread=0)
+    world.outdated = True
+    world.run(60)
+    assert world.states() == {State.OUTDATED}
+    world.outdated = False
+    then = world.now
+    world.fleet.updated(world.now)
+    world.dispatch()
+    world.run(DIAL / 2)
+    assert len(world.started_since(then)) == 1
+    world.run(60)
+    assert world.states() == {State.CONNECTED}
+
+
+def test_a_new_version_that_whatsapp_refuses_holds_as_ever() -> None:
+    world = World(*names(5), parallel=5, spread=0)
+    world.run(60)
+    wait_for_turns(world, 4)
+    world.outdated = True
+    world.run(60)
+    assert [world.accounts[name].state for name in names(4)] == 4 * [State.OUTDATED]
+    assert len(world.starts) == 6, "one of them was refused"

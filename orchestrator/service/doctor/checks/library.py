@@ -1,4 +1,4 @@
-"""Whether neonize loads."""
+"""Whether neonize's files are those of its package, and whether neonize loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIBMAGIC = "libmagic"
 
 
 def find(_: Context) -> Iterator[Finding]:
-    """Load neonize in a process of its own."""
+    """Check neonize's files by their checksums, and load neonize in a process of its own."""
     try:
         library = check_library()
     except LibraryError as error:
@@ -22,4 +22,4 @@ def find(_: Context) -> Iterator[Finding]:
     yield ok(f"{library.version} loads, in {library.seconds:.1f} s")
 
 
-CHECK = Check("neonize", "neonize", "Whether neonize and the system's libmagic load.", find)
+CHECK = Check("neonize", "neonize", "Whether neonize has the right checksums, and loads with libmagic.", find)
