@@ -79,9 +79,15 @@ class RenewMaker:
 
 @dataclass(frozen=True, slots=True)
 class CallOff:
-    """Take no other account's process away for a new one: this account did not get its own. Says why."""
+    """Take no other account's process away for a new one: this account did not get its own.
+
+    Attributes:
+        why: Why, for people.
+        seen: Whether the service itself has seen that; else it is the word of the account's process.
+    """
 
     why: str
+    seen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class Child:
         loading: Whether it has said that it loads the library, and not yet that it dials.
         stale: Whether it could not load the library, perhaps because of what its fork server has imported.
         any_phone: Whether it was started to be linked to any phone, because an operator wants that.
+        said: The kinds of messages that count once and that it has sent.
     """
 
     started_at: float
@@ -58,6 +59,7 @@ class Child:
     loading: bool = False
     stale: bool = False
     any_phone: bool = False
+    said: set[type[object]] = field(default_factory=set)
 
     @property
     def begins(self) -> bool:
@@ -80,6 +82,12 @@ class Child:
         if self.heard_at is None or self.killed_because is not None:
             return None
         return self.heard_at + HEARTBEAT_DEADLINE
+
+    def has_said(self, message: type[object]) -> bool:
+        """Tell whether it has sent such a message before, and note that it has now."""
+        before = message in self.said
+        self.said.add(message)
+        return before
 
     def allow(self, seconds: float, now: float) -> None:
         """Give it so much more time for everything: it could not be heard, or stood still, too."""

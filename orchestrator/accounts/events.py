@@ -45,11 +45,13 @@ class Ordered:
         order: What.
         pairing: How to pair on a repair.
         any_phone: Whether a repair lets any phone be linked, and not only the one that the account had.
+        by_name: Whether the operator has named the account. Then it is tried, whatever holds the others.
     """
 
     order: Order
     pairing: Pairing = "qr"
     any_phone: bool = False
+    by_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)

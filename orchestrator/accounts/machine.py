@@ -86,8 +86,8 @@ class Account(Running):
         match event:
             case Begin():
                 self._begin()
-            case Ordered(order, pairing, any_phone):
-                self._obey(order, pairing, any_phone=any_phone)
+            case Ordered():
+                self._obey(event)
             case Configured(settings, keep):
                 self._configure(settings, keep)
             case Found(number, restored):
@@ -105,7 +105,7 @@ class Account(Running):
                     self.child.pid = pid
             case SpawnFailed(why, kind):
                 if self.child is not None:
-                    self._over(Outcome(kind, why), None)
+                    self._over(Outcome(kind, why), None, seen=True)
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)
@@ -123,7 +123,7 @@ class Account(Running):
                 elif self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
                     self._hold(event)
             case Released():
-                if self.held:
+                if self.held or self.state is State.OUTDATED:
                     self._start()
             case ShuttingDown(deadline):
                 self._shut_down(deadline)
@@ -145,8 +145,8 @@ class Account(Running):
         else:
             self._start()
 
-    def _obey(self, order: Order, pairing: Pairing, *, any_phone: bool) -> None:
-        if order is Order.STOP:
+    def _obey(self, wish: Ordered) -> None:
+        if wish.order is Order.STOP:
             self.stopped = True
             if not self.leaving and not self._ask_to_stop("stop"):
                 self._settle(State.STOPPED, "stopped by an operator")
@@ -154,24 +154,28 @@ class Account(Running):
         self.stopped = False
         if not self.settings.enabled or self._closing:
             return
-        match order:
+        match wish.order:
             case Order.REPAIR:
-                self._repair(pairing, any_phone=any_phone)
+                self._repair(wish.pairing, any_phone=wish.any_phone)
             case Order.RESTART if self.child is not None:
                 self._attempts.clear()
                 self._memory = MemoryWatch()  # an operator wants a new try
                 self._renew(self.child, "restart", "an operator wants it to have a new process")
             case _:
-                self._resume()
+                self._resume(by_name=wish.by_name)
 
-    def _resume(self) -> None:
-        """Start now whatever does not run, except where WhatsApp has named a time or a version."""
+    def _resume(self, *, by_name: bool) -> None:
+        """Start now whatever does not run, except where WhatsApp has named a time.
+
+        Of all accounts that wait for another version, only those are tried that the operator has named.
+        """
         if self.child is not None:
             if self.child.purpose not in (None, "repair"):
                 self.child.purpose = "restart"
             return
         waits = self.state is State.BANNED and self.next_retry_at is not None
-        if not self.queued and not waits and self.state is not State.OUTDATED:
+        outdated = self.state is State.OUTDATED and self.held and not by_name
+        if not self.queued and not waits and not outdated:
             self._attempts.clear()
             self._start()
 
@@ -284,7 +288,8 @@ class Account(Running):
 
     # A process's end
 
-    def _over(self, outcome: Outcome, status: int | None) -> None:
+    def _over(self, outcome: Outcome, status: int | None, *, seen: bool = False) -> None:
+        """Follow up the end of a process, or, if the service has ``seen`` so, that there is none."""
         child, self.child = self.child, None
         assert child is not None
         self._unqueue()
@@ -297,7 +302,8 @@ class Account(Running):
         if child.stale:
             self._actions.append(RenewMaker())
         if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):
-            self._actions.append(CallOff(f"{self.settings.name} could not be given one: {outcome.text}"))
+            why = f"{self.settings.name} could not be given one: {outcome.text}"
+            self._actions.append(CallOff(why, seen))
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
             self._actions.append(Quarantine(outcome.kind.value))
         if outcome.kind is Kind.TEMPORARY_BAN and purpose not in (None, "repair"):
@@ -343,6 +349,5 @@ class Account(Running):
         verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
         self._note_ban(verdict)
         self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
-        self.held = verdict.state is State.OUTDATED and not self._closing
 
     # States

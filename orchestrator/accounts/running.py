@@ -65,6 +65,8 @@ class Running(Standing):
     def _hear(self, child: Child, message: FromChild) -> None:
         child.heard_at = self._now.monotonic
         if isinstance(message, pipe.Ended):
+            if child.outcome is not None:
+                return  # or it could put off its end for ever, and keep others from starting
             child.outcome = message.outcome
             child.deadline = self._now.monotonic + EXIT_DEADLINE
             self._unqueue()
@@ -77,11 +79,15 @@ class Running(Standing):
             return
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
+        # What belongs to the start is heard once: a deadline that could be put off would be none, and an
+        # account that starts keeps others from starting.
         match message:
             case pipe.Loading():
-                child.loading = True
+                child.loading = child.begins
             case pipe.NotLoaded():
-                child.stale = True
+                child.stale = child.begins
+            case pipe.Connecting() | pipe.Paired() if child.has_said(type(message)):
+                pass
             case pipe.Connecting(paired):
                 child.loading = False
                 child.paired = paired
@@ -90,6 +96,7 @@ class Running(Standing):
                 if paired:
                     self._change(State.CONNECTING)
             case pipe.Code() | pipe.LinkCode():
+                child.paired = bool(child.paired)
                 if self.state is not State.PAIRING:
                     child.deadline = self._now.monotonic + PAIRING_DEADLINE
                     self._change(State.PAIRING, _CODE_WAITS)
@@ -138,6 +145,7 @@ class Running(Standing):
         self._ban = None
         self.last_seen_at = now.wall
         child.deadline = None
+        child.paired = True if child.paired is None else child.paired
         if self.state is not State.CONNECTED:
             self.connected_at = now.monotonic
             self._stable_at = now.monotonic + self.settings.backoff.reset_after

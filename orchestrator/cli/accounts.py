@@ -208,8 +208,8 @@ def _remove_alone(state: StatePaths, file: Path, name: str, *, keep_session: boo
 def start(context: typer.Context, names: Names = None, everyone: All = False) -> None:
     """Start accounts that are stopped, failed or waiting.
 
-    Accounts start at once. Exceptions: a temporary ban is not shortened, and accounts whose client version
-    WhatsApp refuses wait for a newer version.
+    Accounts start at once. A temporary ban is not shortened. If WhatsApp refuses the version of the client,
+    accounts that you name are tried once, and `--all` tries none of those that wait.
     """
     _order(context, "start", names, everyone=everyone)
 

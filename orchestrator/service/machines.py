@@ -185,9 +185,12 @@ class Machines:
             case actions.Record():
                 self._record(name, action)
             case actions.RenewMaker():
-                self._children.renew_maker(managed.maker)
-            case actions.CallOff(why):
-                self._call_off(why)
+                alone = len(self._roster.accounts) == 1  # and nobody pays for it but the account itself
+                if self.fleet.renewals.not_loaded(name, time.monotonic()) or alone:
+                    self._children.renew_maker(managed.maker)
+            case actions.CallOff(why, seen):
+                if self.fleet.renewals.failed(name, seen=seen):
+                    self._call_off(why)
             case actions.Forget():
                 self._forget(name, managed)
 

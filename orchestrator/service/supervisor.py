@@ -274,6 +274,7 @@ class Supervisor:
         pairing: Pairing = "qr",
         *,
         any_phone: bool = False,
+        by_name: bool = False,
         save: bool = True,
     ) -> None:
         """Do what an operator wants of an account.
@@ -283,6 +284,7 @@ class Supervisor:
             order: What is wanted.
             pairing: How to pair on a repair.
             any_phone: Let any phone be linked on a repair, and not only the one that the account had.
+            by_name: Try the account at once, whatever holds the others: the operator has named it.
             save: Write the wish down at once; a caller that gives many orders does that once, by `save`.
 
         Raises:
@@ -296,8 +298,8 @@ class Supervisor:
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
         if order is not Order.STOP:
-            self._machines.fleet.wanted(name)
-        self._machines.handle(name, Ordered(order, pairing, any_phone))
+            self._machines.fleet.wanted(name, by_name=by_name)
+        self._machines.handle(name, Ordered(order, pairing, any_phone, by_name))
         if save:
             self.save()
 

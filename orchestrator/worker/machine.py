@@ -3,7 +3,7 @@
     loading ─► dialling ─────────────► online ◄─► lost
                   │   ▲                   │
                   ▼   │ linked            ▼
-                 codes                unlinking, closing     each ─► ended
+                 codes       unlinking, leaving, closing     each ─► ended
 
 Every phase but `online` has a deadline of its own, shorter than the parent's for the same: a run that limps
 ends itself, with a reason. The library gives no event for much of what happens while codes are shown, so what

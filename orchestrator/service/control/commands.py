@@ -180,16 +180,18 @@ class Commands:
     # To act
 
     async def _start(self, request: Json) -> Json:
-        return self._order(Order.START, self._named(Arguments(request, "names", "all")))
+        arguments = Arguments(request, "names", "all")
+        return self._order(Order.START, self._named(arguments), by_name=not arguments.flag("all"))
 
     async def _restart(self, request: Json) -> Json:
-        names = self._named(Arguments(request, "names", "all"))
+        arguments = Arguments(request, "names", "all")
+        names = self._named(arguments)
         if any(map(self._supervisor.has_process, names)):
             try:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
-        return self._order(Order.RESTART, names)
+        return self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
 
     async def _stop(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all", "wait")
@@ -199,13 +201,13 @@ class Commands:
             result["accounts"] = self._describe(result["done"])
         return result
 
-    def _order(self, order: Order, names: Iterable[str]) -> Json:
+    def _order(self, order: Order, names: Iterable[str], *, by_name: bool = False) -> Json:
         """Give an order to each account. An error of one account does not affect the others."""
         done: list[str] = []
         errors: dict[str, Json] = {}
         for name in names:
             try:
-                self._supervisor.order(name, order, save=False)
+                self._supervisor.order(name, order, by_name=by_name, save=False)
             except OrchestratorError as error:
                 errors[name] = error_answer(error)
             else:
@@ -307,7 +309,8 @@ class Commands:
         arguments = Arguments(request, "name", "pairing", "any_phone", "wait")
         name = arguments.name()
         pairing = arguments.pairing()
-        self._supervisor.order(name, Order.REPAIR, pairing, any_phone=arguments.flag("any_phone"))
+        any_phone = arguments.flag("any_phone")
+        self._supervisor.order(name, Order.REPAIR, pairing, any_phone=any_phone, by_name=True)
         if arguments.flag("wait"):
             async for event in follow(self._supervisor, name):
                 yield event
