@@ -34,6 +34,11 @@ class TellStop:
 
 
 @dataclass(frozen=True, slots=True)
+class TellUnlink:
+    """Ask the process to have its device unlinked at WhatsApp, and then to stop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """End the process with SIGKILL; the text says why."""
 
@@ -100,6 +105,7 @@ Action: TypeAlias = (
     | Unqueue
     | Spawn
     | TellStop
+    | TellUnlink
     | Kill
     | Quarantine
     | ShowCode

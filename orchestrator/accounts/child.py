@@ -142,6 +142,19 @@ class LastExit:
 
 
 @dataclass(frozen=True, slots=True)
+class Parting:
+    """What became of the linked device of an account that was removed.
+
+    Attributes:
+        unlinked: Whether WhatsApp has confirmed that the device is unlinked.
+        why: Why not, for people.
+    """
+
+    unlinked: bool
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ban:
     """A temporary ban: nobody but a repair starts the account before that monotonic time."""
 

@@ -89,10 +89,18 @@ class CalledOff:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The configuration does not name the account any more; ``why`` is for people."""
+    """The configuration does not name the account any more.
+
+    Attributes:
+        keep_session: Leave the session in place.
+        why: Why, for people.
+        unlink: Have WhatsApp unlink the device first, if the account is connected and its session does not
+            stay.
+    """
 
     keep_session: bool = False
     why: str = "removed"
+    unlink: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from orchestrator.accounts.actions import (
     Quarantine,
     RenewMaker,
 )
-from orchestrator.accounts.child import Ban, Child, LastExit, Parked
+from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Parting
 from orchestrator.accounts.events import (
     Begin,
     CalledOff,
@@ -95,9 +95,9 @@ class Account(Running):
                 self.phone = self.wanted_phone or self.phone
             case CalledOff(why):
                 self._keep(why)
-            case Removed(keep_session, why):
+            case Removed(keep_session, why, unlink):
                 self._gone_because = why
-                self._remove(keep_session)
+                self._remove(keep_session, unlink=unlink)
             case TurnCame():
                 self._take_turn()
             case Spawned(pid):
@@ -229,16 +229,27 @@ class Account(Running):
             self._attempts.clear()
             self._start()
 
-    def _remove(self, keep_session: bool) -> None:
+    def _remove(self, keep_session: bool, *, unlink: bool) -> None:
         self._closing = True
-        keep_session = keep_session and (self.child is None or self.child.purpose != "remove")
+        child = self.child
+        keep_session = keep_session and (child is None or child.purpose != "remove")
+        if unlink and not keep_session:
+            online = self.state is State.CONNECTED and not self.stopping
+            if child is not None and online and not child.ends:
+                self._ask_to_unlink(child)
+                return
+            self.parting = self.parting or Parting(unlinked=False, why="the account was not connected")
         if not self._ask_to_stop("remove keeping" if keep_session else "remove"):
             self._unqueue()
             self._leave(keep_session)
 
-    def _leave(self, keep_session: bool) -> None:
+    def _leave(self, keep_session: bool, outcome: Outcome | None = None) -> None:
+        ended = outcome is not None and outcome.kind is Kind.LOGGED_OUT
+        if outcome is not None and (ended or self.parting is None):
+            self.parting = Parting(ended, None if ended else outcome.text)
         if not keep_session:
-            self._actions.append(Quarantine("removed"))
+            # One that WhatsApp has unlinked is of no use any more, and its name in quarantine says so.
+            self._actions.append(Quarantine(Kind.LOGGED_OUT.value if ended else "removed"))
         self._settle(State.STOPPED, self._gone_because)
         self._actions.append(Forget())
 
@@ -336,7 +347,7 @@ class Account(Running):
                 self.kind = None
                 self._start()
             case "remove" | "remove keeping":
-                self._leave(purpose == "remove keeping")
+                self._leave(purpose == "remove keeping", outcome)
 
     def _rolls(self, before: Child) -> None:
         """Note that the new process, if there is one already, took the place of one that worked."""

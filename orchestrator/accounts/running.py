@@ -6,7 +6,7 @@ Pure. What follows the process's end, and what operators wish, is in `machine`.
 from __future__ import annotations
 
 from orchestrator.accounts import deadlines, pipe
-from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop
+from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop, TellUnlink
 from orchestrator.accounts.child import Child, Purpose, Renewal
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.failure import Kind
@@ -29,6 +29,8 @@ CODE_GRACE = 0.5
 """Seconds for which a code is shown after it is out of date, so that the next one can take its place."""
 STOP_DEADLINE = deadlines.STOPPING.outer
 """Seconds from being asked to stop to being killed."""
+UNLINK_DEADLINE = deadlines.UNLINKING.outer
+"""Seconds from being asked to unlink the device to being killed."""
 EXIT_DEADLINE = deadlines.EXITING.outer
 """Seconds from the last word to the exit."""
 OUTGROWN = "its process has outgrown `memory_limit`"
@@ -183,6 +185,13 @@ class Running(Standing):
             child.deadline = self._now.monotonic + STOP_DEADLINE
             self._actions.append(TellStop())
         return True
+
+    def _ask_to_unlink(self, child: Child) -> None:
+        """Ask the process of an account that is removed to have its device unlinked, and to end."""
+        child.purpose = "remove"
+        child.deadline = self._now.monotonic + UNLINK_DEADLINE
+        self._unqueue()
+        self._actions.append(TellUnlink())
 
     def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
         """Replace the process: when it is the account's turn, as long as the one it has is connected.

@@ -11,7 +11,18 @@ from collections.abc import Callable
 
 from orchestrator.accounts import actions
 from orchestrator.accounts.actions import Action
-from orchestrator.accounts.events import Begin, CalledOff, Event, Exited, Found, Said, Stalled, Ticked
+from orchestrator.accounts.events import (
+    Begin,
+    CalledOff,
+    Event,
+    Exited,
+    Found,
+    Order,
+    Ordered,
+    Said,
+    Stalled,
+    Ticked,
+)
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
@@ -118,6 +129,12 @@ class Machines:
             self.fleet.ended(name, kind, time.monotonic(), updated=updated)
         self._touch(name, managed)
 
+    def order(self, name: str, wish: Ordered) -> None:
+        """Hand what an operator wants to an account's machine."""
+        if wish.order is not Order.STOP:
+            self.fleet.wanted(name, by_name=wish.by_name)
+        self.handle(name, wish)
+
     def find_phone(self, name: str, *, restored: bool = False) -> None:
         """Remember the number of an account's session, before the session goes, or since it has come back.
 
@@ -171,6 +188,8 @@ class Machines:
                 self._children.start(name, managed, pairing, self.handle)
             case actions.TellStop():
                 self._children.ask_to_stop(managed)
+            case actions.TellUnlink():
+                self._children.ask_to_unlink(managed)
             case actions.Kill(why):
                 self._children.kill(name, managed, why)
             case actions.Quarantine(reason):

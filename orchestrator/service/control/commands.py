@@ -186,7 +186,8 @@ class Commands:
     async def _restart(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all")
         names = self._named(arguments)
-        if any(map(self._supervisor.has_process, names)):
+        machines = map(self._supervisor.machine, names)
+        if any(machine is not None and machine.child is not None for machine in machines):
             try:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
@@ -249,10 +250,13 @@ class Commands:
 
         Commands edit the configuration themselves, since they run as the operator, who owns the file.
         """
-        arguments = Arguments(request, "name", "keep_session")
+        arguments = Arguments(request, "name", "keep_session", "unlink")
         name = arguments.name()
         (name,) = self._known([name])
-        result = await self._supervisor.reload(drop=() if arguments.flag("keep_session") else (name,))
+        unlink = arguments.flag("unlink") and not arguments.flag("keep_session")
+        machine, linked = self._supervisor.machine(name), self._supervisor.is_linked(name)
+        drop = () if arguments.flag("keep_session") else (name,)
+        result = await self._supervisor.reload(drop=drop, unlink=unlink)
         if name in self._supervisor.settings.accounts:
             raise OrchestratorError(
                 f"{name} is still in {self._supervisor.settings.config_file}: remove the account there first",
@@ -260,6 +264,8 @@ class Commands:
             )
         await self._until_gone(name)
         self._supervisor.forget(name)
+        if unlink and linked and machine is not None and machine.parting is not None:
+            result |= {"unlinked": machine.parting.unlinked, "why_linked": machine.parting.why}
         return result
 
     async def _rename(self, request: Json) -> Json:
