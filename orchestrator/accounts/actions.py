@@ -34,6 +34,11 @@ class TellStop:
 
 
 @dataclass(frozen=True, slots=True)
+class TellUnlink:
+    """Ask the process to have its device unlinked at WhatsApp, and then to stop."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """End the process with SIGKILL; the text says why."""
 
@@ -79,9 +84,15 @@ class RenewMaker:
 
 @dataclass(frozen=True, slots=True)
 class CallOff:
-    """Take no other account's process away for a new one: this account did not get its own. Says why."""
+    """Take no other account's process away for a new one: this account did not get its own.
+
+    Attributes:
+        why: Why, for people.
+        seen: Whether the service itself has seen that; else it is the word of the account's process.
+    """
 
     why: str
+    seen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,7 @@ Action: TypeAlias = (
     | Unqueue
     | Spawn
     | TellStop
+    | TellUnlink
     | Kill
     | Quarantine
     | ShowCode

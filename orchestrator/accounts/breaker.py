@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable
 
 PROBE_FIRST = 15 * 60.0
@@ -23,8 +24,14 @@ WORKS_SECONDS = 60.0
 silent link shows within 45."""
 
 
+ALONE_SECONDS = 300.0
+"""Seconds between two fork servers that are replaced because of what one and the same account says."""
+
+
 class Breaker:
-    """Holds the fleet while what one account was told holds for all, and sends out one probe at a time.
+    """Holds the fleet while what some accounts were told holds for all, and sends out one probe at a time.
+
+    The accounts probe in turn: one whose process tells lies cannot probe for all others again and again.
 
     Args:
         first: Seconds until the first probe.
@@ -40,6 +47,7 @@ class Breaker:
         self.canary: str | None = None
         self._first = self._wait = first
         self._last = last
+        self._probes: Counter[str] = Counter()
 
     @property
     def tripped(self) -> bool:
@@ -62,15 +70,16 @@ class Breaker:
 
         Args:
             now: Monotonic seconds.
-            candidates: Who could, the best first.
+            candidates: Who could, the best first. Those that have probed least often come before.
             early: Before its time, because an operator says so.
         """
         if self.probe_at is None or (now < self.probe_at and not early):
             return None
-        self.canary = next(iter(candidates), None)
+        self.canary = min(candidates, key=lambda name: self._probes[name], default=None)
         if self.canary is None:
             self.probe_at = now + self._wait
             return None
+        self._probes[self.canary] += 1
         self.probe_at = None
         return self.canary
 
@@ -80,6 +89,7 @@ class Breaker:
             return False
         self.probe_at = self.canary = None
         self._wait = self._first
+        self._probes.clear()
         return True
 
     def canary_ended(self, name: str, now: float, *, soon: float | None = None) -> None:
@@ -130,3 +140,50 @@ class Outage:
         """
         together = sum(at > now - TOGETHER_SECONDS for at in self._lost.values())
         return together >= max(TOGETHER_AT_LEAST, up + 1)
+
+
+class Renewals:
+    """Says whether what a process says of its start concerns the other accounts. Its word alone does not.
+
+    A fork server may keep half of a library that could not be loaded. It is replaced at once if two accounts
+    say so, and for the word of one account only now and then: each replacement costs a second of CPU, and the
+    fork server before stays as long as its processes do.
+    """
+
+    def __init__(self) -> None:
+        self._unloaded: dict[str, float] = {}
+        self._followed: dict[str, float] = {}
+        self._failed: set[str] = set()
+
+    def not_loaded(self, name: str, now: float) -> bool:
+        """Note that an account could not load the library; return whether to replace the fork server."""
+        others = any(at > now - ALONE_SECONDS for other, at in self._unloaded.items() if other != name)
+        self._unloaded[name] = now
+        if not others and now < self._followed.get(name, -math.inf) + ALONE_SECONDS:
+            return False
+        self._unloaded = {} if others else self._unloaded
+        self._followed[name] = now
+        return True
+
+    def failed(self, name: str, *, seen: bool) -> bool:
+        """Note that an account got no new process that works; return whether no other is to be given one.
+
+        Args:
+            name: The account.
+            seen: Whether the service itself has seen that no process can be made.
+        """
+        self._failed.add(name)
+        if not seen and len(self._failed) < 2:
+            return False
+        self._failed.clear()
+        return True
+
+    def worked(self) -> None:
+        """Note that an account's new process works."""
+        self._failed.clear()
+
+    def forget(self, name: str) -> None:
+        """Note that an account was removed."""
+        self._unloaded.pop(name, None)
+        self._followed.pop(name, None)
+        self._failed.discard(name)

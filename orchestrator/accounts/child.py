@@ -41,6 +41,7 @@ class Child:
         loading: Whether it has said that it loads the library, and not yet that it dials.
         stale: Whether it could not load the library, perhaps because of what its fork server has imported.
         any_phone: Whether it was started to be linked to any phone, because an operator wants that.
+        said: The kinds of messages that count once and that it has sent.
     """
 
     started_at: float
@@ -60,6 +61,7 @@ class Child:
     loading: bool = False
     stale: bool = False
     any_phone: bool = False
+    said: set[type[object]] = field(default_factory=set)
 
     @property
     def begins(self) -> bool:
@@ -82,6 +84,12 @@ class Child:
         if self.heard_at is None or self.killed_because is not None:
             return None
         return self.heard_at + HEARTBEAT_DEADLINE
+
+    def has_said(self, message: type[object]) -> bool:
+        """Tell whether it has sent such a message before, and note that it has now."""
+        before = message in self.said
+        self.said.add(message)
+        return before
 
     def allow(self, seconds: float, now: float) -> None:
         """Give it so much more time for everything: it could not be heard, or stood still, too."""
@@ -136,6 +144,19 @@ class LastExit:
     kind: Kind
     code: int | None
     proxy: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Parting:
+    """What became of the linked device of an account that was removed.
+
+    Attributes:
+        unlinked: Whether WhatsApp has confirmed that the device is unlinked.
+        why: Why not, for people.
+    """
+
+    unlinked: bool
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

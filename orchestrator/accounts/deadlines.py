@@ -63,6 +63,8 @@ EXITING: Final = Pair(inner=FLUSH_SECONDS + OUTPUT_SECONDS, outer=10.0)
 """From the last word of a process to its exit."""
 STOPPING: Final = Pair(inner=CLOSE_SECONDS + EXITING.inner, outer=10.0)
 """From being asked to stop to the exit, and to SIGKILL."""
+UNLINKING: Final = Pair(inner=UNLINK_SECONDS + EXITING.inner, outer=12.0)
+"""From being asked to unlink the device of an account that is removed to the exit, and to SIGKILL."""
 
 # The service, and those who wait for it
 
@@ -70,7 +72,7 @@ REAP_SECONDS: Final = 5.0
 """For the exit status of a process that is known to be gone to arrive."""
 SHUTDOWN: Final = Pair(inner=STOPPING.outer, outer=15.0)
 """For all accounts together to stop when the service ends; those that have not by then are killed."""
-STOP_COMMAND: Final = Pair(inner=STOPPING.outer + REAP_SECONDS, outer=20.0)
+STOP_COMMAND: Final = Pair(inner=max(STOPPING.outer, UNLINKING.outer) + REAP_SECONDS, outer=20.0)
 """For a process to stop or to be killed, and for the command that waits for its end."""
 ANSWER: Final = Pair(inner=STOP_COMMAND.outer, outer=45.0)
 """For the slowest command to be answered, and for a client to wait for an answer."""

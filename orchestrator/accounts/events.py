@@ -45,11 +45,13 @@ class Ordered:
         order: What.
         pairing: How to pair on a repair.
         any_phone: Whether a repair lets any phone be linked, and not only the one that the account had.
+        by_name: Whether the operator has named the account. Then it is tried, whatever holds the others.
     """
 
     order: Order
     pairing: Pairing = "qr"
     any_phone: bool = False
+    by_name: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +89,18 @@ class CalledOff:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The configuration does not name the account any more; ``why`` is for people."""
+    """The configuration does not name the account any more.
+
+    Attributes:
+        keep_session: Leave the session in place.
+        why: Why, for people.
+        unlink: Have WhatsApp unlink the device first, if the account is connected and its session does not
+            stay.
+    """
 
     keep_session: bool = False
     why: str = "removed"
+    unlink: bool = False
 
 
 @dataclass(frozen=True, slots=True)

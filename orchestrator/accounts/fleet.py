@@ -4,7 +4,11 @@ There are two such causes. WhatsApp refuses this version of the client, which ev
 attempts would only look like an attack. Or most accounts of one way out lose the network together: the fault
 is then in that way. In both cases one account at a time probes for all of them. When a probe gets through,
 the other accounts follow at the usual pace. If some accounts of a way stay connected all the while, the fault
-is not in the way, and each of the other accounts retries by itself.
+is not in the way, and each of the other accounts retries by itself. The client counts as refused when two
+accounts were refused. Until then, the first one waits alone, by a back-off of its own.
+
+What one account says never holds another: its process reads what strangers send, and may tell lies. An
+account that an operator starts by name is tried at once, whatever holds the others.
 
 A way out is the way of the environment (direct, or through the environment's proxy), or the proxy of the
 accounts themselves: its scheme, host and port. The proxy's user does not count. A proxy that is down is down
@@ -20,7 +24,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.accounts import breaker
-from orchestrator.accounts.breaker import Breaker, Outage
+from orchestrator.accounts.breaker import Breaker, Outage, Renewals
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.newcomer import Newcomer
@@ -80,6 +84,40 @@ class _Way:
         return text if self.words is None else f"{head} ({self.words}){colon}{tail}"
 
 
+class _Version(Breaker):
+    """Holds the fleet while WhatsApp refuses the version of the client: from the second account on.
+
+    Attributes:
+        retry: The accounts that are to try at once, because there is another version.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(breaker.PROBE_FIRST, breaker.PROBE_LAST)
+        self.retry: set[str] = set()
+        self._refused: set[str] = set()
+
+    def refused(self, name: str, now: float) -> bool:
+        """Note that an account was refused; return True if that holds the others from now on."""
+        self._refused.add(name)
+        return (self.tripped or len(self._refused) > 1) and super().refused(name, now)
+
+    def connected(self) -> bool:
+        """Note that an account was let in; return True if that sets the fleet free."""
+        self._refused.clear()
+        return super().connected()
+
+    def forget(self, name: str, now: float) -> None:
+        """Note that an account was removed."""
+        self._refused.discard(name)
+        self.retry.discard(name)
+        self.canary_ended(name, now)
+
+    def may_try(self, account: Standing) -> bool:
+        """Tell whether an account waits for WhatsApp to accept the client, and does not have to any more."""
+        waits = account.child is None and account.state is State.OUTDATED
+        return waits and (account.held or account.settings.name in self.retry)
+
+
 class Fleet:
     """The accounts as a whole.
 
@@ -90,6 +128,9 @@ class Fleet:
         random: Returns numbers from 0 up to 1.
         tell: Takes news for the log.
         outside: The proxy that the environment names, or None for a direct connection.
+
+    Attributes:
+        renewals: Says whether what one account says of its start concerns the others.
     """
 
     def __init__(
@@ -104,12 +145,14 @@ class Fleet:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
-        self._version = Breaker(breaker.PROBE_FIRST, breaker.PROBE_LAST)
+        self._version = _Version()
         self._newcomer = Newcomer(tell)
         self._outside = outside
         self._ways: dict[Proxy | None, _Way] = {}
         self._by_url: dict[str | None, _Way] = {}
+        self.renewals = Renewals()
         self._wanted: dict[str, None] = {}
+        self._passes: set[str] = set()
         self._may_hold = False
 
     # What happens
@@ -130,15 +173,25 @@ class Fleet:
         """Note that an account was removed."""
         self.unqueue(name)
         self._wanted.pop(name, None)
-        self._version.canary_ended(name, now)
+        self._passes.discard(name)
+        self.renewals.forget(name)
+        self._version.forget(name, now)
         for way in self._ways.values():
             way.outage.reached(name)
             way.breaker.canary_ended(name, now)
 
-    def wanted(self, name: str) -> None:
-        """Note that an operator wants this account to start. While the network is lost, it probes now."""
-        if any(way.breaker.tripped for way in self._ways.values()):
+    def wanted(self, name: str, *, by_name: bool = False) -> None:
+        """Note that an operator wants this account to start. While the network is lost, it probes now.
+
+        Args:
+            name: The account.
+            by_name: The operator has named it. It is tried at once, also while others probe.
+        """
+        lost = any(way.breaker.tripped for way in self._ways.values())
+        if lost:
             self._wanted.setdefault(name)
+        if by_name and (lost or self._version.tripped):
+            self._passes.add(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
         """Note how an account's process has ended. The account's own machine has noted the end before.
@@ -158,7 +211,7 @@ class Fleet:
             way.outage.reached(name)
             self._reached(way)
             if updated:
-                self._may_hold = True  # this one, which is to try with the new version
+                self._version.retry.add(name)
             elif self._version.refused(name, now):
                 self._tell(f"{OUTDATED}: no account connects until neonize is updated")
             return
@@ -203,13 +256,19 @@ class Fleet:
     def connected(self, name: str) -> None:
         """Note that an account has logged in."""
         self.reached(name)
+        account = self._accounts[name]
+        if not account.queued:
+            self._passes.discard(name)
+        if account.child is not None and account.child.rolling:
+            self.renewals.worked()
         if self._version.connected():
             self._tell(ACCEPTED)
 
     def updated(self, now: float) -> None:
         """Note that all processes that start from now on have another version of the client."""
         self._newcomer.installed(now)
-        if self._version.connected():
+        self._version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
+        if self._version.connected() or self._version.retry:
             self._tell(UPDATED)
 
     def _reached(self, way: _Way) -> bool:
@@ -236,6 +295,8 @@ class Fleet:
         Args:
             now: Monotonic seconds.
         """
+        # Of the others, what an operator wanted is done, or something else keeps them from starting.
+        self._passes = {name for name in self._passes if _starts(self._accounts.get(name))}
         return self._next_about_version(now) or self._next_about_ways(now) or self._next_turn(now)
 
     def wakes_at(self, now: float) -> float | None:
@@ -258,12 +319,11 @@ class Fleet:
 
     def _next_about_version(self, now: float) -> tuple[str, Event] | None:
         if not self._version.tripped:
-            if self._may_hold:
-                waiting = _waiting(self._accounts)
-                held = _best([one for one in waiting if one.state is State.OUTDATED], Kind.OUTDATED)
-                if held:
-                    return held[0], Released()
-                self._may_hold = False
+            if self._may_hold or self._version.retry:
+                held = _best(list(filter(self._version.may_try, self._accounts.values())), Kind.OUTDATED)
+                self._may_hold = bool(held)
+                self._version.retry &= set(held[1:])
+                return (held[0], Released()) if held else None
             return None
         self._may_hold = True
         accounts = self._accounts
@@ -318,7 +378,8 @@ class Fleet:
         if canary is not None and canary.child is None and not canary.queued and not canary.held:
             breaker.canary_ended(canary.settings.name, now)  # something else keeps it from starting
         for name, account in accounts.items():
-            if name != breaker.canary and _is_to_be_held(account, kind, breaker.probe_at):
+            free = name == breaker.canary or name in self._passes
+            if not free and _is_to_be_held(account, kind, breaker.probe_at):
                 self._wanted.pop(name, None)
                 return name, Held(kind, reason, breaker.probe_at)
         return None
@@ -354,20 +415,25 @@ class Fleet:
         return name, TurnCame()
 
     def _choose(self, waiting: Iterable[str]) -> str | None:
-        """Return the account to start next, from ways with a free slot. Failed accounts come last."""
+        """Return the account to start next, from ways with a free slot. Failed accounts come last.
+
+        Those that an operator has named come first.
+        """
         dialling = Counter(
             self._way(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
         )
         renewals_wait = any(account.tries_renewal for account in self._accounts.values())
         failed = None
-        for name in waiting:
+        for name in sorted(waiting, key=lambda name: name not in self._passes):
             account = self._accounts[name]
             if renewals_wait and account.waits_for_renewal:
                 continue  # the last to get a new process must show first that a new one works
             if not self._newcomer.may_start(name):
                 continue  # another one shows first that a new version works
             way = self._way(account.settings.proxy)
-            if self._version.tripped:
+            if name in self._passes:
+                may = True
+            elif self._version.tripped:
                 may = name == self._version.canary
             elif way.breaker.tripped:
                 may = name == way.breaker.canary
@@ -419,6 +485,11 @@ class Fleet:
         return [one for one in self._accounts.values() if one.child and self._way(one.child.proxy) is way]
 
 
+def _starts(account: Standing | None) -> bool:
+    """Tell whether there is such an account, and it has a process or waits for its turn."""
+    return account is not None and (account.queued or account.child is not None)
+
+
 def _waiting(accounts: Mapping[str, Standing]) -> list[Standing]:
     """Return the accounts that are held."""
     return [account for account in accounts.values() if account.held and account.child is None]
@@ -437,5 +508,5 @@ def _is_to_be_held(account: Standing, kind: Kind, until: float | None) -> bool:
     if account.held and account.state is (State.OUTDATED if kind is Kind.OUTDATED else State.BACKOFF):
         return until is not None and account.next_retry_at != until
     if kind is Kind.OUTDATED:
-        return account.queued or account.state is State.BACKOFF
+        return account.queued or account.state in (State.BACKOFF, State.OUTDATED)
     return account.queued or (account.state is State.BACKOFF and account.kind is Kind.NETWORK)

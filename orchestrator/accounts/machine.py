@@ -17,7 +17,7 @@ from orchestrator.accounts.actions import (
     Quarantine,
     RenewMaker,
 )
-from orchestrator.accounts.child import Ban, Child, LastExit, Parked
+from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Parting
 from orchestrator.accounts.events import (
     Begin,
     Broke,
@@ -89,8 +89,8 @@ class Account(Running):
         match event:
             case Begin():
                 self._begin()
-            case Ordered(order, pairing, any_phone):
-                self._obey(order, pairing, any_phone=any_phone)
+            case Ordered():
+                self._obey(event)
             case Configured(settings, keep):
                 self._configure(settings, keep)
             case Found(number, restored):
@@ -98,9 +98,9 @@ class Account(Running):
                 self.phone = self.wanted_phone or self.phone
             case CalledOff(why):
                 self._keep(why)
-            case Removed(keep_session, why):
+            case Removed(keep_session, why, unlink):
                 self._gone_because = why
-                self._remove(keep_session)
+                self._remove(keep_session, unlink=unlink)
             case TurnCame():
                 self._take_turn()
             case Spawned(pid):
@@ -108,7 +108,7 @@ class Account(Running):
                     self.child.pid = pid
             case SpawnFailed(why, kind):
                 if self.child is not None:
-                    self._over(Outcome(kind, why), None)
+                    self._over(Outcome(kind, why), None, seen=True)
             case Said(message):
                 if self.child is not None:
                     self._hear(self.child, message)
@@ -131,7 +131,7 @@ class Account(Running):
                 elif self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
                     self._hold(event)
             case Released():
-                if self.held:
+                if self.held or self.state is State.OUTDATED:
                     self._start()
             case ShuttingDown(deadline):
                 self._shut_down(deadline)
@@ -153,8 +153,8 @@ class Account(Running):
         else:
             self._start()
 
-    def _obey(self, order: Order, pairing: Pairing, *, any_phone: bool) -> None:
-        if order is Order.STOP:
+    def _obey(self, wish: Ordered) -> None:
+        if wish.order is Order.STOP:
             self.stopped = True
             if not self.leaving and not self._ask_to_stop("stop"):
                 self._settle(State.STOPPED, "stopped by an operator")
@@ -162,24 +162,28 @@ class Account(Running):
         self.stopped = False
         if not self.settings.enabled or self._closing:
             return
-        match order:
+        match wish.order:
             case Order.REPAIR:
-                self._repair(pairing, any_phone=any_phone)
+                self._repair(wish.pairing, any_phone=wish.any_phone)
             case Order.RESTART if self.child is not None:
                 self._attempts.clear()
                 self._memory = MemoryWatch()  # an operator wants a new try
                 self._renew(self.child, "restart", "an operator wants it to have a new process")
             case _:
-                self._resume()
+                self._resume(by_name=wish.by_name)
 
-    def _resume(self) -> None:
-        """Start now whatever does not run, except where WhatsApp has named a time or a version."""
+    def _resume(self, *, by_name: bool) -> None:
+        """Start now whatever does not run, except where WhatsApp has named a time.
+
+        Of all accounts that wait for another version, only those are tried that the operator has named.
+        """
         if self.child is not None:
             if self.child.purpose not in (None, "repair"):
                 self.child.purpose = "restart"
             return
         waits = self.state is State.BANNED and self.next_retry_at is not None
-        if not self.queued and not waits and self.state is not State.OUTDATED:
+        outdated = self.state is State.OUTDATED and self.held and not by_name
+        if not self.queued and not waits and not outdated:
             self._attempts.clear()
             self._start()
 
@@ -233,16 +237,27 @@ class Account(Running):
             self._attempts.clear()
             self._start()
 
-    def _remove(self, keep_session: bool) -> None:
+    def _remove(self, keep_session: bool, *, unlink: bool) -> None:
         self._closing = True
-        keep_session = keep_session and (self.child is None or self.child.purpose != "remove")
+        child = self.child
+        keep_session = keep_session and (child is None or child.purpose != "remove")
+        if unlink and not keep_session:
+            online = self.state is State.CONNECTED and not self.stopping
+            if child is not None and online and not child.ends:
+                self._ask_to_unlink(child)
+                return
+            self.parting = self.parting or Parting(unlinked=False, why="the account was not connected")
         if not self._ask_to_stop("remove keeping" if keep_session else "remove"):
             self._unqueue()
             self._leave(keep_session)
 
-    def _leave(self, keep_session: bool) -> None:
+    def _leave(self, keep_session: bool, outcome: Outcome | None = None) -> None:
+        ended = outcome is not None and outcome.kind is Kind.LOGGED_OUT
+        if outcome is not None and (ended or self.parting is None):
+            self.parting = Parting(ended, None if ended else outcome.text)
         if not keep_session:
-            self._actions.append(Quarantine("removed"))
+            # One that WhatsApp has unlinked is of no use any more, and its name in quarantine says so.
+            self._actions.append(Quarantine(Kind.LOGGED_OUT.value if ended else "removed"))
         self._settle(State.STOPPED, self._gone_because)
         self._actions.append(Forget())
 
@@ -292,7 +307,8 @@ class Account(Running):
 
     # A process's end
 
-    def _over(self, outcome: Outcome, status: int | None) -> None:
+    def _over(self, outcome: Outcome, status: int | None, *, seen: bool = False) -> None:
+        """Follow up the end of a process, or, if the service has ``seen`` so, that there is none."""
         child, self.child = self.child, None
         assert child is not None
         self._unqueue()
@@ -305,7 +321,8 @@ class Account(Running):
         if child.stale:
             self._actions.append(RenewMaker())
         if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):
-            self._actions.append(CallOff(f"{self.settings.name} could not be given one: {outcome.text}"))
+            why = f"{self.settings.name} could not be given one: {outcome.text}"
+            self._actions.append(CallOff(why, seen))
         if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
             self._actions.append(Quarantine(outcome.kind.value))
         if outcome.kind is Kind.TEMPORARY_BAN and purpose not in (None, "repair"):
@@ -338,7 +355,7 @@ class Account(Running):
                 self.kind = None
                 self._start()
             case "remove" | "remove keeping":
-                self._leave(purpose == "remove keeping")
+                self._leave(purpose == "remove keeping", outcome)
 
     def _rolls(self, before: Child) -> None:
         """Note that the new process, if there is one already, took the place of one that worked."""
@@ -351,6 +368,5 @@ class Account(Running):
         verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
         self._note_ban(verdict)
         self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
-        self.held = verdict.state is State.OUTDATED and not self._closing
 
     # States

@@ -170,6 +170,11 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlink:
+    """Have WhatsApp unlink the device, then end: `logged_out` if it did, `stopped` with the reason if not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Send a text; `Sent` says what became of it.
 
@@ -188,7 +193,7 @@ Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
     Loading, NotLoaded, Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
 ]
-FromParent: TypeAlias = Stop | Send
+FromParent: TypeAlias = Stop | Unlink | Send
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.accounts import duplicates
+from orchestrator.accounts import breaker, duplicates
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
@@ -63,7 +63,9 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
             text = f"{outcome.text}; when the phone works again, run `orchestrator repair {settings.name}`"
             return Verdict(State.BANNED, text)
         case Kind.OUTDATED:
-            return Verdict(State.OUTDATED, outcome.text)
+            # Alone, until a second account is refused as well: then the fleet holds both.
+            wait = min(breaker.PROBE_LAST, breaker.PROBE_FIRST * 2 ** min(count - 1, 64))
+            return Verdict(State.OUTDATED, outcome.text, wait)
     return Verdict(State.FAILED, _what_to_do(outcome, count, settings))
 
 

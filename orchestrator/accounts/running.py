@@ -6,7 +6,7 @@ Pure. What follows the process's end, and what operators wish, is in `machine`.
 from __future__ import annotations
 
 from orchestrator.accounts import deadlines, pipe
-from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop
+from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop, TellUnlink
 from orchestrator.accounts.child import Child, Purpose, Renewal
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.failure import Kind
@@ -29,6 +29,8 @@ CODE_GRACE = 0.5
 """Seconds for which a code is shown after it is out of date, so that the next one can take its place."""
 STOP_DEADLINE = deadlines.STOPPING.outer
 """Seconds from being asked to stop to being killed."""
+UNLINK_DEADLINE = deadlines.UNLINKING.outer
+"""Seconds from being asked to unlink the device to being killed."""
 EXIT_DEADLINE = deadlines.EXITING.outer
 """Seconds from the last word to the exit."""
 OUTGROWN = "its process has outgrown `memory_limit`"
@@ -67,6 +69,8 @@ class Running(Standing):
             return  # nothing of what it says can be trusted
         child.heard_at = self._now.monotonic
         if isinstance(message, pipe.Ended):
+            if child.outcome is not None:
+                return  # or it could put off its end for ever, and keep others from starting
             child.outcome = message.outcome
             child.deadline = self._now.monotonic + EXIT_DEADLINE
             self._unqueue()
@@ -79,11 +83,15 @@ class Running(Standing):
             return
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
+        # What belongs to the start is heard once: a deadline that could be put off would be none, and an
+        # account that starts keeps others from starting.
         match message:
             case pipe.Loading():
-                child.loading = True
+                child.loading = child.begins
             case pipe.NotLoaded():
-                child.stale = True
+                child.stale = child.begins
+            case pipe.Connecting() | pipe.Paired() if child.has_said(type(message)):
+                pass
             case pipe.Connecting(paired):
                 child.loading = False
                 child.paired = paired
@@ -92,6 +100,7 @@ class Running(Standing):
                 if paired:
                     self._change(State.CONNECTING)
             case pipe.Code() | pipe.LinkCode():
+                child.paired = bool(child.paired)
                 if self.state is not State.PAIRING:
                     child.deadline = self._now.monotonic + PAIRING_DEADLINE
                     self._change(State.PAIRING, _CODE_WAITS)
@@ -149,6 +158,7 @@ class Running(Standing):
         self._ban = None
         self.last_seen_at = now.wall
         child.deadline = None
+        child.paired = True if child.paired is None else child.paired
         if self.state is not State.CONNECTED:
             self.connected_at = now.monotonic
             self._stable_at = now.monotonic + self.settings.backoff.reset_after
@@ -186,6 +196,13 @@ class Running(Standing):
             child.deadline = self._now.monotonic + STOP_DEADLINE
             self._actions.append(TellStop())
         return True
+
+    def _ask_to_unlink(self, child: Child) -> None:
+        """Ask the process of an account that is removed to have its device unlinked, and to end."""
+        child.purpose = "remove"
+        child.deadline = self._now.monotonic + UNLINK_DEADLINE
+        self._unqueue()
+        self._actions.append(TellUnlink())
 
     def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
         """Replace the process: when it is the account's turn, as long as the one it has is connected.

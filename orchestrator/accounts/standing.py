@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from orchestrator.accounts.actions import Action, HideCode, Queue, Record, Unqueue
-from orchestrator.accounts.child import Ban, Child, LastExit, Parked
+from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Parting
 from orchestrator.accounts.events import Held, Moment
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.guard import Guard
@@ -46,6 +46,7 @@ class Standing:
         last_seen_at: Unix time at which something of WhatsApp was last heard.
         memory_bytes: What its process uses.
         last_exit: How its last process ended.
+        parting: What became of its device when it was removed, None if nobody asked, or it is not over.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Standing:
         self.last_seen_at: float | None = None
         self.memory_bytes: int | None = None
         self.last_exit: LastExit | None = None
+        self.parting: Parting | None = None
         self._ban: Ban | None = None
         self._attempts: Counter[Kind] = Counter()
         self._stable_at: float | None = None

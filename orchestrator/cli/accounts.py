@@ -201,12 +201,21 @@ def remove(
             "--keep-session", help="Leave the session in place, so that the account can be added again."
         ),
     ] = False,
+    no_unlink: Annotated[
+        bool,
+        typer.Option(
+            "--no-unlink",
+            help="Do not ask WhatsApp to unlink the device, so that `orchestrator restore` can bring the"
+            " session back.",
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove an account from the configuration.
 
-    The account is stopped. Its session moves to quarantine, where it is kept for `quarantine_days`, 7 by
-    default.
+    WhatsApp unlinks the device of a connected account. If that is not possible, the command says so: then
+    remove the device on the phone, under Linked devices. The account is stopped. Its session moves to
+    quarantine, where it is kept for `quarantine_days`, 7 by default.
     """
     where = invocation.of(context)
     file = where.config_file()
@@ -214,42 +223,69 @@ def remove(
     check_service_reads(client, file)
     if not yes and sys.stdin.isatty() and sys.stdout.isatty():
         typer.confirm(f"Remove {name} from {file}?", abort=True)
+    unlink = not keep_session and not no_unlink
     if client is not None:
-        _remove_by(client, file, name, keep_session=keep_session)
+        unlinked, why = _remove_by(client, file, name, keep_session=keep_session, unlink=unlink)
     else:
-        _remove_alone(where.state(), file, name, keep_session=keep_session)
+        unlinked, why = _remove_alone(where.state(), file, name, keep_session=keep_session)
     print(printable(f"{name} was removed from {file}"))
+    if unlinked:
+        print("WhatsApp has unlinked its device: its session cannot log in any more")
+    elif unlinked is not None:
+        because = f" ({why})" if why else ""
+        print(
+            f"orchestrator: the device of {name} is still linked{because}: remove it on the phone, under"
+            " Linked devices. Until then, whoever has the session in quarantine has the account",
+            file=sys.stderr,
+        )
     if keep_session:
         print(f"its session is kept; `orchestrator add {name}` uses the session again")
 
 
-def _remove_by(client: Client, file: Path, name: str, *, keep_session: bool) -> None:
+def _remove_by(
+    client: Client, file: Path, name: str, *, keep_session: bool, unlink: bool
+) -> tuple[bool | None, str | None]:
+    """Return whether the device was unlinked, None if there is nothing to say of it; and why not."""
     from orchestrator.config import edit
 
+    more = {"unlink": True} if unlink else {}
     edit.remove_account(file, name)
     try:
-        client.call("remove", name=name, keep_session=keep_session)
+        result = client.call("remove", name=name, keep_session=keep_session, **more)
     except NoSuchAccount:
         # The account was added to the file by hand and never loaded, or another reload came first.
         client.call("reload")
+        return None, None
+    except OrchestratorError as error:
+        if error.key != "bad_request":
+            raise
+        client.call("remove", name=name, keep_session=keep_session)
+        return False, "the running service is of an earlier version"
+    return result.get("unlinked"), result.get("why_linked")
 
 
-def _remove_alone(state: StatePaths, file: Path, name: str, *, keep_session: bool) -> None:
+def _remove_alone(
+    state: StatePaths, file: Path, name: str, *, keep_session: bool
+) -> tuple[bool | None, str | None]:
+    """Return whether the device was unlinked, None if there is nothing to say of it; and why not."""
     from orchestrator.cli.offline import changes
     from orchestrator.config import edit
+    from orchestrator.store import device
 
     with changes.exclusive(state, f"removes {name}"):
         # The step that can be refused comes first: an account without a session is better than the reverse.
         edit.remove_account(file, name)
+        linked = device.look(state.session(name)).linked is not False
         changes.forget_account(state, name, keep_session=keep_session)
+    return (False, "the service is not running") if linked and not keep_session else (None, None)
 
 
 @app.command(epilog=examples("orchestrator start support", "orchestrator start --all"))
 def start(context: typer.Context, names: Names = None, everyone: All = False) -> None:
     """Start accounts that are stopped, failed or waiting.
 
-    Accounts start at once. Exceptions: a temporary ban is not shortened, and accounts whose client version
-    WhatsApp refuses wait for a newer version.
+    Accounts start at once. A temporary ban is not shortened. If WhatsApp refuses the version of the client,
+    accounts that you name are tried once, and `--all` tries none of those that wait.
     """
     _order(context, "start", names, everyone=everyone)
 

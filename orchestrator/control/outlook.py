@@ -120,10 +120,18 @@ def outlook(view: AccountView) -> Outlook:
                 ),
             )
         case State.OUTDATED:
+            then = (
+                "one account tests from time to time; when WhatsApp accepts it, all others follow"
+                if view.held
+                else "the account tries again by itself: no other account was refused so far"
+            )
             return Outlook(
-                "one account tests from time to time; when WhatsApp accepts it, all others follow",
+                then,
                 at,
-                ("run `pip install --upgrade neonize`: the service then uses the new version automatically",),
+                (
+                    "run `pip install --upgrade neonize`: the service then uses the new version by itself",
+                    f"try now: `orchestrator start {name}`",
+                ),
             )
         case State.FAILED if view.kind == Kind.DUPLICATE:
             return Outlook("nothing until an operator acts", None, _about_kind(view))

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.events import Broke, Event, Exited, Found, LeftOut, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
-from orchestrator.accounts.pipe import Ended, FromChild, LinkLost, Paired, Pairing, Sent, Stop
+from orchestrator.accounts.pipe import Ended, FromChild, LinkLost, Paired, Pairing, Sent, Stop, Unlink
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
@@ -107,6 +107,11 @@ class Children:
         managed.told_to_stop = True
         if managed.child is not None:
             managed.child.tell(Stop())
+
+    def ask_to_unlink(self, managed: Managed) -> None:
+        """Ask the process of an account that is connected to have its device unlinked, and then to stop."""
+        if managed.child is not None:
+            managed.child.tell(Unlink())
 
     def kill(self, name: str, managed: Managed, why: str) -> None:
         """Kill the process of an account, now or as soon as it is there, and have it write a traceback."""

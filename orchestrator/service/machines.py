@@ -17,6 +17,8 @@ from orchestrator.accounts.events import (
     Event,
     Exited,
     Found,
+    Order,
+    Ordered,
     Said,
     SpawnFailed,
     Stalled,
@@ -146,6 +148,12 @@ class Machines:
         else:
             managed.to_be_killed = True
 
+    def order(self, name: str, wish: Ordered) -> None:
+        """Hand what an operator wants to an account's machine."""
+        if wish.order is not Order.STOP:
+            self.fleet.wanted(name, by_name=wish.by_name)
+        self.handle(name, wish)
+
     def find_phone(self, name: str, *, restored: bool = False) -> None:
         """Remember the number of an account's session, before the session goes, or since it has come back.
 
@@ -199,6 +207,8 @@ class Machines:
                 self._children.start(name, managed, pairing, self.handle)
             case actions.TellStop():
                 self._children.ask_to_stop(managed)
+            case actions.TellUnlink():
+                self._children.ask_to_unlink(managed)
             case actions.Kill(why):
                 self._children.kill(name, managed, why)
             case actions.Quarantine(reason):
@@ -213,10 +223,13 @@ class Machines:
             case actions.Record():
                 self._record(name, action)
             case actions.RenewMaker():
-                self._children.renew_maker(managed.maker)
+                alone = len(self._roster.accounts) == 1  # and nobody pays for it but the account itself
+                if self.fleet.renewals.not_loaded(name, time.monotonic()) or alone:
+                    self._children.renew_maker(managed.maker)
                 self.updates.look()
-            case actions.CallOff(why):
-                self._call_off(why)
+            case actions.CallOff(why, seen):
+                if self.fleet.renewals.failed(name, seen=seen):
+                    self._call_off(why)
             case actions.Forget():
                 self._forget(name, managed)
 

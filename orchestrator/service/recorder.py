@@ -192,5 +192,11 @@ class Recorder:
         # A clock that is set forward, as after a start without a battery, must not make anything old at once.
         present = now()
         steady = self._born.wall + present.monotonic - self._born.monotonic
-        self._sessions.prune(self._roster.settings.quarantine_days, min(present.wall, steady))
+        gone = self._sessions.prune(self._roster.settings.quarantine_days, min(present.wall, steady))
+        if gone:
+            log.info(
+                "the quarantine has kept these sessions for long enough, so they are deleted: %s; a device"
+                " that a phone still shows under Linked devices stays linked until somebody removes it there",
+                ", ".join(gone),
+            )
         self._timers.later("prune", PRUNE_SECONDS, self.prune)

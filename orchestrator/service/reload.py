@@ -78,7 +78,7 @@ class Reloader:
 
     # The configuration
 
-    async def reload(self, dropped: set[str]) -> dict[str, Any]:
+    async def reload(self, dropped: set[str], *, unlink: bool = False) -> dict[str, Any]:
         """Read the configuration again and touch only what has changed; see `Supervisor.reload`."""
         async with self._one_at_a_time:
             with self._announce():
@@ -87,7 +87,7 @@ class Reloader:
                 self._roster.settings = after
                 self._recorder.summarize()
                 self._machines.fleet.set_pace(after.start_parallel, after.start_spread)
-                removed = self._remove(after, dropped)
+                removed = self._remove(after, dropped, unlink=unlink)
                 changes = await self._take_over(after)
                 needs_restart = self._needs_restart(after, folder)
                 self._machines.dispatch()
@@ -109,14 +109,14 @@ class Reloader:
             log.error("the new configuration is not used: %s", error)
             raise
 
-    def _remove(self, after: Settings, dropped: set[str]) -> list[str]:
+    def _remove(self, after: Settings, dropped: set[str], *, unlink: bool) -> list[str]:
         """Let accounts go that are not configured any more; return their names."""
         removed = [name for name in self._roster.accounts if name not in after.accounts]
         for name in removed:
             if name not in dropped and self._store.sessions.exists(name):
                 # It may have been renamed by hand: what it was told comes along, once that is known.
                 self._recorder.keep_as_other(name)
-            self._machines.handle(name, Removed(keep_session=name not in dropped))
+            self._machines.handle(name, Removed(keep_session=name not in dropped, unlink=unlink))
         return removed
 
     async def _take_over(self, after: Settings) -> dict[str, list[str]]:

@@ -250,9 +250,13 @@ class Supervisor:
         """
         return self._roster.get(name).account.stopping
 
-    def has_process(self, name: str) -> bool:
-        """Tell whether there is such an account, and a process of it."""
-        return name in self._roster.accounts and self._roster.accounts[name].account.child is not None
+    def machine(self, name: str) -> Account | None:
+        """Return an account's machine, to look at; None if there is no such account."""
+        return self._roster.machines.get(name)
+
+    def is_linked(self, name: str) -> bool:
+        """Tell whether an account's session may be of a linked device."""
+        return self._store.sessions.device(name).linked is not False
 
     def strays(self) -> list[str]:
         """Return what is to be said of sessions that no account has, a sentence each."""
@@ -267,6 +271,7 @@ class Supervisor:
         pairing: Pairing = "qr",
         *,
         any_phone: bool = False,
+        by_name: bool = False,
         save: bool = True,
     ) -> None:
         """Do what an operator wants of an account.
@@ -276,6 +281,7 @@ class Supervisor:
             order: What is wanted.
             pairing: How to pair on a repair.
             any_phone: Let any phone be linked on a repair, and not only the one that the account had.
+            by_name: Try the account at once, whatever holds the others: the operator has named it.
             save: Write the wish down at once; a caller that gives many orders does that once, by `save`.
 
         Raises:
@@ -289,9 +295,7 @@ class Supervisor:
         _refuse_impossible(account, order, pairing, any_phone=any_phone)
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
-        if order is not Order.STOP:
-            self._machines.fleet.wanted(name)
-        self._machines.handle(name, Ordered(order, pairing, any_phone))
+        self._machines.order(name, Ordered(order, pairing, any_phone, by_name))
         if save:
             self.save()
         if managed.bug:
@@ -330,13 +334,14 @@ class Supervisor:
         managed = self._roster.get(name)
         await managed.sends.send(_connected(name, managed).tell, digits, text)
 
-    async def reload(self, *, drop: Iterable[str] = ()) -> dict[str, Any]:
+    async def reload(self, *, drop: Iterable[str] = (), unlink: bool = False) -> dict[str, Any]:
         """Read the configuration again and touch only what has changed.
 
         An account that is not in it any more stops and keeps its session, unless it is to be dropped.
 
         Args:
             drop: Accounts whose session goes into quarantine when they are no longer configured.
+            unlink: Have WhatsApp unlink their devices first, where they are connected.
 
         Returns:
             What has changed: names ``added``, ``changed`` and ``removed``, ``restart``: settings that take
@@ -347,7 +352,7 @@ class Supervisor:
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
         """
-        return await self._reloader.reload(set(drop))
+        return await self._reloader.reload(set(drop), unlink=unlink)
 
     def forget(self, name: str) -> None:
         """Do not remember what was last known of an account that is gone."""

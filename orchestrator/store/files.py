@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StateError
-from orchestrator.store import device, moving, sessions, status, summary
+from orchestrator.store import device, moving, quarantine_note, sessions, status, summary
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
@@ -93,10 +93,14 @@ class SessionFiles:
             raise StateError(f"the session is {error.strerror}") from None
         except OSError as error:
             raise StateError(trouble(error)) from None
-        return None if place is None else str(place)
+        if place is None:
+            return None
+        quarantine_note.write(self._paths.quarantine)
+        return str(place)
 
     def prune(self, days: float, now: float) -> list[str]:
         """See `SessionStore.prune`."""
+        quarantine_note.write(self._paths.quarantine)  # where an earlier version has put sessions
         return sessions.prune(self._paths.quarantine, days, now)
 
 

@@ -219,6 +219,11 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class UnlinkAsked:
+    """The parent wants the device unlinked at WhatsApp, and the run to end: the account is removed."""
+
+
+@dataclass(frozen=True, slots=True)
 class SendAsked:
     """The parent wants a text sent: its number, digits of whom it is for, and the text."""
 
@@ -276,6 +281,7 @@ Event: TypeAlias = (
     | ConnectEnded
     | LogEvent
     | StopAsked
+    | UnlinkAsked
     | SendAsked
     | SendEnded
     | HungUp

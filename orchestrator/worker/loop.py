@@ -153,6 +153,8 @@ class Loop:
             match message:
                 case pipe.Stop():
                     self._inbox.put(events.StopAsked())
+                case pipe.Unlink():
+                    self._inbox.put(events.UnlinkAsked())
                 case pipe.Send(id, to, text):
                     self._inbox.put(events.SendAsked(id, to, text))
         for event in self._inbox.take():

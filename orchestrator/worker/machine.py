@@ -3,7 +3,7 @@
     loading ─► dialling ─────────────► online ◄─► lost
                   │   ▲                   │
                   ▼   │ linked            ▼
-                 codes                unlinking, closing     each ─► ended
+                 codes       unlinking, leaving, closing     each ─► ended
 
 Every phase but `online` has a deadline of its own, shorter than the parent's for the same: a run that limps
 ends itself, with a reason. The library gives no event for much of what happens while codes are shown, so what
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from orchestrator.accounts import pipe
+from orchestrator.accounts import durations, pipe
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.worker import deadlines, events, outcomes, send_errors
@@ -44,6 +44,7 @@ class Phase(Enum):
     ONLINE = auto()
     LOST = auto()
     UNLINKING = auto()
+    LEAVING = auto()
     CLOSING = auto()
     ENDED = auto()
 
@@ -92,8 +93,9 @@ class Course:
         if isinstance(event, events.SendAsked | events.SendEnded):
             if self.phase is not Phase.ENDED:  # or the parent sees the end, and tells those who wait
                 self._steps.append(_about_sending(event, online=self.phase is Phase.ONLINE))
-        elif self.phase is Phase.CLOSING:
-            self._take_closing(event)
+        elif self.phase in (Phase.CLOSING, Phase.LEAVING):
+            if (outcome := _on_the_way_out(event, leaves=self.phase is Phase.LEAVING)) is not None:
+                self._end(outcome)
         elif self.phase is not Phase.ENDED:
             self._take(event)
         return self._steps
@@ -127,6 +129,8 @@ class Course:
                 self._end(outcomes.disk_full())
             case events.StopAsked():
                 self._stop()
+            case events.UnlinkAsked():
+                self._leave()
             case events.ConnectEnded():
                 self._connect_ended(event)
             case events.Unlinked(error):
@@ -183,13 +187,15 @@ class Course:
                 else:
                     self._was_linked(phone)
 
-    def _take_closing(self, event: events.Event) -> None:
-        match event:
-            case events.HungUp() | events.ConnectEnded():
-                self._end(outcomes.stopped())
-            case events.LoggedOut(reason) | events.RefusalLogged(reason, deleted=True):
-                # The library has thrown the session away, and whoever keeps its file must know.
-                self._end(outcomes.logged_out(reason, paired=True))
+    def _leave(self) -> None:
+        """Have WhatsApp unlink the device, and end."""
+        if self.phase is Phase.ONLINE:
+            self._enter(Phase.LEAVING, deadlines.UNLINK_SECONDS)
+            self._steps.append(Unlink())
+        elif self._said.refusal is not None and self._said.refusal.deleted:
+            self._stop()
+        else:
+            self._end(outcomes.not_unlinked("the account was not connected"))
 
     def _stop(self) -> None:
         if self._said.refusal is not None and self._said.refusal.deleted:
@@ -355,6 +361,9 @@ class Course:
                 self._end(outcomes.link_lost(deadlines.LOST_SECONDS, self._lost_why, self._said.dial_error))
             case Phase.UNLINKING:
                 self._end(self._wrong_phone(unlinked=False))
+            case Phase.LEAVING:
+                waited = durations.words(deadlines.UNLINK_SECONDS)
+                self._end(outcomes.not_unlinked(f"WhatsApp did not answer within {waited}"))
             case Phase.CLOSING:
                 self._end(outcomes.stopped())
             case _:
@@ -391,6 +400,26 @@ class Course:
         self.phase = phase
         self._phase_due = None if seconds is None else self._now + seconds
         self._code_due = self._verdict_due = self._verdict = None
+
+
+def _on_the_way_out(event: events.Event, *, leaves: bool) -> Outcome | None:
+    """Return how a run ends that closes its link or, if it ``leaves``, has its device unlinked.
+
+    Whether a device is unlinked is told by the answer, whatever happens to the link meanwhile.
+    """
+    match event:
+        case events.LoggedOut(reason) | events.RefusalLogged(reason, deleted=True):
+            # The library has thrown the session away, and whoever keeps its file must know.
+            return outcomes.logged_out(reason, paired=True)
+        case events.HungUp() | events.ConnectEnded() if not leaves:
+            return outcomes.stopped()
+        case events.Unlinked(None) if leaves:
+            return outcomes.unlinked()
+        case events.Unlinked(error) if leaves:
+            return outcomes.not_unlinked(outcomes.quote(error or ""))
+        case events.StopAsked() if leaves:
+            return outcomes.not_unlinked("the service stopped before WhatsApp had answered")
+    return None
 
 
 def _about_sending(event: events.SendAsked | events.SendEnded, *, online: bool) -> Step:

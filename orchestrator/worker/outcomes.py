@@ -288,6 +288,16 @@ def wrong_phone(linked: str, wanted: str, *, unlinked: bool) -> Outcome:
     return Outcome(Kind.WRONG_PHONE, text)
 
 
+def unlinked() -> Outcome:
+    """WhatsApp has unlinked the device, as the parent wanted."""
+    return Outcome(Kind.LOGGED_OUT, "WhatsApp has unlinked this device, because the account was removed")
+
+
+def not_unlinked(why: str) -> Outcome:
+    """WhatsApp has not confirmed that the device is unlinked."""
+    return Outcome(Kind.STOPPED, why)
+
+
 def another_number(linked: str, wanted: str, *, remembered: bool = False) -> Outcome:
     """The stored session is of another number than it should be.
 

@@ -113,6 +113,31 @@ async def test_a_client_that_is_refused_is_tried_by_one_account_until_it_is_let_
         assert fleet.history("online") == ["starting", "connecting", "connected"]
 
 
+@asynchronous
+async def test_one_process_that_says_it_is_outdated_waits_alone(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, "liar", "good", "better", control=True)
+    for name in ("liar", "good", "better"):
+        fleet.has_session(name)
+    fleet.puppets.play("liar", ["connecting", "end: outdated"])
+    async with fleet:
+        await fleet.until("liar", State.OUTDATED)
+        for name in ("good", "better"):
+            await fleet.until(name, State.CONNECTED)
+        pid = fleet.pid("better")
+        for count in (2, 3, 4):  # however often it says so
+            await fleet.call("start", names=["liar"])
+            await fleet.until_true(lambda: len(fleet.puppets.runs("liar")) >= count, "it is tried")  # noqa: B023
+            await fleet.until("liar", State.OUTDATED)
+        about = fleet.about("liar")
+        assert (about["held"], about["next_retry_at"] is None) == (False, False)
+        before = fleet.pid("good")
+        await fleet.call("restart", names=["good"])
+        await fleet.until("good", State.CONNECTED, after=before)
+        assert fleet.pid("better") == pid
+        assert fleet.history("better") == ["starting", "connecting", "connected"]
+        assert State.OUTDATED not in fleet.history("good")
+
+
 # A network that is lost
 
 

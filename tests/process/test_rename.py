@@ -499,7 +499,7 @@ def test_with_a_service_it_is_started_if_that_is_wished(cli: Cli) -> None:
         cli.until("b", "pairing")
         cli("repair", "a", "--no-wait")
         cli.until("a", "pairing")
-        (place,) = (cli.state / "quarantine").iterdir()
+        (place,) = (cli.state / "quarantine").glob("a-*")
         assert "orchestrator stop a" in cli("restore", "a", code=1).stderr
         cli("stop", "a")
         write_unlinked(session(cli, "a"))  # left behind by the library

@@ -332,7 +332,7 @@ async def test_an_outdated_client_holds_the_fleet_until_a_probe_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker, "PROBE_FIRST", 0.2)
-    names = ["a", "b", "c"]
+    names = list("abcdef")
     fleet = Fleet(tmp_path, *names, start_parallel=1)
     for name in names:
         fleet.has_session(name)
@@ -341,7 +341,7 @@ async def test_an_outdated_client_holds_the_fleet_until_a_probe_succeeds(
         await fleet.until_true(
             lambda: all(fleet.state(name) is State.OUTDATED for name in names), "all are held"
         )
-        # One was refused, and the probes are one at a time: nobody else has dialled.
+        # Two were refused, and the probes are one at a time: not everybody has dialed.
         assert sum(bool(fleet.puppets.runs(name)) for name in names) < len(names)
         for name in names:
             fleet.puppets.play(name, ONLINE)
@@ -600,8 +600,10 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
         await fleet.until("b", State.OUTDATED)
         fleet.supervisor.order("c", Order.STOP)
         await fleet.until("c", State.STOPPED)
+        fleet.puppets.play("c", ["connecting", "end: outdated"], ONLINE)
         fleet.supervisor.order("c", Order.START)
         await fleet.until("c", State.OUTDATED)
+        await fleet.until_true(lambda: fleet.about("b")["held"], "two were refused")
         pid = fleet.pid("a")
         old = psutil.Process(pid).ppid()
         install(monkeypatch, "0.6.0")

@@ -13,7 +13,8 @@ A step is one of these words, some with an argument after a colon:
     paired, connected   as the real one says it, with the phone's number (connected: NUMBER)
     lost                the link is gone
     beat                a heartbeat
-    idle                send heartbeats until told to stop, then stop in good order
+    idle                send heartbeats until told to stop, then stop in good order; or until told to have
+                        the device unlinked, then end as one that is logged out
     texts: WHAT         what becomes of texts from now on: refused, kept (nobody ever hears of them) or, as
                         without this step, sent
     deaf                send heartbeats, and ignore being told to stop
@@ -117,6 +118,10 @@ class _Stopped(Exception):  # noqa: N818
     pass
 
 
+class _Unlinked(Exception):  # noqa: N818
+    pass
+
+
 class _Child:
     def __init__(self, spec: ChildSpec, connection: Any) -> None:  # noqa: ANN401
         self._spec = spec
@@ -139,6 +144,8 @@ class _Child:
                     return end
         except _Stopped:
             return self._end(Kind.STOPPED)
+        except _Unlinked:
+            return self._end(Kind.LOGGED_OUT)
         return self._end(Kind.NETWORK)
 
     def _steps(self) -> Iterator[str] | None:
@@ -266,6 +273,8 @@ class _Child:
             message = pipe.decode(self._connection.recv_bytes())
             if isinstance(message, pipe.Send):
                 self._send(message)
+            elif not deaf and isinstance(message, pipe.Unlink):
+                raise _Unlinked
             elif not deaf:
                 assert isinstance(message, pipe.Stop)
                 raise _Stopped

@@ -12,7 +12,7 @@ from orchestrator.accounts.guard import refuse_any_phone
 from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
-from orchestrator.store import device, leftovers, moving, sessions, status
+from orchestrator.store import device, leftovers, moving, quarantine_note, sessions, status
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.tracebacks import Tracebacks
@@ -132,11 +132,14 @@ def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
         StateError: The session cannot be moved. It stays where it was.
     """
     try:
-        return sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
+        place = sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
     except OSError as error:
         raise StateError(
             f"{paths.session(name)}: the session cannot be moved to quarantine: {error.strerror or error}"
         ) from None
+    if place is not None:
+        quarantine_note.write(paths.quarantine)
+    return place
 
 
 def _save(paths: StatePaths, kept: dict[str, status.Kept]) -> None:

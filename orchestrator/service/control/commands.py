@@ -187,16 +187,19 @@ class Commands:
     # To act
 
     async def _start(self, request: Json) -> Json:
-        return self._order(Order.START, self._named(Arguments(request, "names", "all")))
+        arguments = Arguments(request, "names", "all")
+        return self._order(Order.START, self._named(arguments), by_name=not arguments.flag("all"))
 
     async def _restart(self, request: Json) -> Json:
-        names = self._named(Arguments(request, "names", "all"))
-        if any(map(self._supervisor.has_process, names)):
+        arguments = Arguments(request, "names", "all")
+        names = self._named(arguments)
+        machines = map(self._supervisor.machine, names)
+        if any(machine is not None and machine.child is not None for machine in machines):
             try:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
-        return self._order(Order.RESTART, names)
+        return self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
 
     async def _stop(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all", "wait")
@@ -206,13 +209,13 @@ class Commands:
             result["accounts"] = self._describe(result["done"])
         return result
 
-    def _order(self, order: Order, names: Iterable[str]) -> Json:
+    def _order(self, order: Order, names: Iterable[str], *, by_name: bool = False) -> Json:
         """Give an order to each account. An error of one account does not affect the others."""
         done: list[str] = []
         errors: dict[str, Json] = {}
         for name in names:
             try:
-                self._supervisor.order(name, order, save=False)
+                self._supervisor.order(name, order, by_name=by_name, save=False)
             except OrchestratorError as error:
                 errors[name] = error_answer(error)
             except Exception:
@@ -257,10 +260,13 @@ class Commands:
 
         Commands edit the configuration themselves, since they run as the operator, who owns the file.
         """
-        arguments = Arguments(request, "name", "keep_session")
+        arguments = Arguments(request, "name", "keep_session", "unlink")
         name = arguments.name()
         (name,) = self._known([name])
-        result = await self._supervisor.reload(drop=() if arguments.flag("keep_session") else (name,))
+        unlink = arguments.flag("unlink") and not arguments.flag("keep_session")
+        machine, linked = self._supervisor.machine(name), self._supervisor.is_linked(name)
+        drop = () if arguments.flag("keep_session") else (name,)
+        result = await self._supervisor.reload(drop=drop, unlink=unlink)
         if name in self._supervisor.settings.accounts:
             raise OrchestratorError(
                 f"{name} is still in {self._supervisor.settings.config_file}: remove the account there first",
@@ -268,6 +274,8 @@ class Commands:
             )
         await self._until_gone(name)
         self._supervisor.forget(name)
+        if unlink and linked and machine is not None and machine.parting is not None:
+            result |= {"unlinked": machine.parting.unlinked, "why_linked": machine.parting.why}
         return result
 
     async def _rename(self, request: Json) -> Json:
@@ -317,7 +325,8 @@ class Commands:
         arguments = Arguments(request, "name", "pairing", "any_phone", "wait")
         name = arguments.name()
         pairing = arguments.pairing()
-        self._supervisor.order(name, Order.REPAIR, pairing, any_phone=arguments.flag("any_phone"))
+        any_phone = arguments.flag("any_phone")
+        self._supervisor.order(name, Order.REPAIR, pairing, any_phone=any_phone, by_name=True)
         if arguments.flag("wait"):
             async for event in follow(self._supervisor, name):
                 yield event

@@ -473,6 +473,48 @@ def test_a_log_out_while_stopping_is_not_lost() -> None:
     assert Run([*ONLINE, events.StopAsked(), events.RefusalLogged(401)]).kind is None
 
 
+# Unlinked, because the account is removed
+
+
+@pytest.mark.parametrize(
+    "answer", [events.Unlinked(None), events.LoggedOut(401), events.RefusalLogged(401, deleted=True)]
+)
+def test_a_device_that_is_unlinked_on_request_is_logged_out(answer: events.Event) -> None:
+    run = Run(ONLINE)
+    assert run.feed(events.UnlinkAsked()) == [actions.Unlink()]
+    # The link goes with the device, and the library's own call ends.
+    assert run.feed(events.Disconnected(), events.ConnectEnded(None), events.UnlinkAsked()) == []
+    run.feed(answer)
+    assert run.kind is Kind.LOGGED_OUT
+
+
+def test_a_device_that_cannot_be_unlinked_is_still_linked() -> None:
+    run = Run([*ONLINE, events.UnlinkAsked(), events.Unlinked("the server is busy")])
+    assert run.kind is Kind.STOPPED
+    assert run.outcome is not None
+    assert "busy" in run.outcome.text
+
+
+def test_unlinking_on_request_takes_no_longer_than_it_may() -> None:
+    run = Run([*ONLINE, events.UnlinkAsked()])
+    assert not run.outcome
+    run.wait(UNLINK_SECONDS)
+    assert run.kind is Kind.STOPPED
+    assert run.outcome is not None
+    assert "did not answer" in run.outcome.text
+
+
+@pytest.mark.parametrize("past", [(), (STORED,), (FRESH, events.Qr(QR)), (*ONLINE, events.Disconnected())])
+def test_without_a_link_nothing_can_be_unlinked(past: tuple[events.Event, ...]) -> None:
+    run = Run([*past, events.UnlinkAsked()])
+    assert run.kind is Kind.STOPPED
+    assert not any(isinstance(step, actions.Unlink) for step in run.steps)
+
+
+def test_a_stop_while_unlinking_is_an_end() -> None:
+    assert Run([*ONLINE, events.UnlinkAsked(), events.StopAsked()]).kind is Kind.STOPPED
+
+
 # The wrong phone
 
 
