@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.accounts.child import Parked
-from orchestrator.accounts.guard import Guard
+from orchestrator.accounts.guard import Guard, is_number
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
 from orchestrator.system.clock import Reading, was_set
@@ -88,7 +88,7 @@ def _read(entry: Mapping[str, Any], shift: float) -> Kept:
 
 def _guard(entry: Mapping[str, Any]) -> Guard:
     number = entry.get("linked_phone")  # versions before 0.2 did not write it
-    if number is not None and not re.fullmatch("[0-9]{5,20}", number):
+    if number is not None and not is_number(number):
         raise ValueError("no number")
     return Guard(number, bool(entry.get("any_phone", False)))
 
