@@ -6,11 +6,19 @@ whichever phone scans next.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 
 from orchestrator.accounts import phones
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.errors import OrchestratorError
+
+_DIGITS = re.compile("[0-9]{5,20}")
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is the digits of a number, as WhatsApp gives them."""
+    return _DIGITS.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Guard:
     def linked(self, number: str, configured: str | None) -> Guard:
         """Take in which phone has used a code; the process itself unlinks the device of a wrong phone."""
         wanted = self.wanted(configured)
-        if not number or (wanted is not None and not phones.same(number, wanted)):
+        if not is_number(number) or (wanted is not None and not phones.same(number, wanted)):
             return self
         # A number that is spelled in another way is no other phone.
         known = self.number if self.number and phones.same(number, self.number) else number

@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestrator.accounts import characters
 from orchestrator.accounts.child import Parked
-from orchestrator.accounts.guard import Guard
+from orchestrator.accounts.guard import Guard, is_number
 from orchestrator.accounts.names import is_name
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
@@ -102,8 +102,9 @@ def _read(entry: Mapping[str, Any], shift: float) -> Kept:
 
 def _guard(entry: Mapping[str, Any]) -> Guard:
     number = entry.get("linked_phone")  # versions before 0.2 did not write it
-    is_number = isinstance(number, str) and re.fullmatch("[0-9]{5,20}", number)
-    return Guard(number if is_number else None, entry.get("any_phone") is True)
+    return Guard(
+        number if isinstance(number, str) and is_number(number) else None, entry.get("any_phone") is True
+    )
 
 
 def _shift(document: Mapping[str, Any]) -> float:

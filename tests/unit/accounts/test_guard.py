@@ -1,5 +1,7 @@
 """Which phone an account may be linked to."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from orchestrator.accounts.guard import Guard, refuse_any_phone
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.errors import OrchestratorError
+from orchestrator.store import status
 
 ONE, TWO, THREE = "4915100001", "4915100002", "4915100003"
 NUMBERS = st.sampled_from([ONE, TWO, THREE])
@@ -73,6 +76,18 @@ def test_a_process_that_does_not_know_its_number_changes_nothing() -> None:
     assert Guard().linked("", None) == Guard()
     assert Guard(ONE).connected("", None) == Guard(ONE)
     assert Guard().found(None) == Guard()
+
+
+@pytest.mark.parametrize(
+    "said", ["", "abc", "+49", "49 151 00001", "4", "٤٩١٥١٠٠٠٠١", "4915100001\n", "4" * 21]
+)
+def test_what_is_no_number_is_not_remembered(said: str, tmp_path: Path) -> None:
+    guard = Guard().linked(said, None).connected(said, None)
+    assert guard == Guard()
+    # Else the service could not read it any more.
+    status.save(tmp_path / "status.json", {"a": status.Kept(guard=guard), "b": status.Kept(guard=Guard(ONE))})
+    kept = status.load(tmp_path / "status.json")
+    assert (kept["a"].guard, kept["b"].guard) == (guard, Guard(ONE))
 
 
 def test_the_configuration_is_not_overruled() -> None:
