@@ -141,6 +141,11 @@ class Children:
         spec = self._spec(name, managed, pairing)
         managed.library = self.library
         try:
+            refusal = await self._spawner.aside(lambda: self._sessions.admit(name))
+            if refusal is not None:
+                managed.traceback = None
+                tell(name, SpawnFailed(refusal.text, refusal.kind))
+                return
             first = self._roster.before(name)
             await self._spawner.aside(lambda: self._devices.read(name, first))
             if other := self._rival(name):
@@ -173,6 +178,8 @@ class Children:
             name=name,
             database=place.database,
             lock=place.lock,
+            home=place.home,
+            messages=place.messages,
             phone=settings.phone,
             proxy=settings.proxy,
             device_name=settings.device_name,

@@ -16,6 +16,8 @@ class ChildSpec:
         name: The account's name.
         database: The session's SQLite file, absolute; it need not exist.
         lock: The file whose lock says that a process uses the session, absolute.
+        home: The account's folder for its session, absolute; None if it has none of its own.
+        messages: The account's folder for its messages, likewise.
         phone: Digits of the number it must be linked to, or None.
         proxy: URL of its proxy, password and all, or None for what the environment says.
         device_name: What the phone shows under linked devices.
@@ -28,6 +30,8 @@ class ChildSpec:
     name: str
     database: Path
     lock: Path
+    home: Path | None = None
+    messages: Path | None = None
     phone: str | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
     device_name: str = "Orchestrator"
