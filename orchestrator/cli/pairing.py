@@ -10,7 +10,7 @@ import typer
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, warn_of_sandbox
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
@@ -49,6 +49,7 @@ def repair(
     waiting for the phone. Elsewhere the command returns at once, and the code appears in the folder of
     codes. Without a running service, the command runs the account itself until the account is connected.
     """
+    warn_of_sandbox()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
