@@ -10,7 +10,7 @@ import typer
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
-from orchestrator.cli.formatting import examples, printable
+from orchestrator.cli.formatting import examples, printable, warn_of_sandbox
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
@@ -62,6 +62,7 @@ def repair(
     Remove the device on the phone under Linked devices when you do not need it any more.
     """
     invocation.keep_out_of_cores()
+    warn_of_sandbox()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()

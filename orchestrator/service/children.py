@@ -12,7 +12,17 @@ from typing import Any
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.events import Broke, Event, Exited, Found, LeftOut, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
-from orchestrator.accounts.pipe import Ended, FromChild, LinkLost, Paired, Pairing, Sent, Stop, Unlink
+from orchestrator.accounts.pipe import (
+    Connected,
+    Ended,
+    FromChild,
+    LinkLost,
+    Paired,
+    Pairing,
+    Sent,
+    Stop,
+    Unlink,
+)
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
@@ -158,6 +168,11 @@ class Children:
         )
         managed.library = self.library
         try:
+            refusal = await self._spawner.aside(lambda: self._sessions.admit(name))
+            if refusal is not None:
+                managed.traceback = None
+                tell(name, SpawnFailed(refusal.text, refusal.kind))
+                return
             first = self._roster.before(name)
             await self._spawner.aside(lambda: self._devices.read(name, first))
             if other := self._rival(name):
@@ -195,6 +210,8 @@ class Children:
             name=name,
             database=place.database,
             lock=place.lock,
+            home=place.home,
+            messages=place.messages,
             phone=managed.account.wanted_phone,
             remembered=settings.phone is None,
             proxy=settings.proxy,
@@ -218,6 +235,8 @@ class Children:
         if isinstance(message, Sent):
             managed.sends.sent(message)
         else:
+            if isinstance(message, Connected):
+                self._sessions.settle(name)
             if isinstance(message, Paired):
                 self._devices.changed(name)
             tell(name, Said(message))

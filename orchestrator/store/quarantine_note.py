@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from orchestrator.store import sessions
+from orchestrator.store import quarantine
 from orchestrator.system.files import replacing
 
 NAME = "README.txt"
@@ -42,6 +42,6 @@ def write(folder: Path) -> None:
     """
     place = folder / NAME
     with contextlib.suppress(OSError):
-        if not place.exists() and not folder.is_symlink() and sessions.quarantined(folder):
+        if not place.exists() and not folder.is_symlink() and quarantine.quarantined(folder):
             with replacing(place) as file:
                 file.write(TEXT.encode())

@@ -17,6 +17,8 @@ class ChildSpec:
         name: The account's name.
         database: The session's SQLite file, absolute; it need not exist.
         lock: The file whose lock says that a process uses the session, absolute.
+        home: The account's folder for its session, absolute; None if it has none of its own.
+        messages: The account's folder for its messages, likewise.
         phone: Digits of the number it must be linked to, or None.
         remembered: Whether that is the number it had before, and not one that the configuration names.
         proxy: URL of its proxy, password and all, or None for what the environment says.
@@ -31,6 +33,8 @@ class ChildSpec:
     name: str
     database: Path
     lock: Path
+    home: Path | None = None
+    messages: Path | None = None
     phone: str | None = field(default=None, repr=False)
     remembered: bool = False
     proxy: str | None = field(default=None, repr=False)

@@ -12,7 +12,8 @@ from orchestrator.accounts.guard import refuse_any_phone
 from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
-from orchestrator.store import device, leftovers, moving, quarantine_note, sessions, status
+from orchestrator.store import device, leftovers, moving, quarantine_note, status
+from orchestrator.store import quarantine as put_away
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.tracebacks import Tracebacks
@@ -132,7 +133,7 @@ def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
         StateError: The session cannot be moved. It stays where it was.
     """
     try:
-        place = sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
+        place = put_away.put(paths.home(name), paths.quarantine, reason, time.time())
     except OSError as error:
         raise StateError(
             f"{paths.session(name)}: the session cannot be moved to quarantine: {error.strerror or error}"
