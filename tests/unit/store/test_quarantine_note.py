@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from orchestrator.store import quarantine_note, sessions
+from orchestrator.store import quarantine, quarantine_note
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 
@@ -11,6 +11,7 @@ from orchestrator.store.layout import StatePaths
 def paths_with_session(folder: Path) -> StatePaths:
     paths = StatePaths.of(folder / "state", environ={})
     paths.prepare()
+    paths.home("a").mkdir()
     paths.session("a").write_bytes(b"a session")
     return paths
 
@@ -27,8 +28,8 @@ def test_a_session_that_is_put_away_brings_the_note(tmp_path: Path) -> None:
     for reason in ("repair", "removed", "logged_out", "wrong_phone", "damaged", "locked"):
         assert f"  {reason} " in note.read_text()
     # Whoever reads the quarantine, cleans up there or closes it sees the sessions alone.
-    assert [one.path for one in sessions.quarantined(paths.quarantine)] == [Path(place)]
-    assert sessions.tidy(paths.sessions, paths.quarantine, 1_000_001.0) == []
+    assert [one.path for one in quarantine.quarantined(paths.quarantine)] == [Path(place)]
+    assert quarantine.tidy(paths.sessions, paths.quarantine, 1_000_001.0) == []
     assert paths.prepare() == []
     os.chmod(paths.quarantine, 0o755)  # noqa: PTH101 - as somebody might
     assert len(paths.prepare()) == 1
@@ -38,7 +39,7 @@ def test_a_session_that_is_put_away_brings_the_note(tmp_path: Path) -> None:
 
 def test_sessions_that_an_earlier_version_has_put_away_get_the_note(tmp_path: Path) -> None:
     paths = paths_with_session(tmp_path)
-    sessions.quarantine(paths.session("a"), paths.quarantine, "repair", 1_000_000.0)
+    quarantine.put(paths.home("a"), paths.quarantine, "repair", 1_000_000.0)
     in_files(paths, paths.qr).sessions.prune(7, 1_000_001.0)
     assert (paths.quarantine / quarantine_note.NAME).exists()
 
