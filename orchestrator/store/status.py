@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,6 @@ MAX_SIZE = 16 * 1024 * 1024
 """Bytes of the kept file; 1,000 accounts need about 400,000."""
 MAX_REASON = 1000
 """Characters of a reason that are read again."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +123,10 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
     try:
         text = json.dumps(document, indent=1, allow_nan=False)
     except (TypeError, ValueError):
+        import logging  # commands that only look read this file, and log nothing
+
         # A bug, which is one account's: the others are kept, and of this one what an operator wishes.
+        log = logging.getLogger(__name__)
         for name, entry in kept.items():
             if not _is_json(accounts[name]):
                 log.error("%s: a bug in the service: what is known of the account cannot be written", name)
