@@ -21,12 +21,10 @@ class Usage(NamedTuple):
 
     Attributes:
         cpu_s: CPU seconds since its start.
-        open_files: Open files. The kernel may hide them, even from the same user (PR_SET_DUMPABLE).
         threads: Threads.
     """
 
     cpu_s: float | None = None
-    open_files: int | None = None
     threads: int | None = None
 
 
@@ -39,7 +37,6 @@ def usage(pid: int) -> Usage:
         times = _try(process.cpu_times)
         return Usage(
             None if times is None else round(times.user + times.system, 2),
-            _try(process.num_fds),
             _try(process.num_threads),
         )
 

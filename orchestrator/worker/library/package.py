@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -34,6 +36,24 @@ def package() -> Path:
     return Path(found.origin).parent
 
 
+def _uname(_command: str) -> io.StringIO:
+    return io.StringIO(" ".join(os.uname()))
+
+
+@contextlib.contextmanager
+def without_shell() -> Iterator[None]:
+    """While neonize is imported: answer the one question for which it would start a shell (``uname -a``).
+
+    A confined process starts no other program. The shell would be left for somebody to reap, besides.
+    """
+    real = os.popen
+    os.popen = _uname  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.popen = real
+
+
 def forbid_download() -> None:
     """Put something else in the place of the module that neonize downloads with, before neonize is imported.
 
@@ -54,13 +74,6 @@ def forbid_download() -> None:
         stand_in = ModuleType("neonize.download")
         stand_in.__dict__.update(__GONEONIZE_VERSION__=match[1], download=_refuse)
         sys.modules["neonize.download"] = stand_in
-
-
-def reap_helper() -> None:
-    """Reap the shell that neonize starts while it is imported and never waits for."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _refuse() -> NoReturn:
