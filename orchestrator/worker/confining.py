@@ -86,10 +86,7 @@ def confine(spec: ChildSpec) -> Confined:
     cores.keep_out_of_cores()
     if spec.confine == "off":
         return Confined(confinement.ALL.word)
-    own = {spec.database.parent, spec.lock.parent, *([spec.messages] if spec.messages else [])}
-    for folder in own:
-        with contextlib.suppress(OSError):  # whoever needs it says what is wrong
-            folder.mkdir(mode=0o700)
+    own = {spec.database.parent, spec.lock.parent, *filter(None, (spec.home, spec.messages))}
     # Should SQLite need a temporary file, no other folder would take it.
     os.environ["SQLITE_TMPDIR"] = str(spec.database.parent)
     rules = open_files.of_account(own, _shared or open_files.here(spec.closed))
