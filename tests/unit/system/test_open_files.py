@@ -65,9 +65,9 @@ def test_nothing_that_is_shared_can_be_changed_or_executed(place: Path) -> None:
 
 
 def test_neither_etc_nor_homes_nor_temporary_files_are_open_as_a_whole(place: Path) -> None:
-    wide = ["/", "/etc", "/home", "/root", "/tmp", "/var", "/run", place / "home"]
-    rules = read(place, modules=wide, prefixes=wide, SSL_CERT_DIR=":".join(map(str, wide)))
-    assert not paths(rules) & {*map(str, wide)}
+    wide = ["/", "/etc", "/home", "/root", "/tmp", "/var", "/run", str(place / "home")]
+    rules = read(place, modules=wide, prefixes=wide, SSL_CERT_DIR=":".join(wide))
+    assert not paths(rules) & {*wide}
     for file in ("/etc/shadow", "/etc/passwd", "/etc/orchestrator/accounts.yaml", "/root/.ssh/id_rsa"):
         assert not is_open(rules, Path(file)), file
     assert not is_open(rules, place / "home/.netrc")
