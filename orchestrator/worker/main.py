@@ -142,7 +142,8 @@ def _load_library(link: Link) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
         package.forbid_download()
-        import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
+        with package.without_shell():
+            import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 
         # Only now, and only here: it starts Go's threads.
         loading.complete()

@@ -94,7 +94,7 @@ def import_before_fork() -> None:
 
 def _import() -> None:
     package.forbid_download()
-    with _late_libraries(), _no_threads():
+    with package.without_shell(), _late_libraries(), _no_threads():
         importlib.import_module(_MODULE)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
+import io
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -61,6 +64,33 @@ def reap_helper() -> None:
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+
+
+@contextlib.contextmanager
+def without_shell() -> Iterator[None]:
+    """Have neonize run no program while it is imported.
+
+    neonize asks a shell for ``uname -a``, does not close the pipe, and does not wait for the shell. Every
+    process that a fork server makes afterwards would have that pipe, and a process that may run no programs
+    could not import neonize.
+    """
+    real = os.popen
+    os.popen = _answer  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.popen = real
+
+
+def _answer(command: str) -> io.StringIO:
+    """Answer in the place of a shell.
+
+    Raises:
+        PermissionError: It is a command that neonize did not run before.
+    """
+    if command != "uname -a":
+        raise PermissionError(errno.EPERM, "a program must not be run while neonize is imported", command)
+    return io.StringIO(f"{' '.join(os.uname())}\n")
 
 
 def _refuse() -> NoReturn:
