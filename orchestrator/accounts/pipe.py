@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias, Union, get_args, get_type_hints
 
@@ -12,6 +13,9 @@ from orchestrator.accounts.failure import Kind, Outcome
 
 MAX_MESSAGE = 64 * 1024
 """Bytes of a message. The largest, a QR code with its picture, has about 4,000."""
+
+
+_WORDS = re.compile(r"(?:[a-z]{1,16}(?: [a-z]{1,16}){0,7})?")
 
 
 class MessageError(ValueError):
@@ -23,7 +27,19 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The process has begun; until it dials, it makes the session its own and loads the library."""
+    """The process has begun; until it dials, it makes the session its own and loads the library.
+
+    Attributes:
+        missing: Words for what the process could not give up of files and system calls, with blanks between;
+            empty if it gave up all that it does not need.
+    """
+
+    missing: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no such list."""
+        if not _WORDS.fullmatch(self.missing):
+            raise ValueError("not a list of words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +107,12 @@ class Heartbeat:
     Attributes:
         last_seen_at: When WhatsApp was last heard of, in Unix seconds, or None.
         memory_bytes: The process's own memory (PSS).
+        open_files: Its open files, which only the process itself can count; None if it did not.
     """
 
     last_seen_at: float | None
     memory_bytes: int
+    open_files: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

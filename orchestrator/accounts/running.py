@@ -64,14 +64,14 @@ class Running(Standing):
             return
         if isinstance(message, pipe.Heartbeat):
             self.last_seen_at = message.last_seen_at or self.last_seen_at
-            self.memory_bytes = message.memory_bytes
+            self.memory_bytes, self.open_files = message.memory_bytes, message.open_files
             self._mind_memory(child, message.memory_bytes)
             return
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
         match message:
-            case pipe.Loading():
-                child.loading = True
+            case pipe.Loading(missing):
+                child.loading, child.missing = True, missing
             case pipe.NotLoaded():
                 child.stale = True
             case pipe.Connecting(paired):

@@ -15,6 +15,7 @@ from orchestrator.accounts.pipe import FromChild, Paired, Pairing, Sent, Stop
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
+from orchestrator.service.isolation import Isolation
 from orchestrator.service.process import Callbacks
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.store.protocols import SessionStore
@@ -43,6 +44,7 @@ class Children:
         spawner: Makes the processes.
         tracebacks: Where the processes leave their tracebacks.
         devices: Tells which account uses which linked device.
+        isolation: How the processes are isolated.
         library: The library's version, for the timelines.
         log_level: What the children log.
         log_format: How: "text" or "json".
@@ -60,6 +62,7 @@ class Children:
         spawner: Spawner,
         tracebacks: Tracebacks,
         devices: Devices,
+        isolation: Isolation,
         *,
         library: str,
         log_level: str,
@@ -73,6 +76,7 @@ class Children:
         self._spawner = spawner
         self._tracebacks = tracebacks
         self._devices = devices
+        self._isolation = spawner.isolation = isolation
         self._log_level = log_level
         self._log_format = log_format
         self._tasks: set[asyncio.Task[None]] = set()
@@ -180,6 +184,9 @@ class Children:
             log_level=self._log_level,
             log_format=self._log_format,
             trace=self._tracebacks.live(name),
+            messages=place.messages,
+            confine=self._isolation.confine,
+            closed=self._isolation.closed,
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:

@@ -8,6 +8,7 @@ from orchestrator.accounts.events import Moment
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.states import State
 from orchestrator.control.view import AccountView, LastExit
+from orchestrator.service import isolation
 from orchestrator.system.clock import iso
 from orchestrator.system.masking import mask_number
 
@@ -55,6 +56,8 @@ def describe(
         qr_path=str(qr_path) if qr_path else None,
         qr_expires_at=iso(code_expires_at),
         memory_bytes=account.memory_bytes,
+        open_files=account.open_files,
+        isolation=isolation.describe(child.missing) if child else None,
         last_exit=None
         if end is None
         else LastExit(iso(end.at), end.kind.value, end.code, str(traceback) if traceback else None),

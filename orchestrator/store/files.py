@@ -46,7 +46,8 @@ class SessionFiles:
 
     def place(self, name: str) -> Place:
         """See `SessionStore.place`."""
-        return Place(self._paths.session(name), self._paths.session_lock(name))
+        paths = self._paths
+        return Place(paths.session(name), paths.session_lock(name), paths.message_folder(name))
 
     def exists(self, name: str) -> bool:
         """See `SessionStore.exists`."""

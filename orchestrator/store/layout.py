@@ -58,6 +58,11 @@ class StatePaths:
         return self.root / "sessions"
 
     @property
+    def messages(self) -> Path:
+        """The folder of the messages, with a folder for each account."""
+        return self.root / "messages"
+
+    @property
     def quarantine(self) -> Path:
         """The folder of sessions put aside."""
         return self.root / "quarantine"
@@ -104,6 +109,10 @@ class StatePaths:
             dict.fromkeys(folder / MEETING_PLACE for folder in (self.control_socket.parent, self.root))
         )
 
+    def message_folder(self, name: str) -> Path:
+        """Return the folder of an account's messages, which only the account's process writes in."""
+        return self.messages / check_name(name)
+
     def session(self, name: str) -> Path:
         """Return an account's session file; SQLite's others lie beside it."""
         return self.sessions / f"{check_name(name)}.sqlite3"
@@ -126,7 +135,7 @@ class StatePaths:
                 symbolic link, or is a folder that others use, too.
         """
         with Folder.open(self.root) as root:
-            private = (self.sessions, self.quarantine, self.timeline, self.tracebacks)
+            private = (self.sessions, self.messages, self.quarantine, self.timeline, self.tracebacks)
             names = {path.name for path in (*private, self.qr)}
             files = {
                 self.lock.name, self.status.name, self.summary.name, self.moving.name, "control.sock",

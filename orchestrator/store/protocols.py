@@ -35,10 +35,12 @@ class Place:
     Attributes:
         database: What the library opens.
         lock: The file whose lock says that a process uses the session.
+        messages: The folder for the account's messages.
     """
 
     database: Path
     lock: Path
+    messages: Path
 
 
 class SessionStore(Protocol):

@@ -9,7 +9,6 @@ Nothing that holds the state folder, the configuration or the codes is ever open
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -105,14 +104,15 @@ def to_read(
     return [Rule(Path(path), READ) for path in _outermost(found) if os.path.exists(path)]
 
 
-@functools.cache
-def here(*closed: Path) -> list[Rule]:
+def here(closed: Iterable[Path], modules: Iterable[str] = ()) -> list[Rule]:
     """Return what `to_read` does, for this Python and its environment.
 
-    It is looked up once: what the process that makes others has found is what they find.
+    Args:
+        closed: Folders that stay closed.
+        modules: Where modules of Python are beyond `sys.path`.
     """
     prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
-    return to_read(os.environ, sys.path, prefixes, closed)
+    return to_read(os.environ, [*sys.path, *modules], prefixes, closed)
 
 
 def identities(rules: Iterable[Rule]) -> tuple[tuple[str, int, int], ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.settings import Confine
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class ChildSpec:
         log_level: What of the library's log is passed on: DEBUG, INFO, WARNING or ERROR.
         log_format: How: "text", a line each, or "json", an object each.
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
+        messages: The folder of the account's messages, absolute, or None for none.
+        confine: Whether it gives up all files and system calls that it does not need.
+        closed: Folders that it never reads as a whole, such as the state folder.
     """
 
     name: str
@@ -35,3 +39,6 @@ class ChildSpec:
     log_level: str = "WARNING"
     log_format: str = "text"
     trace: Path | None = None
+    messages: Path | None = None
+    confine: Confine = "auto"
+    closed: tuple[Path, ...] = ()

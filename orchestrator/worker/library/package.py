@@ -37,6 +37,27 @@ def package() -> Path:
     return Path(found.origin).parent
 
 
+def _uname(command: str) -> io.StringIO:
+    if command != "uname -a":
+        raise PermissionError(errno.EPERM, "a program must not be run while neonize is imported", command)
+    return io.StringIO(f"{' '.join(os.uname())}\n")
+
+
+@contextlib.contextmanager
+def without_shell() -> Iterator[None]:
+    """While neonize is imported: answer the one question for which it would start a shell (``uname -a``).
+
+    A confined process starts no other program. The shell would be left for somebody to reap, besides, and its
+    pipe would be inherited by every process that a fork server makes later.
+    """
+    real = os.popen
+    os.popen = _uname  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.popen = real
+
+
 def forbid_download() -> None:
     """Put something else in the place of the module that neonize downloads with, before neonize is imported.
 
@@ -57,40 +78,6 @@ def forbid_download() -> None:
         stand_in = ModuleType("neonize.download")
         stand_in.__dict__.update(__GONEONIZE_VERSION__=match[1], download=_refuse)
         sys.modules["neonize.download"] = stand_in
-
-
-def reap_helper() -> None:
-    """Reap the shell that neonize starts while it is imported and never waits for."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-@contextlib.contextmanager
-def without_shell() -> Iterator[None]:
-    """Have neonize run no program while it is imported.
-
-    neonize asks a shell for ``uname -a``, does not close the pipe, and does not wait for the shell. Every
-    process that a fork server makes afterwards would have that pipe, and a process that may run no programs
-    could not import neonize.
-    """
-    real = os.popen
-    os.popen = _answer  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        os.popen = real
-
-
-def _answer(command: str) -> io.StringIO:
-    """Answer in the place of a shell.
-
-    Raises:
-        PermissionError: It is a command that neonize did not run before.
-    """
-    if command != "uname -a":
-        raise PermissionError(errno.EPERM, "a program must not be run while neonize is imported", command)
-    return io.StringIO(f"{' '.join(os.uname())}\n")
 
 
 def _refuse() -> NoReturn:
