@@ -230,7 +230,7 @@ def _nothing_left(world: World) -> None:
 def _sessions(world: World) -> dict[str, str]:
     """Return the digests of all session files."""
     return {
-        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        f"{name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
         for name in world.names
         for file in session_files(world.service.paths.session(name))
         if file.exists()

@@ -25,6 +25,7 @@ from benchmarks.soak.world import World
 from orchestrator.control.client import Stream
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.client import SandboxError
+from orchestrator.store.layout import DATABASE
 from orchestrator.store.sessions import files as session_files
 
 ANSWER_SECONDS = 5.0
@@ -168,9 +169,9 @@ class Watcher:
             if one.pid == own:
                 continue
             sessions = {
-                file.removeprefix(prefix).removesuffix(".sqlite3")
+                file.removeprefix(prefix).removesuffix(f"/{DATABASE}")
                 for file in processes.open_files(one.pid)
-                if file.startswith(prefix) and file.endswith(".sqlite3")
+                if file.startswith(prefix) and file.endswith(f"/{DATABASE}")
             }
             found.append(Process(one.pid, frozenset(sessions), one.parent == own))
         return tuple(found)

@@ -36,9 +36,9 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
 def quarantined(context: typer.Context, incomplete: str) -> list[str]:
     """Return the folders in quarantine whose names begin with a text: those of the account, else all."""
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator.store import sessions as session
+        from orchestrator.store import quarantine
 
-        every = session.quarantined(_places(context).state().quarantine)
+        every = quarantine.quarantined(_places(context).state().quarantine)
         own = [one.path.name for one in every if one.name == context.params.get("name")]
         return [name for name in own or [one.path.name for one in every] if name.startswith(incomplete)]
     return []

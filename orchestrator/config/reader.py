@@ -246,7 +246,8 @@ class _Reader:
 
     def _check_qr_dir(self, qr_dir: Path, state: Path, group: str | None) -> None:
         if qr_dir == state or (
-            qr_dir.parent == state and qr_dir.name in ("sessions", "quarantine", "timeline", "tracebacks")
+            qr_dir.parent == state
+            and qr_dir.name in ("sessions", "messages", "quarantine", "timeline", "tracebacks")
         ):
             self._add(("qr_dir",), "expected a folder for the codes alone, found one of the service's own")
         if group is not None and qr_dir.is_relative_to(state):

@@ -145,6 +145,11 @@ class Children:
         spec = self._spec(name, managed, pairing)
         managed.library = self.library
         try:
+            refusal = await self._spawner.aside(lambda: self._sessions.admit(name))
+            if refusal is not None:
+                managed.traceback = None
+                tell(name, SpawnFailed(refusal.text, refusal.kind))
+                return
             first = self._roster.before(name)
             await self._spawner.aside(lambda: self._devices.read(name, first))
             if other := self._rival(name):
@@ -177,6 +182,8 @@ class Children:
             name=name,
             database=place.database,
             lock=place.lock,
+            home=place.home,
+            messages=place.messages,
             phone=settings.phone,
             proxy=settings.proxy,
             device_name=settings.device_name,
@@ -184,7 +191,6 @@ class Children:
             log_level=self._log_level,
             log_format=self._log_format,
             trace=self._tracebacks.live(name),
-            messages=place.messages,
             confine=self._isolation.confine,
             closed=self._isolation.closed,
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container, Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.accounts.failure import Outcome
 from orchestrator.errors import StateError
-from orchestrator.store import device, moving, sessions, status, summary
+from orchestrator.store import admission, device, moving, quarantine, sessions, status, summary
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
@@ -17,6 +18,7 @@ from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Place, Store
 from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import Timeline, TimelineEntry
+from orchestrator.system.files import open_folder
 from orchestrator.system.os_errors import trouble
 
 
@@ -47,24 +49,31 @@ class SessionFiles:
     def place(self, name: str) -> Place:
         """See `SessionStore.place`."""
         paths = self._paths
-        return Place(paths.session(name), paths.session_lock(name), paths.message_folder(name))
+        return Place(
+            paths.session(name), paths.session_lock(name), paths.home(name), paths.message_folder(name)
+        )
+
+    def admit(self, name: str) -> Outcome | None:
+        """See `SessionStore.admit`."""
+        return admission.admit(self._paths, name)
 
     def exists(self, name: str) -> bool:
         """See `SessionStore.exists`."""
-        return self._paths.session(name).exists()
+        return os.path.lexists(sessions.find(self._paths.sessions, name))
 
     def device(self, name: str) -> device.Device:
         """See `SessionStore.device`."""
-        return device.look(self._paths.session(name))
+        return device.look(sessions.find(self._paths.sessions, name))
 
     def signature(self, name: str) -> Hashable:
         """See `SessionStore.signature`."""
-        path = self._paths.session(name)
+        path = sessions.find(self._paths.sessions, name)
         found: list[int] = []
-        for file in (path, path.with_name(f"{path.name}-wal")):
-            with contextlib.suppress(OSError):
-                about = file.stat()
-                found += (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
+        with contextlib.suppress(OSError), _opened(path.parent) as folder:
+            for file in (path.name, f"{path.name}-wal"):
+                with contextlib.suppress(FileNotFoundError):
+                    about = os.stat(file, dir_fd=folder, follow_symlinks=False)
+                    found += (about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns)
         return tuple(found) or None
 
     def names(self) -> list[str]:
@@ -89,7 +98,7 @@ class SessionFiles:
     def quarantine(self, name: str, reason: str, now: float) -> str | None:
         """See `SessionStore.quarantine`."""
         try:
-            place = sessions.quarantine(self._paths.session(name), self._paths.quarantine, reason, now)
+            place = quarantine.put(self._paths.home(name), self._paths.quarantine, reason, now)
         except BlockingIOError as error:  # which otherwise means that a process cannot be made
             raise StateError(f"the session is {error.strerror}") from None
         except OSError as error:
@@ -98,7 +107,16 @@ class SessionFiles:
 
     def prune(self, days: float, now: float) -> list[str]:
         """See `SessionStore.prune`."""
-        return sessions.prune(self._paths.quarantine, days, now)
+        return quarantine.prune(self._paths.quarantine, days, now)
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = open_folder(folder)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 class FileMoves:

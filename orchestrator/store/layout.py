@@ -11,6 +11,12 @@ from orchestrator.accounts.names import check_name
 from orchestrator.errors import StateError
 from orchestrator.system.folders import Folder, make_folder
 
+DATABASE = "session.sqlite3"
+"""The name of a session's database in its account's folder; SQLite's other files lie beside it."""
+LOCK = "session.lock"
+"""The name of the file whose lock says that a process uses the session."""
+REALM = "realm"
+"""The name of the file that says what a session was paired with."""
 QR_FOLDER = "qr"
 MEETING_PLACE = "processes"
 """The folder in which the service and its fork server meet."""
@@ -54,7 +60,7 @@ class StatePaths:
 
     @property
     def sessions(self) -> Path:
-        """The folder of the sessions and their locks."""
+        """The folder of the sessions, with a folder for each account."""
         return self.root / "sessions"
 
     @property
@@ -109,17 +115,26 @@ class StatePaths:
             dict.fromkeys(folder / MEETING_PLACE for folder in (self.control_socket.parent, self.root))
         )
 
+    @property
+    def private(self) -> tuple[Path, ...]:
+        """The folders that nobody else may enter, inside the state folder."""
+        return (self.sessions, self.messages, self.quarantine, self.timeline, self.tracebacks)
+
+    def home(self, name: str) -> Path:
+        """Return the folder of an account's session, which only the account's process writes in."""
+        return self.sessions / check_name(name)
+
     def message_folder(self, name: str) -> Path:
         """Return the folder of an account's messages, which only the account's process writes in."""
         return self.messages / check_name(name)
 
     def session(self, name: str) -> Path:
         """Return an account's session file; SQLite's others lie beside it."""
-        return self.sessions / f"{check_name(name)}.sqlite3"
+        return self.home(name) / DATABASE
 
     def session_lock(self, name: str) -> Path:
         """Return the file whose lock says that a process uses the session."""
-        return self.sessions / f"{check_name(name)}.lock"
+        return self.home(name) / LOCK
 
     def prepare(self) -> list[str]:
         """Make the folders that are missing, and close those that are open to others.
@@ -135,15 +150,14 @@ class StatePaths:
                 symbolic link, or is a folder that others use, too.
         """
         with Folder.open(self.root) as root:
-            private = (self.sessions, self.messages, self.quarantine, self.timeline, self.tracebacks)
-            names = {path.name for path in (*private, self.qr)}
+            names = {path.name for path in (*self.private, self.qr)}
             files = {
                 self.lock.name, self.status.name, self.summary.name, self.moving.name, "control.sock",
                 MEETING_PLACE,
             }  # fmt: skip
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))
-            for path in private:
+            for path in self.private:
                 with root.child(path) as folder:
                     repaired += folder.close_to_others()
             with root.child(self.qr) as folder:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.store import moving, sessions
+from orchestrator.store import moving, quarantine, takeover
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.files import sweep
 
 
 def clear(paths: StatePaths, settings: Configured | None = None) -> list[str]:
-    """Remove temporary files, and bring to an end what was begun; whoever calls this holds the folder's lock.
+    """Remove temporary files, end what was begun, and take over sessions of version 0.1.
+
+    Whoever calls this holds the folder's lock. What was begun is ended first, because version 0.1 may have
+    begun it, and then the files of one session are in two places.
 
     Other folders see to their own: see `QrFolder.prepare` and `Tracebacks.prepare`.
 
@@ -31,4 +34,6 @@ def clear(paths: StatePaths, settings: Configured | None = None) -> list[str]:
     if moving.pending(paths) is not None:
         return []
     said = [] if done is None else [done]
-    return [*said, *sessions.tidy(paths.sessions, paths.quarantine, time.time())]
+    said += quarantine.tidy_quarantine(paths.sessions, paths.quarantine)
+    said += takeover.take_over(paths)
+    return [*said, *quarantine.tidy(paths.sessions, paths.quarantine, time.time())]

@@ -14,18 +14,17 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.store import device, sessions, status
+from orchestrator.store import device, quarantine, sessions, status, takeover
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
-from orchestrator.store.layout import StatePaths
+from orchestrator.store.layout import DATABASE, StatePaths
 from orchestrator.store.timeline import Timeline
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.files import read_file, replacing, sync, sync_folder
@@ -148,6 +147,7 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
     if task is None:
         return None
     try:
+        _finish_old(paths, task)
         if isinstance(task, Restore):
             _put_back(paths, task)
             said = f"{task.name}: session restored from {paths.quarantine / task.folder}"
@@ -157,10 +157,33 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
         sync_folder(paths.root)
     except OSError as error:
         place = error.filename or paths.moving
-        raise StateError(
-            f"{place}: cannot be moved ({trouble(error)}); fix this, then run the command again"
-        ) from None
+        # Of a lock that a process holds, the number would mean that no process can be made.
+        why = error.strerror if isinstance(error, BlockingIOError) else trouble(error)
+        raise StateError(f"{place}: cannot be moved ({why}); fix this, then run the command again") from None
     return said
+
+
+def _finish_old(paths: StatePaths, task: Rename | Restore) -> None:
+    """Take over the sessions that a task is about, should version 0.1 have begun it.
+
+    Raises:
+        StateError: One cannot be taken over.
+        OSError: A file cannot be moved.
+    """
+    names: tuple[str, ...]
+    if isinstance(task, Rename):
+        names = (task.old, task.new)
+        source = takeover.old_database(paths, task.old)
+        target = takeover.old_database(paths, task.new)
+    else:
+        names = (task.name,)
+        source = paths.quarantine / task.folder / task.database
+        target = takeover.old_database(paths, task.name)
+    if source.name != DATABASE:
+        takeover.finish_moving(source, target)
+    for name in names:
+        if why := takeover.take_over_one(paths, name):
+            raise StateError(why)
 
 
 # Rename
@@ -187,7 +210,7 @@ def check_rename(
     """
     file = settings.config_file
     configured = old in settings.accounts
-    there = old in known or (is_name(old) and os.path.lexists(paths.session(old)))
+    there = old in known or (is_name(old) and os.path.lexists(sessions.find(paths.sessions, old)))
     if not configured and not there:
         raise no_such_account(old, known=settings.accounts, file=file)
     if configured and new in settings.accounts:
@@ -205,12 +228,27 @@ def check_rename(
             f"{paths.session(new)} exists already and {whose}: choose another name, or move that file away",
             key="session_exists",
         )
+    kept = paths.message_folder(new)
+    if any_in(kept):
+        raise OrchestratorError(
+            f"{kept} has messages of an earlier account {new}: choose another name, or move that folder away",
+            key="session_exists",
+        )
     return configured
+
+
+def any_in(folder: Path) -> bool:
+    """Tell whether anything is in a folder, which may be missing."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False
 
 
 def has_session(paths: StatePaths, name: str) -> bool:
     """Tell whether there is a session, and not only the file that the library makes before a code is used."""
-    path = paths.session(name)
+    path = sessions.find(paths.sessions, name)
     return os.path.lexists(path) and device.look(path).linked is not False
 
 
@@ -231,18 +269,30 @@ def _finish_rename(paths: StatePaths, settings: Configured, task: Rename) -> str
 
 
 def _rename(paths: StatePaths, old: str, new: str) -> None:
-    source, target = paths.session(old), paths.session(new)
-    if os.path.lexists(source):
+    source, target = paths.home(old), paths.home(new)
+    there = sessions.has_files(source)
+    if there:
         _clear(paths, new)
-    with _locked(paths, old), _locked(paths, new):
-        sessions.move(list(zip(sessions.files(source), sessions.files(target), strict=True)))
+    with sessions.held(source), sessions.held(target):
+        if there:
+            quarantine.move(source, target)
+        _rename_messages(paths, old, new)
         Timeline(paths.timeline).rename(old, new)
         Tracebacks(paths.tracebacks).rename(old, new)
         kept = status.load(paths.status)
         if old in kept:
             status.save(paths.status, {**_without(kept, old), new: status.renamed(kept[old], old, new)})
         sync_folder(paths.sessions)
-        paths.session_lock(old).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        quarantine.make_room(source)  # of an account that has had no session
+
+
+def _rename_messages(paths: StatePaths, old: str, new: str) -> None:
+    source, target = paths.message_folder(old), paths.message_folder(new)
+    if source.is_dir() and not source.is_symlink():
+        with contextlib.suppress(OSError):
+            target.rmdir()
+        source.rename(target)
 
 
 def _without(kept: dict[str, status.Kept], name: str) -> dict[str, status.Kept]:
@@ -256,26 +306,33 @@ def _clear(paths: StatePaths, name: str) -> None:
         StateError: There is a session.
         OSError: A file cannot be moved.
     """
-    path = paths.session(name)
-    if any(os.path.lexists(file) for file in sessions.files(path)):
-        if has_session(paths, name):
-            raise StateError(f"{path}: another session is already there: move that file away")
-        sessions.quarantine(path, paths.quarantine, "unlinked", time.time())
+    home = paths.home(name)
+    if not os.path.lexists(home):
+        return
+    if sessions.has_files(home) and has_session(paths, name):
+        raise StateError(f"{paths.session(name)}: another session is already there: move that file away")
+    _make_room(paths, home, "unlinked")
 
 
-@contextmanager
-def _locked(paths: StatePaths, name: str) -> Iterator[None]:
-    held = sessions.lock(paths.session_lock(name))
+def _make_room(paths: StatePaths, home: Path, reason: str) -> None:
+    """Clear away the folder of an account without a linked session; what is in it goes to quarantine.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    if quarantine.put(home, paths.quarantine, reason, time.time()) is not None:
+        return
     try:
-        yield
-    finally:
-        os.close(held)
+        quarantine.make_room(home)
+    except OSError:
+        if any_in(home):
+            quarantine.put_folder(home, paths.quarantine, reason, time.time())
 
 
 # Restore
 
 
-def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None) -> sessions.Quarantined:
+def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None) -> quarantine.Quarantined:
     """Find a session in quarantine.
 
     Args:
@@ -288,10 +345,10 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
         NoSuchAccount: There is neither an account of that name nor a session of one.
         OrchestratorError: There is no such session; the message names the sessions that there are.
     """
-    every = sessions.quarantined(paths.quarantine)
+    every = quarantine.quarantined(paths.quarantine)
     own = [one for one in every if one.name == name]
     if wanted is None:
-        found = next((one for one in own if one.reason not in sessions.BY_THE_WAY), None)
+        found = next((one for one in own if one.reason not in quarantine.BY_THE_WAY), None)
         missing = f"there is no session of {shorten(name)} in {paths.quarantine}"
     else:
         folder = _folder_name(paths.quarantine, wanted)
@@ -307,19 +364,19 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
     raise OrchestratorError(f"{missing}{there}", key="no_such_session")
 
 
-def _folder_name(quarantine: Path, wanted: str) -> str | None:
+def _folder_name(folder: Path, wanted: str) -> str | None:
     """Return the name of the folder that is meant: by its name, its path, or that of a file in it."""
     if "/" not in wanted:
         return wanted
     path = Path(os.path.normpath(wanted))
     for place in (path, path.parent):
-        if os.path.realpath(place.parent) == os.path.realpath(quarantine):
+        if os.path.realpath(place.parent) == os.path.realpath(folder):
             return place.name
     return None
 
 
 def check_restore(
-    paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined
+    paths: StatePaths, settings: Configured, name: str, found: quarantine.Quarantined
 ) -> Restored:
     """Check that a session can be restored.
 
@@ -334,7 +391,7 @@ def check_restore(
         )
     about = device.look(found.database)
     for other in settings.accounts:
-        if other != name and about.marks & device.look(paths.session(other)).marks:
+        if other != name and about.marks & device.look(sessions.find(paths.sessions, other)).marks:
             raise OrchestratorError(
                 f"{found.path.name} is a session of the device that the account {other} uses, and WhatsApp"
                 " keeps one connection per device: nothing was restored."
@@ -347,7 +404,7 @@ def check_restore(
     return Restored(found.path.name, tuple(notes))
 
 
-def restore(paths: StatePaths, settings: Configured, name: str, found: sessions.Quarantined) -> None:
+def restore(paths: StatePaths, settings: Configured, name: str, found: quarantine.Quarantined) -> None:
     """Restore a session that `check_restore` has checked; no process of the account may run.
 
     Raises:
@@ -358,16 +415,30 @@ def restore(paths: StatePaths, settings: Configured, name: str, found: sessions.
 
 
 def _put_back(paths: StatePaths, task: Restore) -> None:
-    source = paths.quarantine / task.folder / task.database
-    target = paths.session(task.name)
-    if os.path.lexists(source) and any(os.path.lexists(file) for file in sessions.files(target)):
+    place, home = paths.quarantine / task.folder, paths.home(task.name)
+    source = place / DATABASE
+    if task.database != DATABASE:
+        _give_new_names(place / task.database, source)
+    if os.path.lexists(source):
         # Nothing linked was there before: these files are unlinked, or half a copy of another file system.
-        sessions.quarantine(target, paths.quarantine, "leftover", time.time())
-    with _locked(paths, task.name):
-        sessions.move(list(zip(sessions.files(source), sessions.files(target), strict=True)))
+        if os.path.lexists(home):
+            _make_room(paths, home, "leftover")
+        quarantine.move(place, home)
         sync_folder(paths.sessions)
+        with contextlib.suppress(OSError):
+            sessions.repair_modes_of(home, [])
     with contextlib.suppress(OSError):
-        source.parent.rmdir()  # stays if something else is in it
+        place.rmdir()  # there is one if it is on another file system; it stays if something else is in it
+
+
+def _give_new_names(old: Path, new: Path) -> None:
+    """Name the files of a session that 0.1 has put into quarantine as they are named today.
+
+    The database is the last: once it has its new name, it has everything beside it.
+    """
+    for source, target in reversed(list(zip(sessions.files(old), sessions.files(new), strict=True))):
+        with contextlib.suppress(FileNotFoundError):
+            source.rename(target)
 
 
 # Sessions without an account
@@ -376,9 +447,7 @@ def _put_back(paths: StatePaths, task: Restore) -> None:
 def strays(paths: StatePaths, accounts: Container[str]) -> list[str]:
     """Return the names of sessions without an account."""
     return [
-        name
-        for name in sessions.names(paths.sessions)
-        if name not in accounts and device.look(paths.session(name)).linked is not False
+        name for name in sessions.names(paths.sessions) if name not in accounts and has_session(paths, name)
     ]
 
 
@@ -395,7 +464,7 @@ def about_strays(paths: StatePaths, names: list[str], accounts: Iterable[str]) -
     free = [name for name in accounts if not has_session(paths, name)]
     to = free[0] if len(free) == 1 else "NEW"
     return [
-        f"{paths.session(name)} belongs to no account: if the account was renamed, run"
+        f"{sessions.find(paths.sessions, name)} belongs to no account: if the account was renamed, run"
         f" `orchestrator rename {name} {to}`; if it was removed, `orchestrator add {name}` adds it again"
         for name in names
     ]

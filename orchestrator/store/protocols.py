@@ -21,6 +21,7 @@ from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
+    from orchestrator.accounts.failure import Outcome
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.status import Kept
@@ -35,11 +36,13 @@ class Place:
     Attributes:
         database: What the library opens.
         lock: The file whose lock says that a process uses the session.
-        messages: The folder for the account's messages.
+        home: The account's folder for its session; nobody but the account's process writes in it.
+        messages: The account's folder for its messages, likewise.
     """
 
     database: Path
     lock: Path
+    home: Path
     messages: Path
 
 
@@ -48,6 +51,13 @@ class SessionStore(Protocol):
 
     def place(self, name: str) -> Place:
         """Return where an account's session is, or will be."""
+
+    def admit(self, name: str) -> Outcome | None:
+        """Make an account's place ready for a process of the account; may take a moment, and never raises.
+
+        Returns:
+            Why no process may start, with what to do; None if one may.
+        """
 
     def exists(self, name: str) -> bool:
         """Tell whether anything is in the place of an account's session, linked or not."""

@@ -36,6 +36,22 @@ def open_file(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None 
     return descriptor
 
 
+def open_folder(path: str | Path, *, dir_fd: int | None = None) -> int:
+    """Open a folder, to reach the files in it by its descriptor. The function follows no link in its place.
+
+    Args:
+        path: The folder. The function follows links among the folders above it.
+        dir_fd: The open folder that a relative path starts from.
+
+    Returns:
+        The descriptor, which the system closes on exec.
+
+    Raises:
+        OSError: The folder cannot be opened. A symbolic link or a file gives ``ENOTDIR``.
+    """
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
 def read_file(path: str | Path, size: int, *, dir_fd: int | None = None) -> bytes:
     """Return the first bytes of a file, at most ``size``, and open the file as `open_file` does.
 

@@ -17,6 +17,8 @@ class ChildSpec:
         name: The account's name.
         database: The session's SQLite file, absolute; it need not exist.
         lock: The file whose lock says that a process uses the session, absolute.
+        home: The account's folder for its session, absolute; None if it has none of its own.
+        messages: The account's folder for its messages, likewise.
         phone: Digits of the number it must be linked to, or None.
         proxy: URL of its proxy, password and all, or None for what the environment says.
         device_name: What the phone shows under linked devices.
@@ -24,7 +26,6 @@ class ChildSpec:
         log_level: What of the library's log is passed on: DEBUG, INFO, WARNING or ERROR.
         log_format: How: "text", a line each, or "json", an object each.
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
-        messages: The folder of the account's messages, absolute, or None for none.
         confine: Whether it gives up all files and system calls that it does not need.
         closed: Folders that it never reads as a whole, such as the state folder.
     """
@@ -32,6 +33,8 @@ class ChildSpec:
     name: str
     database: Path
     lock: Path
+    home: Path | None = None
+    messages: Path | None = None
     phone: str | None = field(default=None, repr=False)
     proxy: str | None = field(default=None, repr=False)
     device_name: str = "Orchestrator"
@@ -39,6 +42,5 @@ class ChildSpec:
     log_level: str = "WARNING"
     log_format: str = "text"
     trace: Path | None = None
-    messages: Path | None = None
     confine: Confine = "auto"
     closed: tuple[Path, ...] = ()

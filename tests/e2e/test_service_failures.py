@@ -124,7 +124,7 @@ def ward(
         troubled = [name for name in LINKED if name != "healthy"]
         service.command("stop", *troubled)
         service.session("damaged").write_bytes(b"no database at all" * 1000)
-        (service.state / "sessions/misplaced.sqlite3").mkdir()
+        service.session("misplaced").mkdir(parents=True)
         before = {name: read_session(service.session(name)) for name in troubled}
         known = {name: len(service.timeline(name)) for name in LINKED}
         since = client.last_event()
@@ -167,7 +167,7 @@ def test_401_ends_the_session_and_the_account_is_paired_again(ward: Ward) -> Non
     entry = ward.entry("unlinked", "logged_out")
     assert (entry["from"], entry["to"], entry["code"]) == ("connecting", "backoff", 401)
     (place,) = ward.service.quarantined("unlinked", "logged_out")
-    assert len(addresses(place / "unlinked.sqlite3")) <= 1
+    assert len(addresses(place / "session.sqlite3")) <= 1
     assert ward.service.wait_for_code("unlinked")
     assert "scan" in ward.explain("unlinked")
     assert len(ward.tries("unlinked")) == 1
@@ -265,7 +265,7 @@ def test_a_damaged_session_is_put_away_and_the_account_paired_again(ward: Ward) 
     entry = ward.entry("damaged", "damaged")
     assert entry["to"] == "backoff"
     (place,) = ward.service.quarantined("damaged", "damaged")
-    assert (place / "damaged.sqlite3").read_bytes() == ward.before["damaged"]["damaged.sqlite3"]
+    assert (place / "session.sqlite3").read_bytes() == ward.before["damaged"]["session.sqlite3"]
     assert ward.tries("damaged") == []
 
 

@@ -46,7 +46,7 @@ def assert_paired_again(fleet: Fleet, name: str, pid: int, known: int) -> Json:
     png = service.wait_for_code(name, after=pid)
     place = service.quarantined(name, "logged_out")[-1]
     assert place.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in place.iterdir()} >= {f"{name}.sqlite3"}
+    assert {path.name for path in place.iterdir()} >= {"session.sqlite3"}
     assert service.about(name)["last_exit"]["kind"] == "logged_out"
     fleet.sandbox.client.scan(fleet.numbers[name], png=png)
     account = service.wait_for_state(name, "connected")
@@ -93,7 +93,7 @@ def test_the_session_in_quarantine_is_the_one_that_was_used(fleet: Fleet) -> Non
     pid, known = service.child("one"), len(service.timeline("one"))
     fleet.sandbox.client.unlink(fleet.numbers["one"])
     assert_paired_again(fleet, "one", pid, known)
-    kept = service.quarantined("one", "logged_out")[-1] / "one.sqlite3"
+    kept = service.quarantined("one", "logged_out")[-1] / "session.sqlite3"
     assert kept.stat().st_ino == inode
     assert len(addresses(kept)) <= 1
     assert database.stat().st_ino != inode

@@ -231,7 +231,7 @@ def test_accounts_come_and_go_while_the_service_runs(
     service.command("remove", "new.one")
     assert service.command("remove", "new.one", check=False).returncode == 5
     (place,) = service.quarantined("new.one", "removed")
-    assert addresses(place / "new.one.sqlite3")
+    assert addresses(place / "session.sqlite3")
     assert not service.session("new.one").exists()
     service.wait_until_away(number)
     service.command("add", "new.one", "--disabled")

@@ -73,7 +73,7 @@ def test_a_repair_that_does_not_wait(service: Service, phone: str) -> None:
     assert service.child("support") == again
     assert len(service.timeline("support")) == known
     (place,) = service.quarantined("support", "repair")[kept:]
-    assert addresses(place / "support.sqlite3")
+    assert addresses(place / "session.sqlite3")
     service.pair("support", phone)
     assert service.child("other") == other
     assert devices(service, phone) != []

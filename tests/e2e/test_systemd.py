@@ -305,7 +305,7 @@ def test_an_instance_is_a_service_of_its_own(
     until_status(service, "2/2 connected")
     assert set(sales.accounts()) == {"shop"}
     assert set(service.accounts()) == {"support", "proxied"}
-    assert box.path(sales.state / "sessions/shop.sqlite3").exists()
+    assert box.path(sales.state / "sessions/shop/session.sqlite3").exists()
     assert not set(box.processes(sales.unit)) & set(box.processes(service.unit))
     config = box.path(sales.config)
     good = config.read_text()
@@ -328,7 +328,7 @@ def test_an_instance_is_a_service_of_its_own(
     sales.wait_for_state("shop", "connected")
     box.run(PROGRAM, "install-unit", "--instance", "sales", "--uninstall")
     assert not box.processes(sales.unit)
-    assert box.path(sales.state / "sessions/shop.sqlite3").exists()
+    assert box.path(sales.state / "sessions/shop/session.sqlite3").exists()
     until_status(service, "2/2 connected")
 
 

@@ -213,11 +213,11 @@ def test_remove_without_a_service(cli: Cli) -> None:
     cli("remove", "a")
     assert not traceback.exists()
     assert "a:" not in cli.config.read_text()
-    assert not (cli.state / "sessions/a.sqlite3").exists()
+    assert not (cli.state / "sessions/a/session.sqlite3").exists()
     (kept,) = (cli.state / "quarantine").glob("a-*Z-removed")
-    assert (kept / "a.sqlite3").exists()
+    assert (kept / "session.sqlite3").exists()
     assert "is kept" in cli("remove", "b", "--keep-session", "--yes").stdout
-    assert (cli.state / "sessions/b.sqlite3").exists()
+    assert (cli.state / "sessions/b/session.sqlite3").exists()
     assert cli("list").stdout.startswith("there are no accounts yet")
 
 

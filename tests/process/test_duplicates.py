@@ -21,12 +21,11 @@ from orchestrator.errors import OrchestratorError
 WAYS: dict[str, Callable[[Path, Path], object]] = {
     "a copy": shutil.copy,
     "a hard link": os.link,
-    "a symbolic link": os.symlink,
 }
 
 
 def has_device(fleet: Fleet, name: str) -> Path:
-    return write_device(fleet.paths.session(name))
+    return write_device(fleet.place(name))
 
 
 def refused(fleet: Fleet, name: str, other: str) -> None:
@@ -41,7 +40,7 @@ def test_the_first_in_the_configuration_connects(tmp_path: Path, way: str) -> No
     @asynchronous
     async def check() -> None:
         fleet = Fleet(tmp_path, "first", "second", "other")
-        WAYS[way](has_device(fleet, "first"), fleet.paths.session("second"))
+        WAYS[way](has_device(fleet, "first"), fleet.place("second"))
         has_device(fleet, "other")
         content = fleet.paths.session("second").read_bytes()
         async with fleet:
@@ -62,7 +61,7 @@ async def test_both_at_the_same_time_many_times_over(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, *names)
     source = has_device(fleet, "a0")
     for name in names[1:]:
-        shutil.copy(source, fleet.paths.session(name))
+        shutil.copy(source, fleet.place(name))
     async with fleet:
         for name in names[1:]:
             await fleet.until(name, State.FAILED)
@@ -84,7 +83,7 @@ async def test_whoever_is_connected_stays_so(tmp_path: Path) -> None:
         fleet.supervisor.order("first", Order.STOP)
         await fleet.until("first", State.STOPPED)
         await fleet.until("second", State.CONNECTED)
-        shutil.copy(source, fleet.paths.session("first"))
+        shutil.copy(source, fleet.place("first"))
         fleet.supervisor.order("first", Order.START)
         await fleet.until("first", State.FAILED)
         refused(fleet, "first", "second")
@@ -102,7 +101,7 @@ async def test_one_that_does_not_run_is_in_nobodys_way(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, AccountSettings("first", enabled=False, backoff=QUICK), "second", "third")
     source = has_device(fleet, "first")
     for name in ("second", "third"):
-        shutil.copy(source, fleet.paths.session(name))
+        shutil.copy(source, fleet.place(name))
     async with fleet:
         await fleet.until("second", State.CONNECTED)
         await fleet.until("third", State.FAILED)
@@ -118,7 +117,7 @@ async def test_one_that_does_not_run_is_in_nobodys_way(tmp_path: Path) -> None:
 @asynchronous
 async def test_once_one_of_them_is_linked_anew_both_run(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "first", "second")
-    shutil.copy(has_device(fleet, "first"), fleet.paths.session("second"))
+    shutil.copy(has_device(fleet, "first"), fleet.place("second"))
     async with fleet:
         await fleet.until("second", State.FAILED)
         await fleet.until("first", State.CONNECTED)
@@ -132,7 +131,7 @@ async def test_once_one_of_them_is_linked_anew_both_run(tmp_path: Path) -> None:
 @asynchronous
 async def test_once_the_first_is_linked_anew_the_second_may_start(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "first", "second")
-    shutil.copy(has_device(fleet, "first"), fleet.paths.session("second"))
+    shutil.copy(has_device(fleet, "first"), fleet.place("second"))
     async with fleet:
         await fleet.until("second", State.FAILED)
         await fleet.until("first", State.CONNECTED)
@@ -156,7 +155,7 @@ async def test_a_copy_of_what_was_linked_while_the_service_runs(tmp_path: Path) 
         # What the stand-in has written is no database.
         path = fleet.paths.session("first")
         path.unlink()
-        shutil.copy(write_device(path), fleet.paths.session("second"))
+        shutil.copy(write_device(path), fleet.place("second"))
         fleet.supervisor.order("second", Order.START)
         await fleet.until("second", State.FAILED)
         refused(fleet, "second", "first")
@@ -166,11 +165,11 @@ async def test_a_copy_of_what_was_linked_while_the_service_runs(tmp_path: Path) 
 async def test_devices_of_one_phone_and_files_of_no_device_do_not_fight(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, "a", "b", "c", "d", "e", "f")
     for number, name in enumerate("ab"):
-        write_device(fleet.paths.session(name), device=number)
+        write_device(fleet.place(name), device=number)
     for name in "cd":
-        write_unlinked(fleet.paths.session(name))
+        write_unlinked(fleet.place(name))
     for name in "ef":
-        fleet.paths.session(name).write_bytes(b"no database")
+        fleet.place(name).write_bytes(b"no database")
     async with fleet:
         for name in "abcdef":
             await fleet.until(name, State.CONNECTED)
@@ -184,8 +183,10 @@ def cli(tmp_path: Path) -> Cli:
     found = Cli(tmp_path)
     found.configure("first: {}", "second: {}")
     found.has_session("first").unlink()
-    source = write_device(found.state / "sessions" / "first.sqlite3")
-    shutil.copy(source, found.state / "sessions" / "second.sqlite3")
+    source = write_device(found.state / "sessions" / "first" / "session.sqlite3")
+    target = found.has_session("second")
+    target.unlink()
+    shutil.copy(source, target)
     return found
 
 

@@ -40,13 +40,21 @@ print(orphans.end(Path(sys.argv[1])))
 """
 
 
+def lock_of(sessions: Path, name: str) -> Path:
+    """Return the lock of an account: of "sales" as a service of version 0.1 has made it."""
+    if name == "sales":
+        return sessions / "sales.lock"
+    (sessions / name).mkdir(exist_ok=True)
+    return sessions / name / "session.lock"
+
+
 @pytest.fixture
 def hold(tmp_path: Path) -> Iterator[Callable[[str, str], psutil.Process]]:
     """Start a process that holds the session of an account."""
     started: list[subprocess.Popen[str]] = []
 
     def start(name: str, how: str) -> psutil.Process:
-        lock = tmp_path / f"{name}.lock"
+        lock = lock_of(tmp_path, name)
         command = [sys.executable, "-c", _HOLD, str(lock), how]
         running = subprocess.Popen(
             command, cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -71,8 +79,8 @@ def test_who_cannot_end_by_itself_is_ended(
 ) -> None:
     stopped, busy = hold("support", "stopped"), hold("sales", "busy")
     said = orphans.end(tmp_path)
-    assert [sentence.partition(":")[0] for sentence in said] == ["sales", "support"]
-    assert f"ended process {stopped.pid}, which an earlier service left running" in said[1]
+    assert [sentence.partition(":")[0] for sentence in said] == ["support", "sales"]
+    assert f"ended process {stopped.pid}, which an earlier service left running" in said[0]
     assert has_ended(stopped)
     assert has_ended(busy)
     assert orphans.end(tmp_path) == []
@@ -82,7 +90,7 @@ def test_nobody_is_ended_who_does_not_hold_the_session(
     tmp_path: Path, hold: Callable[[str, str], psutil.Process]
 ) -> None:
     holder, other = hold("support", "nameless"), hold("sales", "busy")
-    lock = tmp_path / "support.lock"
+    lock = lock_of(tmp_path, "support")
     lock.write_text(f"{other.pid}\n")
     (tmp_path / "sales.lock").rename(tmp_path / "sales.kept")
     assert orphans.end(tmp_path) == []
@@ -114,10 +122,13 @@ def test_a_list_of_locks_that_is_hidden_ends_nobody(
 
 
 def test_sessions_that_nobody_holds_are_no_news(tmp_path: Path) -> None:
-    (tmp_path / "support.lock").write_text("1\n")
-    (tmp_path / "link.lock").symlink_to(tmp_path / "support.lock")
+    lock = lock_of(tmp_path, "support")
+    lock.write_text("1\n")
+    (tmp_path / "link.lock").symlink_to(lock)
     (tmp_path / "folder.lock").mkdir()
+    (tmp_path / "linked").symlink_to(lock.parent)
+    os.mkfifo(lock_of(tmp_path, "pipe"))
     assert orphans.end(tmp_path) == []
     assert orphans.end(tmp_path / "nothing") == []
-    with os.fdopen(sessions.lock(tmp_path / "support.lock"), "rb"):
+    with os.fdopen(sessions.lock(lock), "rb"):
         assert orphans.end(tmp_path) == [], "it never ends itself"

@@ -24,7 +24,7 @@ def cli(tmp_path: Path) -> Cli:
 
 
 def session(cli: Cli, name: str) -> Path:
-    return cli.state / "sessions" / f"{name}.sqlite3"
+    return cli.state / "sessions" / name / "session.sqlite3"
 
 
 def device(cli: Cli, name: str, *sides: str) -> dict[str, bytes]:
@@ -32,31 +32,33 @@ def device(cli: Cli, name: str, *sides: str) -> dict[str, bytes]:
     cli.has_session(name).unlink()
     write_device(session(cli, name))
     for path in files(session(cli, name))[1:]:
-        if path.name.removeprefix(f"{name}.sqlite3") in sides:
+        if path.name.removeprefix("session.sqlite3") in sides:
             path.write_bytes(path.name[-4:].encode())
     return stored(cli, name)
 
 
 def stored(cli: Cli, name: str) -> dict[str, bytes]:
-    found = (cli.state / "sessions").glob(f"{name}.sqlite3*")
+    found = (cli.state / "sessions" / name).glob("session.sqlite3*")
     return {
-        path.name.removeprefix(name): path.read_bytes() for path in found if not path.name.endswith("-shm")
+        path.name.removeprefix("session"): path.read_bytes()
+        for path in found
+        if not path.name.endswith("-shm")
     }
 
 
 def anything(cli: Cli, name: str) -> list[str]:
-    """Return the files in the state folder that have an account's name."""
+    """Return the files in the state folder that have an account's name, or lie in a folder of that name."""
     found = (path for path in cli.state.rglob("*") if path.is_file() and "quarantine" not in path.parts)
-    return sorted(path.name for path in found if path.name.startswith(f"{name}."))
+    return sorted(path.name for path in found if name in (path.name.partition(".")[0], path.parent.name))
 
 
-def quarantine(cli: Cli, name: str, reason: str = "repair", at: str = NOW) -> Path:
-    """Put the session of a device into quarantine."""
+def quarantine(cli: Cli, name: str, reason: str = "repair", at: str = NOW, *, of_old: bool = False) -> Path:
+    """Put the session of a device into quarantine, as it is done today or as version 0.1 did it."""
     place = cli.state / "quarantine" / f"{name}-{at}-{reason}"
     place.mkdir(mode=0o700, parents=True)
     for folder in (cli.state, cli.state / "quarantine"):
         folder.chmod(0o700)
-    write_device(place / f"{name}.sqlite3")
+    write_device(place / (f"{name}.sqlite3" if of_old else "session.sqlite3"))
     return place
 
 
@@ -118,8 +120,9 @@ def configure(cli: Cli, text: str = CONFIG) -> None:
 def test_all_of_it_comes_along(cli: Cli) -> None:
     configure(cli)
     before = device(cli, "old", "-wal", "-journal")
-    lock_file = session(cli, "old").with_suffix(".lock")
-    os.close(lock(lock_file))
+    os.close(lock(session(cli, "old").with_suffix(".lock")))
+    (cli.state / "messages" / "old").mkdir(parents=True)
+    (cli.state / "messages" / "old" / "inbox.sqlite3").write_bytes(b"messages")
     for folder, name, text in (
         ("timeline", "old.jsonl", '{"at": "2026-01-02", "to": "stopped"}\n'),
         ("timeline", "old.jsonl.1", '{"at": "2026-01-01", "to": "connected"}\n'),
@@ -136,9 +139,9 @@ def test_all_of_it_comes_along(cli: Cli) -> None:
     assert anything(cli, "old") == []
     assert stored(cli, "new") == before
     assert anything(cli, "new") == [
-        f"new.{end}"
-        for end in ("jsonl", "jsonl.1", "lock", "sqlite3", "sqlite3-journal", "sqlite3-wal", "txt")
-    ]
+        "inbox.sqlite3", "new.jsonl", "new.jsonl.1", "new.txt",
+        "session.lock", "session.sqlite3", "session.sqlite3-journal", "session.sqlite3-wal",
+    ]  # fmt: skip
     assert cli.config.read_text() == CONFIG.format(state=cli.state).replace("  old: ", "  new: ")
     found = json.loads((cli.state / "status.json").read_text())["accounts"]
     assert list(found) == ["new"]
@@ -200,9 +203,9 @@ def test_the_history_of_both_is_one(cli: Cli) -> None:
         (["old", ""], 2, "NEW"),
         (["old", "old"], 2, "NEW"),
         (["old", "last"], 1, "already has an account last"),
-        (["old", "stray"], 1, "stray.sqlite3"),
+        (["old", "stray"], 1, "sessions/stray/session.sqlite3"),
         (["stray", "unheard"], 5, "orchestrator add stray"),
-        (["stray", "last"], 1, "last.sqlite3"),
+        (["stray", "last"], 1, "sessions/last/session.sqlite3"),
         (["old"], 2, "NEW"),
     ],
 )
@@ -210,14 +213,14 @@ def test_what_is_refused_changes_nothing(cli: Cli, arguments: list[str], code: i
     configure(cli)
     for name in ("old", "stray", "last"):
         device(cli, name)
-    names = {path.name for path in cli.state.rglob("*.sqlite3")}
+    names = set(cli.state.rglob("*.sqlite3"))
     assert word in cli("rename", *arguments, code=code).stderr
     with cli.service():
         cli.until("old", "connected")
         assert word in cli("rename", *arguments, code=code).stderr
         assert cli.until("old", "connected")["restarts"] == 0
     assert cli.config.read_text() == CONFIG.format(state=cli.state)
-    assert {path.name for path in cli.state.rglob("*.sqlite3")} == names
+    assert set(cli.state.rglob("*.sqlite3")) == names
 
 
 def test_what_was_renamed_by_hand_gets_its_session(cli: Cli) -> None:
@@ -424,8 +427,8 @@ def test_the_newest_comes_back(cli: Cli) -> None:
     old, new = quarantine(cli, "a", at="20250101T000000Z"), quarantine(cli, "a")
     quarantine(cli, "b")
     quarantine(cli, "a", "unlinked", "20270101T000000Z")  # nobody wants that
-    (new / "a.sqlite3-journal").write_bytes(b"more")
-    content = (new / "a.sqlite3").read_bytes()
+    (new / "session.sqlite3-journal").write_bytes(b"more")
+    content = (new / "session.sqlite3").read_bytes()
     said = cli("restore", "a").stdout
     assert new.name in said
     assert stored(cli, "a") == {".sqlite3": content, ".sqlite3-journal": b"more"}
@@ -441,12 +444,12 @@ def test_the_one_that_is_named_comes_back(cli: Cli, how: str) -> None:
     cli.configure("a: {}", "b: {}")
     old = quarantine(cli, "a", at="20250101T000000Z")
     new = quarantine(cli, "a")
-    content = (old / "a.sqlite3").read_bytes()
+    content = (old / "session.sqlite3").read_bytes()
     given = {
         "name": old.name,
         "path": str(old),
         "relative": str(old.relative_to(cli.folder)),
-        "file": str(old / "a.sqlite3"),
+        "file": str(old / "session.sqlite3"),
         "slash": f"{old}/",
     }
     cli("restore", "b", given[how])  # also for another account, as that was asked for
@@ -472,7 +475,7 @@ def test_the_one_that_is_named_comes_back(cli: Cli, how: str) -> None:
 def test_what_cannot_be_restored(cli: Cli, arguments: list[str], code: int, words: list[str]) -> None:
     cli.configure("a: {}", "b: {}", "full: {}", "twin: {}")
     quarantine(cli, "a")
-    shutil.copy(quarantine(cli, "full", "removed") / "full.sqlite3", cli.has_session("full"))
+    shutil.copy(quarantine(cli, "full", "removed") / "session.sqlite3", cli.has_session("full"))
     before = sorted(path for path in cli.state.rglob("*.sqlite3"))
     for word in words:
         assert word in cli("restore", *arguments, code=code).stderr
@@ -531,15 +534,17 @@ def test_what_was_removed_comes_back_with_its_account(cli: Cli) -> None:
         assert stored(cli, "a") == before
 
 
+@pytest.mark.parametrize("of_old", [False, True])
 @pytest.mark.parametrize("call", ["rename", "replace", "fsync", "unlink", "rmdir"])
-def test_a_kill_while_restoring_loses_nothing(cli: Cli, call: str) -> None:
+def test_a_kill_while_restoring_loses_nothing(cli: Cli, call: str, of_old: bool) -> None:
     for count in range(40):
         shutil.rmtree(cli.state, ignore_errors=True)
         cli.state.mkdir(mode=0o700)
         cli.configure("a: {}")
-        place = quarantine(cli, "a")
-        (place / "a.sqlite3-wal").write_bytes(b"more")
-        content = {".sqlite3": (place / "a.sqlite3").read_bytes(), ".sqlite3-wal": b"more"}
+        place = quarantine(cli, "a", of_old=of_old)
+        (database,) = place.iterdir()
+        database.with_name(f"{database.name}-wal").write_bytes(b"more")
+        content = {".sqlite3": database.read_bytes(), ".sqlite3-wal": b"more"}
         died = killed(cli, call, count, "restore", "a")
         begun = (cli.state / "moving.json").exists() or stored(cli, "a") != {}
         cli("restore", "a", code=1 if begun else 0)

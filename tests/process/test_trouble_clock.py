@@ -15,7 +15,7 @@ from support.stand_in_child import NUMBER
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.states import State
 from orchestrator.service import recorder
-from orchestrator.store import sessions, status
+from orchestrator.store import quarantine, status
 from orchestrator.system import clock
 from orchestrator.system.clock import Reading, was_set
 
@@ -124,13 +124,13 @@ async def test_the_clock_set_forward_makes_no_session_in_quarantine_old(
     fleet = Fleet(tmp_path, "a")
     fleet.has_session("a")
     asked: list[float] = []
-    real = sessions.prune
+    real = quarantine.prune
 
     def prune(folder: Path, days: float, now: float) -> list[str]:
         asked.append(now)
         return real(folder, days, now)
 
-    monkeypatch.setattr(sessions, "prune", prune)
+    monkeypatch.setattr(quarantine, "prune", prune)
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         fleet.supervisor.order("a", Order.REPAIR)

@@ -113,7 +113,7 @@ def test_no_folder_for_temporary_files(cli: Cli, own_mounts: list[str]) -> None:
 
 def test_a_state_folder_that_is_read_only(cli: Cli, own_mounts: list[str]) -> None:
     cli.state.mkdir(exist_ok=True, mode=0o700)
-    for name in ("sessions", "quarantine", "timeline", "tracebacks", "qr"):
+    for name in ("sessions", "messages", "quarantine", "timeline", "tracebacks", "qr"):
         (cli.state / name).mkdir(mode=0o700)
     script = f"mount --bind {cli.state} {cli.state} && mount -o remount,ro,bind {cli.state}"
     for command in ("run", "repair a"):

@@ -119,8 +119,9 @@ class Cli:
 
     def has_session(self, name: str) -> Path:
         """Give an account a session, so that it connects without being paired."""
-        path = self.state / "sessions" / f"{name}.sqlite3"
+        path = self.state / "sessions" / name / "session.sqlite3"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.parent.chmod(0o700)
         self.state.chmod(0o700)
         path.write_bytes(b"a session")
         return path

@@ -171,9 +171,15 @@ class Fleet:
         """Return the folders in quarantine with a session of an account."""
         return sorted(self.paths.quarantine.glob(f"{name}-*Z-{reason}"))
 
+    def place(self, name: str) -> Path:
+        """Return where an account's session is, with its folder made."""
+        path = self.paths.session(name)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        return path
+
     def has_session(self, name: str) -> Path:
         """Give an account a session, so that it connects without being paired."""
-        path = self.paths.session(name)
+        path = self.place(name)
         path.write_bytes(b"a session of " + name.encode())
         return path
 

@@ -345,7 +345,7 @@ class Service:
 
     def session(self, name: str) -> Path:
         """Return where an account's session is."""
-        return self.state / "sessions" / f"{name}.sqlite3"
+        return self.state / "sessions" / name / "session.sqlite3"
 
     def png(self, name: str) -> Path:
         """Return where an account's code is shown."""

@@ -129,7 +129,7 @@ class _Child:
     def __init__(self, spec: ChildSpec, connection: Any) -> None:  # noqa: ANN401
         self._spec = spec
         self._connection = connection
-        self._folder = spec.database.parents[2] / "stand-in"
+        self._folder = spec.database.parents[3] / "stand-in"
         self._folder.mkdir(exist_ok=True)
         self._number = spec.phone or NUMBER
         self._codes = 0

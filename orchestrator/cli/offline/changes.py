@@ -11,7 +11,8 @@ from pathlib import Path
 from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
-from orchestrator.store import leftovers, moving, sessions, status
+from orchestrator.store import leftovers, moving, status
+from orchestrator.store import quarantine as put_away
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.tracebacks import Tracebacks
@@ -114,7 +115,7 @@ def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
         StateError: The session cannot be moved. It stays where it was.
     """
     try:
-        return sessions.quarantine(paths.session(name), paths.quarantine, reason, time.time())
+        return put_away.put(paths.home(name), paths.quarantine, reason, time.time())
     except OSError as error:
         raise StateError(
             f"{paths.session(name)}: the session cannot be moved to quarantine: {error.strerror or error}"

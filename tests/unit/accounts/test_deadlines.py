@@ -67,7 +67,6 @@ def test_no_other_module_writes_such_a_deadline_down() -> None:
     }
     apart = {  # the same word for something else: another lock, another program that is busy
         ("config/edit.py", "LOCK_SECONDS"),
-        ("store/device.py", "BUSY_SECONDS"),
     }
     found = {
         (str(path.relative_to(PACKAGE)), name)

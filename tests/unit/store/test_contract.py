@@ -69,6 +69,7 @@ class Files:
         self._write(name, None)
 
     def _write(self, name: str, row: tuple[object, ...] | None) -> None:
+        assert self.store.sessions.admit(name) is None
         with closing(sqlite3.connect(self.store.sessions.place(name).database)) as database, database:
             database.execute(
                 "CREATE TABLE IF NOT EXISTS whatsmeow_device (jid TEXT, noise_key BLOB, identity_key BLOB)"

@@ -123,36 +123,49 @@ def test_half_a_picture_goes(tmp_path: Path) -> None:
 # Sessions on their way into quarantine
 
 QUARANTINE = (
-    "from pathlib import Path; from orchestrator.store.sessions import quarantine\n"
-    "quarantine(Path(sys.argv[1]), Path(sys.argv[2]), 'repair', 1795354074)"
+    "from pathlib import Path; from orchestrator.store.quarantine import put\n"
+    "put(Path(sys.argv[1]), Path(sys.argv[2]), 'repair', 1795354074)"
 )
+STAMP = "20261122T132754Z"
 
 
 def write(paths: StatePaths, *sides: str) -> dict[str, bytes]:
+    paths.home("a").mkdir()
     for path in files(paths.session("a")):
-        if path.name.removeprefix("a.sqlite3") in ("", *sides):
+        if path.name.removeprefix("session.sqlite3") in ("", *sides):
             path.write_bytes(path.name.encode())
-    return {path.name: path.read_bytes() for path in paths.sessions.glob("a.sqlite3*")}
+    return found(paths.home("a"))
 
 
 def found(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*.sqlite3*")}
 
 
-@pytest.mark.parametrize("renames", [0, 1, 2, 3])
-def test_half_a_session_is_put_together_again(paths: StatePaths, renames: int) -> None:
+@pytest.mark.parametrize(("call", "count"), [("rename", 0), ("mkdir", 0)])
+def test_a_session_is_here_or_there(paths: StatePaths, call: str, count: int) -> None:
     before = write(paths, "-wal", "-shm", "-journal")
-    killed("rename", renames, QUARANTINE, paths.session("a"), paths.quarantine)
-    said = leftovers.clear(paths)
-    assert len(said) == 1
-    if renames == 0:  # nothing had been moved
-        assert found(paths.sessions) == before
-        assert list(paths.quarantine.iterdir()) == []
-    else:
-        assert found(paths.sessions) == {}
-        (place,) = paths.quarantine.iterdir()
-        assert found(place) == before
-        assert place.stat().st_mode & 0o7777 == 0o700
+    killed(call, count, QUARANTINE, paths.home("a"), paths.quarantine / "deeper")
+    leftovers.clear(paths)
+    assert found(paths.sessions) == before
+    assert found(paths.quarantine) == {}
+    assert leftovers.clear(paths) == []
+
+
+@pytest.mark.parametrize("renames", [1, 2, 3])
+def test_half_a_session_of_an_older_version_is_put_together_again(paths: StatePaths, renames: int) -> None:
+    """Version 0.1 moved a session's files one by one, the database first."""
+    place = paths.quarantine / f"a-{STAMP}-repair"
+    place.mkdir()
+    place.chmod(0o1700)
+    names = ["a.sqlite3", "a.sqlite3-wal", "a.sqlite3-shm", "a.sqlite3-journal"]
+    for number, name in enumerate(names):
+        (place if number < renames else paths.sessions).joinpath(name).write_bytes(name.encode())
+    # The folder of another account has the name that the database had.
+    (paths.sessions / "a.sqlite3").mkdir()
+    (said,) = leftovers.clear(paths)
+    assert "finished" in said
+    assert found(place) == {name: name.encode() for name in names}
+    assert place.stat().st_mode & 0o7777 == 0o700
     assert leftovers.clear(paths) == []
 
 
@@ -164,7 +177,7 @@ def test_half_a_copy_to_another_file_system_counts_once(paths: StatePaths, call:
         "def rename(self, target): raise OSError(errno.EXDEV, 'elsewhere')\n"
         "pathlib.Path.rename = rename\n" + QUARANTINE
     )
-    killed(call, count, across, paths.session("a"), paths.quarantine)
+    killed(call, count, across, paths.home("a"), paths.quarantine)
     leftovers.clear(paths)
     if (call, count) == ("unlink", 1):
         (place,) = paths.quarantine.iterdir()
@@ -180,17 +193,17 @@ def test_what_lies_beside_no_session_is_put_away(paths: StatePaths) -> None:
     (said,) = leftovers.clear(paths)
     assert "leftover" in said
     (place,) = paths.quarantine.iterdir()
-    assert list(found(place)) == ["a.sqlite3-journal"]
+    assert list(found(place)) == ["session.sqlite3-journal"]
     assert found(paths.sessions) == {}
 
 
 def test_what_a_process_uses_is_let_alone(paths: StatePaths) -> None:
-    write(paths, "-wal")
-    killed("rename", 1, QUARANTINE, paths.session("a"), paths.quarantine)
+    before = write(paths, "-wal")
+    paths.session("a").unlink()
     held = lock(paths.session_lock("a"))
     try:
-        assert "cannot be cleaned up" in leftovers.clear(paths)[0]
-        assert list(found(paths.sessions)) == ["a.sqlite3-wal"]
+        assert "cannot be moved to quarantine: in use by process" in leftovers.clear(paths)[0]
+        assert found(paths.sessions) == {"session.sqlite3-wal": before["session.sqlite3-wal"]}
     finally:
         os.close(held)
     leftovers.clear(paths)

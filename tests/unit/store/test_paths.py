@@ -101,11 +101,15 @@ def test_a_message_about_a_name_is_one_short_line() -> None:
 def test_no_name_leads_out_of_its_folder(name: str) -> None:
     state = StatePaths.of(Path("/srv/state"), environ={})
     try:
-        files = [state.session(name), state.session_lock(name)]
+        files = [state.session(name), state.session_lock(name), state.message_folder(name) / "inbox.sqlite3"]
     except ConfigError:
         return
     assert [Path(os.path.normpath(file)) for file in files] == files
-    assert [file.parent for file in files] == [state.sessions, state.sessions]
+    assert [file.parent for file in files] == [
+        state.sessions / name,
+        state.sessions / name,
+        state.messages / name,
+    ]
 
 
 @given(st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"), st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,10}\Z"))
@@ -285,13 +289,16 @@ def test_everything_is_inside_the_state_folder() -> None:
     assert {
         str(path.relative_to("/srv/state"))
         for path in (
-            state.sessions, state.quarantine, state.timeline, state.qr, state.lock, state.status,
+            state.sessions, state.messages, state.quarantine, state.timeline, state.qr, state.lock,
+            state.status,
             state.control_socket, state.session("a.b"), state.session_lock("a.b"),
-            state.tracebacks,
+            state.home("a.b"), state.message_folder("a.b"), state.tracebacks,
         )
     } == {
-        "sessions", "quarantine", "timeline", "qr", "orchestrator.lock", "status.json", "control.sock",
-        "sessions/a.b.sqlite3", "sessions/a.b.lock", "tracebacks",
+        "sessions", "messages", "quarantine", "timeline", "qr", "orchestrator.lock", "status.json",
+        "control.sock",
+        "sessions/a.b", "messages/a.b", "sessions/a.b/session.sqlite3", "sessions/a.b/session.lock",
+        "tracebacks",
     }  # fmt: skip
 
 

@@ -16,7 +16,9 @@ from support.accounts import addresses
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
 from orchestrator.store import sessions as session
-from orchestrator.store.sessions import lock, prune, quarantine, repair_modes
+from orchestrator.store.quarantine import prune, tidy_quarantine
+from orchestrator.store.quarantine import put as quarantine
+from orchestrator.store.sessions import lock, repair_modes
 
 NOW = 1795354074.9
 STAMP = "20261122T132754Z"
@@ -33,7 +35,13 @@ def sessions(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def path(sessions: Path) -> Path:
-    return sessions / "support.sqlite3"
+    (sessions / "support").mkdir(0o700)
+    return sessions / "support" / "session.sqlite3"
+
+
+@pytest.fixture
+def home(path: Path) -> Path:
+    return path.parent
 
 
 @pytest.fixture
@@ -168,48 +176,59 @@ def test_on_a_full_disk_the_lock_holds_without_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "sides", [(), ("-wal", "-shm"), ("-journal",), ("-wal",), ("-wal", "-shm", "-journal")]
 )
-def test_a_session_is_moved_with_all_its_files(path: Path, put_away: Path, sides: tuple[str, ...]) -> None:
+def test_a_session_is_moved_with_all_its_files(
+    sessions: Path, path: Path, put_away: Path, sides: tuple[str, ...]
+) -> None:
     before = write_session(path, *sides)
-    other = path.with_name("support2.sqlite3")
+    other = sessions / "support2" / path.name
+    other.parent.mkdir()
     other.write_bytes(b"of another account")
     old = os.umask(0)
     try:
-        place = quarantine(path, put_away, "logged_out", NOW)
+        place = quarantine(path.parent, put_away, "logged_out", NOW)
     finally:
         os.umask(old)
     assert place == put_away / f"support-{STAMP}-logged_out"
     assert contents(place) == before
-    assert contents(path.parent) == {"support2.sqlite3": b"of another account"}
+    assert contents(sessions) == {"support2/session.sqlite3": b"of another account"}
     assert stat.S_IMODE(place.stat().st_mode) == stat.S_IMODE(put_away.stat().st_mode) == 0o700
 
 
-def test_the_files_are_the_same_and_not_copies(path: Path, put_away: Path) -> None:
+def test_the_folder_is_the_same_and_no_copy(path: Path, put_away: Path) -> None:
     write_session(path, "-wal")
-    before = {file.name: file.stat().st_ino for file in path.parent.glob("*.sqlite3*")}
-    place = quarantine(path, put_away, "repair", NOW)
+    (path.parent / "realm").write_bytes(b"whatsapp")
+    inode = path.parent.stat().st_ino
+    before = {file.name: file.stat().st_ino for file in path.parent.iterdir()}
+    place = quarantine(path.parent, put_away, "repair", NOW)
     assert place is not None
-    assert {file.name: file.stat().st_ino for file in place.iterdir()} == before
+    assert place.stat().st_ino == inode
+    assert {file.name: file.stat().st_ino for file in place.iterdir()}.items() >= before.items()
+    assert not path.parent.exists()
 
 
-def test_where_there_is_no_session_there_is_nothing_to_do(path: Path, put_away: Path) -> None:
-    assert quarantine(path, put_away, "repair", NOW) is None
+def test_where_there_is_no_session_there_is_nothing_to_do(home: Path, put_away: Path) -> None:
+    (home / "session.lock").touch()
+    (home / "realm").touch()
+    assert quarantine(home, put_away, "repair", NOW) is None
     assert not put_away.exists()
-    assert list(path.parent.iterdir()) == []
-    assert quarantine(path.parent / "absent" / "x.sqlite3", put_away, "repair", NOW) is None
+    assert sorted(file.name for file in home.iterdir()) == ["realm", "session.lock"]
+    assert quarantine(home.with_name("absent"), put_away, "repair", NOW) is None
+    assert quarantine(home.parent / "absent" / "absent", put_away, "repair", NOW) is None
 
 
 def test_what_is_left_of_a_session_is_put_away_too(path: Path, put_away: Path) -> None:
-    path.with_name("support.sqlite3-wal").write_bytes(b"wal")
-    place = quarantine(path, put_away, "repair", NOW)
+    path.with_name("session.sqlite3-wal").write_bytes(b"wal")
+    place = quarantine(path.parent, put_away, "repair", NOW)
     assert place is not None
-    assert contents(place) == {"support.sqlite3-wal": b"wal"}
+    assert contents(place) == {"session.sqlite3-wal": b"wal"}
 
 
 def test_each_gets_a_folder_of_its_own(path: Path, put_away: Path) -> None:
     places = []
     for number in range(4):
+        path.parent.mkdir(exist_ok=True)
         path.write_text(str(number))
-        places.append(quarantine(path, put_away, "repair", NOW))
+        places.append(quarantine(path.parent, put_away, "repair", NOW))
     assert [place and place.name.removeprefix(f"support-{STAMP}-") for place in places] == [
         "repair", "repair-2", "repair-3", "repair-4",
     ]  # fmt: skip
@@ -222,16 +241,17 @@ def test_each_gets_a_folder_of_its_own(path: Path, put_away: Path) -> None:
 )
 def test_a_reason_becomes_a_word(path: Path, put_away: Path, reason: str, word: str) -> None:
     write_session(path)
-    place = quarantine(path, put_away, reason, NOW)
+    place = quarantine(path.parent, put_away, reason, NOW)
     assert place == put_away / f"support-{STAMP}-{word}"
 
 
-def test_names_may_have_dots_and_dashes(sessions: Path, put_away: Path) -> None:
-    path = sessions / "sales-br.2.sqlite3"
+@pytest.mark.parametrize("name", ["sales-br.2", "a.sqlite3", "x.lock", "a.sqlite3-wal"])
+def test_names_may_have_dots_and_dashes(sessions: Path, put_away: Path, name: str) -> None:
+    path = sessions / name / "session.sqlite3"
+    path.parent.mkdir()
     write_session(path, "-wal")
-    place = quarantine(path, put_away, "locked", NOW)
-    assert place == put_away / f"sales-br.2-{STAMP}-locked"
-    assert (sessions / "sales-br.2.lock").exists()
+    place = quarantine(path.parent, put_away, "locked", NOW)
+    assert place == put_away / f"{name}-{STAMP}-locked"
     assert prune(put_away, 7, NOW + 8 * DAY) == [place.name]
     assert list(put_away.iterdir()) == []
 
@@ -240,22 +260,55 @@ def test_a_session_in_use_stays(path: Path, put_away: Path) -> None:
     before = write_session(path, "-wal")
     held = lock(path.with_suffix(".lock"))
     with pytest.raises(BlockingIOError, match="in use by process"):
-        quarantine(path, put_away, "repair", NOW)
+        quarantine(path.parent, put_away, "repair", NOW)
     assert contents(path.parent) == before
     assert not put_away.exists()
     os.close(held)
-    assert quarantine(path, put_away, "repair", NOW) is not None
-    os.close(lock(path.with_suffix(".lock")))
+    assert quarantine(path.parent, put_away, "repair", NOW) is not None
 
 
 def test_a_link_is_moved_and_not_followed(path: Path, put_away: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_bytes(b"precious")
     path.symlink_to(target)
-    place = quarantine(path, put_away, "repair", NOW)
+    place = quarantine(path.parent, put_away, "repair", NOW)
     assert place is not None
     assert (place / path.name).is_symlink()
     assert target.read_bytes() == b"precious"
+
+
+def test_a_linked_folder_is_not_moved(path: Path, put_away: Path) -> None:
+    """A process that could replace its folder must not have another account's session put away."""
+    before = write_session(path)
+    link = path.parent.with_name("evil")
+    link.symlink_to(path.parent)
+    with pytest.raises(OSError, match="is a symbolic link"):
+        quarantine(link, put_away, "logged_out", NOW)
+    assert contents(path.parent) == before
+    assert not put_away.exists()
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "folder", "closed"])
+def test_nothing_in_the_place_of_the_lock_keeps_a_session_from_quarantine(
+    path: Path, put_away: Path, tmp_path: Path, what: str
+) -> None:
+    write_session(path)
+    file, target = path.with_suffix(".lock"), tmp_path / "target"
+    target.write_bytes(b"precious")
+    match what:
+        case "link":
+            file.symlink_to(target)
+        case "pipe":
+            os.mkfifo(file)
+        case "folder":
+            (file / "more").mkdir(parents=True)
+        case _:
+            file.touch(0)
+            path.chmod(0)
+            path.parent.chmod(0)
+    assert quarantine(path.parent, put_away, "logged_out", NOW)
+    assert target.read_bytes() == b"precious"
+    assert not path.parent.exists()
 
 
 Failing = Callable[[str, int], None]
@@ -280,41 +333,19 @@ def fail_at(monkeypatch: pytest.MonkeyPatch) -> Failing:
     return patch
 
 
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_an_error_in_the_middle_leaves_everything_where_it_was(
-    path: Path, put_away: Path, fail_at: Failing, call: int
-) -> None:
+def test_an_error_leaves_everything_where_it_was(path: Path, put_away: Path, fail_at: Failing) -> None:
     before = write_session(path, "-wal", "-shm")
-    fail_at("rename", call)
+    fail_at("rename", 1)
     with pytest.raises(OSError, match="Input/output error"):
-        quarantine(path, put_away, "repair", NOW)
+        quarantine(path.parent, put_away, "repair", NOW)
     assert contents(path.parent) == before
     assert list(put_away.iterdir()) == []
-
-
-def test_an_error_on_the_way_back_loses_nothing_either(
-    path: Path, put_away: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = write_session(path, "-wal", "-shm")
-    real, calls = os.rename, 0
-
-    def failing(*args: str) -> None:
-        nonlocal calls
-        calls += 1
-        if calls > 2:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        real(*args)
-
-    monkeypatch.setattr(os, "rename", failing)
-    with pytest.raises(OSError, match="Input/output error"):
-        quarantine(path, put_away, "repair", NOW)
-    assert {**contents(path.parent), **contents(put_away / f"support-{STAMP}-repair")} == before
 
 
 CRASH = """
 import os, sys
 from pathlib import Path
-from orchestrator.store.sessions import quarantine
+from orchestrator.store.quarantine import put as quarantine
 name, calls = sys.argv[3], int(sys.argv[4])
 real = getattr(os, name)
 def crash(*args, **more):
@@ -328,19 +359,14 @@ quarantine(Path(sys.argv[1]), Path(sys.argv[2]), "repair", 1795354074)
 """
 
 
-@pytest.mark.parametrize("calls", [0, 1, 2])
-def test_a_crash_in_the_middle_loses_nothing(path: Path, put_away: Path, calls: int) -> None:
+@pytest.mark.parametrize("calls", [0, 1])
+def test_a_crash_leaves_all_of_a_session_in_one_place(path: Path, put_away: Path, calls: int) -> None:
     before = write_session(path, "-wal", "-shm")
-    with run_in_process(CRASH, path, put_away, "rename", calls) as process:
-        assert process.wait() == 9
-    # What is left is no session: the database is always the first to go.
-    assert path.exists() == (calls == 0)
-    quarantine(path, put_away, "repair", NOW)
-    assert contents(path.parent) == {}
-    found = {Path(name).name: data for name, data in contents(put_away).items()}
-    assert found == before
-    prune(put_away, 0, NOW + 1)
-    assert list(put_away.iterdir()) == []
+    with run_in_process(CRASH, path.parent, put_away, "rename", calls) as process:
+        assert process.wait() == (9 if calls == 0 else 0)
+    (place,) = put_away.iterdir()
+    assert contents(path.parent if calls == 0 else place) == before
+    assert contents(place if calls == 0 else path.parent) == {}
 
 
 def beside(path: Path, mode: str) -> bytes:
@@ -356,11 +382,11 @@ def beside(path: Path, mode: str) -> bytes:
 
 
 def test_sqlite_takes_nothing_that_a_crash_left_for_a_session(path: Path, tmp_path: Path) -> None:
-    """What `quarantine` relies on: without the database, neither a log nor a journal counts."""
+    """What `takeover` relies on: without the database, neither a log nor a journal counts."""
     log, journal = beside(tmp_path / "one", "WAL"), beside(tmp_path / "two", "DELETE")
     assert min(len(log), len(journal)) > 100_000
-    path.with_name("support.sqlite3-wal").write_bytes(log)
-    path.with_name("support.sqlite3-journal").write_bytes(journal)
+    path.with_name("session.sqlite3-wal").write_bytes(log)
+    path.with_name("session.sqlite3-journal").write_bytes(journal)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
         database.execute("CREATE TABLE whatsmeow_device (jid TEXT)")
@@ -384,7 +410,7 @@ def test_a_quarantine_on_another_file_system_gets_copies(path: Path, elsewhere: 
     before = write_session(path, "-wal", "-journal")
     old = os.umask(0)
     try:
-        place = quarantine(path, elsewhere, "repair", NOW)
+        place = quarantine(path.parent, elsewhere, "repair", NOW)
     finally:
         os.umask(old)
     assert place is not None
@@ -410,23 +436,24 @@ def test_copies_are_on_the_disk_before_anything_is_removed(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "unlink", note_unlink)
-    quarantine(path, elsewhere, "repair", NOW)
+    quarantine(path.parent, elsewhere, "repair", NOW)
     assert steps == [
-        "fsync support.sqlite3",
-        "fsync support.sqlite3-wal",
+        "fsync session.sqlite3",
+        "fsync session.sqlite3-wal",
         f"fsync support-{STAMP}-repair",
         "fsync quarantine",
-        "unlink support.sqlite3",
-        "unlink support.sqlite3-wal",
+        "unlink session.sqlite3",
+        "unlink session.sqlite3-wal",
+        "unlink session.lock",
     ]
 
 
 def test_no_room_there_leaves_everything_where_it_was(path: Path, elsewhere: Path) -> None:
     write_session(path)
-    path.with_name("support.sqlite3-wal").write_bytes(bytes(3000))
+    path.with_name("session.sqlite3-wal").write_bytes(bytes(3000))
     before = contents(path.parent)
     with size_limit(1000), pytest.raises(OSError, match="File too large"):
-        quarantine(path, elsewhere, "repair", NOW)
+        quarantine(path.parent, elsewhere, "repair", NOW)
     assert contents(path.parent) == before
     assert list(elsewhere.iterdir()) == []
 
@@ -435,7 +462,7 @@ def test_a_link_is_not_copied(path: Path, elsewhere: Path, tmp_path: Path) -> No
     (tmp_path / "target").write_bytes(b"precious")
     path.symlink_to(tmp_path / "target")
     with pytest.raises(OSError, match="symbolic links"):
-        quarantine(path, elsewhere, "repair", NOW)
+        quarantine(path.parent, elsewhere, "repair", NOW)
     assert path.is_symlink()
     assert list(elsewhere.iterdir()) == []
 
@@ -443,11 +470,12 @@ def test_a_link_is_not_copied(path: Path, elsewhere: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("calls", [0, 1])
 def test_a_crash_between_copying_and_removing_loses_nothing(path: Path, elsewhere: Path, calls: int) -> None:
     before = write_session(path, "-wal")
-    with run_in_process(CRASH, path, elsewhere, "unlink", calls) as process:
+    with run_in_process(CRASH, path.parent, elsewhere, "unlink", calls) as process:
         assert process.wait() == 9
-    assert contents(elsewhere / f"support-{STAMP}-repair") == before
-    quarantine(path, elsewhere, "repair", NOW)
-    assert contents(path.parent) == {}
+    place = elsewhere / f"support-{STAMP}-repair"
+    assert contents(place) == before
+    assert tidy_quarantine(path.parents[1], elsewhere)
+    assert (contents(place), contents(path.parent)) == ((before, {}) if calls else ({}, before))
 
 
 def test_a_quarantine_that_cannot_be_written_is_told(path: Path, tmp_path: Path) -> None:
@@ -455,7 +483,7 @@ def test_a_quarantine_that_cannot_be_written_is_told(path: Path, tmp_path: Path)
     with small_disk(tmp_path / "disk") as disk:
         make_read_only(disk)
         with pytest.raises(OSError, match="Read-only file system"):
-            quarantine(path, disk / "quarantine", "repair", NOW)
+            quarantine(path.parent, disk / "quarantine", "repair", NOW)
     assert contents(path.parent) == before
 
 
@@ -529,35 +557,54 @@ def test_modes_are_repaired(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.touch(0o644)
     target.chmod(0o644)
-    sessions = path.parent
+    sessions = path.parents[1]
     sessions.chmod(0o755)
     modes = {
-        "support.sqlite3": 0o644,
-        "support.sqlite3-wal": 0o666,
-        "support.sqlite3-journal": 0o000,
-        "support.lock": 0o640,
-        "fine.sqlite3": 0o600,
+        "support/session.sqlite3": 0o644,
+        "support/session.sqlite3-wal": 0o666,
+        "support/session.sqlite3-journal": 0o000,
+        "support/session.lock": 0o640,
+        "support/realm": 0o666,
+        "support/notes.txt": 0o644,
+        "fine/session.sqlite3": 0o600,
+        "old.sqlite3": 0o644,
+        "old.sqlite3-wal": 0o644,
         "notes.txt": 0o644,
         "other.sqlite": 0o644,
+        ".hidden/session.sqlite3": 0o644,
     }
     for name, mode in modes.items():
+        (sessions / name).parent.mkdir(mode=0o700, exist_ok=True)
         (sessions / name).touch()
         (sessions / name).chmod(mode)
     (sessions / "link.sqlite3").symlink_to(target)
-    (sessions / "folder.sqlite3").mkdir(0o755)
+    (sessions / "link").symlink_to(tmp_path)
+    (sessions / "fine" / "session.lock").symlink_to(target)
+    (sessions / "support").chmod(0o750)
     repaired = repair_modes(sessions)
     assert repaired == [
         f"{sessions}: changed the mode from 0755 to 0700",
-        f"{sessions}/support.lock: changed the mode from 0640 to 0600",
-        f"{sessions}/support.sqlite3: changed the mode from 0644 to 0600",
-        f"{sessions}/support.sqlite3-journal: changed the mode from 0000 to 0600",
-        f"{sessions}/support.sqlite3-wal: changed the mode from 0666 to 0600",
+        f"{sessions}/old.sqlite3: changed the mode from 0644 to 0600",
+        f"{sessions}/old.sqlite3-wal: changed the mode from 0644 to 0600",
+        f"{sessions}/support: changed the mode from 0750 to 0700",
+        f"{sessions}/support/session.sqlite3: changed the mode from 0644 to 0600",
+        f"{sessions}/support/session.sqlite3-wal: changed the mode from 0666 to 0600",
+        f"{sessions}/support/session.sqlite3-journal: changed the mode from 0000 to 0600",
+        f"{sessions}/support/realm: changed the mode from 0666 to 0600",
+        f"{sessions}/support/session.lock: changed the mode from 0640 to 0600",
     ]
-    assert (
-        stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE((sessions / "notes.txt").stat().st_mode) == 0o644
-    )
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    for name in ("notes.txt", "other.sqlite", ".hidden/session.sqlite3"):
+        assert stat.S_IMODE((sessions / name).stat().st_mode) == 0o644
     assert repair_modes(sessions) == []
     assert repair_modes(sessions / "absent") == []
+
+
+def test_a_folder_that_its_process_has_closed_is_opened(path: Path) -> None:
+    write_session(path)
+    path.parent.chmod(0)
+    assert f"{path.parent}: changed the mode from 0000 to 0700" in repair_modes(path.parents[1])
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_modes_of_a_linked_folder_are_let_alone(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, warn
 from orchestrator.service.doctor.context import Context
-from orchestrator.store import device, moving, status
+from orchestrator.store import device, moving, sessions, status, takeover
 from orchestrator.store.layout import StatePaths
+
+_SHOWN = 10
+"""How many accounts a finding names."""
 
 
 def find(context: Context) -> Iterator[Finding]:
@@ -20,6 +23,7 @@ def find(context: Context) -> Iterator[Finding]:
     if paths is None or not paths.sessions.exists():
         return
     yield from _readable(paths.sessions)
+    yield from _of_old(paths)
     if settings is None:
         return
     yield from _shared(paths, settings)
@@ -29,12 +33,31 @@ def find(context: Context) -> Iterator[Finding]:
 
 
 def _readable(folder: Path) -> Iterator[Finding]:
-    files = [path for path in folder.iterdir() if path.is_file()]
-    opened = [path for path in files if path.stat().st_mode & 0o077]
+    opened = sessions.open_to_others(folder)
     if opened:
         yield warn(
             f"other users can access {len(opened)} session files, such as {opened[0]}",
-            f"chmod 600 {folder}/*",
+            f"chmod -R go-rwx {folder}",
+        )
+
+
+def _of_old(paths: StatePaths) -> Iterator[Finding]:
+    """Find sessions as version 0.1 kept them."""
+    ready = []
+    for name in takeover.waiting(paths.sessions):
+        why = takeover.problem(paths.sessions, name)
+        if why is None:
+            ready += [name] if takeover.is_waiting(paths.sessions, name) else []
+        else:
+            what, _, advice = why.partition(": ")
+            yield fail(f"{name}: the session of version 0.1 cannot be taken over: {what}", advice)
+    if ready:
+        which = ", ".join(ready[:_SHOWN]) + (
+            f" and {len(ready) - _SHOWN} more" if len(ready) > _SHOWN else ""
+        )
+        yield warn(
+            f"{len(ready)} sessions are still in the folders of version 0.1: {which}",
+            "start the service: it moves the sessions to the folders of this version, without a new code",
         )
 
 
@@ -44,7 +67,8 @@ def _shared(paths: StatePaths, settings: Settings) -> Iterator[Finding]:
     except StateError as error:
         yield fail(str(error))
         kept = {}
-    marks = {name: device.look(paths.session(name)).marks for name in settings.accounts}
+    place = paths.sessions
+    marks = {name: device.look(sessions.find(place, name)).marks for name in settings.accounts}
     for group in duplicates.groups(marks):
         run = [n for n in group if settings.accounts[n].enabled and not kept.get(n, status.Kept()).stopped]
         first = run[0] if run else group[0]

@@ -41,7 +41,7 @@ def _to_be_made(paths: StatePaths) -> Finding:
 
 def wrong_modes(paths: StatePaths) -> Iterator[Finding]:
     """Find folders that belong to another user, or are open to others: sessions are as good as passwords."""
-    for folder in (paths.root, paths.sessions, paths.quarantine, paths.timeline, paths.tracebacks):
+    for folder in (paths.root, *paths.private):
         if not folder.exists():
             continue
         status = folder.stat()

@@ -73,6 +73,7 @@ def test_what_is_open_to_others_is_told_and_what_is_not_there_is_not(tmp_path: P
     (finding,) = state_folder.find(context)
     assert (finding.status, finding.advice) == ("WARN", f"chmod 700 {paths.timeline}")
     assert "(mode 0750)" in finding.text
-    (paths.sessions / "a.sqlite3").touch(0o644)
-    (finding,) = sessions.find(context)
-    assert finding.text == f"other users can access 1 session files, such as {paths.sessions / 'a.sqlite3'}"
+    paths.home("a").mkdir()
+    paths.session("a").touch(0o644)
+    finding, *_ = sessions.find(context)
+    assert finding.text == f"other users can access 1 session files, such as {paths.session('a')}"
