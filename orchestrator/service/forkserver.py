@@ -27,7 +27,7 @@ from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial
-from orchestrator.worker.confining import VARIABLE
+from orchestrator.worker.spec import VARIABLE
 
 log = logging.getLogger(__name__)
 

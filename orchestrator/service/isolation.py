@@ -14,7 +14,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import confinement, open_files
 from orchestrator.system.confinement import Lack
-from orchestrator.worker.confining import MakerSpec
+from orchestrator.worker.spec import MakerSpec
 
 log = logging.getLogger(__name__)
 

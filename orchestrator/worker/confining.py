@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError
-from orchestrator.accounts.settings import Confine
 from orchestrator.system import confinement, cores, open_files
 from orchestrator.system.confinement import ConfinementError
 from orchestrator.system.landlock import Rule
 from orchestrator.worker import proxy, session_check
-from orchestrator.worker.spec import ChildSpec
+from orchestrator.worker.spec import VARIABLE, ChildSpec, MakerSpec
 
 log = logging.getLogger(__name__)
-
-VARIABLE: Final = "ORCHESTRATOR_CONFINEMENT"
-"""By which the service tells the process that makes the others how to confine itself, see `MakerSpec`."""
-
 
 _shared: list[Rule] = []
 """What every account reads, as the process found it that makes the others: its children inherit this."""
@@ -43,34 +35,6 @@ class Confined:
     outcome: Outcome | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MakerSpec:
-    """How the process that makes the others confines itself.
-
-    Attributes:
-        confine: Whether it does.
-        folders: In which the accounts have folders of their own, or write to at their start.
-        closed: Folders that are never read as a whole.
-        modules: Where the service finds modules of Python.
-    """
-
-    confine: Confine
-    folders: tuple[Path, ...]
-    closed: tuple[Path, ...]
-    modules: tuple[str, ...]
-
-    def as_text(self) -> str:
-        """Return it as a text, for a variable of the environment."""
-        folders, closed = ([str(path) for path in paths] for paths in (self.folders, self.closed))
-        return json.dumps([self.confine, folders, closed, list(self.modules)])
-
-    @classmethod
-    def from_text(cls, text: str) -> MakerSpec:
-        """Read what `as_text` returns."""
-        mode, folders, closed, modules = json.loads(text)
-        return cls(mode, tuple(map(Path, folders)), tuple(map(Path, closed)), tuple(modules))
-
-
 def confine(spec: ChildSpec) -> Confined:
     """Confine an account's process, as its first step after it has opened what it writes to.
 
@@ -86,10 +50,7 @@ def confine(spec: ChildSpec) -> Confined:
     cores.keep_out_of_cores()
     if spec.confine == "off":
         return Confined(confinement.ALL.word)
-    own = {spec.database.parent, spec.lock.parent, *([spec.messages] if spec.messages else [])}
-    for folder in own:
-        with contextlib.suppress(OSError):  # whoever needs it says what is wrong
-            folder.mkdir(mode=0o700)
+    own = {spec.database.parent, spec.lock.parent, *filter(None, (spec.home, spec.messages))}
     # Should SQLite need a temporary file, no other folder would take it.
     os.environ["SQLITE_TMPDIR"] = str(spec.database.parent)
     rules = open_files.of_account(own, _shared or open_files.here(spec.closed))

@@ -7,6 +7,7 @@ from orchestrator.service.doctor.checks import (
     clock,
     configuration,
     disk_space,
+    isolation,
     library,
     machine,
     python,
@@ -32,6 +33,7 @@ CHECKS: tuple[Check, ...] = (
     disk_space.CHECK,
     clock.CHECK,
     machine.CHECK,
+    isolation.CHECK,
     whatsapp.CHECK,
 )
 """All checks, in the order in which they run."""
