@@ -10,7 +10,7 @@ import typer
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, warn_of_sandbox
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
@@ -50,6 +50,7 @@ def repair(
     codes. Without a running service, the command runs the account itself until the account is connected.
     """
     invocation.keep_out_of_cores()
+    warn_of_sandbox()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()

@@ -77,8 +77,10 @@ def lock_file(path: Path, *, patience: float = 0.0) -> int:
             raise
         os.close(descriptor)  # somebody has put another file there since this one was opened
     with contextlib.suppress(OSError):  # on a full disk: the lock holds, only its holder has no name
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        # A file with a second name may be anything of this user, linked here by whoever may write here.
+        if os.fstat(descriptor).st_nlink == 1:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
     return descriptor
 
 
