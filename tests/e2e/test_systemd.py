@@ -240,7 +240,7 @@ def test_the_journal_has_priorities_and_accounts(
     by_main = [entry for entry in ours if entry["_PID"] == main]
     by_child = [entry for entry in ours if entry["_PID"] != main]
     assert all(entry["MESSAGE"].startswith("orchestrator.") for entry in by_main)
-    assert all(re.match(r"\[(support|proxied)\] ", entry["MESSAGE"]) for entry in by_child)
+    assert all(re.match(r"\[(support|proxied|probe)\] ", entry["MESSAGE"]) for entry in by_child)
     priorities = {entry["PRIORITY"] for entry in ours}
     assert {"3", "4", "6"} <= priorities <= {"2", "3", "4", "5", "6"}
     panic = [entry for entry in by_child if "panic" in entry["MESSAGE"]]
