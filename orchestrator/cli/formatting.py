@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 from orchestrator.accounts.durations import short
 from orchestrator.cli.terminal import plain
+
+
+def warn_of_sandbox() -> None:
+    """Say on stderr that this is the sandbox's environment, if it is: it may have been left by mistake."""
+    from orchestrator.store import realm  # only what a command needs is loaded with it
+
+    if realm.is_sandbox():
+        print(f"orchestrator: warning: {realm.WARNING}", file=sys.stderr)
 
 
 def ago(iso: str | None, now: float) -> str:

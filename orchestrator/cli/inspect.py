@@ -11,7 +11,16 @@ import typer
 
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
-from orchestrator.cli.formatting import ago, ahead, cpu, examples, local, megabytes, printable
+from orchestrator.cli.formatting import (
+    ago,
+    ahead,
+    cpu,
+    examples,
+    local,
+    megabytes,
+    printable,
+    warn_of_sandbox,
+)
 from orchestrator.cli.terminal import Terminal, judge, sane
 from orchestrator.control.client import Client
 from orchestrator.control.view import AccountView
@@ -75,6 +84,7 @@ def list_accounts(
         raise typer.BadParameter("cannot be combined with --watch", param_hint="--wide")
     if watch and check:
         raise typer.BadParameter("cannot be combined with --watch", param_hint="--check")
+    warn_of_sandbox()
     where = invocation.of(context)
     if watch:
         _watch(where.service(), names or [], as_json=as_json, reveal=reveal)

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from orchestrator.store.layout import StatePaths
 
 
+def keep_out_of_cores() -> None:
+    """Have no core file written of this command; the first step of those that handle codes and sessions."""
+    from orchestrator.system import confinement
+
+    confinement.keep_out_of_cores()
+
+
 @dataclass(frozen=True)
 class Places:
     """Where things are.

@@ -10,7 +10,7 @@ import typer
 from orchestrator.accounts.states import State
 from orchestrator.cli import completion, invocation
 from orchestrator.cli.code_screen import CodeScreen
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, warn_of_sandbox
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 
@@ -49,6 +49,8 @@ def repair(
     waiting for the phone. Elsewhere the command returns at once, and the code appears in the folder of
     codes. Without a running service, the command runs the account itself until the account is connected.
     """
+    invocation.keep_out_of_cores()
+    warn_of_sandbox()
     where = invocation.of(context)
     pairing: Pairing = "code" if code else "qr"
     client = where.running_service()
@@ -95,6 +97,7 @@ def qr(context: typer.Context, name: Name) -> None:
 
     Each new code replaces the one before, until the account is connected.
     """
+    invocation.keep_out_of_cores()
     client = invocation.of(context).service()
     with CodeScreen() as screen, client.stream("qr", name=name) as events:
         for event in events:

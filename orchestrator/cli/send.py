@@ -45,6 +45,7 @@ def send(
     slow. Other users of this machine can see the arguments of a running command, so send private texts
     through stdin.
     """
+    invocation.keep_out_of_cores()
     if text == "-":
         text = _stdin()
     number = texts.check(to, text)

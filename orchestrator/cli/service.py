@@ -37,6 +37,7 @@ def run(
     Ctrl-C or SIGTERM stops the service gracefully. A second signal kills accounts that have not stopped yet.
     SIGHUP has the same effect as `orchestrator reload`.
     """
+    invocation.keep_out_of_cores()
     where = invocation.of(context)
     settings = where.settings()
     from orchestrator.service import needs

@@ -11,7 +11,7 @@ from typing import Any
 from orchestrator.accounts import duplicates
 from orchestrator.accounts.events import Event, Exited, Said, Spawned, SpawnFailed
 from orchestrator.accounts.failure import Kind, from_exit
-from orchestrator.accounts.pipe import FromChild, Paired, Pairing, Sent, Stop
+from orchestrator.accounts.pipe import Connected, FromChild, Paired, Pairing, Sent, Stop
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
@@ -199,6 +199,8 @@ class Children:
         if isinstance(message, Sent):
             managed.sends.sent(message)
         else:
+            if isinstance(message, Connected):
+                self._sessions.settle(name)
             if isinstance(message, Paired):
                 self._devices.changed(name)
             tell(name, Said(message))

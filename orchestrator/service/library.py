@@ -23,7 +23,9 @@ def end(**values):
     print(json.dumps(values))
     sys.exit()
 
+from orchestrator.system.confinement import keep_out_of_cores
 from orchestrator.worker.library.package import forbid_download
+keep_out_of_cores()
 started = time.monotonic()
 try:
     import magic

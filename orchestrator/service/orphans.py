@@ -15,7 +15,7 @@ from pathlib import Path
 
 from orchestrator.store import sessions as session
 from orchestrator.store.layout import LOCK
-from orchestrator.system import processes
+from orchestrator.system import locking
 from orchestrator.system.files import read_file
 
 GRACE = 1.0
@@ -66,14 +66,14 @@ def _is_held(lock: Path) -> bool:
 
 
 def _end_holder(lock: Path) -> int | None:
-    """End the process that has written its id into the lock file, if it has that open; return its id."""
+    """End the process that has written its id into the lock file, if it holds the lock; return its id."""
     with contextlib.suppress(OSError, ValueError):
         pid = int(read_file(lock, _MAX_SIZE))
         if pid == os.getpid():
             return None
         pidfd = os.pidfd_open(pid)  # first, so that it is this one that is looked at and ended
         try:
-            if processes.has_open(pid, lock):
+            if pid in locking.holders(lock):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 if select.select([pidfd], [], [], _GONE_SECONDS)[0]:
                     return pid

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from orchestrator.system.multiprocess_private import EXIT_UNKNOWN, LENGTH
 
 log = logging.getLogger(__name__)
 _READ_SIZE = 64 * 1024
+_PROCESSES = Path("/proc")
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class ChildProcess:
         """
         if self._pidfd < 0:
             return None
-        why = _why_mute(self.pid)
+        why = _why_mute(self.pid, self._pidfd)
         if why is not None:
             self.kill()
         else:
@@ -188,18 +190,22 @@ class ChildProcess:
             pass
 
 
-def _why_mute(pid: int) -> str | None:
+def _why_mute(pid: int, pidfd: int) -> str | None:
     """Tell why a process cannot write its traceback, None if it can, as far as that can be told.
+
+    Under ProtectProc=invisible the kernel shows nothing of a process that keeps out of core files, not even
+    to its own user. Such a process is asked for its traceback. If it is stopped, it does not hear of that.
 
     A stopped one is not made to go on for that: nothing in it hangs, and whatever it did in that moment it
     would do after it was given up.
     """
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        lines = (_PROCESSES / str(pid) / "status").read_text().splitlines()
         facts = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         state, caught = facts["State"], int(facts["SigCgt"], 16)
     except (FileNotFoundError, ProcessLookupError):
-        return "it is gone"
+        has_ended = bool(select.select([pidfd], [], [], 0)[0])
+        return "it is gone" if has_ended else None
     except (OSError, KeyError, ValueError) as error:
         return f"what it does cannot be told ({error}), so there is no traceback"
     if state.startswith(("T", "t")):

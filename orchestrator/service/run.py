@@ -20,7 +20,7 @@ from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, raise_file_limit, take_signals
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.systemd import Announcer
-from orchestrator.store import leftovers
+from orchestrator.store import leftovers, realm
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import logs
@@ -63,6 +63,8 @@ def run(
         logs.log_uncaught()
         if sys.stderr is not None:
             faulthandler.enable()  # after a watchdog's SIGABRT, the log shows where the service hung
+        if realm.is_sandbox():
+            log.warning("%s", realm.WARNING)
         for sentence in [*repaired, *store.sessions.close_to_others()]:
             log.warning("%s", sentence)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))

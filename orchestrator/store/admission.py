@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.store import sessions, takeover
-from orchestrator.store.layout import DATABASE, StatePaths
+from orchestrator.store import device, realm, sessions, takeover, trial
+from orchestrator.store.layout import DATABASE, REALM, StatePaths
 from orchestrator.system.os_errors import shortage, trouble
 
 
-def admit(paths: StatePaths, name: str) -> Outcome | None:
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What is to be known before an account's process starts.
+
+    Attributes:
+        refusal: Why no process may start, with what to do; None if one may.
+        on_trial: Whether the session is only tried out here, with a copy kept.
+    """
+
+    refusal: Outcome | None = None
+    on_trial: bool = False
+
+
+def admit(paths: StatePaths, name: str, here: str) -> Admission:
     """Make the folders of an account ready for its process; no process of the account may run.
 
     A session that version 0.1 has left is taken over. One that cannot be taken over keeps the account from
-    starting, because the account would be paired anew without it.
+    starting, because the account would be paired anew without it. So does a session that was paired
+    elsewhere, because it would be refused here, and be lost for that.
 
     Args:
         paths: The state folder.
         name: The account.
-
-    Returns:
-        Why no process may start, with what to do; None if one may.
+        here: Where accounts connect to; see `realm.current`.
     """
+    refusal = _make_folders(paths, name) or _check_files(paths.home(name))
+    return Admission(refusal) if refusal is not None else _check_realm(paths.home(name), here)
+
+
+def _make_folders(paths: StatePaths, name: str) -> Outcome | None:
     why = takeover.take_over_one(paths, name)
     if why is not None:
         return Outcome(Kind.CONFIG, why.removeprefix(f"{name}: "))
@@ -36,7 +54,40 @@ def admit(paths: StatePaths, name: str) -> Outcome | None:
             return refusal
     with contextlib.suppress(OSError):  # the process looks at the modes, too, and says what is wrong
         sessions.repair_modes_of(paths.home(name), [])
-    return _check_files(paths.home(name))
+    return None
+
+
+def _check_realm(home: Path, here: str) -> Admission:
+    """See that a session was paired where it is to be used, and note where a new one is going to be."""
+    kept = realm.read(home)
+    if kept == here:
+        return Admission()
+    linked = device.look(home / DATABASE).linked
+    if linked is not False and not realm.is_unknown(kept, here):
+        assert kept is not None
+        return Admission(Outcome(Kind.CONFIG, realm.refusal(home.name, kept, here)))
+    if linked is not False and here != realm.WHATSAPP:
+        return _try_out(home, here)
+    with contextlib.suppress(OSError):  # of a full disk the process says so
+        realm.note(home, here)
+    return Admission()
+
+
+def _try_out(home: Path, here: str) -> Admission:
+    """Let a session be tried out in a sandbox of which nobody knows where it was paired."""
+    try:
+        trial.begin(home, here)
+    except OSError as error:
+        lack = shortage(error)
+        text = f"the session cannot be copied before it is tried out in a sandbox ({trouble(error)})"
+        return Admission(Outcome(Kind.CONFIG, text) if lack is None else Outcome(Kind.MACHINE, lack))
+    except trial.TooLargeError:
+        text = (
+            "nobody knows whether the session was paired with this sandbox, and it is too large to be tried"
+            f" out: write {here!r} into {home / REALM} if it was"
+        )
+        return Admission(Outcome(Kind.CONFIG, text))
+    return Admission(on_trial=True)
 
 
 def _check_files(home: Path) -> Outcome | None:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.accounts.failure import Outcome
 from orchestrator.errors import StateError
-from orchestrator.store import admission, device, moving, quarantine, sessions, status, summary
+from orchestrator.store import (
+    admission,
+    device,
+    moving,
+    quarantine,
+    realm,
+    sessions,
+    status,
+    summary,
+    trial,
+)
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
@@ -21,18 +32,26 @@ from orchestrator.store.timeline import Timeline, TimelineEntry
 from orchestrator.system.files import open_folder
 from orchestrator.system.os_errors import trouble
 
+log = logging.getLogger(__name__)
 
-def in_files(paths: StatePaths, qr_dir: Path, qr_group: str | None = None) -> Store:
+_NOT_OF_HERE: Final = ("logged_out", "locked", "wrong_phone")
+"""Why a session is put away that may just have been paired elsewhere."""
+
+
+def in_files(
+    paths: StatePaths, qr_dir: Path, qr_group: str | None = None, *, here: str | None = None
+) -> Store:
     """Return the store of a state folder.
 
     Args:
         paths: The state folder, which `StatePaths.prepare` has made.
         qr_dir: The folder of the QR codes.
         qr_group: The group that may read the codes, if any may.
+        here: Where accounts connect to; None for what this process's environment says.
     """
     return Store(
         paths,
-        SessionFiles(paths),
+        SessionFiles(paths, realm.current() if here is None else here),
         FileMoves(paths),
         RecordFiles(paths),
         QrFolder(qr_dir, qr_group),
@@ -41,10 +60,17 @@ def in_files(paths: StatePaths, qr_dir: Path, qr_group: str | None = None) -> St
 
 
 class SessionFiles:
-    """The sessions as SQLite files; see `sessions`."""
+    """The sessions as SQLite files; see `sessions`.
 
-    def __init__(self, paths: StatePaths) -> None:
+    Args:
+        paths: The state folder.
+        here: Where accounts connect to; see `realm.current`.
+    """
+
+    def __init__(self, paths: StatePaths, here: str) -> None:
         self._paths = paths
+        self._here = here
+        self._on_trial: set[str] = set()
 
     def place(self, name: str) -> Place:
         """See `SessionStore.place`."""
@@ -55,7 +81,17 @@ class SessionFiles:
 
     def admit(self, name: str) -> Outcome | None:
         """See `SessionStore.admit`."""
-        return admission.admit(self._paths, name)
+        found = admission.admit(self._paths, name, self._here)
+        (self._on_trial.add if found.on_trial else self._on_trial.discard)(name)
+        return found.refusal
+
+    def settle(self, name: str) -> None:
+        """See `SessionStore.settle`."""
+        if name in self._on_trial:
+            self._on_trial.discard(name)
+            with contextlib.suppress(OSError):  # then it is tried out again the next time
+                realm.note(self._paths.home(name), self._here)
+            trial.end(self._paths.home(name))
 
     def exists(self, name: str) -> bool:
         """See `SessionStore.exists`."""
@@ -97,7 +133,15 @@ class SessionFiles:
 
     def quarantine(self, name: str, reason: str, now: float) -> str | None:
         """See `SessionStore.quarantine`."""
+        on_trial = name in self._on_trial
+        self._on_trial.discard(name)
         try:
+            if on_trial and reason in _NOT_OF_HERE:
+                trial.give_back(self._paths.home(name))
+                log.warning("%s: the session is as it was before it was tried out in a sandbox", name)
+                return None
+            if on_trial:
+                trial.end(self._paths.home(name))
             place = quarantine.put(self._paths.home(name), self._paths.quarantine, reason, now)
         except BlockingIOError as error:  # which otherwise means that a process cannot be made
             raise StateError(f"the session is {error.strerror}") from None

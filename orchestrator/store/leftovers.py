@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from orchestrator.store import moving, quarantine, takeover
+from orchestrator.store import moving, quarantine, takeover, trial
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 from orchestrator.system.files import sweep
@@ -36,4 +36,5 @@ def clear(paths: StatePaths, settings: Configured | None = None) -> list[str]:
     said = [] if done is None else [done]
     said += quarantine.tidy_quarantine(paths.sessions, paths.quarantine)
     said += takeover.take_over(paths)
+    said += trial.tidy(paths.sessions)
     return [*said, *quarantine.tidy(paths.sessions, paths.quarantine, time.time())]

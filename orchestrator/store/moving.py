@@ -21,7 +21,7 @@ from pathlib import Path
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.store import device, quarantine, sessions, status, takeover
+from orchestrator.store import device, quarantine, sessions, status, takeover, trial
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import DATABASE, StatePaths
@@ -275,6 +275,7 @@ def _rename(paths: StatePaths, old: str, new: str) -> None:
         _clear(paths, new)
     with sessions.held(source), sessions.held(target):
         if there:
+            trial.end(source)
             quarantine.move(source, target)
         _rename_messages(paths, old, new)
         Timeline(paths.timeline).rename(old, new)

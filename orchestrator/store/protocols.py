@@ -59,6 +59,9 @@ class SessionStore(Protocol):
             Why no process may start, with what to do; None if one may.
         """
 
+    def settle(self, name: str) -> None:
+        """Note that an account has connected, so its session is of where it connects to; never raises."""
+
     def exists(self, name: str) -> bool:
         """Tell whether anything is in the place of an account's session, linked or not."""
 

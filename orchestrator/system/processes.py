@@ -6,9 +6,8 @@ An account's process must not import this module, and neither must a command tha
 from __future__ import annotations
 
 import contextlib
-import os
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import psutil
@@ -30,15 +29,20 @@ class Usage(NamedTuple):
 
 def usage(pid: int) -> Usage:
     """Read what a process uses; this takes a tenth of a millisecond."""
+    cpu = _try(lambda: time.clock_gettime(_cpu_clock(pid)))
     process = _try(lambda: psutil.Process(pid))
     if process is None:
-        return Usage()
+        return Usage(None if cpu is None else round(cpu, 2))
     with process.oneshot():
-        times = _try(process.cpu_times)
         return Usage(
-            None if times is None else round(times.user + times.system, 2),
+            None if cpu is None else round(cpu, 2),
             _try(process.num_threads),
         )
+
+
+def _cpu_clock(pid: int) -> int:
+    """Return the clock of a process's CPU time, as clock_getcpuclockid(3) does; anybody may read it."""
+    return ~pid << 3 | 2
 
 
 def _try(read: Callable[[], T]) -> T | None:
@@ -46,20 +50,3 @@ def _try(read: Callable[[], T]) -> T | None:
     with contextlib.suppress(psutil.Error, OSError):
         return read()
     return None
-
-
-def has_open(pid: int, file: Path) -> bool:
-    """Tell whether a process has a file open.
-
-    psutil compares names, which are different in another mount namespace, such as that of a unit with
-    PrivateTmp=. So this function compares the files themselves.
-
-    Raises:
-        OSError: The file is missing, or the open files of the process cannot be read.
-    """
-    about = file.stat()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(OSError):
-            if os.path.samestat(descriptor.stat(), about):
-                return True
-    return False

@@ -15,7 +15,7 @@ from support.full_disk import fill, make_read_only, small_disk
 from orchestrator.accounts import child, running
 from orchestrator.accounts.events import Order, Ticked
 from orchestrator.accounts.states import State
-from orchestrator.service import children
+from orchestrator.service import children, process
 from orchestrator.store import tracebacks
 
 ONLINE = ["connecting", "connected", "idle"]
@@ -92,6 +92,34 @@ async def test_what_it_did_is_written_down(
         said = [record.getMessage() for record in caplog.records]
         assert "a: process killed: no sign of life for 1 s" in said
         assert f"a: the traceback of process {first} is in {fleet.paths.tracebacks / 'a.txt'}" in said
+
+
+@asynchronous
+async def test_what_it_did_is_written_down_of_a_process_that_is_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As under ProtectProc=invisible, of a process that keeps its memory to itself."""
+    monkeypatch.setattr(process, "_PROCESSES", tmp_path / "nothing")
+    async with fleet_of(tmp_path, "hang") as fleet:
+        await give_up(fleet, monkeypatch, caplog)
+        first, _ = await second_process(fleet)
+        assert fleet.about("a")["last_exit"]["code"] == -tracebacks.SIGNAL
+        assert text_of(fleet).startswith(f"a: process {first} ended at ")
+
+
+@asynchronous
+async def test_a_hidden_process_that_is_stopped_is_ended_nevertheless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(process, "_PROCESSES", tmp_path / "nothing")
+    monkeypatch.setattr(children, "TRACEBACK_SECONDS", 0.2)
+    async with fleet_of(tmp_path, "idle") as fleet:
+        await fleet.until("a", State.CONNECTED)
+        os.kill(fleet.pid("a"), signal.SIGSTOP)
+        await give_up(fleet, monkeypatch, caplog)
+        await second_process(fleet)
+        about = fleet.about("a")["last_exit"]
+        assert (about["code"], about["traceback"]) == (-signal.SIGKILL, None)
 
 
 @pytest.mark.parametrize(("number", "words"), [(6, "Aborted"), (11, "Segmentation fault")])

@@ -1,6 +1,7 @@
 """Processes that an earlier service has left on the sessions."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from support.probed import as_nobody, give, python_path
 
 from orchestrator.service import orphans
 from orchestrator.store import sessions
+from orchestrator.system import locking
 
 _HOLD = """
 import os, signal, sys, time
@@ -23,6 +26,17 @@ print("held", flush=True)
 if sys.argv[2] == "stopped":
     os.kill(os.getpid(), signal.SIGSTOP)
 sys.stdin.read()
+"""
+
+_HIDE = """
+from orchestrator.system import confinement
+confinement.keep_out_of_cores()
+"""
+_END = """
+import sys
+from pathlib import Path
+from orchestrator.service import orphans
+print(orphans.end(Path(sys.argv[1])))
 """
 
 
@@ -82,6 +96,29 @@ def test_nobody_is_ended_who_does_not_hold_the_session(
     assert orphans.end(tmp_path) == []
     assert not has_ended(holder), "nobody knows who it is"
     assert not has_ended(other), "it has another session"
+
+
+def test_who_keeps_its_memory_to_itself_is_ended_too(tmp_path: Path) -> None:
+    """As it is for a user without privileges, who cannot see what such a process has open."""
+    give(tmp_path)
+    line = [*as_nobody(), "-c"]
+    where = {"env": {"PYTHONPATH": python_path()}, "cwd": "/", "text": True, "stdout": subprocess.PIPE}
+    lock = str(tmp_path / "support.lock")
+    hold = f"{_HIDE}{_HOLD}"
+    with subprocess.Popen([*line, hold, lock, "stopped"], stdin=subprocess.PIPE, **where) as holder:  # type: ignore[call-overload]
+        assert holder.stdout.readline() == "held\n"
+        done = subprocess.run([*line, f"{_HIDE}{_END}", str(tmp_path)], check=True, **where)  # type: ignore[call-overload]
+        assert holder.wait(60) == -signal.SIGKILL
+    assert done.stdout == f"['support: ended process {holder.pid}, which an earlier service left running']\n"
+
+
+def test_a_list_of_locks_that_is_hidden_ends_nobody(
+    tmp_path: Path, hold: Callable[[str, str], psutil.Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = hold("support", "busy")
+    monkeypatch.setattr(locking, "_LOCKS", tmp_path / "nothing")
+    assert orphans.end(tmp_path) == []
+    assert not has_ended(busy)
 
 
 def test_sessions_that_nobody_holds_are_no_news(tmp_path: Path) -> None:

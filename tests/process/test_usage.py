@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 from support.fleet import PATIENCE, Fleet, asynchronous
+from support.probed import as_nobody, python_path
 
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
@@ -54,12 +55,42 @@ def test_what_the_kernel_hides_is_not_known(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.cpu_s is not None
 
 
+_HIDE = """
+from orchestrator.system import confinement
+confinement.keep_out_of_cores()
+"""
+_READ = """
+import sys
+from orchestrator.system import processes
+print(*processes.usage(int(sys.argv[1])))
+"""
+
+
+def test_a_process_that_keeps_its_memory_to_itself_is_counted() -> None:
+    """By another process of the same user without privileges."""
+    line = [*as_nobody(), "-c"]
+    environment = {"PYTHONPATH": python_path()}
+    with subprocess.Popen(
+        [*line, _HIDE + _BUSY], env=environment, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.readline()
+        read = [*line, _HIDE + _READ, str(running.pid)]
+        done = subprocess.run(read, env=environment, cwd="/", capture_output=True, text=True, check=True)
+        cpu, threads = done.stdout.split()
+        assert 0.25 <= float(cpu) < 30
+        assert threads == "2"
+        running.kill()
+
+
 def test_without_descriptors_nothing_is_known_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     def none_left(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(psutil, "Process", none_left)
-    assert processes.usage(os.getpid()) == Usage(None, None)
+    found = processes.usage(os.getpid())
+    assert found.threads is None
+    assert found.cpu_s is not None, "that takes no descriptor"
 
 
 def numbers(account: dict[str, Any]) -> tuple[object, object, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import io
 import os
@@ -36,15 +37,18 @@ def package() -> Path:
     return Path(found.origin).parent
 
 
-def _uname(_command: str) -> io.StringIO:
-    return io.StringIO(" ".join(os.uname()))
+def _uname(command: str) -> io.StringIO:
+    if command != "uname -a":
+        raise PermissionError(errno.EPERM, "a program must not be run while neonize is imported", command)
+    return io.StringIO(f"{' '.join(os.uname())}\n")
 
 
 @contextlib.contextmanager
 def without_shell() -> Iterator[None]:
     """While neonize is imported: answer the one question for which it would start a shell (``uname -a``).
 
-    A confined process starts no other program. The shell would be left for somebody to reap, besides.
+    A confined process starts no other program. The shell would be left for somebody to reap, besides, and its
+    pipe would be inherited by every process that a fork server makes later.
     """
     real = os.popen
     os.popen = _uname  # type: ignore[assignment]

@@ -21,8 +21,8 @@ from support.accounts import addresses
 from support.devices import write_device
 from support.full_disk import fill, make_read_only, small_disk
 
-from orchestrator.store import leftovers, moving, sessions, takeover
-from orchestrator.store.admission import admit
+from orchestrator.accounts.failure import Outcome
+from orchestrator.store import admission, leftovers, moving, sessions, takeover
 from orchestrator.store.layout import StatePaths
 
 ROOT = Path(takeover.__file__).parents[2]
@@ -57,6 +57,11 @@ def everything(paths: StatePaths) -> dict[str, bytes]:
     """Return all files below the folder of sessions but locks."""
     found = (file for file in paths.sessions.rglob("*") if file.is_file() and file.suffix != ".lock")
     return {str(file.relative_to(paths.sessions)): file.read_bytes() for file in found}
+
+
+def admit(paths: StatePaths, name: str) -> Outcome | None:
+    """Return why an account may not start."""
+    return admission.admit(paths, name, "whatsapp").refusal
 
 
 SETS = [set(one) for count in range(len(NAMES) + 1) for one in combinations(NAMES, count)]

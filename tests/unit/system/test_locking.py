@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.system.locking import flock, lock_file
+from orchestrator.system import locking
+from orchestrator.system.locking import flock, holders, lock_file
 
 
 @pytest.fixture
@@ -65,3 +66,44 @@ def test_only_this_module_and_the_sandbox_lock_files() -> None:
         str(one.relative_to(package)) for one in package.rglob("*.py") if "fcntl.flock(" in one.read_text()
     }
     assert found == {"system/locking.py", "sandbox/server/main.py"}
+
+
+def test_the_kernel_says_who_holds_a_lock(path: Path) -> None:
+    path.write_text("4711\n")  # whatever is written there
+    assert holders(path) == frozenset()
+    descriptor = lock_file(path)
+    other = lock_file(path.with_name("other"))
+    try:
+        assert holders(path) == {os.getpid()}
+    finally:
+        os.close(descriptor)
+        os.close(other)
+    assert holders(path) == frozenset()
+
+
+@pytest.mark.parametrize("names_file", [True, False], ids=["by a lock", "by its device and number"])
+def test_a_lock_is_found_by_the_name_that_the_kernel_gives_the_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, names_file: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no such locks here")
+
+    if not names_file:
+        monkeypatch.setattr("fcntl.lockf", refuse)
+    descriptor = lock_file(path)
+    try:
+        about = os.fstat(descriptor)
+        place = f"{os.major(about.st_dev):02x}:{os.minor(about.st_dev):02x}:{about.st_ino}"
+        lines = (
+            f"1: FLOCK  ADVISORY  WRITE 11 {place} 0 EOF",
+            f"1: -> FLOCK  ADVISORY  WRITE 12 {place} 0 EOF",
+            f"2: POSIX  ADVISORY  WRITE 13 {place} 0 EOF",
+            f"3: FLOCK  ADVISORY  WRITE 14 {place}0 0 EOF",
+            f"4: LEASE  ACTIVE    READ  15 {place} 0 EOF",
+        )
+        listed = path.with_name("locks")
+        listed.write_text("\n".join(lines))
+        monkeypatch.setattr(locking, "_LOCKS", listed)
+        assert holders(path) == {11}
+    finally:
+        os.close(descriptor)

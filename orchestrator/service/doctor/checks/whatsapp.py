@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
-from orchestrator.service.doctor.check import Check, Finding, fail, ok, uncheckable
+from orchestrator.service.doctor.check import Check, Finding, fail, ok, uncheckable, warn
 from orchestrator.service.doctor.context import Context
 from orchestrator.service.doctor.reach import Unreachable, reach
+from orchestrator.store import realm
 
 
 def find(context: Context) -> Iterator[Finding]:
     """Try every way to WhatsApp that an account takes, each once."""
+    if realm.is_sandbox():
+        yield warn(realm.WARNING, realm.ADVICE)
     ways: dict[Proxy | None, list[str]] = {}
     unusable: dict[str, list[str]] = {}
     settings = context.settings.or_none()
