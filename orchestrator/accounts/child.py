@@ -39,6 +39,7 @@ class Child:
         dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
         rolling: Whether it took the place of a process that worked, in its turn.
         loading: Whether it has said that it loads the library, and not yet that it dials.
+        missing: Words for what it could not give up, None before it has said so; see `pipe.Loading`.
         stale: Whether it could not load the library, perhaps because of what its fork server has imported.
         any_phone: Whether it was started to be linked to any phone, because an operator wants that.
         said: The kinds of messages that count once and that it has sent.
@@ -59,6 +60,7 @@ class Child:
     dialled_at: float | None = None
     rolling: bool = False
     loading: bool = False
+    missing: str | None = None
     stale: bool = False
     any_phone: bool = False
     said: set[type[object]] = field(default_factory=set)

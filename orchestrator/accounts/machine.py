@@ -313,7 +313,7 @@ class Account(Running):
         assert child is not None
         self._unqueue()
         self._hide_code()
-        self._stable_at = self.connected_at = self.memory_bytes = None
+        self._stable_at = self.connected_at = self.memory_bytes = self.open_files = None
         self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
         if outcome.kind is Kind.WRONG_PHONE:

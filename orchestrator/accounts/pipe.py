@@ -30,6 +30,10 @@ Seconds: TypeAlias = Annotated[float, Range(0, 2**33, fits=True)]
 """A length of time."""
 Bytes: TypeAlias = Annotated[int, Range(0, 2**50)]
 """A size."""
+Files: TypeAlias = Annotated[int, Range(0, 2**31)]
+"""A number of open files."""
+Lacks: TypeAlias = Annotated[str, Form(re.compile("(?:[a-z]{1,16}(?: [a-z]{1,16}){0,7})?"))]
+"""At most eight short words with blanks between, or empty."""
 Reason: TypeAlias = Annotated[int, Range(0, 9_999_999_999)]
 """A number that WhatsApp gives as a reason; it has at most ten digits."""
 Number: TypeAlias = Annotated[int, Range(0, 2**53)]
@@ -59,7 +63,14 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The process has begun; until it dials, it makes the session its own and loads the library."""
+    """The process has begun; until it dials, it makes the session its own and loads the library.
+
+    Attributes:
+        missing: Words for what the process could not give up of files and system calls, with blanks between;
+            empty if it gave up all that it does not need.
+    """
+
+    missing: Lacks = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +138,12 @@ class Heartbeat:
     Attributes:
         last_seen_at: When WhatsApp was last heard of, in Unix seconds, or None.
         memory_bytes: The process's own memory (PSS).
+        open_files: Its open files, which only the process itself can count; None if it did not.
     """
 
     last_seen_at: UnixTime | None
     memory_bytes: Bytes
+    open_files: Files | None = None
 
 
 @dataclass(frozen=True, slots=True)

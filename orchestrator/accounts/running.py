@@ -78,7 +78,7 @@ class Running(Standing):
             return
         if isinstance(message, pipe.Heartbeat):
             self.last_seen_at = message.last_seen_at or self.last_seen_at
-            self.memory_bytes = message.memory_bytes
+            self.memory_bytes, self.open_files = message.memory_bytes, message.open_files
             self._mind_memory(child, message.memory_bytes)
             return
         if child.purpose is not None or child.ends:
@@ -86,8 +86,8 @@ class Running(Standing):
         # What belongs to the start is heard once: a deadline that could be put off would be none, and an
         # account that starts keeps others from starting.
         match message:
-            case pipe.Loading():
-                child.loading = child.begins
+            case pipe.Loading(missing):
+                child.loading, child.missing = child.begins, missing
             case pipe.NotLoaded():
                 child.stale = child.begins
             case pipe.Connecting() | pipe.Paired() if child.has_said(type(message)):

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Literal
+
+Confine = Literal["auto", "required", "off"]
+"""Whether the accounts' processes are isolated: as far as the kernel can, not without all of it, or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class Standing:
         connected_at: Monotonic time of the present log-in, None if there is none.
         last_seen_at: Unix time at which something of WhatsApp was last heard.
         memory_bytes: What its process uses.
+        open_files: How many files its process has open.
         last_exit: How its last process ended.
         parting: What became of its device when it was removed, None if nobody asked, or it is not over.
     """
@@ -68,6 +69,7 @@ class Standing:
         self.connected_at: float | None = None
         self.last_seen_at: float | None = None
         self.memory_bytes: int | None = None
+        self.open_files: int | None = None
         self.last_exit: LastExit | None = None
         self.parting: Parting | None = None
         self._ban: Ban | None = None

@@ -244,6 +244,8 @@ def _explained(found: Mapping[str, Any], now: float) -> list[str]:
         say("phone", account.phone)
     if account.pid:
         say("process", ", ".join([str(account.pid), *_usage(account)]))
+    if account.isolation:
+        say("isolation", account.isolation)
     if account.last_seen_at:
         say("last seen", f"WhatsApp last sent something {ago(account.last_seen_at, now)} ago")
     if end := account.last_exit:

@@ -116,9 +116,11 @@ def make_wide(accounts: Sequence[AccountView], width: int, *, now: float | None 
     return _make(accounts, titles, at)
 
 
-_WIDE = ("STATE", "SINCE", "PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS", "PHONE", "NEXT")
-_LEAST_IMPORTANT = ("PHONE", "THREADS", "FILES", "NEXT", "SINCE", "PID", "RESTARTS")
+_WIDE = ("STATE", "SINCE", "PID", "MEMORY", "CPU", "FILES", "THREADS", "ISOLATED", "RESTARTS", "PHONE",
+         "NEXT")  # fmt: skip
+_LEAST_IMPORTANT = ("PHONE", "THREADS", "FILES", "ISOLATED", "NEXT", "SINCE", "PID", "RESTARTS")
 """The columns that may be left out, the least important first."""
+_ISOLATED = {"full": "yes", "without": "partly", "off": "no"}
 _NUMBERS = frozenset(("PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS"))
 _NAME_WIDTH = 8
 _BESIDE = _NAME_WIDTH + 2 + len("REASON")
@@ -155,6 +157,8 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
             return _number(one.open_files)
         case "THREADS":
             return _number(one.threads)
+        case "ISOLATED":
+            return _ISOLATED.get((one.isolation or "-").partition(" ")[0], "-")
         case "RESTARTS":
             return str(one.restarts)
         case "PHONE":

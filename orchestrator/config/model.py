@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from orchestrator.accounts.memory_limit import LEAST
-from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.settings import AccountSettings, Backoff, Confine
 from orchestrator.config import types
 from orchestrator.config.settings import Settings
 from orchestrator.config.yaml_tree import Scalar
@@ -200,6 +200,13 @@ class Configuration(Section):
     quarantine_days: Annotated[float, types.Number(0, 36_500)] = Field(
         default=_default(Settings, "quarantine_days"),
         description="Days for which the service keeps sessions that are no longer in use.",
+    )
+    confine: Annotated[Confine, types.Word(get_args(Confine))] = Field(
+        default=_default(Settings, "confine"),
+        description="Whether the process of an account is kept from all files, processes and system calls"
+        " that it does not need (Landlock and seccomp). auto: as far as this machine's kernel can; `doctor`"
+        " and `list --wide` say what is missing. required: the service does not start without all of it."
+        " off: not at all.",
     )
     start: StartSection = Field(default=StartSection(), description="How the accounts start.")
     defaults: DefaultsSection = Field(

@@ -153,6 +153,7 @@ class _Reader:
             qr_dir=qr_dir,
             qr_group=top.qr_group,
             quarantine_days=top.quarantine_days,
+            confine=top.confine,
             start_parallel=top.start.parallel,
             start_spread=top.start.spread,
             accounts=accounts,

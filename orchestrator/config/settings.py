@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.settings import AccountSettings, Confine
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Settings:
         quarantine_days: Days for which quarantined sessions are kept.
         start_parallel: How many accounts may be starting or connecting at once.
         start_spread: Seconds, the most that a start is put off at random.
+        confine: Whether the accounts' processes are isolated; see `system.confinement`.
         accounts: The accounts by name, in the file's order.
         digest: By what the file's text is known; see `config.file.digest`.
     """
@@ -32,5 +33,6 @@ class Settings:
     quarantine_days: float = 7
     start_parallel: int = 2
     start_spread: float = 1.0
+    confine: Confine = "auto"
     accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
     digest: str = field(default="", compare=False, repr=False)

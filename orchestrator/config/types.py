@@ -135,6 +135,26 @@ class Text(Type[str]):
 
 
 @dataclass(frozen=True, slots=True)
+class Word(Type[str]):
+    """One of a few words. YAML may take one of them for something else, such as ``off`` for false."""
+
+    words: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"{', '.join(self.words[:-1])} or {self.words[-1]}"
+
+    def read(self, value: Scalar, where: Where) -> str:
+        del where
+        if value.text not in self.words:
+            raise Unfit(self.expected, _quoted(value))
+        return value.text
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.words)}
+
+
+@dataclass(frozen=True, slots=True)
 class Boolean(Type[bool]):
     """What YAML takes for true or false."""
 

@@ -54,8 +54,10 @@ class AccountView(NamedTuple):
         qr_expires_at: When the current code expires.
         memory_bytes: Memory of the process (PSS), as of its last report.
         cpu_s: CPU seconds of the process; None if they cannot be read, or were not asked for.
-        open_files: Open files of the process, likewise.
-        threads: Threads of the process, likewise.
+        open_files: Open files of the process, as of its last report.
+        threads: Threads of the process; None if they cannot be read, or were not asked for.
+        isolation: How the process is isolated: ``full``, ``off``, or ``without`` and the parts that are
+            missing; None if there is no process, or it has not said so yet.
         last_exit: How the process before ended.
     """
 
@@ -78,6 +80,7 @@ class AccountView(NamedTuple):
     cpu_s: float | None = None
     open_files: int | None = None
     threads: int | None = None
+    isolation: str | None = None
     last_exit: LastExit | None = None
 
     def as_json(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from orchestrator.accounts.pipe import (
 from orchestrator.errors import OrchestratorError
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
+from orchestrator.service.isolation import Isolation
 from orchestrator.service.process import Callbacks
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.store.protocols import SessionStore
@@ -56,6 +57,7 @@ class Children:
         spawner: Makes the processes.
         tracebacks: Where the processes leave their tracebacks.
         devices: Tells which account uses which linked device.
+        isolation: How the processes are isolated.
         library: The library's version, for the timelines.
         seal: Which of its files were checked; None: each process checks them by itself.
         log_level: What the children log.
@@ -75,6 +77,7 @@ class Children:
         spawner: Spawner,
         tracebacks: Tracebacks,
         devices: Devices,
+        isolation: Isolation,
         *,
         library: str,
         seal: Seal | None,
@@ -90,6 +93,7 @@ class Children:
         self._spawner = spawner
         self._tracebacks = tracebacks
         self._devices = devices
+        self._isolation = spawner.isolation = isolation
         self._log_level = log_level
         self._log_format = log_format
         self._tasks: set[asyncio.Task[None]] = set()
@@ -221,6 +225,8 @@ class Children:
             log_format=self._log_format,
             trace=self._tracebacks.live(name),
             library=self.seal,
+            confine=self._isolation.confine,
+            closed=self._isolation.closed,
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:

@@ -22,11 +22,13 @@ import multiprocess.connection
 from orchestrator.accounts import deadlines
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.errors import StateError
+from orchestrator.service.isolation import Isolation
 from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial
+from orchestrator.worker.spec import VARIABLE
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,9 @@ class Spawner:
         folders: Where the fork server may listen, the best place first; see `StatePaths.meeting_places`.
         preload: Modules the fork server imports first.
 
+    Attributes:
+        isolation: How the fork server is confined, None for not at all.
+
     Raises:
         StateError: The system lets this process have no threads.
     """
@@ -73,6 +78,8 @@ class Spawner:
     def __init__(
         self, target: Target, folders: Sequence[Path], preload: tuple[str, ...] = (PRELOADED,)
     ) -> None:
+        self.isolation: Isolation | None = None
+        self._known_files: object = None
         self._target = target
         self._place = MeetingPlace(folders)
         self._placing = threading.Lock()
@@ -173,6 +180,7 @@ class Spawner:
             raise OSError(f"a process that does nothing did not end within {TRIAL_SECONDS:g} s") from None
 
     async def _try(self, name: str, spec: Any, target: Target) -> tuple[Any, Any]:  # noqa: ANN401
+        self._tell_maker()
         while self._outdated and self._starting:
             await self._quiet.wait()
         if self._closed:
@@ -234,6 +242,14 @@ class Spawner:
         finally:
             theirs.close()
         return process, ours
+
+    def _tell_maker(self) -> None:
+        """Have the next fork server confine itself as it should now, and be made if that has changed."""
+        if self.isolation is not None:
+            os.environ[VARIABLE], known = self.isolation.maker()
+            if known != self._known_files:
+                self._known_files = known
+                self.renew()
 
     def renew(self, maker: int | None = None) -> None:
         """Have the next children made by a new fork server, which imports what is installed by then.

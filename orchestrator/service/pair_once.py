@@ -14,7 +14,7 @@ from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.protocol import Json
-from orchestrator.service import needs, orphans, ways
+from orchestrator.service import isolation, needs, orphans, ways
 from orchestrator.service.control.commands import Result, follow
 from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
@@ -59,7 +59,7 @@ def repair(
         StateError: A folder or file cannot be used.
         LibraryError: neonize does not work on this machine.
         OrchestratorError: The account is disabled, or lacks its number for pairing by code, or the
-            configuration names the phone.
+            configuration names the phone, or requires isolation that this machine lacks.
     """
     if name not in settings.accounts:
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
@@ -72,6 +72,7 @@ def repair(
         # The terminal shows the progress; log lines would disturb it.
         logs.configure("ERROR", "text")
         needs.check(paths, 1)
+        isolation.check(settings.confine)
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.error("%s", sentence)

@@ -12,7 +12,7 @@ import sys
 from orchestrator import __version__
 from orchestrator.config.settings import Settings
 from orchestrator.errors import ExitCode, OrchestratorError
-from orchestrator.service import needs, orphans, ways
+from orchestrator.service import isolation, needs, orphans, ways
 from orchestrator.service.control.commands import Commands
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.service.control.server import ControlServer
@@ -50,6 +50,7 @@ def run(
     Raises:
         AlreadyRunning: A service runs on the same state folder.
         StateError: A folder or file cannot be used, or this machine lacks what the service needs.
+        OrchestratorError: The configuration requires isolation that this machine lacks.
         LibraryError: neonize does not work on this machine.
     """
     announcer = Announcer(Notifier.take())  # before anything is started that would inherit the environment
@@ -68,6 +69,7 @@ def run(
         for sentence in [*repaired, *store.sessions.close_to_others()]:
             log.warning("%s", sentence)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
+        isolation.check(settings.confine)
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.warning("%s", sentence)

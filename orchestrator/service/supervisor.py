@@ -24,6 +24,7 @@ from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
+from orchestrator.service.isolation import Isolation
 from orchestrator.service.machines import Machines
 from orchestrator.service.process import ChildProcess
 from orchestrator.service.recorder import Recorder
@@ -89,6 +90,7 @@ class Supervisor:
             spawner,
             self._tracebacks,
             devices,
+            Isolation.of(settings, store.paths),
             library=version,
             seal=seal,
             log_level=log_level,

@@ -10,6 +10,7 @@ from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code
 from orchestrator.accounts.states import State
 from orchestrator.control.view import AccountView, LastExit
+from orchestrator.service import isolation
 from orchestrator.service.codes import Pictures
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.timers import now
@@ -117,6 +118,8 @@ def describe(
         qr_path=str(qr_path) if qr_path else None,
         qr_expires_at=iso(code_expires_at),
         memory_bytes=account.memory_bytes,
+        open_files=account.open_files,
+        isolation=isolation.describe(child.missing) if child else None,
         last_exit=None
         if end is None
         else LastExit(iso(end.at), end.kind.value, end.code, str(traceback) if traceback else None),

@@ -16,16 +16,11 @@ import os
 import platform
 import struct
 from collections.abc import Iterable
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from orchestrator.system import kernel, landlock, seccomp
-from orchestrator.system.cores import keep_out_of_cores
+from orchestrator.system.cores import keep_out_of_cores as keep_out_of_cores
 from orchestrator.system.landlock import Rule
-
-__all__ = ["Kernel", "Lack", "Mode", "confine", "keep_out_of_cores", "lacks", "look", "missing", "words"]
-
-Mode = Literal["auto", "required", "off"]
-"""How the configuration wants it: as far as the kernel allows, or not without all of it, or not at all."""
 
 _CAPABILITY_VERSION = 0x20080522
 _KEPT_CAPABILITIES = (1 << 1) | (1 << 3)
@@ -110,6 +105,15 @@ def missing() -> tuple[Lack, ...]:
 def words(found: Iterable[Lack]) -> str:
     """Return what is missing as words with blanks between, for another process."""
     return " ".join(lack.word for lack in found)
+
+
+def refusal(found: Iterable[Lack]) -> str:
+    """Return why nothing starts where the configuration requires all parts, and what to do about it."""
+    said = "; ".join(f"{lack.text}: {lack.advice}" if lack.advice else lack.text for lack in found)
+    return (
+        f"`confine: required` is set, and this machine lacks what isolates the accounts' processes: {said}."
+        " Or set `confine: auto` to go on without"
+    )
 
 
 def confine(rules: Iterable[Rule], *, makes_processes: bool = False) -> tuple[Lack, ...]:

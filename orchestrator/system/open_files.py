@@ -5,18 +5,17 @@ Nothing that holds the state folder, the configuration or the codes is ever open
 """
 
 # Paths are texts here, of which a child looks at hundreds when it starts:
-# ruff: noqa: PTH110, PTH113, PTH114, PTH117, PTH118, PTH120, PTH208
+# ruff: noqa: PTH100, PTH110, PTH113, PTH114, PTH117, PTH118, PTH120, PTH208
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from orchestrator.system.landlock import KEEP, OVERWRITE, READ, Access, Rule
+from orchestrator.system.landlock import KEEP, OVERWRITE, READ, Rule
 
 _SYSTEM: Final = (
     # Programs' libraries and data, of any user; nix and guix keep theirs elsewhere.
@@ -69,7 +68,7 @@ def of_maker(folders: Iterable[Path], shared: Iterable[Rule]) -> list[Rule]:
         folders: The folders in which the accounts have theirs, and those that a child writes to at its start.
         shared: What `to_read` returns.
     """
-    return [*of_account(folders, shared), Rule(Path("/proc"), READ | Access.WRITE_FILE)]
+    return [*of_account(folders, shared), Rule(Path("/proc"), READ | OVERWRITE)]
 
 
 def to_read(
@@ -80,7 +79,7 @@ def to_read(
     Args:
         environ: The environment, which may name certificates and libraries.
         modules: Where Python looks for modules.
-        prefixes: Where this Python, and the one that it was made from, are installed.
+        prefixes: Where this Python, the one that it was made from, and this package are installed.
         closed: Folders that stay closed, even beneath what is read: the state folder, the configuration's,
             that of the codes.
     """
@@ -105,14 +104,17 @@ def to_read(
     return [Rule(Path(path), READ) for path in _outermost(found) if os.path.exists(path)]
 
 
-@functools.cache
-def here(*closed: Path) -> list[Rule]:
+def here(closed: Iterable[Path], modules: Iterable[str] = ()) -> list[Rule]:
     """Return what `to_read` does, for this Python and its environment.
 
-    It is looked up once: what the process that makes others has found is what they find.
+    Args:
+        closed: Folders that stay closed.
+        modules: Where modules of Python are beyond `sys.path`.
     """
-    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
-    return to_read(os.environ, sys.path, prefixes, closed)
+    # Sources that were never installed lie where Python does not look.
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, package)
+    return to_read(os.environ, [*sys.path, *modules], prefixes, closed)
 
 
 def identities(rules: Iterable[Rule]) -> tuple[tuple[str, int, int], ...]:

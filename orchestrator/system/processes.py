@@ -6,7 +6,6 @@ An account's process must not import this module, and neither must a command tha
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
@@ -21,13 +20,10 @@ class Usage(NamedTuple):
 
     Attributes:
         cpu_s: CPU seconds since its start.
-        open_files: Open files. Before Linux 6.2 the kernel hides their number where it hides the files, even
-            from the same user (PR_SET_DUMPABLE).
         threads: Threads.
     """
 
     cpu_s: float | None = None
-    open_files: int | None = None
     threads: int | None = None
 
 
@@ -40,7 +36,6 @@ def usage(pid: int) -> Usage:
     with process.oneshot():
         return Usage(
             None if cpu is None else round(cpu, 2),
-            _try(process.num_fds) or _number_of_open_files(pid),
             _try(process.num_threads),
         )
 
@@ -48,12 +43,6 @@ def usage(pid: int) -> Usage:
 def _cpu_clock(pid: int) -> int:
     """Return the clock of a process's CPU time, as clock_getcpuclockid(3) does; anybody may read it."""
     return ~pid << 3 | 2
-
-
-def _number_of_open_files(pid: int) -> int | None:
-    """Return how many files a process has open that hides their list: since Linux 6.2 the folder's size."""
-    status = _try(lambda: os.stat(f"/proc/{pid}/fd"))  # noqa: PTH116 - there may be a thousand of these
-    return status.st_size or None if status is not None else None
 
 
 def _try(read: Callable[[], T]) -> T | None:

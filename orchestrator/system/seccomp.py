@@ -108,6 +108,8 @@ OF_CHILDREN: Final[Mapping[str, tuple[int | None, int | None]]] = MappingProxyTy
         "fremovexattr": (199, 16), "setxattrat": (463, 463), "removexattrat": (466, 466),
         "file_setattr": (469, 469), "utime": (132, None), "utimes": (235, None), "utimensat": (280, 88),
         "futimesat": (261, None), "truncate": (76, 45),
+        # Landlock does not look at these, either: they tell when others use their files.
+        "inotify_init": (253, None), "inotify_init1": (294, 26), "inotify_add_watch": (254, 27),
         # Further processes, and signals to others. (The parent of all must be able to make them.)
         "fork": (57, None), "vfork": (58, None), "tkill": (200, 130), "rt_sigqueueinfo": (129, 138),
         "rt_tgsigqueueinfo": (297, 240), "pidfd_send_signal": (424, 424),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import selectors
 import threading
 import time
@@ -184,7 +185,7 @@ class Loop:
         read_at, phase = self._memory_at
         if now - read_at >= MEMORY_SECONDS or phase is not self._course.phase:
             self._memory, self._memory_at = proportional_memory(), (now, self._course.phase)
-        self._link.post(pipe.Heartbeat(self._last_seen, self._memory))
+        self._link.post(pipe.Heartbeat(self._last_seen, self._memory, open_files()))
 
     def _do(self, wanted: list[Step]) -> None:
         for step in wanted:
@@ -229,6 +230,14 @@ class Loop:
         # Assigned before the event that makes the loop use it.
         self._client, begin = self._tools.load()
         self._inbox.put(begin)
+
+
+def open_files() -> int | None:
+    """Return how many files this process has open, None if that cannot be told."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1  # noqa: PTH208 - and one to look
+    except OSError:
+        return None
 
 
 def proportional_memory() -> int:

@@ -12,9 +12,9 @@ from orchestrator.accounts import pipe
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
-from orchestrator.system import memory
+from orchestrator.system import cores, memory
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import events, outcomes, proxy, session_check
+from orchestrator.worker import confining, events, outcomes, proxy, session_check
 from orchestrator.worker.library import integrity, loading, package
 from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
@@ -38,6 +38,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         connection: The child's end of a duplex pipe.
     """
     os.umask(0o077)
+    cores.open_to_self()  # whoever made it may have closed it, and what follows writes there
     memory.stand_before_the_parent()
     inbox = Inbox()
     _set_signals(inbox)
@@ -47,6 +48,8 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     open_log(spec.name, level, spec.log_format, scrubber)
     if trace.error is not None:
         log.warning("there will be no traceback should this process hang: %s", trace.error)
+    # While there is no other thread, and before a byte comes from outside.
+    confined = confining.confine(spec)
     output = Output(lambda line: _hear(line, inbox))
     try:
         output.catch()
@@ -56,7 +59,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     kind = Kind.CRASH
     try:
         link = Link(connection)
-        outcome = _outcome(spec, link, inbox, scrubber, trace, level)
+        outcome = _outcome(spec, confined, link, inbox, scrubber, trace, level)
         kind = outcome.kind
         ended = pipe.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
         log.info("ended: %s: %s", kind, ended.text)
@@ -72,11 +75,17 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
 
 
 def _outcome(
-    spec: ChildSpec, link: Link, inbox: Inbox, scrubber: Scrubber, trace: Trace, level: int
+    spec: ChildSpec,
+    confined: confining.Confined,
+    link: Link,
+    inbox: Inbox,
+    scrubber: Scrubber,
+    trace: Trace,
+    level: int,
 ) -> Outcome:
     try:
         tools = Tools(
-            load=lambda: _load(spec, inbox, link, level),
+            load=lambda: _load(spec, confined, inbox, link, level),
             render=_render,
             hide=scrubber.add,
             save_traceback=trace.save,
@@ -95,20 +104,20 @@ def _outcome(
 
 
 def _load(
-    spec: ChildSpec, inbox: Inbox, link: Link, level: int
+    spec: ChildSpec, confined: confining.Confined, inbox: Inbox, link: Link, level: int
 ) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
     """Make the session ours, then load the library: nothing else may touch the session before."""
     try:
+        if confined.outcome is not None:
+            return None, events.LoadFailed(confined.outcome)
         proxy.find(spec.proxy, os.environ)
-        if spec.proxy is not None:
-            proxy.forget_environment()
         if spec.pairing == "code" and not spec.phone:
             return None, _failed(
                 Kind.CONFIG, "pairing by code needs the account's phone in the configuration"
             )
         session_check.hold(spec.lock)
         stored = session_check.prepare(spec.database)
-        link.post(pipe.Loading())
+        link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
@@ -143,7 +152,8 @@ def _load_library(link: Link, seal: integrity.Seal | None) -> str | None:
     try:
         loading.prepare()
         integrity.expect(seal)
-        import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
+        with package.without_shell():
+            import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 
         # Only now, and only here: it starts Go's threads.
         loading.complete()
@@ -157,7 +167,6 @@ def _load_library(link: Link, seal: integrity.Seal | None) -> str | None:
         from orchestrator.worker.library.diagnosis import diagnose
 
         return diagnose(error).text
-    package.reap_helper()
     return None
 
 

@@ -88,12 +88,21 @@ def prepare(database: Path) -> Stored:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         advice = f"the folder {folder} cannot be written: check its owner and its mode"
         raise _unusable(_why_not_writable(folder), database, advice)
-    exists = [_make_private(file) for file in sessions.files(database)]
+    exists = make_private(database)
     stored = _inspect(database) if exists[0] else Stored(paired=False)
     if stored.paired and not has_room(folder):
         # Messages that come in could not be stored, nor asked for again; WhatsApp keeps them until then.
         raise SessionUnusable(Kind.MACHINE, DISK_FULL)
     return stored
+
+
+def make_private(database: Path) -> list[bool]:
+    """Close a session's files to others; return of each, the database first, whether it is there.
+
+    Raises:
+        SessionUnusable: One is no file, or cannot be closed.
+    """
+    return [_make_private(file) for file in sessions.files(database)]
 
 
 def has_room(folder: Path) -> bool:

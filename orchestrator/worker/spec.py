@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from orchestrator.accounts.pipe import Pairing
+from orchestrator.accounts.settings import Confine
 from orchestrator.worker.library.integrity import Seal
+
+VARIABLE: Final = "ORCHESTRATOR_CONFINEMENT"
+"""By which the service tells the process that makes the others how to confine itself, see `MakerSpec`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +34,8 @@ class ChildSpec:
         log_format: How: "text", a line each, or "json", an object each.
         library: Which library of neonize's was checked; None: the child checks it by itself.
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
+        confine: Whether it gives up all files and system calls that it does not need.
+        closed: Folders that it never reads as a whole, such as the state folder.
     """
 
     name: str
@@ -44,3 +52,33 @@ class ChildSpec:
     log_format: str = "text"
     trace: Path | None = None
     library: Seal | None = None
+    confine: Confine = "auto"
+    closed: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MakerSpec:
+    """How the process that makes the others confines itself.
+
+    Attributes:
+        confine: Whether it does.
+        folders: In which the accounts have folders of their own, or write to at their start.
+        closed: Folders that are never read as a whole.
+        modules: Where the service finds modules of Python.
+    """
+
+    confine: Confine
+    folders: tuple[Path, ...]
+    closed: tuple[Path, ...]
+    modules: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """Return it as a text, for a variable of the environment."""
+        folders, closed = ([str(path) for path in paths] for paths in (self.folders, self.closed))
+        return json.dumps([self.confine, folders, closed, list(self.modules)])
+
+    @classmethod
+    def from_text(cls, text: str) -> MakerSpec:
+        """Read what `as_text` returns."""
+        mode, folders, closed, modules = json.loads(text)
+        return cls(mode, tuple(map(Path, folders)), tuple(map(Path, closed)), tuple(modules))

@@ -13,9 +13,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.probed import PROBED, abstract_socket, aims_at, not_closed, own_folders, read_findings
 from support.service import ROOT
 from support.systemd_box import Box, cannot, need_box
-from support.systemd_unit import HOME, PROGRAM, UnitService, install_wheel
+from support.systemd_unit import HOME, PROBING, PROGRAM, UnitService, install_wheel
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -25,6 +26,11 @@ ORPHAN_SECONDS = 30.0
 """Within how many seconds nothing may be left of a main process that was killed; it takes 0.1 by itself. Less
 than `DIAL_SECONDS`, by which a process that dials ends in any case."""
 PROBE = Path("/opt/orchestrator-probe.py")
+_PLACES = (
+    "/", "/etc/orchestrator", "/opt", "/run", "/run/orchestrator", "/srv", "/tmp", "/usr", "/var/lib",
+    "/var/lib/orchestrator", "/var/log", "/var/tmp", "/dev/shm",
+)  # fmt: skip
+"""Folders that an account's process has no business in."""
 STAMP = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|^<\d>")
 """What a message that has its time and priority from the journal must not have in its text."""
 
@@ -150,6 +156,55 @@ def test_it_is_locked_down(service: UnitService) -> None:
         service.box.path(f"{file}/probe").unlink()
 
 
+def test_an_account_reaches_nothing_but_its_own_folder(
+    service: UnitService, make_number: Callable[[], str]
+) -> None:
+    box, state = service.box, service.state
+    own = own_folders(state, PROBED)[0]
+    for folder in (own, state / "sessions/other", state / "messages/other", state / "quarantine/other"):
+        box.run("install", "-d", "-o", "orchestrator", "-g", "orchestrator", "-m", "700", folder)
+    for decoy in (state / "sessions/other/decoy", state / "quarantine/other/decoy"):
+        box.run("install", "-o", "orchestrator", "-m", "600", "/dev/null", decoy)
+    main = box.show(service.unit, "MainPID")
+    (server,) = box.run("pgrep", "--parent", main, "--full", "forkserver import").stdout.split()
+    (meeting,) = box.path(service.runtime / "processes").iterdir()
+    with abstract_socket() as abstract:
+        aims = aims_at(
+            state,
+            PROBED,
+            others={"configuration": service.config, "folder of codes": service.runtime / "qr"},
+            folders=tuple(map(Path, _PLACES)),
+            processes={
+                "service": int(main),
+                "fork server": int(server),
+                "sibling": service.accounts()["support"]["pid"],
+            },
+            sockets={
+                "control socket": str(service.runtime / "control.sock"),
+                "fork server's socket": str(service.runtime / "processes" / meeting.name),
+                "systemd's socket": "/run/systemd/notify",
+                "abstract socket": abstract,
+            },
+            inside=box.path("/"),
+        )
+        about = {"account": PROBED, "neonize": True, "aims": json.loads(aims.as_json())}
+        box.path(PROBING / "aims.json").write_text(json.dumps(about))
+        try:
+            service.command("add", PROBED)
+            service.pair(PROBED, make_number())
+            box.run("install", "-o", "orchestrator", "-m", "600", "/dev/null", own / "probe-now")
+            results = box.path(own)
+            box.until(lambda: (results / "probe-thread.json").exists(), "the probe has done")
+            found = {thread: read_findings(results, thread) for thread in ("main", "thread")}
+            assert service.accounts()[PROBED]["state"] == "connected"
+            until_status(service, "3/3 connected")
+        finally:
+            box.path(PROBING / "aims.json").unlink()
+            service.command("remove", PROBED, "--yes")
+    for findings in found.values():
+        assert not_closed(findings) == []
+
+
 def test_commands_find_it_without_being_told_where_it_is(service: UnitService) -> None:
     assert "connected" in service.box.run(PROGRAM, "list", "--check").stdout
     assert "connected" in service.box.run(PROGRAM, "list", user="orchestrator").stdout
@@ -185,7 +240,7 @@ def test_the_journal_has_priorities_and_accounts(
     by_main = [entry for entry in ours if entry["_PID"] == main]
     by_child = [entry for entry in ours if entry["_PID"] != main]
     assert all(entry["MESSAGE"].startswith("orchestrator.") for entry in by_main)
-    assert all(re.match(r"\[(support|proxied)\] ", entry["MESSAGE"]) for entry in by_child)
+    assert all(re.match(r"\[(support|proxied|probe)\] ", entry["MESSAGE"]) for entry in by_child)
     priorities = {entry["PRIORITY"] for entry in ours}
     assert {"3", "4", "6"} <= priorities <= {"2", "3", "4", "5", "6"}
     panic = [entry for entry in by_child if "panic" in entry["MESSAGE"]]

@@ -295,3 +295,28 @@ def test_root_is_told_to_let_its_user_work_on_its_state(box: Box) -> None:
     assert f"{owner}run this as the folder's user: {advice}" in say(
         box, "repair", "support", "--no-wait", code=1
     )
+
+
+def test_what_systemd_has_in_its_environment_by_mistake_stays_outside(box: Box) -> None:
+    install(box)
+    mistakes = {
+        "GODEBUG": "x509usefallbackroots=1",
+        "LD_LIBRARY_PATH": "/nowhere",
+        "LD_PRELOAD": "",
+        "ORCHESTRATOR_SANDBOX_ROOT_KEY": "00",
+        "PYTHONHOME": "/nowhere",
+        "PYTHONPATH": "/nowhere",
+        "PYTHONSTARTUP": "/nowhere",
+        "SSL_CERT_DIR": "/nowhere",
+        "SSL_CERT_FILE": "/nowhere",
+    }
+    box.systemctl("set-environment", "WANTED=1", *(f"{name}={value}" for name, value in mistakes.items()))
+    try:
+        box.systemctl("start", "orchestrator")  # with that PYTHONHOME no Python starts
+        environ = box.run("cat", f"/proc/{box.show('orchestrator', 'MainPID')}/environ").stdout
+        names = {entry.partition("=")[0] for entry in environ.split("\0")}
+        assert "WANTED" in names
+        assert names.isdisjoint(mistakes)
+    finally:
+        box.systemctl("unset-environment", "WANTED", *mistakes)
+        box.systemctl("stop", "orchestrator")

@@ -67,12 +67,12 @@ def test_the_service_leaves_no_core(service: Service) -> None:
     with service:
         service.start()
         service.wait_for_state("a", "pairing")
-        assert is_closed(service.pid)
-        assert core_limit(service.pid) == "0 0"
+        server, child = fork_server(service.pid).pid, service.child("a")
+        for pid in (service.pid, server, child):
+            assert is_closed(pid)
         for process in service.processes():
             assert core_limit(process.pid) == "0 0", process.cmdline()
-        server = fork_server(service.pid).pid
-        for pid in (server, service.pid):
+        for pid in (child, server, service.pid):
             os.kill(pid, signal.SIGABRT)
         service.wait()
         assert list(service.folder.glob("core*")) == []

@@ -44,6 +44,38 @@ print(len(os.listdir("/proc/self/task")), "/neonize/" in open("/proc/self/maps")
     assert python(program) == ["1 False"]
 
 
+def test_no_shell_is_run_and_no_pipe_is_left_open() -> None:
+    """Every process that the fork server makes would have the pipe."""
+    program = """
+ran = []
+sys.addaudithook(lambda event, about: ran.append(about[0]) if event == "subprocess.Popen" else None)
+import orchestrator.worker.library.preload
+names = [f"/proc/self/fd/{number}" for number in range(3, 64)]
+targets = [os.readlink(name) for name in names if os.path.exists(name)]
+print([name for name in ran if "sh" in name], [target for target in targets if target.startswith("pipe")])
+"""
+    assert python(program, preload=False) == ["[] []"]
+
+
+def test_a_program_that_neonize_did_not_run_before_is_refused() -> None:
+    program = """
+from orchestrator.worker.library import package
+real = os.popen
+with package.without_shell():
+    print(os.popen("uname -a").read().strip() == " ".join(os.uname()))
+    try:
+        os.popen("curl evil.example")
+    except PermissionError as error:
+        print(error.strerror)
+print(os.popen is real)
+"""
+    assert python(program, preload=False) == [
+        "True",
+        "a program must not be run while neonize is imported",
+        "True",
+    ]
+
+
 def test_a_child_completes_it() -> None:
     program = """
 from orchestrator.worker.library import loading

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.service import ROOT, Service
 from support.systemd_box import python_in_sight
 from support.trouble import fork_server
 
+from orchestrator.system import confinement
 from orchestrator.system.probe import report
-from orchestrator.system.probe.report import Aims, Finding
+from orchestrator.system.probe.report import Aims, By, Finding
 
 USER = 12345
 """Whom processes belong to that must not be root's."""
@@ -30,6 +30,13 @@ PROGRAM = str(ROOT / "tests/support/probed_orchestrator.py")
 """All of the command, but with stand-ins for neonize."""
 HOOK = ROOT / "tests/support/probing/sitecustomize.py"
 _WRITTEN_BY_ALL = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
+_MEANS: dict[str, set[By]] = {
+    "files": {"files"},
+    "calls": {"calls", "abstract"},
+    "signals": {"signals"},
+    "truncation": {"files"},
+}
+"""What is not closed where a part of the kernel is missing."""
 _TABLES = "ORCHESTRATOR_PROBE_TABLES"
 """A folder for the tables, if somebody wants to read them."""
 
@@ -70,7 +77,7 @@ def give(path: Path) -> None:
 
 def aims_at(
     state: Path,
-    own: Path,
+    account: str,
     *,
     others: Mapping[str, Path],
     folders: tuple[Path, ...],
@@ -82,7 +89,7 @@ def aims_at(
 
     Args:
         state: The state folder.
-        own: The account's own folder.
+        account: The account whose process has the probe.
         others: What else is to be tried, by the name of its door.
         folders: Folders outside.
         processes: Other processes.
@@ -91,6 +98,7 @@ def aims_at(
     """
     files: dict[str, list[str]] = {"state folder": [str(state)]}
     decoys = []
+    own = own_folders(state, account)
 
     def seen(path: Path) -> str:
         return "/" + str(path.relative_to(inside)).lstrip("/")
@@ -99,19 +107,24 @@ def aims_at(
         said = seen(path)
         if path.name == "decoy":
             decoys.append(said)
-        elif not path.is_socket() and own not in (Path(said), *Path(said).parents) and path.stem != own.name:
+        elif not path.is_socket() and not {Path(said), *Path(said).parents} & set(own):
             files.setdefault(Path(said).relative_to(state).parts[0], []).append(said)
     for door, path in others.items():
         files.setdefault(door, []).append(str(path))
     return Aims(
-        own=(str(own),),
-        kept=(str(state / "tracebacks" / f"{own.name}.live"),),
+        own=tuple(map(str, own)),
+        kept=(str(state / "tracebacks" / f"{account}.live"),),
         files={door: tuple(paths) for door, paths in files.items()},
         decoys=tuple(decoys),
         folders=tuple(map(str, folders)),
         processes=processes,
         sockets=sockets,
     )
+
+
+def own_folders(state: Path, account: str) -> tuple[Path, ...]:
+    """Return the folders that are an account's own, the first of which has the results."""
+    return tuple(state / kind / account for kind in ("sessions", "messages"))
 
 
 def look(inside: Path, path: Path) -> Path:
@@ -140,7 +153,7 @@ class Probed:
     def __init__(self, service: Service, *, neonize: bool) -> None:
         self._service = service
         self._neonize = neonize
-        self.own = service.state / "sessions" / PROBED
+        self.own = own_folders(service.state, PROBED)[0]
         self.hook = service.folder / "hook"
         self.hook.mkdir()
         (self.hook / "sitecustomize.py").write_bytes(HOOK.read_bytes())
@@ -157,6 +170,7 @@ class Probed:
         for folder in (
             "sessions/other",
             "sessions/probe",
+            "messages/other",
             put_away,
             "qr",
         ):
@@ -165,7 +179,7 @@ class Probed:
         kept = service.state / put_away
         for file in (kept / "other.sqlite3", kept / "decoy", service.state / "sessions/other/decoy"):
             file.write_text("somebody else's")
-        for folder in ("sessions", "quarantine"):
+        for folder in ("sessions", "messages", "quarantine"):
             (service.state / folder).chmod(0o700)
         give(service.folder)
 
@@ -176,7 +190,7 @@ class Probed:
         (meeting,) = (service.state / "processes").iterdir()
         aims = aims_at(
             service.state,
-            self.own,
+            PROBED,
             others={"configuration": service.config_file, "home": service.folder},
             folders=(*_WRITTEN_BY_ALL, service.folder, self.hook, ROOT / "orchestrator"),
             processes={"service": service.pid, "fork server": server, **processes},
@@ -211,6 +225,19 @@ def read_findings(folder: Path, thread: str) -> list[Finding]:
     return found
 
 
-def shared_descriptors(findings: list[Finding]) -> dict[str, Any]:
-    """Return the descriptors that a process has inherited, each with what it is."""
-    return {one.what: one.detail for one in findings if one.door == "inherited descriptors"}
+def not_closed(findings: list[Finding]) -> list[Finding]:
+    """Return what is not as it is wanted, but for what this machine's kernel cannot close.
+
+    The processes that were aimed at must have been there.
+    """
+    assert not [one for one in findings if one.error == "ESRCH"]
+    assert {"own folder", "sessions", "signals", "control socket"} <= {one.door for one in findings}
+    lacks = {lack.word for lack in confinement.missing()}
+    beyond = {by for word, means in _MEANS.items() if word in lacks for by in means}
+    return [one for one in findings if not one.is_as_wanted and one.by not in beyond]
+
+
+def pipes(findings: list[Finding]) -> set[str]:
+    """Return the pipes that a process can read or write."""
+    said = [one.detail for one in findings if one.door == "inherited descriptors"]
+    return {detail.rpartition(", ")[2] for detail in said if detail.startswith("pipe")}

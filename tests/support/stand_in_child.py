@@ -249,7 +249,7 @@ class _Child:
         self._connection.send_bytes(pipe.encode(message))
 
     def _beat(self) -> None:
-        self._say(pipe.Heartbeat(time.time(), 16_000_000))
+        self._say(pipe.Heartbeat(time.time(), 16_000_000, 23))
 
     def _idle(self, *, deaf: bool = False) -> None:
         while True:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from support.linked import scan_shown
+from support.probed import HOOK as PROBE
 from support.systemd_box import PACKAGES, Box, python_in_sight
 
 from orchestrator.sandbox.environment import client_environment
@@ -22,6 +23,8 @@ HOME = Path("/opt/orchestrator")
 PROGRAM = HOME / "bin/orchestrator"
 HOOK = "orchestrator/sandbox/hook"
 PATIENCE = 180.0
+PROBING = Path("/opt/orchestrator-probing")
+"""Where the probe's hook is in the box; see `support.probing`."""
 _CA = Path("/etc/ssl/sandbox-ca.pem")
 
 
@@ -83,10 +86,14 @@ class UnitService:
             ca_file=_CA,
             root_key=bytes.fromhex(about["ORCHESTRATOR_SANDBOX_ROOT_KEY"]),
         )
-        environment["PYTHONPATH"] = str(site_packages(self.box) / HOOK)
+        # The other hook does nothing until a test aims the probe.
+        environment["PYTHONPATH"] = f"{site_packages(self.box) / HOOK}:{PROBING}"
+        self.box.path(PROBING).mkdir(exist_ok=True)
+        self.box.path(PROBING / "sitecustomize.py").write_bytes(PROBE.read_bytes())
         folder = self.box.path(f"/etc/systemd/system/{self.unit}.d")
         folder.mkdir(exist_ok=True)
         text = "".join(f"Environment={name}={value}\n" for name, value in environment.items())
+        text = f"UnsetEnvironment=\n{text}"  # the unit keeps these out, or it would not need this drop-in
         (folder / "sandbox.conf").write_text(f"[Service]\n{text}" + "".join(f"{line}\n" for line in lines))
         self.box.systemctl("daemon-reload")
 

@@ -105,7 +105,9 @@ def _descriptors(aims: Aims) -> Iterator[Door]:
         said = partial(_describe, descriptor, target)
         path = target.removesuffix(" (deleted)")
         is_others = (
-            path.startswith("/") and path != "/dev/null" and not path.startswith(("/memfd:", "/proc/"))
+            path.startswith("/")
+            and path != "/dev/null"
+            and not path.startswith(("/memfd:", "/proc/", "/sys/"))
         )
         ours = map(os.path.realpath, (*aims.own, *aims.kept))
         is_own = any(path == one or path.startswith(f"{one}/") for one in ours)

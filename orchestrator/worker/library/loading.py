@@ -89,12 +89,11 @@ def import_before_fork() -> None:
         _import()
     else:
         log.warning("this neonize cannot be shared: each account loads it for itself, and takes more memory")
-    package.reap_helper()
 
 
 def _import() -> None:
     prepare()
-    with _late_libraries(), _no_threads():
+    with _late_libraries(), _no_threads(), package.without_shell():
         importlib.import_module(_MODULE)
 
 

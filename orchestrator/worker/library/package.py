@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import importlib.util
+import io
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -43,6 +46,27 @@ def package() -> Path:
     if found is None or found.origin is None:
         raise LibraryError("neonize is not installed")
     return Path(found.origin).parent
+
+
+def _uname(command: str) -> io.StringIO:
+    if command != "uname -a":
+        raise PermissionError(errno.EPERM, "a program must not be run while neonize is imported", command)
+    return io.StringIO(f"{' '.join(os.uname())}\n")
+
+
+@contextlib.contextmanager
+def without_shell() -> Iterator[None]:
+    """While neonize is imported: answer the one question for which it would start a shell (``uname -a``).
+
+    A confined process starts no other program. The shell would be left for somebody to reap, besides, and its
+    pipe would be inherited by every process that a fork server makes later.
+    """
+    real = os.popen
+    os.popen = _uname  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        os.popen = real
 
 
 def forbid_download() -> None:
@@ -112,13 +136,6 @@ def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if event.startswith("socket.get") or getattr(arguments[0], "family", None) in _NETWORKS:
         raise LibraryError("Python may not reach other machines from this process")
-
-
-def reap_helper() -> None:
-    """Reap the shell that neonize starts while it is imported and never waits for."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
 
 
 def _refuse() -> NoReturn:

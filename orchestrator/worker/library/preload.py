@@ -12,6 +12,7 @@ from types import TracebackType
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
+from orchestrator.worker import confining
 from orchestrator.worker.library import loading
 
 MODULES = (
@@ -53,7 +54,7 @@ another fork server."""
 
 
 def load() -> None:
-    """Import them, and keep the garbage collector from writing to what is shared."""
+    """Import them, keep the garbage collector from writing to what is shared, and give up all other files."""
     sys.excepthook = _uncaught
     for name in MODULES:
         with contextlib.suppress(Exception, SystemExit):
@@ -62,6 +63,7 @@ def load() -> None:
     multiprocess_private.bear_hang_ups()
     gc.collect()
     gc.freeze()
+    confining.confine_maker()
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

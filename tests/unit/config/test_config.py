@@ -212,7 +212,7 @@ def test_relative_paths_start_from_the_files_folder_not_from_what_it_links_to(
 
 # What is wrong
 
-TOP = "state_dir, qr_dir, qr_group, quarantine_days, start, defaults, accounts"
+TOP = "state_dir, qr_dir, qr_group, quarantine_days, confine, start, defaults, accounts"
 TWICE = "expected every key once, found this one on line"
 NAME = "expected a name of 1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit, found"
 IN_QUOTES = "expected a name in quotes, found one that YAML takes for"

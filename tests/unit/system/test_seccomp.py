@@ -82,8 +82,8 @@ def test_sockets_are_of_the_internet(machine: str, pid: int | None) -> None:
     for flags in (0, socket.SOCK_CLOEXEC, socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK):
         for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
             assert decide(machine, "socketpair", socket.AF_UNIX, kind | flags, pid=pid) == ALLOWED
-        kind = socket.SOCK_DGRAM | flags
-        assert decide(machine, "socketpair", socket.AF_UNIX, kind, pid=pid) == errno.EAFNOSUPPORT
+        datagrams = socket.SOCK_DGRAM | flags
+        assert decide(machine, "socketpair", socket.AF_UNIX, datagrams, pid=pid) == errno.EAFNOSUPPORT
 
 
 @pytest.mark.parametrize("machine", seccomp.ARCHITECTURES)

@@ -7,6 +7,7 @@ from orchestrator.service.doctor.checks import (
     clock,
     configuration,
     disk_space,
+    isolation,
     library,
     local_users,
     machine,
@@ -36,6 +37,7 @@ CHECKS: tuple[Check, ...] = (
     disk_space.CHECK,
     clock.CHECK,
     machine.CHECK,
+    isolation.CHECK,
     whatsapp.CHECK,
 )
 """All checks, in the order in which they run."""
