@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,8 +52,8 @@ def confine(spec: ChildSpec) -> Confined:
     if spec.confine == "off":
         return Confined(confinement.ALL.word)
     own = {spec.database.parent, spec.lock.parent, *filter(None, (spec.home, spec.messages))}
-    # Should SQLite need a temporary file, no other folder would take it.
-    os.environ["SQLITE_TMPDIR"] = str(spec.database.parent)
+    # For temporary files of SQLite, and of Python where it looks for a library: no other folder takes them.
+    os.environ["SQLITE_TMPDIR"] = tempfile.tempdir = str(spec.database.parent)
     rules = open_files.of_account(own, _shared or open_files.here(spec.closed))
     try:
         lacks = confinement.confine(rules)

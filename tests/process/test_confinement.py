@@ -8,8 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from support.fleet import Fleet, asynchronous
 
+from orchestrator.accounts.events import Order
+from orchestrator.accounts.states import State
 from orchestrator.system import confinement, interpreter
 
 PATIENCE = 120
@@ -270,3 +274,23 @@ def test_what_makes_the_processes_is_confined_as_far_as_they_allow(folder: Path,
     assert child.pop("score") == 20
     assert (child.pop("own"), child.pop("self")) == ("done", "done")
     assert set(child.values()) <= {"EACCES", "EPERM"}, child
+
+
+@asynchronous
+async def test_where_a_folder_was_replaced_the_next_process_comes_from_another_maker(tmp_path: Path) -> None:
+    async with Fleet(tmp_path, "a", "b") as fleet:
+        for name in ("a", "b"):
+            await fleet.until(name, State.PAIRING)
+        old, other = psutil.Process(fleet.pid("a")).ppid(), fleet.pid("b")
+        before = fleet.pid("a")
+        fleet.supervisor.order("a", Order.RESTART)
+        await fleet.until("a", State.PAIRING, after=before)
+        assert psutil.Process(fleet.pid("a")).ppid() == old, "nothing has changed"
+        tracebacks = fleet.paths.tracebacks
+        tracebacks.rename(tracebacks.with_name("former"))
+        tracebacks.mkdir(0o700)
+        before = fleet.pid("a")
+        fleet.supervisor.order("a", Order.RESTART)
+        await fleet.until("a", State.PAIRING, after=before)
+        assert psutil.Process(fleet.pid("a")).ppid() != old
+        assert fleet.pid("b") == other, "the others stay"
