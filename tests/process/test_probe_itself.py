@@ -93,6 +93,7 @@ def test_it_says_that_all_is_open_and_does_no_harm(tmp_path: Path, sleeper: int)
     for what in (
         f"a socket: connect to {tmp_path / 'listener'}",
         "limits of others: prlimit for the service",
+        "running programs: make a process",
         "running programs: posix_spawn of /bin/true",
         "running programs: execve of a file of its own",
         "running programs: execveat of a file in memory",

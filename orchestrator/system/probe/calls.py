@@ -13,26 +13,26 @@ _holding = ctypes.PyDLL(None, use_errno=True)
 """The same library; its functions keep the GIL. A process made without the GIL would wait for it for ever."""
 
 _X86_64: Final = {
-    "shmget": 29, "semget": 64, "msgget": 68, "ptrace": 101, "personality": 135, "mount": 165, "tkill": 200,
-    "sched_setaffinity": 203, "tgkill": 234, "kexec_load": 246, "add_key": 248, "keyctl": 250, "move_pages":
-    279, "unshare": 272, "get_robust_list": 274, "perf_event_open": 298, "rt_tgsigqueueinfo": 297,
-    "fanotify_init": 300, "prlimit64": 302, "open_by_handle_at": 304, "setns": 308, "process_vm_readv": 310,
-    "process_vm_writev": 311, "kcmp": 312, "finit_module": 313, "execveat": 322, "bpf": 321, "userfaultfd":
-    323, "rt_sigqueueinfo": 129, "execve": 59, "exit_group": 231, "removexattr": 197, "inotify_init1": 294,
-    "inotify_add_watch": 254,
+    "add_key": 248, "bpf": 321, "clone": 56, "execveat": 322, "exit_group": 231, "fanotify_init": 300,
+    "finit_module": 313, "get_robust_list": 274, "inotify_add_watch": 254, "inotify_init1": 294,
+    "kcmp": 312, "keyctl": 250, "mount": 165, "move_pages": 279, "msgget": 68, "open_by_handle_at": 304,
+    "perf_event_open": 298, "personality": 135, "prlimit64": 302, "process_vm_readv": 310,
+    "process_vm_writev": 311, "ptrace": 101, "removexattr": 197, "rt_sigqueueinfo": 129,
+    "rt_tgsigqueueinfo": 297, "sched_setaffinity": 203, "semget": 64, "setns": 308, "shmget": 29,
+    "tgkill": 234, "tkill": 200, "unshare": 272, "userfaultfd": 323,
 }  # fmt: skip
 _AARCH64: Final = {
-    "shmget": 194, "semget": 190, "msgget": 186, "ptrace": 117, "personality": 92, "mount": 40, "tkill": 130,
-    "sched_setaffinity": 122, "tgkill": 131, "kexec_load": 104, "add_key": 217, "keyctl": 219, "move_pages":
-    239, "unshare": 97, "get_robust_list": 100, "perf_event_open": 241, "rt_tgsigqueueinfo": 240,
-    "fanotify_init": 262, "prlimit64": 261, "open_by_handle_at": 265, "setns": 268, "process_vm_readv": 270,
-    "process_vm_writev": 271, "kcmp": 272, "finit_module": 273, "execveat": 281, "bpf": 280, "userfaultfd":
-    282, "rt_sigqueueinfo": 138, "execve": 221, "exit_group": 94, "removexattr": 14, "inotify_init1": 26,
-    "inotify_add_watch": 27,
+    "add_key": 217, "bpf": 280, "clone": 220, "execveat": 281, "exit_group": 94, "fanotify_init": 262,
+    "finit_module": 273, "get_robust_list": 100, "inotify_add_watch": 27, "inotify_init1": 26,
+    "kcmp": 272, "keyctl": 219, "mount": 40, "move_pages": 239, "msgget": 186, "open_by_handle_at": 265,
+    "perf_event_open": 241, "personality": 92, "prlimit64": 261, "process_vm_readv": 270,
+    "process_vm_writev": 271, "ptrace": 117, "removexattr": 14, "rt_sigqueueinfo": 138,
+    "rt_tgsigqueueinfo": 240, "sched_setaffinity": 122, "semget": 190, "setns": 268, "shmget": 194,
+    "tgkill": 131, "tkill": 130, "unshare": 97, "userfaultfd": 282,
 }  # fmt: skip
 _ALIKE: Final = {
-    "pidfd_send_signal": 424, "io_uring_setup": 425, "open_tree": 428, "fsopen": 430, "pidfd_open": 434,
-    "clone3": 435, "pidfd_getfd": 438, "process_madvise": 440, "landlock_create_ruleset": 444,
+    "clone3": 435, "fsopen": 430, "io_uring_setup": 425, "open_tree": 428, "pidfd_getfd": 438,
+    "pidfd_send_signal": 424,
 }  # fmt: skip
 """Since 2019 all machines have the same numbers."""
 NUMBERS: Final = {**(_AARCH64 if platform.machine() == "aarch64" else _X86_64), **_ALIKE}

@@ -72,7 +72,8 @@ def _file(door: str, path: Path, own: Path | None) -> Iterator[Door]:
         )
         yield Door(door, f"make a link in {path}", lambda: _make_link(path))
         yield Door(door, f"make a fifo in {path}", lambda: _make_node(path, stat.S_IFIFO))
-        yield Door(door, f"make a socket in {path}", lambda: _bind(path))
+        yield Door(door, f"bind a socket in {path}", lambda: _bind(path))
+        yield Door(door, f"make a socket in {path}", lambda: _make_node(path, stat.S_IFSOCK))
         yield Door(door, f"watch {path}", lambda: _watch(path), by="calls")
         yield Door(door, f"remove something like {path}", lambda: _passes(errno.EISDIR, path.unlink))
         if own is not None:

@@ -22,11 +22,15 @@ _EMPTY_PATH = 0x1000
 _NEW_USER = 0x10000000
 _NEW_MOUNTS = 0x00020000
 _TIOCSTI = 0x5412
-_NOT_RANDOM = 0x0040000
+_ASK = 0xFFFFFFFF
+_FIRST_BIT = 1
+_SIGCHLD = 17
 _USER_ONLY = 1
 _GET_KEYRING = 0
 _USERS_KEYS, _SESSIONS_KEYS = -4, -3
 _STANDARD = 3
+_CLONE3 = struct.pack("QQQQQQQQ", _NEW_USER, 0, 0, 0, _SIGCHLD, 0, 0, 0)
+"""The arguments of clone3(2) for a process in a namespace of its own."""
 
 
 def doors(aims: Aims) -> Iterator[Door]:
@@ -41,6 +45,7 @@ def doors(aims: Aims) -> Iterator[Door]:
 
 def _programs(aims: Aims) -> Iterator[Door]:
     door = "running programs"
+    yield Door(door, "make a process", lambda: in_process(lambda: None), by="calls")
     yield Door(door, f"posix_spawn of {aims.program}", lambda: _spawn(aims.program), by="calls")
     if aims.own:
         no_program = Path(aims.own[0]) / f"orchestrator-probe-{os.getpid()}-program"
@@ -60,11 +65,18 @@ def _namespaces() -> Iterator[Door]:
     for what, flags in (("user", _NEW_USER), ("user and mount", _NEW_USER | _NEW_MOUNTS)):
         unshare = partial(call, "unshare", flags)
         yield Door(door, f"unshare: {what} namespace", partial(in_process, unshare), by="calls")
-    yield Door(door, "clone3: user namespace", _clone, by="calls")
+    yield Door(
+        door, "unshare: called as it never works", lambda: _lets_through("unshare", _FIRST_BIT), by="calls"
+    )
+    yield Door(door, "setns: called as it never works", lambda: _lets_through("setns", -1, 0), by="calls")
+    yield Door(
+        door, "clone: user namespace", lambda: _clone("clone", _NEW_USER | _SIGCHLD, 0, 0, 0, 0), by="calls"
+    )
+    yield Door(door, "clone3: user namespace", lambda: _clone("clone3", _CLONE3, len(_CLONE3)), by="calls")
     yield Door(door, "mount", lambda: _calls("mount", b"none\0", b"/mnt\0", b"tmpfs\0", 0, None), by="kernel")
     yield Door(door, "fsopen", lambda: _opens("fsopen", b"tmpfs\0", 1), by="kernel")
     yield Door(door, "open_tree", lambda: _opens("open_tree", -100, b"/\0", 1), by="kernel")
-    yield Door(door, "chroot", lambda: in_process(lambda: os.chroot("/")), by="kernel")
+    yield Door(door, "chroot", lambda: os.chroot("/"), by="kernel")
 
 
 def _subsystems() -> Iterator[Door]:
@@ -80,7 +92,7 @@ def _subsystems() -> Iterator[Door]:
         "add_key": ("calls", lambda: _calls("add_key", b"user\0", b"orchestrator-probe\0", b"x", 1, -1)),
         "fanotify": ("calls", lambda: _opens("fanotify_init", 0x200, 0)),
         "open_by_handle_at": ("kernel", lambda: _by_handle()),
-        "personality": ("calls", lambda: in_process(partial(call, "personality", _NOT_RANDOM))),
+        "personality": ("calls", lambda: _calls("personality", _ASK)),
         "load a module": ("kernel", lambda: _no_module()),
         "shared memory of System V": ("calls", lambda: _system_v("shmget", 0, 4096, 0o600)),
         "semaphores of System V": ("calls", lambda: _system_v("semget", 0, 1, 0o600)),
@@ -144,9 +156,10 @@ def _spawn(program: str) -> None:
 
 
 def _execute_own(path: Path) -> None:
-    path.write_bytes(b"no program")
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o700)
+    os.write(descriptor, b"no program")
+    os.close(descriptor)
     try:
-        path.chmod(0o700)
         arguments = (ctypes.c_char_p * 2)(os.fsencode(path), None)
         _is_no_program(lambda: function("execv", os.fsencode(path) + b"\0", arguments))  # type: ignore[arg-type]
     finally:
@@ -189,9 +202,17 @@ def _dumpable() -> None:
         raise PermissionError(errno.EPERM, "it is not")
 
 
-def _clone() -> None:
-    arguments = struct.pack("QQQQQQQQ", _NEW_USER, 0, 0, 0, 17, 0, 0, 0)  # 17 is SIGCHLD
-    pid = call_holding("clone3", arguments, len(arguments))
+def _lets_through(name: str, *arguments: int) -> None:
+    """Make a call with arguments that the kernel takes for wrong, unless it refuses the call as such."""
+    try:
+        call(name, *arguments)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise
+
+
+def _clone(name: str, *arguments: int | bytes) -> None:
+    pid = call_holding(name, *arguments)
     if pid == 0:
         call_holding("exit_group", 0)
     os.waitpid(pid, 0)
