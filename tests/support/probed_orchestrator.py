@@ -11,8 +11,9 @@ import time
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+from support.pictures import PNG
 from support.probed import PROBED
-from support.stand_in_child import BEAT_SECONDS, PNG
+from support.stand_in_child import BEAT_SECONDS
 
 from orchestrator import cli
 from orchestrator.accounts import pipe
