@@ -65,7 +65,117 @@ class SandboxUnreachable(SandboxError):  # noqa: N818 - the name says more than 
     key = "sandbox_unreachable"
 
 
-class SandboxClient:
+class _Requests:
+    """The requests of a `SandboxClient`, and the secret that goes with them."""
+
+    def __init__(self, address: str | None = None, *, token_file: Path | None = None) -> None:
+        self.address = address or os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL
+        self._host, self._port = _host_and_port(self.address)
+        self._token_file = token_file
+        self._token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.address!r})"
+
+    def _object(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        wait: float = 0,
+    ) -> Json:
+        answer = self._ask(method, path, body, query=query, wait=wait)
+        if not isinstance(answer, dict):
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
+        return answer
+
+    def _list(self, method: str, path: str, *, query: Mapping[str, str | int] | None = None) -> list[Json]:
+        answer = self._ask(method, path, query=query)
+        if not isinstance(answer, list):
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
+        return answer
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Json | None = None,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        wait: float = 0,
+    ) -> Any:  # noqa: ANN401 - any JSON value
+        target = f"{path}?{urlencode(query)}" if query else path
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None and len(data) > MAX_BODY:
+            raise SandboxError(f"the request has {len(data):,} bytes; the sandbox accepts {MAX_BODY:,}")
+        token, self._token = self._token or self._find_token(), None
+        status, answer = self._request(method, target, data, token, wait)
+        if status == UNAUTHORIZED:  # a sandbox that was started anew with another state folder
+            token = self._find_token()
+            status, answer = self._request(method, target, data, token, wait)
+        if status != 200:
+            text = answer.get("error") if isinstance(answer, dict) else None
+            raise SandboxError(str(text or f"HTTP status {status}"), status)
+        self._token = token
+        return answer
+
+    def _find_token(self) -> str:
+        """Return the sandbox's secret; where it is, the sandbox tells."""
+        path = self._token_file
+        if path is None or not os.path.lexists(path):
+            status, answer = self._request("GET", "/", None, None, 0)
+            named = answer.get("token_file") if isinstance(answer, dict) else None
+            if status != UNAUTHORIZED or not isinstance(named, str):
+                raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
+            path = Path(named)
+        try:
+            return tokens.read(path)
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            whose = tokens.owner(path)
+            raise SandboxError(
+                f"the sandbox at {self.address} asks for the secret in {path}, which cannot be read ({why}):"
+                f" run the command as the user {whose or 'who started the sandbox'}, or start a sandbox of"
+                " your own, on other ports"
+            ) from None
+
+    def _request(
+        self, method: str, target: str, data: bytes | None, token: str | None, wait: float
+    ) -> tuple[int, Any]:
+        """Return status and answer of one request."""
+        import http.client  # it brings ssl and email along, which --help can do without
+
+        headers = {"Content-Type": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
+        try:
+            try:
+                connection.connect()
+            except OSError as error:
+                why = error.strerror or str(error)
+                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}): {_REMEDY}") from None
+            connection.request(method, target, data, headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        except TimeoutError:
+            raise SandboxUnreachable(
+                f"the sandbox at {self.address} does not answer: look at its log, or restart the sandbox"
+            ) from None
+        except OSError:
+            raise SandboxUnreachable(
+                f"the sandbox at {self.address} ended before it answered: look at its log"
+            ) from None
+        except (http.client.HTTPException, ValueError):
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}") from None
+        finally:
+            connection.close()
+
+
+class SandboxClient(_Requests):
     """Asks a running sandbox to do things, as a person with the phones in hand would.
 
     Phone numbers are text with the country code, such as ``+4915100001``. Each call makes a connection of its
@@ -79,15 +189,6 @@ class SandboxClient:
     Raises:
         ValueError: This is no address of a control interface.
     """
-
-    def __init__(self, address: str | None = None, *, token_file: Path | None = None) -> None:
-        self.address = address or os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL
-        self._host, self._port = _host_and_port(self.address)
-        self._token_file = token_file
-        self._token: str | None = None
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address!r})"
 
     # The sandbox itself
 
@@ -352,105 +453,6 @@ class SandboxClient:
             wait = min(deadline - time.monotonic(), _POLL)
             if wait <= 0:
                 raise SandboxError(_not_come(wanted, timeout, start, recent))
-
-    # Requests
-
-    def _object(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        query: Mapping[str, str | int] | None = None,
-        wait: float = 0,
-    ) -> Json:
-        answer = self._ask(method, path, body, query=query, wait=wait)
-        if not isinstance(answer, dict):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-        return answer
-
-    def _list(self, method: str, path: str, *, query: Mapping[str, str | int] | None = None) -> list[Json]:
-        answer = self._ask(method, path, query=query)
-        if not isinstance(answer, list):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-        return answer
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        query: Mapping[str, str | int] | None = None,
-        wait: float = 0,
-    ) -> Any:  # noqa: ANN401 - any JSON value
-        target = f"{path}?{urlencode(query)}" if query else path
-        data = None if body is None else json.dumps(body).encode()
-        if data is not None and len(data) > MAX_BODY:
-            raise SandboxError(f"the request has {len(data):,} bytes; the sandbox accepts {MAX_BODY:,}")
-        token, self._token = self._token or self._find_token(), None
-        status, answer = self._request(method, target, data, token, wait)
-        if status == UNAUTHORIZED:  # a sandbox that was started anew with another state folder
-            token = self._find_token()
-            status, answer = self._request(method, target, data, token, wait)
-        if status != 200:
-            text = answer.get("error") if isinstance(answer, dict) else None
-            raise SandboxError(str(text or f"HTTP status {status}"), status)
-        self._token = token
-        return answer
-
-    def _find_token(self) -> str:
-        """Return the sandbox's secret; where it is, the sandbox tells."""
-        path = self._token_file
-        if path is None or not os.path.lexists(path):
-            status, answer = self._request("GET", "/", None, None, 0)
-            named = answer.get("token_file") if isinstance(answer, dict) else None
-            if status != UNAUTHORIZED or not isinstance(named, str):
-                raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-            path = Path(named)
-        try:
-            return tokens.read(path)
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            whose = tokens.owner(path)
-            raise SandboxError(
-                f"the sandbox at {self.address} asks for the secret in {path}, which cannot be read ({why}):"
-                f" run the command as the user {whose or 'who started the sandbox'}, or start a sandbox of"
-                " your own, on other ports"
-            ) from None
-
-    def _request(
-        self, method: str, target: str, data: bytes | None, token: str | None, wait: float
-    ) -> tuple[int, Any]:
-        """Return status and answer of one request."""
-        import http.client  # it brings ssl and email along, which --help can do without
-
-        headers = {"Content-Type": "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
-        try:
-            try:
-                connection.connect()
-            except OSError as error:
-                why = error.strerror or str(error)
-                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}): {_REMEDY}") from None
-            connection.request(method, target, data, headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        except TimeoutError:
-            raise SandboxUnreachable(
-                f"the sandbox at {self.address} does not answer: look at its log, or restart the sandbox"
-            ) from None
-        except OSError:
-            raise SandboxUnreachable(
-                f"the sandbox at {self.address} ended before it answered: look at its log"
-            ) from None
-        except (http.client.HTTPException, ValueError):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}") from None
-        finally:
-            connection.close()
 
 
 def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -76,8 +78,13 @@ print(gc.get_freeze_count() > 10_000)
 )
 def test_a_neonize_that_cannot_be_loaded(tmp_path: Path, files: dict[str, str], advice: str) -> None:
     (tmp_path / "neonize").mkdir()
-    for name, text in files.items():
+    rows = []
+    for name, text in {"download.py": '__GONEONIZE_VERSION__ = "9"\n', "neonize-x.so": "", **files}.items():
         (tmp_path / "neonize" / name).write_text(text)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        rows.append(f"neonize/{name},sha256={digest},{len(text)}\n")
+    (tmp_path / "neonize-9.dist-info").mkdir()
+    (tmp_path / "neonize-9.dist-info/RECORD").write_text("".join(rows))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     with WorkerProcess(tmp_path, environment, log_level="INFO") as run:
         end = run.ended()
