@@ -1,6 +1,6 @@
 """What accounts cost: the memory and CPU of the real service with real neonize accounts.
 
-Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60]``.
+Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60] [--against REVISION]``.
 
 All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
 started again several times, which is the usual case: the accounts connect with their stored sessions. After
@@ -9,6 +9,9 @@ the last start it is left alone for a while, for what idle accounts take; memory
 CPU until connected is what the account's process has used when the service says that it is connected, or up
 to a quarter of a second later. Starts are paced by the configuration: by default two accounts at a time, and
 up to a second between two.
+
+With ``--against``, the service of another revision does the same in the same run, in turns with this
+checkout's. Both are installed from wheels then. Only one of them runs at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from pathlib import Path
 from statistics import median
 from threading import Event
 
+from benchmarks.installed import install_checkout, install_revision
 from benchmarks.machine import cores, print_load, print_machine
 from benchmarks.mappings import count_go_libraries, parts
 from benchmarks.meter import Memory, cpu_of_ended_children, cpu_seconds, filesystem, machine_seconds
@@ -148,12 +152,19 @@ def scan(service: Service, phones: SandboxClient, name: str, phone: str, give_up
         give_up.wait(SCAN_AGAIN_SECONDS)
 
 
-def pair(service: Service, sandbox: SandboxProcess, pace: Pace) -> Start:
-    """Pair every account from its picture, each with a phone of its own, and bring all of them online."""
+def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+49153") -> Start:
+    """Pair every account from its picture, each with a phone of its own, and bring all of them online.
+
+    Args:
+        service: The service.
+        sandbox: Where the phones are.
+        pace: How the accounts are started.
+        prefix: How the phones' numbers begin.
+    """
     give_up = Event()
     with ThreadPoolExecutor(PHONES_AT_ONCE) as pool:
         scans = [
-            pool.submit(scan, service, sandbox.client, name, f"+49153{number:08d}", give_up)
+            pool.submit(scan, service, sandbox.client, name, f"{prefix}{number:08d}", give_up)
             for number, name in enumerate(service.names)
         ]
         try:
@@ -202,25 +213,60 @@ def stay_idle(
     )
 
 
-def measure(count: int, rounds: int, seconds: float) -> None:
-    """Pair so many accounts, start the service again and again, leave it alone, and print the results."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a service took.
+
+    Attributes:
+        pairing: Its first start, with the pairing of all accounts.
+        starts: Its later starts, by the name of their pace.
+        idle: What it took after the last of them.
+    """
+
+    pairing: Start
+    starts: Mapping[str, Sequence[Start]]
+    idle: Idle
+
+
+def measure(
+    count: int, rounds: int, seconds: float, programs: Mapping[str, Sequence[str] | None]
+) -> Mapping[str, Result]:
+    """Pair so many accounts, start the service again and again, and leave it alone.
+
+    Args:
+        count: How many accounts.
+        rounds: How many starts at each pace.
+        seconds: How long the service is left alone.
+        programs: The commands to start the service with, by name; see `Service`. They take turns.
+
+    Returns:
+        What each took, by name.
+    """
     default = Pace("default pace", DEFAULT_PARALLEL, DEFAULT_SPREAD)
     two_in_a_row = Pace("without spread", DEFAULT_PARALLEL, 0.0)
     at_once = Pace("all at once", count, 0.0)
-    names = [f"account-{number:03d}" for number in range(count)]
+    paces = (at_once, two_in_a_row, default)  # the usual one last: it is left alone then
+    accounts: dict[str, dict[str, object]] = {f"account-{number:03d}": {} for number in range(count)}
+    pairings: dict[str, Start] = {}
+    starts: dict[str, dict[str, list[Start]]] = {
+        name: {pace.name: [] for pace in (default, two_in_a_row, at_once)} for name in programs
+    }
+    idle: dict[str, Idle] = {}
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder, SandboxProcess() as sandbox:
-        service = Service(Path(folder), {name: {} for name in names}, sandbox.environment())
-        pairing = pair(service, sandbox, two_in_a_row)
-        starts: dict[str, list[Start]] = {pace.name: [] for pace in (default, two_in_a_row, at_once)}
+        services = {}
+        for number, (name, program) in enumerate(programs.items()):
+            place = Path(folder) / str(number)
+            place.mkdir()
+            services[name] = Service(place, accounts, sandbox.environment(), program)
+            pairings[name] = pair(services[name], sandbox, two_in_a_row, f"+4915{3 + number}")
         for number in range(rounds):
-            for pace in (at_once, two_in_a_row, default):  # the usual one last: it is left alone then
-                with online(service, sandbox, pace) as (start, arrivals):
-                    starts[pace.name].append(start)
-                    if pace is default and number == rounds - 1:
-                        idle = stay_idle(service, sandbox, arrivals, seconds)
-    show_starts(count, pairing, starts)
-    show_idle(count, idle)
-    show_memory(count, idle)
+            for pace in paces:
+                for name, service in services.items():
+                    with online(service, sandbox, pace) as (start, arrivals):
+                        starts[name][pace.name].append(start)
+                        if pace is default and number == rounds - 1:
+                            idle[name] = stay_idle(service, sandbox, arrivals, seconds)
+    return {name: Result(pairings[name], starts[name], idle[name]) for name in programs}
 
 
 def show_starts(count: int, pairing: Start, starts: Mapping[str, Sequence[Start]]) -> None:
@@ -302,6 +348,45 @@ def show_memory(count: int, idle: Idle) -> None:
     )
 
 
+def show_change(count: int, before: Result, now: Result) -> None:
+    """Print how this checkout compares with the other revision."""
+
+    def row(name: str, value: Callable[[Result], float], show: Callable[[float], str]) -> tuple[str, ...]:
+        then, today = value(before), value(now)
+        change = f"{100 * (today / then - 1):+.1f} %" if then else "-"
+        return name, show(then), show(today), change
+
+    def milliseconds(seconds: float) -> str:
+        return f"{1000 * seconds:.1f} ms"
+
+    def one_account(part: Callable[[Memory], int]) -> Callable[[Result], float]:
+        return lambda result: median(part(one) for one in result.idle.memory)
+
+    def cpu(pace: str) -> Callable[[Result], float]:
+        return lambda result: median(median(one.each) for one in result.starts[pace])
+
+    def wall(pace: str) -> Callable[[Result], float]:
+        return lambda result: median(one.wall for one in result.starts[pace])
+
+    def of_megabytes(count: float) -> str:
+        return megabytes(int(count))
+
+    table(
+        f"{count} accounts: before and now, medians",
+        ("", "before", "now", "change"),
+        row("an account: PSS", one_account(lambda one: one.pss), of_megabytes),
+        row("  private", one_account(lambda one: one.private), of_megabytes),
+        *(row(f"  CPU until connected, {pace}", cpu(pace), milliseconds) for pace in now.starts),
+        row(
+            "  idle, CPU in a second", lambda one: one.idle.accounts / count / one.idle.seconds, milliseconds
+        ),
+        *(row(f"until all are connected, {pace}", wall(pace), milliseconds) for pace in now.starts),
+        row("the service's own process: PSS", lambda one: one.idle.parent_memory.pss, of_megabytes),
+        row("  idle, CPU in a second", lambda one: one.idle.parent / one.idle.seconds, milliseconds),
+        row("the fork server: PSS", lambda one: one.idle.server_memory.pss, of_megabytes),
+    )
+
+
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -310,17 +395,50 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="how many starts at each pace (default: 3)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to stay idle (default: 60)")
+    parser.add_argument("--against", metavar="REVISION", help="measure this revision of the checkout, too")
     arguments = parser.parse_args()
-    print_machine()
-    table(
-        "accounts",
-        ("kind", "neonize itself, unmodified, started by the service"),
-        ("sessions on", filesystem(Path(tempfile.gettempdir()).resolve())),
-        ("default pace", f"{DEFAULT_PARALLEL} starting at a time, up to {DEFAULT_SPREAD:g} s between two"),
-    )
-    for count in arguments.accounts:
-        measure(count, arguments.rounds, arguments.seconds)
-    print_load()
+    with tempfile.TemporaryDirectory(prefix="accounts-") as folder:
+        programs = install(arguments.against, Path(folder))
+        print_machine()
+        table(
+            "accounts",
+            ("kind", "neonize itself, unmodified, started by the service"),
+            ("sessions on", filesystem(Path(tempfile.gettempdir()).resolve())),
+            (
+                "default pace",
+                f"{DEFAULT_PARALLEL} starting at a time, up to {DEFAULT_SPREAD:g} s between two",
+            ),
+        )
+        for count in arguments.accounts:
+            results = measure(count, arguments.rounds, arguments.seconds, programs)
+            for name, result in results.items():
+                if len(results) > 1:
+                    print(f"\n{name}")
+                show_starts(count, result.pairing, result.starts)
+                show_idle(count, result.idle)
+                show_memory(count, result.idle)
+            if len(results) > 1:
+                show_change(count, *results.values())
+        print_load()
+
+
+def install(revision: str | None, folder: Path) -> dict[str, Sequence[str] | None]:
+    """Return the commands to measure, by name: this checkout's, or those of a revision and of this checkout.
+
+    Args:
+        revision: What git calls it, None for none.
+        folder: Where both are installed, if there are two.
+    """
+    if revision is None:
+        return {"this checkout": None}
+    places = [folder / name for name in ("before", "now")]
+    for place in places:
+        place.mkdir()
+    try:
+        both = (install_revision(revision, places[0]), install_checkout(places[1]))
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    return {one.name: (str(one.program),) for one in both}
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ UNLINK_SECONDS: Final = 8.0
 CONNECTING: Final = Pair(inner=50.0, outer=60.0)
 """From dialing, or from being linked, to the log-in."""
 LINK_CODE: Final = Pair(inner=30.0, outer=CONNECTING.outer)
-"""For WhatsApp to take note of an eight-character code, so that it can be shown."""
+"""For WhatsApp to take note of an eight-character code, so that it can be shown: a part of `CONNECTING`."""
 
 ROUND_SECONDS: Final = 160.0
 """A round of codes, after which WhatsApp closes the connection."""

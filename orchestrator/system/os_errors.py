@@ -23,6 +23,7 @@ FORBIDDEN: Final = (errno.EACCES, errno.EPERM)
 """The user may not do this."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 """There is no room left for this user."""
+NO_FOLDER: Final = "a file is where a folder is needed: move it away"
 NOT_KEPT: Final = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)
 """How a file system refuses what it has no room for, such as modes, groups or times."""
 
@@ -42,8 +43,7 @@ _TABLE: Final[Mapping[At, Mapping[int | tuple[int, ...], str]]] = {
         (errno.ENOMEM, errno.ENOBUFS): NO_MEMORY,
     },
     "state folder": {
-        (errno.EEXIST, errno.ENOTDIR): "a file is where a folder is needed: move it away, or choose another"
-        " folder",
+        (errno.EEXIST, errno.ENOTDIR): f"{NO_FOLDER}, or choose another folder",
         FORBIDDEN: "{user} may not use this folder: give it to {user}, or choose another with --state-dir",
         errno.EROFS: "is on a read-only file system: choose another folder with --state-dir",
         FULL: DISK_FULL,
@@ -89,6 +89,7 @@ _TABLE: Final[Mapping[At, Mapping[int | tuple[int, ...], str]]] = {
         errno.EISDIR: "expected a file, found a folder",
         errno.ENXIO: "expected a file, found a pipe, socket or device",
         errno.ELOOP: "its symbolic links lead in a circle",
+        errno.ENOTDIR: "a part of this path is a file, not a folder; name another with --config",
         _OTHER: "cannot be read: {why}",
     },
     "write config": {
@@ -131,6 +132,8 @@ def trouble(error: OSError) -> str:
     """Say what is wrong with a file, with what to do where that is known."""
     if error.errno == errno.ELOOP and error.strerror == os.strerror(errno.ELOOP):
         return "is a symbolic link: remove it"  # which is never followed here
+    if error.errno == errno.ENOTDIR and error.strerror == os.strerror(errno.ENOTDIR):
+        return NO_FOLDER
     return shortage(error) or error.strerror or str(error) or os.strerror(error.errno or 0)
 
 

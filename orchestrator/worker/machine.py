@@ -205,7 +205,7 @@ class Course:
     def _qr(self, text: str) -> None:
         if self.phase not in (Phase.DIALLING, Phase.CODES):
             return
-        first = self._round_since is None
+        first, dialed_by = self._round_since is None, self._phase_due
         if first:
             self._paired = False
             self._round_since = self._now
@@ -216,7 +216,9 @@ class Course:
         if self._pairing == "qr":
             self._steps.append(ShowQr(text, seconds))
         elif first and self._wanted:
-            self._code_due = self._now + deadlines.LINK_CODE_SECONDS
+            # The service takes all this for connecting, until there is a code.
+            due = self._now + deadlines.LINK_CODE_SECONDS
+            self._code_due = due if dialed_by is None else min(due, dialed_by)
             self._steps.append(AskLinkCode(self._wanted))
         elif first:
             self._end(Outcome(Kind.CONFIG, "pairing by code needs the account's phone in the configuration"))

@@ -107,15 +107,23 @@ def test_a_codes_way_to_its_picture_is_measured() -> None:
 
 
 def test_accounts_are_paired_restarted_and_left_alone() -> None:
-    output = printed_by("accounts", "--accounts", "2", "--rounds", "1", "--seconds", "1")
+    output = printed_by("accounts", "--accounts", "2", "--rounds", "1", "--seconds", "1", "--against", "HEAD")
 
-    for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
-        assert len([measured(cell, "s") for cell in cells(output, row)]) == 4  # paired, and at three paces
-    assert idle(output, "2 accounts")
-    whole = cells(output, "the account in the middle")
-    part = [cells(output, row) for row in ("Go's heap", "Go's library, the file")]
-    for pss, *_ in (whole, *part):
-        assert float(pss.removesuffix(" MB")) > 0
+    titles = r"^(?=HEAD |this checkout$|2 accounts: before and now)"
+    _, before, now, change = re.split(titles, output, flags=re.MULTILINE)
+    for one in (before, now):
+        for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
+            assert len([measured(cell, "s") for cell in cells(one, row)]) == 4  # paired, and at three paces
+        assert idle(one, "2 accounts")
+        whole = cells(one, "the account in the middle")
+        part = [cells(one, row) for row in ("Go's heap", "Go's library, the file")]
+        for pss, *_ in (whole, *part):
+            assert float(pss.removesuffix(" MB")) > 0
+    for row in ("an account: PSS", "the service's own process: PSS"):
+        then, today, percent = cells(change, row)
+        assert measured(then, "MB") > 0
+        assert measured(today, "MB") > 0
+        assert percent.endswith(" %")
 
 
 def test_the_service_is_looked_at_while_all_are_restarted() -> None:

@@ -159,6 +159,7 @@ def test_a_service_that_can_start_no_process_says_so_to_doctor(cli: Cli) -> None
         done = cli("doctor", "--json", code=1)
         failed = [one for one in json.loads(done.stdout) if one["status"] == "FAIL"]
         assert any(one["check"] == "starting" and str(place) in one["text"] for one in failed), failed
+        assert any("where a folder is needed: move it away" in one["text"] for one in failed), failed
         refused = cli("restart", "--all", code=1)
         assert "nothing was restarted: no process can be started" in refused.stderr
         assert cli.accounts()["a"]["state"] == "connected"

@@ -553,7 +553,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         "": "expected a file, found a folder",
         "pipe": "expected a file, found a pipe, socket or device",
         "circle": "its symbolic links lead in a circle",
-        "a file/x": "cannot be read: Not a directory",
+        "a file/x": "a part of this path is a file, not a folder; name another with --config",
         "x" * 300: "cannot be read: File name too long",
     }
     for name, expected in cases.items():

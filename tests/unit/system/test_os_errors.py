@@ -51,3 +51,4 @@ def test_what_the_machine_lacks_is_found_in_words_too() -> None:
     assert shortage(error(errno.ENOENT)) is None
     assert trouble(error(errno.ENOSPC)) == DISK_FULL
     assert trouble(error(errno.ELOOP)) == "is a symbolic link: remove it"
+    assert trouble(error(errno.ENOTDIR)) == "a file is where a folder is needed: move it away"

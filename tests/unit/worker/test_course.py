@@ -387,6 +387,14 @@ def test_a_pairing_code_that_does_not_come() -> None:
     assert run.kind is Kind.NETWORK
 
 
+def test_a_pairing_code_is_waited_for_no_longer_than_the_log_in_that_the_service_waits_for() -> None:
+    run = Run([FRESH], phone=NUMBER, pairing="code")
+    run.wait(DIAL_SECONDS - 1)
+    run.feed(events.Qr(QR))
+    run.wait(1)
+    assert run.kind is Kind.NETWORK
+
+
 def test_a_pairing_code_without_a_phone() -> None:
     assert Run([FRESH, events.Qr(QR)], pairing="code").kind is Kind.CONFIG
 
