@@ -8,7 +8,6 @@ own process can write it, and who controls the environment runs code anyway.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Mapping
@@ -37,6 +36,8 @@ def current(environ: Mapping[str, str] = os.environ) -> str:
     key = environ.get(VARIABLE)
     if key is None:
         return WHATSAPP
+    import hashlib  # which a command that only warns does not need
+
     return f"sandbox {hashlib.sha256(key.strip().lower().encode(errors='replace')).hexdigest()[:16]}"
 
 

@@ -22,6 +22,8 @@ from orchestrator.store.sessions import files
 from orchestrator.system.files import open_file, sync, sync_folder
 
 _UNTRIED = re.compile(rf"\.({NAME_PATTERN})\.untried")
+_HALF = re.compile(rf"\.({NAME_PATTERN})\.half")
+"""A copy that is being made, or a session that its copy has replaced: nobody wants either."""
 
 
 class TooLargeError(Exception):
@@ -106,6 +108,9 @@ def tidy(sessions: Path) -> list[str]:
                 said.append(f"{match[1]}: the session in {_place(home)} cannot be put back: {error.strerror}")
             else:
                 said.append(f"{match[1]}: the session is as it was before it was tried out in a sandbox")
+        for entry in os.listdir(sessions):  # noqa: PTH208 - names are all that is needed
+            if (match := _HALF.fullmatch(entry)) and not os.path.lexists(_place(sessions / match[1])):
+                shutil.rmtree(sessions / entry, ignore_errors=True)
     return said
 
 

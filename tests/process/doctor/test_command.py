@@ -35,8 +35,9 @@ def test_all_is_well_with_a_sandbox(cli: Cli, sandbox: SandboxProcess) -> None:
     cli.config.chmod(0o644)
     found = findings(cli)
     assert not [one for ones in found.values() for one in ones if one["status"] == "FAIL"]
-    assert [one["status"] for one in found["WhatsApp"]] == ["OK"] * 3
-    assert f"through socks5://127.0.0.1:{port} for b" in found["WhatsApp"][1]["text"]
+    assert [one["status"] for one in found["WhatsApp"]] == ["WARN"] + ["OK"] * 3
+    assert "this is the sandbox's environment" in found["WhatsApp"][0]["text"]
+    assert f"through socks5://127.0.0.1:{port} for b" in found["WhatsApp"][2]["text"]
     assert found["neonize"][0]["text"].startswith("0.5.2 loads")
     assert (found["service"][0]["text"], found["service"][0]["advice"]) == (
         "does not run",
