@@ -54,7 +54,7 @@ class Ward:
         silent: The account with the silent peer, as it was shown before the peer answered again.
         listed: Its row of the list at that moment.
         began: Unix time at which all began.
-        callbacks: The folder that tells the callbacks what to do, and that they write to.
+        callbacks: Where each account has a folder that tells its callbacks what to do, and that they fill.
     """
 
     service: Service
@@ -134,9 +134,9 @@ def ward(
     # So that its session can be looked at before it is used again.
     accounts["stopped"] = {"backoff": {"base": "1h", "factor": 1, "max": "1h", "jitter": 0}}
     folder = make_folder()
-    callbacks = folder / "callbacks"
-    callbacks.mkdir()
     service = Service(folder, shared_sandbox, accounts)
+    # An account's process reads and writes in its own folders only.
+    callbacks = service.state / "messages"
     service.environment["ORCHESTRATOR_TEST_SLOW_CALLBACKS"] = str(callbacks)
     service.environment["PYTHONPATH"] += f"{os.pathsep}{HOOK}"
     with service:
@@ -152,7 +152,7 @@ def ward(
         client.fault("hang", "proxy:upgrade", phase="upgrade")
         service.command("restart", "upgrade")
         for name, word in {"callback": "sleep", "held": "hold", "slow": "slow"}.items():
-            (callbacks / name).write_text(word)
+            (callbacks / name / "word").write_text(word)
             client.send_text(somebody, numbers[name], "hello")
         for _ in range(20):
             client.send_text(somebody, numbers["slow"], "hello again")
@@ -241,7 +241,7 @@ def test_who_is_only_slow_is_left_alone(ward: Ward) -> None:
         assert ward.link(name) == ward.links[name]
         assert ward.service.about(name)["last_exit"] is None
     # All that time one of them was busy with its messages, as it still is.
-    calls = len((ward.callbacks / "slow.calls").read_text())
+    calls = len((ward.callbacks / "slow/calls").read_text())
     assert calls >= (time.time() - ward.began) / 5 / 3
 
 

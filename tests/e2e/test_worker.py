@@ -154,8 +154,8 @@ def test_a_session_that_is_over_though_the_library_does_not_say_so(
 ) -> None:
     account = make_account(sandbox, make_number(), tmp_path)
     sandbox.client.fault("failure", target=account.target, reason=403)
-    (tmp_path / "callbacks").mkdir()
-    (tmp_path / "callbacks/support").write_text("deaf")
+    (tmp_path / "callbacks/support").mkdir(parents=True)
+    (tmp_path / "callbacks/support/word").write_text("deaf")
     environment = {
         "ORCHESTRATOR_TEST_SLOW_CALLBACKS": str(tmp_path / "callbacks"),
         "PYTHONPATH": os.pathsep.join([sandbox.environment()["PYTHONPATH"], str(HOOK)]),

@@ -19,7 +19,7 @@ from orchestrator.cli import app
 FIELDS = {
     "name", "state", "since", "reason", "kind", "phone", "pid", "attempt", "next_retry_at", "held",
     "restarts", "uptime_s", "last_seen_at", "qr_path", "qr_expires_at", "memory_bytes", "cpu_s", "open_files",
-    "threads", "last_exit",
+    "threads", "isolation", "last_exit",
 }  # fmt: skip
 """What an account has in ``list --json``."""
 
@@ -122,9 +122,9 @@ def test_a_wide_list_and_explain_say_what_processes_use(cli: Cli) -> None:
     cli.has_session("a")
     header, row = cli("list", "--wide").stdout.splitlines()
     assert " ".join(header.split()) == (
-        "NAME STATE SINCE PID MEMORY CPU FILES THREADS RESTARTS PHONE NEXT REASON"
+        "NAME STATE SINCE PID MEMORY CPU FILES THREADS ISOLATED RESTARTS PHONE NEXT REASON"
     )
-    assert row.split()[3:8] == ["-"] * 5, "without a service there is no process"
+    assert row.split()[3:9] == ["-"] * 6, "without a service there is no process"
     with cli.service():
         about = cli.until("a", "connected")
         _, row = cli("list", "--wide").stdout.splitlines()

@@ -1,7 +1,7 @@
 """Makes neonize slow, or never return, when it hands over a message: for tests, by their environment alone.
 
 With this folder on PYTHONPATH, behind the sandbox's, every process that loads neonize looks, for each message
-that comes in, for a file SLOW_CALLBACKS/ACCOUNT. What is in it decides:
+that comes in, for a file SLOW_CALLBACKS/ACCOUNT/word. What is in it decides:
 
     slow    the callback takes five seconds, as all that follow do
     sleep   it never returns; the file is removed first, so that the next process is not concerned
@@ -64,15 +64,15 @@ def change(event: Any) -> None:  # noqa: ANN401 - neonize has no types
 
 
 def word(account: str) -> str:
-    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account
+    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account / "word"
     return file.read_text() if file.exists() else ""
 
 
 def wait(account: str) -> None:
-    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account
+    file = Path(os.environ["ORCHESTRATOR_TEST_SLOW_CALLBACKS"]) / account / "word"
     match word(account):
         case "slow":
-            with (file.parent / f"{account}.calls").open("a") as calls:
+            with (file.parent / "calls").open("a") as calls:
                 calls.write("x")
             time.sleep(5)
         case "sleep":

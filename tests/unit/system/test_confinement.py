@@ -7,9 +7,6 @@ import errno
 import pytest
 
 from orchestrator.accounts import pipe
-from orchestrator.control.view import AccountView
-from orchestrator.service import isolation
-from orchestrator.service.doctor.checks import isolation as check
 from orchestrator.system import confinement
 from orchestrator.system.confinement import Kernel
 
@@ -58,22 +55,6 @@ def test_a_machine_without_a_filter_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("missing", "said"),
-    [
-        (None, None),
-        ("", "full"),
-        ("off", "off"),
-        ("files", "without file isolation (Landlock)"),
-        ("calls signals", "without system-call filter (seccomp), isolation of signals (Landlock ABI 6)"),
-        ("nonsense", "without a part that this service does not know"),
-        ("fault", "without a part that could not be set up (see the log)"),
-    ],
-)
-def test_how_a_process_is_isolated(missing: str | None, said: str | None) -> None:
-    assert isolation.describe(missing) == said
-
-
-@pytest.mark.parametrize(
     "missing", [" ", "a  b", "A", "a" * 17, "a b c d e f g h i", "files\n", "ä", "\x1b[2J", 1]
 )
 def test_a_process_cannot_say_anything_else(missing: object) -> None:
@@ -82,27 +63,3 @@ def test_a_process_cannot_say_anything_else(missing: object) -> None:
     )
     with pytest.raises(pipe.MessageError):
         pipe.decode(data.replace(b"Connecting", b"Loading").replace(b"'", b'"'))
-
-
-def test_what_the_doctor_says() -> None:
-    lacks = confinement.lacks(Kernel(0, filters=True, error=errno.ENOSYS))
-    assert [one.status for one in check.of_kernel("auto", ())] == ["OK"]
-    assert [one.status for one in check.of_kernel("off", ())] == ["WARN"]
-    (warned,) = check.of_kernel("auto", lacks)
-    (failed,) = check.of_kernel("required", lacks)
-    assert (warned.status, failed.status) == ("WARN", "FAIL")
-    assert "file isolation (Landlock)" in warned.text
-    assert warned.advice == failed.advice == lacks[0].advice
-
-
-def test_what_the_doctor_says_of_a_running_service() -> None:
-    def account(name: str, how: str | None) -> AccountView:
-        return AccountView(name, "connected", isolation=how)
-
-    fine = [account("a", "full"), account("b", None)]
-    assert list(check.of_processes("auto", fine)) == []
-    some = [account(name, "without file isolation (Landlock)") for name in ("c", "d", "e", "f")]
-    (found,) = check.of_processes("auto", [*fine, *some])
-    assert "without file isolation (Landlock): c, d, e and 1 more" in found.text
-    assert list(check.of_processes("off", [account("a", "off")])) == []
-    assert len(list(check.of_processes("required", [account("a", "off")]))) == 1
