@@ -29,6 +29,9 @@ def find(own: str | None, environ: Mapping[str, str]) -> Proxy | None:
     return None if named is None else parse_environment(named)
 
 
+_MOVED = "ORCHESTRATOR_ENVIRONMENT_MOVED"
+
+
 def forget_environment() -> None:
     """Take every proxy out of this process's environment, so that only the account's own is left.
 
@@ -39,7 +42,10 @@ def forget_environment() -> None:
     Raises:
         ProxyError: It is not possible.
     """
-    for name in [name for name in os.environ if name.upper() in VARIABLES]:
+    # A variable more, and C keeps its list of variables elsewhere. Else it would close the gaps in the
+    # kernel's list, behind whose end Go looks for what the kernel says of the machine: the size of a page.
+    os.environ[_MOVED] = ""
+    for name in [name for name in os.environ if name.upper() in VARIABLES or name == _MOVED]:
         del os.environ[name]
     try:
         _blot_out()
