@@ -21,17 +21,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from orchestrator.accounts import breaker
-from orchestrator.accounts.breaker import Breaker, Outage, Renewals
+from orchestrator.accounts.breaker import Breaker, Renewals
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.newcomer import Newcomer
-from orchestrator.accounts.proxy import Proxy, ProxyError, parse
+from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.ramp import Ramp
 from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
+from orchestrator.accounts.ways_out import Way, WaysOut
 
 OUTDATED = "WhatsApp refuses this version of the client"
 NETWORK = (
@@ -56,32 +56,6 @@ _WHATSAPP_ANSWERED = frozenset(
     }
 )
 """Failures that only an answer of WhatsApp can cause: the network works."""
-
-
-@dataclass(slots=True, eq=False)
-class _Way:
-    """A way out, and what is known of the way.
-
-    Attributes:
-        words: The name of the way in log lines, or None for the direct way, which needs no name.
-        breaker: Holds the accounts of the way while the way is lost.
-        outage: The accounts that have lost the network.
-        judged_at: The monotonic time from which accounts that are still connected prove that the way works.
-        may_hold: Whether accounts may still wait for the way.
-    """
-
-    words: str | None
-    breaker: Breaker = field(
-        default_factory=lambda: Breaker(breaker.NETWORK_PROBE_FIRST, breaker.NETWORK_PROBE_LAST)
-    )
-    outage: Outage = field(default_factory=Outage)
-    judged_at: float | None = None
-    may_hold: bool = False
-
-    def say(self, text: str) -> str:
-        """Return a sentence with the name of the way in it."""
-        head, colon, tail = text.partition(":")
-        return text if self.words is None else f"{head} ({self.words}){colon}{tail}"
 
 
 class _Version(Breaker):
@@ -147,9 +121,7 @@ class Fleet:
         self._ramp = Ramp(parallel, spread, random)
         self._version = _Version()
         self._newcomer = Newcomer(tell)
-        self._outside = outside
-        self._ways: dict[Proxy | None, _Way] = {}
-        self._by_url: dict[str | None, _Way] = {}
+        self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
         self._wanted: dict[str, None] = {}
         self._passes: set[str] = set()
@@ -176,7 +148,7 @@ class Fleet:
         self._passes.discard(name)
         self.renewals.forget(name)
         self._version.forget(name, now)
-        for way in self._ways.values():
+        for way in self._ways:
             way.outage.reached(name)
             way.breaker.canary_ended(name, now)
 
@@ -187,7 +159,7 @@ class Fleet:
             name: The account.
             by_name: The operator has named it. It is tried at once, also while others probe.
         """
-        lost = any(way.breaker.tripped for way in self._ways.values())
+        lost = any(way.breaker.tripped for way in self._ways)
         if lost:
             self._wanted.setdefault(name)
         if by_name and (lost or self._version.tripped):
@@ -206,7 +178,7 @@ class Fleet:
         self._newcomer.ended(
             name, kind, now, answered=kind in _WHATSAPP_ANSWERED, goes_on=account.child is not None
         )
-        way = self._way(account.last_exit.proxy if account.last_exit else account.settings.proxy)
+        way = self._ways.by(account.last_exit.proxy if account.last_exit else account.settings.proxy)
         if kind is Kind.OUTDATED:
             way.outage.reached(name)
             self._reached(way)
@@ -224,19 +196,19 @@ class Fleet:
         elif (
             kind is Kind.NETWORK
             and account.state is State.BACKOFF
-            and way is self._way(account.settings.proxy)
+            and way is self._ways.by(account.settings.proxy)
         ):
             self._lost(name, way, now)
         elif account.child is None:
             # Who gives up does not wait any more, so that there is an end to those who probe at once.
             soon = account.state is State.FAILED
-            for other in self._ways.values():
+            for other in self._ways:
                 other.breaker.canary_ended(name, now, soon=0.0 if soon else None)
 
-    def _lost(self, name: str, way: _Way, now: float) -> None:
+    def _lost(self, name: str, way: Way, now: float) -> None:
         way.outage.lost(name, now)
-        way.outage.keep(self._of(way))
-        up = sum(account.state in (State.CONNECTED, State.PAIRING) for account in self._running(way))
+        way.outage.keep(self._ways.of(way))
+        up = sum(account.state in (State.CONNECTED, State.PAIRING) for account in self._ways.running(way))
         held = way.breaker.tripped or way.outage.is_common(now, up)
         if held and way.breaker.refused(name, now):
             way.judged_at = now + breaker.WORKS_SECONDS
@@ -245,9 +217,9 @@ class Fleet:
     def reached(self, name: str) -> None:
         """Note that WhatsApp has answered an account."""
         child = self._accounts[name].child
-        self._has_reached(name, self._way(child.proxy if child else self._accounts[name].settings.proxy))
+        self._has_reached(name, self._ways.by(child.proxy if child else self._accounts[name].settings.proxy))
 
-    def _has_reached(self, name: str, way: _Way) -> None:
+    def _has_reached(self, name: str, way: Way) -> None:
         self._newcomer.answered(name)
         way.outage.reached(name)
         if self._reached(way):
@@ -271,7 +243,7 @@ class Fleet:
         if self._version.connected() or self._version.retry:
             self._tell(UPDATED)
 
-    def _reached(self, way: _Way) -> bool:
+    def _reached(self, way: Way) -> bool:
         """Note that a way works. Return whether the way was lost before."""
         self._forget_wishes(way)
         way.judged_at = None
@@ -280,9 +252,9 @@ class Fleet:
         way.outage.clear()
         return True
 
-    def _forget_wishes(self, way: _Way) -> None:
+    def _forget_wishes(self, way: Way) -> None:
         if self._wanted:
-            for name in self._of(way):
+            for name in self._ways.of(way):
                 self._wanted.pop(name, None)
 
     # What follows
@@ -307,7 +279,7 @@ class Fleet:
         """
         times = [self._version.probe_at]
         if not self._version.tripped:
-            for way in self._ways.values():
+            for way in self._ways:
                 if way.breaker.tripped:
                     times += way.breaker.probe_at, way.judged_at
         if len(self._ramp):
@@ -337,11 +309,11 @@ class Fleet:
     def _next_about_ways(self, now: float) -> tuple[str, Event] | None:
         if self._version.tripped:
             return None
-        for way in list(self._ways.values()):  # more may come: an account has been given another proxy
+        for way in self._ways:  # more may come: an account has been given another proxy
             if way.breaker.tripped and not self._is_disproved(way, now):
                 step = self._next_about(way, now)
             elif way.may_hold:
-                held = _best(_waiting(self._of(way)), Kind.NETWORK)
+                held = _best(_waiting(self._ways.of(way)), Kind.NETWORK)
                 way.may_hold = bool(held)
                 step = (held[0], Released()) if held else None
             else:
@@ -350,10 +322,10 @@ class Fleet:
                 return step
         return None
 
-    def _next_about(self, way: _Way, now: float) -> tuple[str, Event] | None:
+    def _next_about(self, way: Way, now: float) -> tuple[str, Event] | None:
         """Return the next event for an account of a way that is lost."""
         way.may_hold = True
-        accounts, breaker = self._of(way), way.breaker
+        accounts, breaker = self._ways.of(way), way.breaker
         if breaker.canary is not None and breaker.canary not in accounts:
             breaker.canary_ended(breaker.canary, now)  # it goes another way now
         if breaker.canary is None:
@@ -384,7 +356,7 @@ class Fleet:
                 return name, Held(kind, reason, breaker.probe_at)
         return None
 
-    def _is_disproved(self, way: _Way, now: float) -> bool:
+    def _is_disproved(self, way: Way, now: float) -> bool:
         """Tell whether connected accounts prove that the way works, and if so, note that the way works.
 
         These accounts were connected all the while: an account that connects later has ended the outage.
@@ -392,7 +364,7 @@ class Fleet:
         if way.judged_at is None or now < way.judged_at:
             return False
         way.judged_at = None
-        if not any(account.state is State.CONNECTED for account in self._running(way)):
+        if not any(account.state is State.CONNECTED for account in self._ways.running(way)):
             return False
         way.outage.settle()
         way.breaker.connected()
@@ -420,7 +392,7 @@ class Fleet:
         Those that an operator has named come first.
         """
         dialling = Counter(
-            self._way(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
+            self._ways.by(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
         )
         renewals_wait = any(account.tries_renewal for account in self._accounts.values())
         failed = None
@@ -430,7 +402,7 @@ class Fleet:
                 continue  # the last to get a new process must show first that a new one works
             if not self._newcomer.may_start(name):
                 continue  # another one shows first that a new version works
-            way = self._way(account.settings.proxy)
+            way = self._ways.by(account.settings.proxy)
             if name in self._passes:
                 may = True
             elif self._version.tripped:
@@ -456,33 +428,6 @@ class Fleet:
             if account.child and account.child.dialled_at is not None and account.dials_freshly(now)
         ]
         return min(times, default=None)
-
-    # Ways
-
-    def _way(self, url: str | None) -> _Way:
-        """Return the way of accounts with this proxy."""
-        way = self._by_url.get(url)
-        if way is None:
-            key: Proxy | None = None
-            try:
-                if url is not None:
-                    proxy = parse(url)
-                    key = Proxy(proxy.scheme, proxy.host, proxy.port)
-            except ProxyError:
-                pass  # such an account never dials
-            words = f"the proxy {key}" if key else None
-            if key is None and self._outside is not None:
-                words = f"the environment's proxy {self._outside}"
-            way = self._by_url[url] = self._ways.setdefault(key, _Way(words))
-        return way
-
-    def _of(self, way: _Way) -> dict[str, Standing]:
-        """Return the accounts whose next process uses a way."""
-        return {name: one for name, one in self._accounts.items() if self._way(one.settings.proxy) is way}
-
-    def _running(self, way: _Way) -> list[Standing]:
-        """Return the accounts whose running process uses a way."""
-        return [one for one in self._accounts.values() if one.child and self._way(one.child.proxy) is way]
 
 
 def _starts(account: Standing | None) -> bool:

@@ -34,7 +34,7 @@ from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.memory import OomKills
 from orchestrator.system.os_errors import trouble
 from orchestrator.system.redaction import redact
-from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.seal import Seal
 from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
 from orchestrator.worker.library import integrity
 from orchestrator.worker.library.diagnosis import reinstall
-from orchestrator.worker.library.integrity import Seal
 from orchestrator.worker.library.package import LibraryError as PackageError
+from orchestrator.worker.seal import Seal
 
 LOAD_SECONDS = 60.0
 """How long loading may take. It takes about one second, and many seconds while a machine boots."""

@@ -37,7 +37,7 @@ from orchestrator.store import status
 from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
 from orchestrator.store.tracebacks import Tracebacks
-from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.seal import Seal
 
 SHUTDOWN_SECONDS = deadlines.SHUTDOWN.outer
 """The time all accounts together get to stop; those that have not by then are killed."""

@@ -15,7 +15,7 @@ from orchestrator.service.library import (
     installed,
 )
 from orchestrator.service.timers import Timers
-from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.seal import Seal
 
 log = logging.getLogger(__name__)
 

@@ -213,7 +213,7 @@ class Course:
     def _qr(self, text: str) -> None:
         if self.phase not in (Phase.DIALLING, Phase.CODES):
             return
-        first, dialed_by = self._round_since is None, self._phase_due
+        first, dialed_by = self._round_since is None, self._phase_due or self._now
         if first:
             self._paired = False
             self._round_since = self._now
@@ -225,8 +225,7 @@ class Course:
             self._steps.append(ShowQr(text, seconds))
         elif first and self._wanted:
             # The service takes all this for connecting, until there is a code.
-            due = self._now + deadlines.LINK_CODE_SECONDS
-            self._code_due = due if dialed_by is None else min(due, dialed_by)
+            self._code_due = min(self._now + deadlines.LINK_CODE_SECONDS, dialed_by)
             self._steps.append(AskLinkCode(self._wanted))
         elif first:
             self._end(Outcome(Kind.CONFIG, "pairing by code needs the account's phone in the configuration"))

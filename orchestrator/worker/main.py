@@ -22,6 +22,7 @@ from orchestrator.worker.machine import Course
 from orchestrator.worker.output import Output, open_log
 from orchestrator.worker.pipe import Connection, Link, ParentGone
 from orchestrator.worker.queue import Inbox
+from orchestrator.worker.seal import Seal
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.traceback_file import Trace
 
@@ -147,7 +148,7 @@ def _way(spec: ChildSpec) -> str | None:
     return None
 
 
-def _load_library(link: Link, seal: integrity.Seal | None) -> str | None:
+def _load_library(link: Link, seal: Seal | None) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
         loading.prepare()

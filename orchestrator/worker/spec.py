@@ -9,7 +9,7 @@ from typing import Final
 
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.settings import Confine
-from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.seal import Seal
 
 VARIABLE: Final = "ORCHESTRATOR_CONFINEMENT"
 """By which the service tells the process that makes the others how to confine itself, see `MakerSpec`."""

@@ -169,7 +169,7 @@ async def test_a_probe_that_gets_through_brings_all_back(
         await until_held(fleet, *NAMES)
         tried = sum(runs(fleet, *NAMES).values())
         assert tried <= 4
-        (way,) = fleet.supervisor._machines.fleet._ways.values()
+        (way,) = fleet.supervisor._machines.fleet._ways
         way.breaker.probe_at = time.monotonic() + 0.5
         fleet.supervisor._machines.dispatch()
         await fleet.until_true(lambda: sum(runs(fleet, *NAMES).values()) > tried, "one probes")

@@ -27,8 +27,8 @@ from orchestrator.service.library import Installed, Library, LibraryError, check
 from orchestrator.service.updates import is_another
 from orchestrator.worker import main
 from orchestrator.worker.library import integrity
-from orchestrator.worker.library.integrity import Seal
 from orchestrator.worker.library.package import LibraryChangedError
+from orchestrator.worker.seal import Seal
 
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = "http://127.0.0.1:1"

@@ -22,7 +22,7 @@ from orchestrator.errors import ConfigError, NoSuchAccount, OrchestratorError, S
 from orchestrator.service import recorder, supervisor, updates
 from orchestrator.service.library import Installed, Library
 from orchestrator.store import status, tracebacks
-from orchestrator.worker.library.integrity import Seal
+from orchestrator.worker.seal import Seal
 
 ONLINE = ["connecting", "connected", "idle"]
 

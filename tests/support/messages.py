@@ -23,7 +23,7 @@ QR = st.text([chr(number) for number in range(33, 127)], min_size=20, max_size=7
 CODES = st.from_regex(r"[1-9A-HJ-NP-TV-Z]{4}-?[1-9A-HJ-NP-TV-Z]{4}", fullmatch=True)
 
 FROM_CHILD: st.SearchStrategy[FromChild] = st.one_of(
-    st.just(pipe.Loading()),
+    st.builds(pipe.Loading, missing=st.from_regex(r"(?:[a-z]{1,16}(?: [a-z]{1,16}){0,7})?", fullmatch=True)),
     st.just(pipe.NotLoaded()),
     st.builds(pipe.Connecting, paired=st.booleans()),
     st.builds(pipe.Code, text=QR, png=st.just(PNG), issued_at=TIMES, expires_at=TIMES),
@@ -31,7 +31,12 @@ FROM_CHILD: st.SearchStrategy[FromChild] = st.one_of(
     st.builds(pipe.Paired, phone=PHONES),
     st.builds(pipe.Connected, phone=PHONES | st.just("")),
     st.builds(pipe.LinkLost, why=SENTENCES),
-    st.builds(pipe.Heartbeat, last_seen_at=st.none() | TIMES, memory_bytes=st.integers(0, 2**50)),
+    st.builds(
+        pipe.Heartbeat,
+        last_seen_at=st.none() | TIMES,
+        memory_bytes=st.integers(0, 2**50),
+        open_files=st.none() | st.integers(0, 2**31),
+    ),
     st.builds(
         pipe.Ended,
         kind=st.sampled_from(list(Kind)),
@@ -53,7 +58,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
 )
 
 RIGHT: Final[dict[str, dict[str, Any]]] = {
-    "Loading": {},
+    "Loading": {"missing": "signals"},
     "NotLoaded": {},
     "Connecting": {"paired": True},
     "Code": {
@@ -66,14 +71,14 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "Paired": {"phone": "4915100000001"},
     "Connected": {"phone": "4915100000001"},
     "LinkLost": {"why": "the connection was lost"},
-    "Heartbeat": {"last_seen_at": 1_800_000_000.0, "memory_bytes": 16_000_000},
+    "Heartbeat": {"last_seen_at": 1_800_000_000.0, "memory_bytes": 16_000_000, "open_files": 23},
     "Sent": {"id": 1, "error": "not sent"},
     "Ended": {"kind": "network", "text": "over", "code": 503, "expire": 60.0},
 }
 """The fields of every message from a child, as JSON has them."""
 
 _TIMES = ("issued_at", "expires_at", "last_seen_at", "expire")
-_COUNTS = ("memory_bytes", "id", "code")
+_COUNTS = ("memory_bytes", "open_files", "id", "code")
 _SENTENCES = ("why", "text", "error")
 NO_NUMBERS = [
     *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e300", "-1", "-0.5"),
@@ -113,6 +118,15 @@ _NO_CODES = [
     '"ABCO-1234"',
     '"ABCD-123U"',
 ]
+_NO_LACKS = [
+    *(text for text in NO_TEXTS if text != '""'),
+    '"Files"',
+    '" files"',
+    '"files "',
+    '"files,calls"',
+    json.dumps("x" * 17),
+    json.dumps(" ".join(9 * ["files"])),
+]
 
 
 def _wrong(name: str, field: str) -> list[str]:
@@ -120,16 +134,19 @@ def _wrong(name: str, field: str) -> list[str]:
     if field in _TIMES and name != "LinkCode.code":
         return [*NO_NUMBERS, "8589934593", *(["null"] if field in ("issued_at", "expires_at") else [])]
     if field in _COUNTS and name != "LinkCode":
-        return [*NO_COUNTS, *(["null"] if name != "Ended" else [])]
+        return [*NO_COUNTS, *(["null"] if name != "Ended" and field != "open_files" else [])]
     if name == "Code":
         return _NO_QR if field == "text" else _NO_PICTURES
     if name == "LinkCode":
         return _NO_CODES
     if field in _SENTENCES:
         return [text for text in NO_TEXTS if text != "null" or name != "Sent"]
-    return {"phone": _NO_PHONES, "kind": _NO_KINDS, "paired": ["1", "0", "null", '"true"', "[]", "NaN"]}[
-        field
-    ]
+    return {
+        "phone": _NO_PHONES,
+        "kind": _NO_KINDS,
+        "paired": ["1", "0", "null", '"true"', "[]", "NaN"],
+        "missing": _NO_LACKS,
+    }[field]
 
 
 WRONG: Final[list[tuple[str, str, str]]] = [

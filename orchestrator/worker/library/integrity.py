@@ -21,6 +21,7 @@ from pathlib import Path
 
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker.library.package import LibraryAlteredError, LibraryChangedError, package
+from orchestrator.worker.seal import Seal
 
 VARIABLE = "ORCHESTRATOR_LIBRARY_SHA256"
 """Names the SHA-256 of neonize's library where there is no RECORD: an operator vouches for the library."""
@@ -35,19 +36,6 @@ _PIECE = 1024 * 1024
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 _REINSTALL = "`pip install --force-reinstall --no-cache-dir neonize`"
 _UPDATE = f"is neonize being updated? If not, install it again: {_REINSTALL}"
-
-
-@dataclass(frozen=True, slots=True)
-class Seal:
-    """Tells whether the libraries are still the files that were checked, without reading them.
-
-    Attributes:
-        version: The package's version.
-        files: For each library its name, and its device, inode, size and times of change.
-    """
-
-    version: str
-    files: tuple[tuple[str, int, int, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

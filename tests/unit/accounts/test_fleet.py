@@ -504,7 +504,7 @@ def test_an_account_that_is_given_another_way_goes_it_at_once_and_leaves_nothing
         world.move(name, None)
     world.run(30)
     assert world.states() == {State.CONNECTED}
-    assert not any(way.breaker.tripped for way in world.fleet._ways.values())
+    assert not any(way.breaker.tripped for way in world.fleet._ways)
 
 
 def test_losses_of_accounts_that_went_away_do_not_count() -> None:

@@ -235,7 +235,7 @@ def test_an_account_that_an_operator_names_is_tried_while_another_probes_the_net
     world.up = False
     world.run(60)
     assert fleet.NETWORK in world.news
-    (way,) = world.fleet._ways.values()
+    (way,) = world.fleet._ways
     while way.breaker.canary is None:
         world.run(0.5)
     other = next(name for name in world.accounts if name != way.breaker.canary)
