@@ -54,10 +54,10 @@ def confine(spec: ChildSpec) -> Confined:
     own = {spec.database.parent, spec.lock.parent, *filter(None, (spec.home, spec.messages))}
     # For temporary files of SQLite, and of Python where it looks for a library: no other folder takes them.
     os.environ["SQLITE_TMPDIR"] = tempfile.tempdir = str(spec.database.parent)
-    rules = open_files.of_account(own, _shared or open_files.here(spec.closed))
     try:
+        rules = open_files.of_account(own, _shared or open_files.here(spec.closed))
         lacks = confinement.confine(rules)
-    except ConfinementError as error:
+    except (ConfinementError, OSError) as error:
         log.error("the process could not be confined: %s", error)
         outcome = Outcome(Kind.MACHINE, f"the process could not be confined: {error}")
         return Confined(confinement.FAULT.word, outcome if spec.confine == "required" else None)
@@ -74,9 +74,9 @@ def confine_maker(environ: Mapping[str, str] = os.environ) -> None:
         return
     spec = MakerSpec.from_text(text)
     if spec.confine != "off":
-        _shared.extend(open_files.here(spec.closed, spec.modules))
-        rules = open_files.of_maker(spec.folders, _shared)
         try:
+            _shared.extend(open_files.here(spec.closed, spec.modules))
+            rules = open_files.of_maker(spec.folders, _shared)
             confinement.confine(rules, makes_processes=True)
-        except ConfinementError as error:
+        except (ConfinementError, OSError) as error:
             log.error("the process that makes the accounts' processes could not be confined: %s", error)
