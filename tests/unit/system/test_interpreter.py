@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.system import interpreter
+from orchestrator.worker import spec
+from orchestrator.worker.library import integrity
 
 PACKAGE = Path(interpreter.__file__).resolve().parents[1]
 ENTRY = "from orchestrator.system import interpreter; interpreter.leave_current_folder()"
@@ -50,6 +52,7 @@ NEEDED = {
     "GOMEMLIMIT": "1",
     "GODEBUG": "x", "GOTRACEBACK": "all", "PYTHONPATH": "/a", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1",
     "ORCHESTRATOR_SANDBOX_ROOT_KEY": "00", "JOURNAL_STREAM": "8:1",
+    spec.VARIABLE: "[]", integrity.VARIABLE: "00",
 }  # fmt: skip
 OTHERS = (
     "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "GITHUB_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "GOPRIVATE",
