@@ -45,7 +45,7 @@ def admit(paths: StatePaths, name: str, here: str) -> Admission:
 def _make_folders(paths: StatePaths, name: str) -> Outcome | None:
     why = takeover.take_over_one(paths, name)
     if why is not None:
-        return Outcome(Kind.CONFIG, why.removeprefix(f"{name}: "))
+        return Outcome(Kind.MACHINE if why.lack else Kind.CONFIG, why.text)
     with contextlib.suppress(OSError):
         paths.messages.mkdir(0o700)
     for folder in (paths.home(name), paths.message_folder(name)):
@@ -59,7 +59,10 @@ def _make_folders(paths: StatePaths, name: str) -> Outcome | None:
 
 def _check_realm(home: Path, here: str) -> Admission:
     """See that a session was paired where it is to be used, and note where a new one is going to be."""
-    kept = realm.read(home)
+    try:
+        kept = realm.read(home)
+    except OSError as error:
+        return Admission(Outcome(Kind.MACHINE, trouble(error)))
     if kept == here:
         return Admission()
     linked = device.look(home / DATABASE).linked

@@ -183,7 +183,7 @@ def _finish_old(paths: StatePaths, task: Rename | Restore) -> None:
         takeover.finish_moving(source, target)
     for name in names:
         if why := takeover.take_over_one(paths, name):
-            raise StateError(why)
+            raise StateError(f"{name}: {why.text}")
 
 
 # Rename

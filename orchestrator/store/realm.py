@@ -16,6 +16,7 @@ from typing import Final
 
 from orchestrator.store.layout import REALM
 from orchestrator.system.files import open_file, open_folder, read_file, temporary_name
+from orchestrator.system.os_errors import shortage
 
 VARIABLE: Final = "ORCHESTRATOR_SANDBOX_ROOT_KEY"
 """The variable by which the sandbox is taken for WhatsApp; `orchestrator.sandbox.environment` has it, too."""
@@ -51,17 +52,20 @@ def read(home: Path) -> str | None:
 
     Args:
         home: The account's folder, in which no link is followed.
+
+    Raises:
+        OSError: The machine lacks what it takes to read that.
     """
     try:
         folder = open_folder(home)
-    except OSError:
+        try:
+            text = read_file(REALM, _MAX_SIZE, dir_fd=folder).decode("ascii", "replace").strip()
+        finally:
+            os.close(folder)
+    except OSError as error:
+        if shortage(error) is not None:
+            raise
         return None
-    try:
-        text = read_file(REALM, _MAX_SIZE, dir_fd=folder).decode("ascii", "replace").strip()
-    except OSError:
-        return None
-    finally:
-        os.close(folder)
     return text if _REALM.fullmatch(text) else None
 
 

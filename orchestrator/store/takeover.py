@@ -20,13 +20,14 @@ import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.store import quarantine
 from orchestrator.store.layout import DATABASE, LOCK, REALM, StatePaths
 from orchestrator.store.sessions import OLD_FILE, SIDES, files, has_files, lock
 from orchestrator.system.files import sync_folder
-from orchestrator.system.os_errors import trouble
+from orchestrator.system.os_errors import shortage, trouble
 
 _GATHERED = re.compile(rf"\.({NAME_PATTERN})\.old")
 
@@ -110,18 +111,31 @@ def take_over(paths: StatePaths) -> list[str]:
         before = is_waiting(paths.sessions, name)
         why = take_over_one(paths, name)
         if why is not None:
-            said.append(why)
+            said.append(f"{name}: {why.text}")
         elif before:
             said.append(f"{name}: the session of version 0.1 was taken over: it is in {paths.home(name)} now")
     return said
 
 
-def take_over_one(paths: StatePaths, name: str) -> str | None:
+class Problem(NamedTuple):
+    """Why a session cannot be taken over.
+
+    Attributes:
+        text: The reason, and what to do.
+        lack: Whether the machine lacks something, so that a later try may succeed.
+    """
+
+    text: str
+    lack: bool = False
+
+
+def take_over_one(paths: StatePaths, name: str) -> Problem | None:
     """Take over an account's session of 0.1, if it has one; no process may use it.
 
     Returns:
-        Why it cannot be taken over, and what to do, a sentence; None if all is done.
+        Why it cannot be taken over; None if all is done.
     """
+    lack = False
     old = _Old(paths.sessions, name)
     try:
         if old.sessions.is_symlink():
@@ -131,12 +145,12 @@ def take_over_one(paths: StatePaths, name: str) -> str | None:
         why = f"{old.database} is {error.strerror}: end that process"
     except OSError as error:
         place = error.filename if isinstance(error.filename, str) else old.database
-        why = f"{place}: {trouble(error)}"
+        why, lack = f"{place}: {trouble(error)}", shortage(error) is not None
     except _RefusedError as error:
         why = str(error)
     else:
         return None
-    return f"{name}: the session of version 0.1 cannot be taken over: {why}"
+    return Problem(f"the session of version 0.1 cannot be taken over: {why}", lack)
 
 
 def problem(sessions: Path, name: str) -> str | None:

@@ -42,15 +42,25 @@ def begin(home: Path, here: str) -> None:
         TooLargeError: It is too large for that.
     """
     place, half = _place(home), home.with_name(f".{home.name}.half")
-    shutil.rmtree(half, ignore_errors=True)
+    _remove(half)
     half.mkdir(0o700)
     for file in files(home / DATABASE):
         with contextlib.suppress(FileNotFoundError):
             _copy(file, half / file.name)
     realm.note(half, realm.other_than(here))
     sync_folder(half)
-    shutil.rmtree(place, ignore_errors=True)
+    _remove(place)
     half.rename(place)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, if it is there.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -75,7 +85,7 @@ def give_back(home: Path) -> None:
         OSError: It cannot be put back; the copy is still there.
     """
     spoiled = home.with_name(f".{home.name}.half")
-    shutil.rmtree(spoiled, ignore_errors=True)
+    _remove(spoiled)
     with contextlib.suppress(FileNotFoundError):
         home.rename(spoiled)
     _place(home).rename(home)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.devices import write_device, write_unlinked
 
+from orchestrator.accounts.failure import Kind
 from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE
 from orchestrator.store import leftovers, moving, quarantine, realm, trial
 from orchestrator.store.files import SessionFiles
@@ -252,3 +255,48 @@ def test_on_trial_only_files_are_copied(paths: StatePaths, tmp_path: Path) -> No
     refusal = SessionFiles(paths, ONE).admit("a")
     assert refusal is not None
     assert refusal.kind == "config"
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Have the kernel give this process no further descriptor."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("where", [None, *PLACES])
+@pytest.mark.parametrize("leftover", [False, True])
+def test_what_cannot_be_read_for_want_of_descriptors_is_read_later(
+    paths: StatePaths, where: str | None, *, leftover: bool
+) -> None:
+    before = paired(paths, where)
+    if leftover:
+        paths.home("a").with_name(".a.half").mkdir()
+    sessions = SessionFiles(paths, ONE)
+    with no_descriptors():
+        refusal = sessions.admit("a")
+    assert refusal is not None
+    assert refusal.kind is Kind.MACHINE
+    assert "too many open files" in refusal.text
+    assert paths.session("a").read_bytes() == before
+    later = sessions.admit("a")
+    assert (later is None) == (where in (None, ONE))
+
+
+def test_a_session_of_an_earlier_version_waits_for_descriptors(paths: StatePaths) -> None:
+    old = paths.sessions / "a.sqlite3"
+    before = write_device(old).read_bytes()
+    sessions = SessionFiles(paths, realm.WHATSAPP)
+    with no_descriptors():
+        refusal = sessions.admit("a")
+    assert refusal is not None
+    assert refusal.kind is Kind.MACHINE
+    assert old.read_bytes() == before
+    assert sessions.admit("a") is None
+    assert paths.session("a").read_bytes() == before
