@@ -278,7 +278,7 @@ def test_what_makes_the_processes_is_confined_as_far_as_they_allow(folder: Path,
 
 @asynchronous
 async def test_where_a_folder_was_replaced_the_next_process_comes_from_another_maker(tmp_path: Path) -> None:
-    async with Fleet(tmp_path, "a", "b") as fleet:
+    async with Fleet(tmp_path, "a", "b", confine="auto") as fleet:
         for name in ("a", "b"):
             await fleet.until(name, State.PAIRING)
         old, other = psutil.Process(fleet.pid("a")).ppid(), fleet.pid("b")

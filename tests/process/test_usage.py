@@ -104,7 +104,8 @@ async def test_commands_say_what_the_accounts_processes_use(tmp_path: Path) -> N
         await fleet.until("a", State.PAIRING)
         process = psutil.Process(fleet.pid("a"))
         busy, none = (await fleet.call("list"))["accounts"]
-        assert 0 < busy["cpu_s"] <= sum(process.cpu_times()[:2]) + 0.01
+        # psutil counts whole hundredths of seconds, of which it leaves out up to two.
+        assert 0 < busy["cpu_s"] <= sum(process.cpu_times()[:2]) + 0.03
         assert (busy["open_files"], busy["threads"]) == (23, process.num_threads())
         assert numbers(none) == (None, None, None)
         explained = (await fleet.call("explain", name="a"))["account"]

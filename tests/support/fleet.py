@@ -97,6 +97,8 @@ class Fleet:
             qr_dir=settings.pop("qr_dir", self.paths.qr),
             start_parallel=settings.pop("start_parallel", 10),
             start_spread=settings.pop("start_spread", 0.0),
+            # The stand-ins write beside the state folder, where no isolated process could.
+            confine=settings.pop("confine", "off"),
             accounts={account.name: account for account in known},
             **settings,
         )
