@@ -44,6 +44,9 @@ TRACEBACK_SECONDS = 1.0
 TRACEBACK_SECONDS_AT_THE_END = 0.2
 """The same while the service stops."""
 
+NO_PROCESS = "no process could be started: "
+"""What the reason of an account begins with whose process could not be made."""
+
 Tell = Callable[[str, Event], None]
 """Hands an event to an account's machine."""
 
@@ -175,7 +178,8 @@ class Children:
             refusal = await self._spawner.aside(lambda: self._sessions.admit(name))
             if refusal is not None:
                 managed.traceback = None
-                tell(name, SpawnFailed(refusal.text, refusal.kind))
+                lack = NO_PROCESS if refusal.kind is Kind.MACHINE else ""
+                tell(name, SpawnFailed(lack + refusal.text, refusal.kind))
                 return
             first = self._roster.before(name)
             await self._spawner.aside(lambda: self._devices.read(name, first))
@@ -192,11 +196,11 @@ class Children:
             child = await self._spawner.spawn(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
-            tell(name, SpawnFailed(f"no process could be started: {trouble(error)}"))
+            tell(name, SpawnFailed(NO_PROCESS + trouble(error)))
             return
         except Exception:  # or the account would wait for ever for a process that does not come
             log.exception("%s: no process could be started", name)
-            tell(name, SpawnFailed("no process could be started: the service's log says more"))
+            tell(name, SpawnFailed(NO_PROCESS + "the service's log says more"))
             return
         managed.child = child
         managed.maker = child.maker

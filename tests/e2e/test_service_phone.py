@@ -144,7 +144,7 @@ def test_a_session_of_another_number_that_is_restored_on_purpose_counts(world: W
     service.command("repair", "a2", "--any-phone")
     service.pair("a2", world.other)
     (first,) = service.quarantined("a2", "repair")
-    (address,) = addresses(first / "a2.sqlite3")
+    (address,) = addresses(first / "session.sqlite3")
     assert address.startswith(world.own[1:])
     service.command("stop", "a2")
     service.session("a2").unlink()

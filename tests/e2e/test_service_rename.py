@@ -61,7 +61,7 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         assert service.connection(phone) == connection
 
         # Removed, and back from quarantine.
-        service.command("remove", "newer", "--yes")
+        service.command("remove", "newer", "--yes", "--no-unlink")
         service.wait_until_away(phone)
         assert "add newer" in service.command("restore", "newer").stdout
         service.command("add", "newer")

@@ -296,7 +296,7 @@ class Service:
         deadline = time.monotonic() + timeout
         accounts: dict[str, Json] = {}
         try:
-            with Stream(self.client.path, {"command": "watch"}, timeout) as events:
+            with Stream(self.client.path, {"command": "watch"}, timeout, trusts=self.client.trusts) as events:
                 for event in events:
                     accounts |= {account["name"]: account for account in event["accounts"]}
                     for name in event["gone"]:
