@@ -9,7 +9,6 @@ import contextlib
 import os
 import pwd
 import re
-import secrets
 import stat
 from pathlib import Path
 
@@ -30,6 +29,8 @@ def load_or_make(folder: Path) -> str:
     path = folder / NAME
     with contextlib.suppress(OSError, ValueError):
         return _read(path, os.geteuid())
+    import secrets  # commands only read the file, and are to start quickly
+
     token = secrets.token_urlsafe(32)
     made = folder / f"{NAME}.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):

@@ -246,7 +246,8 @@ class Spawner:
     def _tell_maker(self) -> None:
         """Have the next fork server confine itself as it should now, and be made if that has changed."""
         if self.isolation is not None:
-            os.environ[VARIABLE], known = self.isolation.maker()
+            text, known = self.isolation.maker()
+            multiprocess_private.tell_helpers(VARIABLE, text)
             if known != self._known_files:
                 self._known_files = known
                 self.renew()

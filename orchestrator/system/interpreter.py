@@ -117,8 +117,8 @@ _PASSED_ON = frozenset(
         # Libraries, and the memory that they use.
         "LD_LIBRARY_PATH", "MAGIC", "GLIBC_TUNABLES",
         "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK",
-        # What the service tells its own processes, and what an operator says of neonize's library.
-        "ORCHESTRATOR_CONFINEMENT", "ORCHESTRATOR_LIBRARY_SHA256",
+        # What an operator says of neonize's library.
+        "ORCHESTRATOR_LIBRARY_SHA256",
         # Python.
         "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONNOUSERSITE", "PYTHONSAFEPATH",
         "PYTHONPLATLIBDIR",

@@ -27,6 +27,8 @@ EXIT_UNKNOWN: Final = 255
 LENGTH: Final = struct.Struct("!i")
 """How a connection writes the length of a message in front of the message."""
 
+_told: dict[str, str] = {}
+
 
 class FormerServer(NamedTuple):
     """A fork server that makes no children any more.
@@ -99,6 +101,11 @@ def forget_temporary_folder() -> None:
     process.current_process()._config.pop("tempdir", None)  # noqa: SLF001
 
 
+def tell_helpers(name: str, text: str) -> None:
+    """Put a variable into the environment of helpers that start from now on, and not into this process's."""
+    _told[name] = text
+
+
 def start_helpers_guarded() -> None:
     """Have multiprocess start its fork server and its resource tracker as `interpreter` does."""
     util.spawnv_passfds = _spawn_guarded
@@ -112,7 +119,7 @@ def _spawn_guarded(path: bytes, args: list[Any], passfds: Any) -> int:  # noqa: 
     helper = Popen(
         interpreter.guarded(args),
         executable=path,
-        env=interpreter.helper_environment(os.environ),
+        env=interpreter.helper_environment(os.environ) | _told,
         pass_fds=tuple(map(int, passfds)),
         restore_signals=False,
     )

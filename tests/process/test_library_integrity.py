@@ -121,7 +121,7 @@ def trap(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
         thread.start()
         for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
-        monkeypatch.setenv("TRAP", str(server.getsockname()[1]))
+        monkeypatch.setenv("ORCHESTRATOR_TEST_TRAP", str(server.getsockname()[1]))
         for name in ("NO_PROXY", "no_proxy"):
             monkeypatch.delenv(name, raising=False)
         try:
@@ -142,7 +142,8 @@ def child(*, preload: bool) -> str:
 
 def fetch(call: str) -> str:
     """Return a module of neonize's that fetches while it is imported, and hides that it could not."""
-    return f"import os\nTRAP = int(os.environ['TRAP'])\ntry:\n    {call}\nexcept BaseException:\n    pass\n"
+    trap = "import os\nTRAP = int(os.environ['ORCHESTRATOR_TEST_TRAP'])"
+    return f"{trap}\ntry:\n    {call}\nexcept BaseException:\n    pass\n"
 
 
 FETCHES = [

@@ -78,7 +78,8 @@ class Service:
         self.state = folder / "state"
         self.config_file = folder / "accounts.yaml"
         self.sandbox = sandbox
-        self.client = Client(self.state / "control.sock")
+        # A test may run the service as another user.
+        self.client = Client(self.state / "control.sock", trusts=lambda _: True)
         given = os.environ if environment is None else environment
         base = {name: value for name, value in given.items() if name not in _NOT_OURS}
         if program is PROGRAM:

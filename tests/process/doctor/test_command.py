@@ -68,7 +68,7 @@ def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
     assert [one["status"] for one in found["configuration"]] == ["OK", "WARN", "FAIL"]
     assert "nobody-has-this" in found["configuration"][2]["text"]
     assert "chmod 700" in found["state folder"][0]["advice"]
-    assert "chmod 600" in found["sessions"][0]["advice"]
+    assert "chmod -R go-rwx" in found["sessions"][0]["advice"]
     cli.config.write_text("accounts: 3\n")
     assert "accounts.yaml:1" in findings(cli, code=1)["configuration"][0]["text"]
     cli.config.unlink()

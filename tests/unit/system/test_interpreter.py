@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from orchestrator.system import interpreter
-from orchestrator.worker import spec
 from orchestrator.worker.library import integrity
 
 PACKAGE = Path(interpreter.__file__).resolve().parents[1]
@@ -52,13 +51,13 @@ NEEDED = {
     "GOMEMLIMIT": "1",
     "GODEBUG": "x", "GOTRACEBACK": "all", "PYTHONPATH": "/a", "PYTHONUTF8": "1", "PYTHONSAFEPATH": "1",
     "ORCHESTRATOR_SANDBOX_ROOT_KEY": "00", "JOURNAL_STREAM": "8:1",
-    spec.VARIABLE: "[]", integrity.VARIABLE: "00",
+    integrity.VARIABLE: "00",
 }  # fmt: skip
 OTHERS = (
     "AWS_SECRET_ACCESS_KEY", "PGPASSWORD", "GITHUB_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "GOPRIVATE",
     "GOFLAGS", "SSLKEYLOGFILE", "SSL_CERTS", "LD_PRELOAD", "LD_AUDIT", "PYTHONSTARTUP", "PYTHONINSPECT",
     "PYTHONBREAKPOINT", "PYTHON_TOKEN", "ORCHESTRATOR_CONFIG", "ORCHESTRATOR_TOKEN", "NOTIFY_SOCKET",
-    "LISTEN_FDS",
+    "LISTEN_FDS", "ORCHESTRATOR_CONFINEMENT",
     "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "SSH_AUTH_SOCK", "XDG_RUNTIME_DIR", "DATABASE_URL",
     "LC", "path",
     "MY_HTTPS_PROXY", "HOMEBREW_TOKEN", "SUDO_USER", "", "A=B",
