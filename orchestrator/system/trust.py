@@ -25,7 +25,7 @@ _ACL: Final = "system.posix_acl_access"
 _ENTRY: Final = struct.Struct("<HHI")
 """An entry of an access control list: tag, permissions, id; see linux/posix_acl_xattr.h."""
 _USER, _OWNING_GROUP, _GROUP = 0x02, 0x04, 0x08
-_EVERYBODY: Final = "0 0 4294967295"
+_EVERYBODY: Final = f"0 0 {2**32 - 1}"
 """The map of users outside of a user namespace."""
 
 

@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "run": [[]],
     "reload": [[]],
     "doctor": [[], ["--json"]],
+    "ping": [[], ["--json"]],
     "add": [["new"]],
     "remove": [["support", "--yes"]],
     "rename": [["support", "new"]],
