@@ -280,7 +280,7 @@ def _remove_add(world: World, names: Names, _: Values) -> None:
     with world.config_lock:
         world.wish(name, None)
         with world.part(name, "removed"):
-            _insist(world, ExitCode.NO_SUCH_ACCOUNT, "remove", name, "--yes")
+            _insist(world, ExitCode.NO_SUCH_ACCOUNT, "remove", name, "--yes", "--no-unlink")
         world.wish(name, "removed")
         world.wish(name, None)
         _insist(world, None, "add", name, "--proxy", world.proxy(name))
