@@ -114,7 +114,7 @@ async def check_library_aside() -> Library:
     try:
         process = await asyncio.create_subprocess_exec(
             *interpreter.script(_SCRIPT),
-            env=interpreter.environment(os.environ),
+            env=interpreter.helper_environment(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

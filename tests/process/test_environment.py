@@ -1,8 +1,10 @@
 """What the service's processes have in their environment: nothing of the operator that they do not need."""
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,8 +48,13 @@ async def test_accounts_and_helpers_have_no_secret_of_the_operator(tmp_path: Pat
         assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize(
+    "check",
+    [library.check_library, lambda: asyncio.run(library.check_library_aside())],
+    ids=["start", "update"],
+)
 def test_the_process_that_tries_the_library_out_has_none_either(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    check: Callable[[], library.Library], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that loads neonize writes its environment down: Python runs a module at its start."""
     seen = tmp_path / "seen"
@@ -58,7 +65,7 @@ def test_the_process_that_tries_the_library_out_has_none_either(
     for name in NAMES:
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert library.check_library().version
+    assert check().version
     assert f"PYTHONPATH={tmp_path}" in seen.read_text()
     assert SECRET not in seen.read_text()
 
