@@ -29,6 +29,9 @@ from typing import (
 
 from orchestrator.accounts import characters
 
+LATEST: Final = 2**33
+"""The latest time, in Unix seconds: in the year 2242."""
+
 
 class BoundsError(ValueError):
     """A value is not what its field may hold; the text says which rule it breaks."""
@@ -244,8 +247,8 @@ def fields_of(kind: type[Any]) -> tuple[dict[str, Field], frozenset[str]]:
 
 # JSON
 
-_MOST_DIGITS: Final = 17
-"""Of a whole number. More are never needed, and Python takes seconds for some thousands of them."""
+MOST_DIGITS: Final = 17
+"""Of a whole number in JSON. More are never needed, and Python takes seconds for some thousands of them."""
 _LONGEST_FLOAT: Final = 40
 
 
@@ -255,7 +258,7 @@ def whole_number(text: str) -> int:
     Raises:
         BoundsError: There are too many digits.
     """
-    if len(text) > _MOST_DIGITS + 1:
+    if len(text) > MOST_DIGITS + 1:
         raise BoundsError("a number with too many digits")
     return int(text)
 

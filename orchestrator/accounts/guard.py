@@ -13,12 +13,10 @@ from orchestrator.accounts import phones
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.errors import OrchestratorError
 
-_DIGITS = re.compile("[0-9]{5,20}")
-
 
 def is_number(text: str) -> bool:
     """Tell whether a text is the digits of a number, as WhatsApp gives them."""
-    return _DIGITS.fullmatch(text) is not None
+    return re.fullmatch(phones.DIGITS, text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from orchestrator.accounts import characters
 EXPECTED = "a number with + and country code, such as +15550100"
 """The description of a valid number."""
 
+DIGITS = "[0-9]{5,20}"
+"""A pattern for the digits of a number as WhatsApp gives them, with room for more than phones have today."""
+
 _SEPARATORS = re.compile(r"[ ()./-]")
 _NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")  # E.164 has 15 digits at most; whatsmeow takes no fewer than 7
 _ZERO_IN_BRACKETS = re.compile(r"\( *0 *\)")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
 
-from orchestrator.accounts import bounds, picture
+from orchestrator.accounts import bounds, phones, picture
 from orchestrator.accounts.bounds import BoundsError, Data, Form, Range, Sentence, Words
 from orchestrator.accounts.failure import Kind, Outcome
 
@@ -24,9 +24,9 @@ MAX_SENTENCE: Final = 500
 MAX_BODY: Final = 4096
 """Characters of a text that is sent. Each takes up to 12 bytes of a message, which has at most 64 KiB."""
 
-UnixTime: TypeAlias = Annotated[float, Range(0, 2**33, fits=True)]
-"""Unix seconds, until the year 2242."""
-Seconds: TypeAlias = Annotated[float, Range(0, 2**33, fits=True)]
+UnixTime: TypeAlias = Annotated[float, Range(0, bounds.LATEST, fits=True)]
+"""Unix seconds."""
+Seconds: TypeAlias = Annotated[float, Range(0, bounds.LATEST, fits=True)]
 """A length of time."""
 Bytes: TypeAlias = Annotated[int, Range(0, 2**50)]
 """A size."""
@@ -38,9 +38,9 @@ Reason: TypeAlias = Annotated[int, Range(0, 9_999_999_999)]
 """A number that WhatsApp gives as a reason; it has at most ten digits."""
 Number: TypeAlias = Annotated[int, Range(0, 2**53)]
 """The number of a text that is to be sent."""
-Phone: TypeAlias = Annotated[str, Form(re.compile("[0-9]{5,20}"))]
+Phone: TypeAlias = Annotated[str, Form(re.compile(phones.DIGITS))]
 """The digits of a phone number."""
-PhoneIfKnown: TypeAlias = Annotated[str, Form(re.compile("(?:[0-9]{5,20})?"))]
+PhoneIfKnown: TypeAlias = Annotated[str, Form(re.compile(f"(?:{phones.DIGITS})?"))]
 """The same, or empty."""
 QrText: TypeAlias = Annotated[str, Form(re.compile("[!-~]{20,700}"))]
 """What a QR code says; a present one has about 240 characters."""

@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.accounts import phones
 from orchestrator.system.files import open_file, open_folder
 
 MAX_SIZE = 64 << 20
@@ -28,6 +29,7 @@ _READ_SECONDS = 2.0
 _PROGRESS_STEPS = 1000
 _MAX_VALUE = 1 << 20
 """Bytes of one value; those of a device have less than a thousand."""
+_ADDRESS = re.compile(rf"({phones.DIGITS})(?:[.:][0-9]+)*@s\.whatsapp\.net")
 _KEYS = ("noise_key", "identity_key")
 _HEADER = 100
 _WAL_HEADER = 32
@@ -69,7 +71,7 @@ def first_row(connection: sqlite3.Connection) -> dict[str, object] | None:
 
 def number_of(address: object) -> str | None:
     """Return the digits of a device's address, None if it is not one."""
-    match = re.match(r"(\d{5,20})(?:[.:]\d+)*@s\.whatsapp\.net$", str(address), re.ASCII)
+    match = _ADDRESS.fullmatch(str(address))
     return match[1] if match else None
 
 

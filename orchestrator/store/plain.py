@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Final
+from typing import Any
 
-_MOST_DIGITS: Final = 17
-_LATEST: Final = 2.0**33
+from orchestrator.accounts import bounds
 
 
 def loads(text: bytes | str) -> Any:  # noqa: ANN401 - whatever is there
@@ -33,7 +32,7 @@ def unix_time(value: object, shift: float = 0.0) -> float | None:
     """
     if type(value) not in (int, float) or not isinstance(value, int | float):
         return None
-    return value + shift if 0 <= value + shift <= _LATEST else None
+    return value + shift if 0 <= value + shift <= bounds.LATEST else None
 
 
 def count(value: object) -> int:
@@ -42,7 +41,7 @@ def count(value: object) -> int:
 
 
 def _whole(digits: str) -> int | None:
-    return int(digits) if len(digits) <= _MOST_DIGITS else None
+    return int(digits) if len(digits) <= bounds.MOST_DIGITS else None
 
 
 def _fraction(digits: str) -> float | None:
