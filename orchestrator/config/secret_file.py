@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import stat
 from pathlib import Path
 
 from orchestrator.accounts import characters
 from orchestrator.system.files import open_file
+from orchestrator.system.folders import user_name
 from orchestrator.system.os_errors import trouble
 
 MAX_SIZE = 16 * 1024
@@ -53,9 +53,8 @@ def read_line(path: Path) -> str:
 def _check(path: Path, about: os.stat_result) -> None:
     mode = stat.S_IMODE(about.st_mode)
     if about.st_uid not in (0, os.geteuid()):
-        raise ValueError(
-            f"{path}, which belongs to {_user(about.st_uid)}: only root or {_user(os.geteuid())} may own it"
-        )
+        owner, us = user_name(about.st_uid), user_name(os.geteuid())
+        raise ValueError(f"{path}, which belongs to {owner}: only root or {us} may own it")
     open_to_group = mode & 0o070
     if open_to_group == 0o040 and _gives_to_group(path.parent, about.st_gid):
         open_to_group = 0
@@ -68,13 +67,6 @@ def _gives_to_group(folder: Path, group: int) -> bool:
     about = folder.stat()
     wanted = stat.S_ISGID | stat.S_IRGRP | stat.S_IXGRP
     return about.st_gid == group and about.st_mode & wanted == wanted and not about.st_mode & 0o007
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _reason(error: OSError) -> str:
