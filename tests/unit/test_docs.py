@@ -133,7 +133,19 @@ def test_files_and_modules_are_there(page: Path) -> None:
         assert (ROOT / f"{module}.py").exists() or (ROOT / module / "__main__.py").exists(), module
 
 
+def missing_tests(text: str) -> set[str]:
+    """Return the files of tests that a text names and that are not there, in whatever folder."""
+    there = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    return set(re.findall(r"\btest_\w+\.py\b", text)) - there
+
+
+@each_page
+def test_files_of_tests_are_there(page: Path) -> None:
+    assert not missing_tests(page.read_text())
+
+
 def test_what_is_wrong_is_found() -> None:
+    assert missing_tests("| a stranger | `test_docs.py`, `test_nothing.py` |") == {"test_nothing.py"}
     assert [*wrong_options(["lists"])] == ["there is no command lists"]
     assert [*wrong_options(["list", "--wach", "--json"])] == ["list has no option --wach"]
     assert [*wrong_options(["sandbox", "fly"])] == ["there is no command sandbox fly"]
