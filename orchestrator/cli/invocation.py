@@ -12,6 +12,7 @@ import typer
 
 from orchestrator.config import file as config_file
 from orchestrator.config import locate
+from orchestrator.control import peer
 from orchestrator.control.client import Client
 from orchestrator.errors import ConfigError, NoConfiguration, NotRunning
 from orchestrator.store import layout
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 def keep_out_of_cores() -> None:
     """Have no core file written of this command; the first step of those that handle codes and sessions."""
-    from orchestrator.system import confinement
+    from orchestrator.system import cores
 
-    confinement.keep_out_of_cores()
+    cores.keep_out_of_cores()
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Places:
 
         A folder in the usual place below $HOME was not named, and there it is this user's own.
         """
-        if user in (0, os.geteuid()):
+        if peer.is_ours(user):
             return True
         if not self.state_dir and not os.environ.get("STATE_DIRECTORY"):
             with contextlib.suppress(ConfigError):  # there is no usual place

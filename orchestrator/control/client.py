@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.accounts import deadlines
+from orchestrator.control import peer
 from orchestrator.control.protocol import (
     MAX_LINE,
     MAX_REQUEST,
@@ -31,12 +32,6 @@ ANSWER_SECONDS = deadlines.ANSWER.outer
 SEND_SECONDS = deadlines.SEND_ANSWER.outer
 """How long the answer to `send` may take, for which the service waits for WhatsApp."""
 _CHUNK = 64 * 1024
-_PEER = struct.Struct("3i")
-"""struct ucred: process, user, group."""
-
-
-def _is_ours(user: int) -> bool:
-    return user in (0, os.geteuid())
 
 
 class Client:
@@ -52,7 +47,7 @@ class Client:
         self,
         path: Path,
         start_command: Callable[[], str] = lambda: RUN,
-        trusts: Callable[[int], bool] = _is_ours,
+        trusts: Callable[[int], bool] = peer.is_ours,
     ) -> None:
         self.path = path
         self.start_command = start_command
@@ -101,7 +96,7 @@ class Stream:
         request: Json,
         timeout: float | None,
         start_command: Callable[[], str] = lambda: RUN,
-        trusts: Callable[[int], bool] = _is_ours,
+        trusts: Callable[[int], bool] = peer.is_ours,
     ) -> None:
         self.result: Json = {}
         self._path = path
@@ -219,14 +214,12 @@ def _connect(path: Path, start_command: Callable[[], str]) -> socket.socket:
 def _check_peer(connection: socket.socket, path: Path, trusts: Callable[[int], bool]) -> None:
     """See that the program at the other end is no stranger's, before it gets as much as a byte.
 
-    The kernel noted the user when the program began to listen. Whatever the path leads to by now, this is
-    whom the connection goes to.
+    Whatever the path leads to by now, the kernel tells whom the connection goes to.
 
     Raises:
         OrchestratorError: The program is another user's.
     """
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    process, user, _ = _PEER.unpack(data)
+    process, user = peer.of(connection)
     if trusts(user):
         return
     raise OrchestratorError(

@@ -393,7 +393,7 @@ async def test_the_service_of_another_user_answers_root_and_that_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Fleet(tmp_path, control=True) as fleet:
-        monkeypatch.setattr(server.os, "geteuid", lambda: MALLORY)  # type: ignore[attr-defined]
+        monkeypatch.setattr(os, "geteuid", lambda: MALLORY)
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(os.fspath(fleet.paths.control_socket))
             connection.sendall(b'{"command": "list"}\n')

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import socket
-import struct
 from collections.abc import AsyncGenerator
 
+from orchestrator.control import peer
 from orchestrator.control.protocol import (
     MAX_LINE,
     MAX_REQUEST,
@@ -43,8 +42,6 @@ SEND_SECONDS = 30.0
 
 STRANGERS_NAMED = 10
 """How many users the log names who were refused, once each. All refusals are counted."""
-
-_PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
 
 class _Gone(Exception):  # noqa: N818
@@ -132,10 +129,11 @@ class ControlServer:
     def _refuses(self, connection: socket.socket) -> bool:
         """Close the connection of another user, whatever let that user in; return whether that was done."""
         try:
-            process, user = _peer(connection)
+            process, user = peer.of(connection)
         except OSError:
-            return False  # the client has gone, and nobody hears an answer
-        if user in (0, os.geteuid()):
+            connection.close()  # nobody knows who that is
+            return True
+        if peer.is_ours(user):
             return False
         self._commands.refused += 1
         if user not in self._strangers and len(self._strangers) < STRANGERS_NAMED:
@@ -234,7 +232,7 @@ class ControlServer:
             command = self._commands.find(name)
             with contextlib.suppress(OSError):
                 log.debug(
-                    "command %s from process %d of user %d", name, *_peer(writer.get_extra_info("socket"))
+                    "command %s from process %d of user %d", name, *peer.of(writer.get_extra_info("socket"))
                 )
             answer = command(request)
             if isinstance(answer, AsyncGenerator):
@@ -331,14 +329,3 @@ def _turn_away(connection: socket.socket, answer: Json) -> None:
     with connection, contextlib.suppress(OSError):
         connection.setblocking(False)
         connection.send(encode(answer))
-
-
-def _peer(connection: socket.socket) -> tuple[int, int]:
-    """Return the process and the user at the other end.
-
-    Raises:
-        OSError: The client has gone.
-    """
-    data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-    process, user, _ = _PEER.unpack(data)
-    return process, user
