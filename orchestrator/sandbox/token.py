@@ -9,8 +9,9 @@ import contextlib
 import os
 import pwd
 import re
-import stat
 from pathlib import Path
+
+from orchestrator.system.files import open_file, replacing
 
 NAME = "control.token"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -32,14 +33,8 @@ def load_or_make(folder: Path) -> str:
     import secrets  # commands only read the file, and are to start quickly
 
     token = secrets.token_urlsafe(32)
-    made = folder / f"{NAME}.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        made.unlink()
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, 0o600)
-        file.write(f"{token}\n")
-    made.replace(path)
+    with replacing(path) as file:
+        file.write(f"{token}\n".encode())
     return token
 
 
@@ -66,11 +61,9 @@ def owner(path: Path) -> str | None:
 
 
 def _read(path: Path, uid: int | None) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        private = stat.S_ISREG(about.st_mode) and not about.st_mode & 0o077
-        if not private or (uid is not None and about.st_uid != uid):
+    with os.fdopen(open_file(path), "rb") as file:
+        about = os.fstat(file.fileno())
+        if about.st_mode & 0o077 or (uid is not None and about.st_uid != uid):
             raise ValueError(f"{path} can be read by others")
         text = file.read(_LONGEST).decode(errors="replace").strip()
     if not _TOKEN.fullmatch(text):
