@@ -143,11 +143,9 @@ def secrets(url: str) -> list[str]:
     password = credentials.partition(":")[2]
     # A word of a few letters could be part of anything, and hiding it everywhere would tell what it is.
     passwords = [word for word in (password, _unescaped(password)) if len(word) >= 4]
-    plain = _unescaped(credentials)
-    header = binascii.b2a_base64(
-        _decode(credentials), newline=False
-    ).decode()  # as HTTP sends it, in Proxy-Authorization
-    return [url, credentials, plain, header, *passwords]
+    # As HTTP sends it, in Proxy-Authorization.
+    header = binascii.b2a_base64(_decode(credentials), newline=False).decode()
+    return [url, credentials, _unescaped(credentials), header, *passwords]
 
 
 def _credentials(scheme: str, text: str) -> tuple[bytes, bytes]:

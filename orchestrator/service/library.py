@@ -12,8 +12,8 @@ from importlib import metadata
 from orchestrator.errors import OrchestratorError
 from orchestrator.system import interpreter
 from orchestrator.worker.library import integrity
-from orchestrator.worker.library.diagnosis import reinstall
 from orchestrator.worker.library.package import LibraryError as PackageError
+from orchestrator.worker.library.package import reinstall
 from orchestrator.worker.seal import Seal
 
 LOAD_SECONDS = 60.0
@@ -27,7 +27,7 @@ def end(**values):
     print(json.dumps(values))
     sys.exit()
 
-from orchestrator.system.confinement import keep_out_of_cores
+from orchestrator.system.cores import keep_out_of_cores
 keep_out_of_cores()
 from orchestrator.worker.library import integrity, loading
 started = time.monotonic()

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from orchestrator.system import kernel, landlock, seccomp
-from orchestrator.system.cores import keep_out_of_cores as keep_out_of_cores
+from orchestrator.system.cores import keep_out_of_cores
 from orchestrator.system.landlock import Rule
 
 _CAPABILITY_VERSION = 0x20080522

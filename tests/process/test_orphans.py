@@ -29,8 +29,8 @@ sys.stdin.read()
 """
 
 _HIDE = """
-from orchestrator.system import confinement
-confinement.keep_out_of_cores()
+from orchestrator.system import cores
+cores.keep_out_of_cores()
 """
 _END = """
 import sys

@@ -56,8 +56,8 @@ def test_what_the_kernel_hides_is_not_known(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 _HIDE = """
-from orchestrator.system import confinement
-confinement.keep_out_of_cores()
+from orchestrator.system import cores
+cores.keep_out_of_cores()
 """
 _READ = """
 import sys

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker.library.package import LibraryAlteredError
+from orchestrator.worker.library.package import LibraryAlteredError, reinstall
 
 _DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
 """How pip calls a missing package, where its module has another name."""
@@ -65,11 +65,6 @@ def diagnose(error: BaseException) -> Diagnosis:
         or _broken_package(error, text)
         or f"neonize cannot be loaded ({text}): {reinstall('neonize')}"
     )
-
-
-def reinstall(*packages: str) -> str:
-    """Return the command that reinstalls packages."""
-    return f"`pip install --force-reinstall --no-cache-dir {' '.join(packages)}`"
 
 
 def _unreadable(error: BaseException | None) -> str | None:

@@ -20,7 +20,7 @@ from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker.library.package import LibraryAlteredError, LibraryChangedError, package
+from orchestrator.worker.library.package import LibraryAlteredError, LibraryChangedError, package, reinstall
 from orchestrator.worker.seal import Seal
 
 VARIABLE = "ORCHESTRATOR_LIBRARY_SHA256"
@@ -34,8 +34,7 @@ MAX_FILES = 20_000
 LIBRARY = "neonize-*.so"
 _PIECE = 1024 * 1024
 _ALGORITHMS = ("sha256", "sha384", "sha512")
-_REINSTALL = "`pip install --force-reinstall --no-cache-dir neonize`"
-_UPDATE = f"is neonize being updated? If not, install it again: {_REINSTALL}"
+_UPDATE = f"is neonize being updated? If not, install it again: {reinstall('neonize')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +191,7 @@ def _compare(folder: Path, entries: list[_Entry]) -> None:
 def _stray(path: Path) -> LibraryAlteredError:
     return LibraryAlteredError(
         f"{path} does not belong to neonize's package, and would be loaded: remove it, or install neonize"
-        f" again: {_REINSTALL}"
+        f" again: {reinstall('neonize')}"
     )
 
 

@@ -36,6 +36,11 @@ class LibraryAlteredError(LibraryError):
     """neonize's files are not those of its package, or cannot be told to be."""
 
 
+def reinstall(*packages: str) -> str:
+    """Return the command that reinstalls packages."""
+    return f"`pip install --force-reinstall --no-cache-dir {' '.join(packages)}`"
+
+
 def package() -> Path:
     """Return the folder that neonize is installed in, without importing it.
 
