@@ -29,7 +29,8 @@ ONLINE = ["connecting", "connected", "idle"]
 
 def write_config(fleet: Fleet, *accounts: str, top: str = "") -> None:
     entries = "".join(f"  {entry}\n" for entry in accounts) or "  {}\n"
-    fleet.config_file.write_text(f"{top}accounts:\n{entries}")
+    # What the fleet was started with stays: see `Fleet`.
+    fleet.config_file.write_text(f"{top}accounts:\n{entries}confine: off\n")
 
 
 # Pairing
