@@ -19,6 +19,7 @@ from orchestrator.accounts.bounds import Field, Range, fields_of
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Message, MessageError, decode, encode
 from orchestrator.messages import texts
+from orchestrator.system.redaction import redact
 
 
 @given(MESSAGES)
@@ -263,3 +264,10 @@ def test_secrets_are_not_in_the_repr(message: pipe.FromChild) -> None:
             assert f"{secret}=" not in shown
     assert "my secret" not in repr(pipe.Send(1, "4915100001", "my secret"))
     assert "49151" not in repr(pipe.Send(1, "4915100001", "my secret"))
+
+
+@pytest.mark.parametrize("letter", "123456789ABCDEFGHJKLMNPQRSTVWXYZ")
+def test_each_code_that_the_service_takes_is_hidden_in_its_log(letter: str) -> None:
+    code = f"{letter}A2B-C3D{letter}"
+    assert decode(encode(pipe.LinkCode(code, 1.0))) == pipe.LinkCode(code, 1.0)
+    assert redact(f"it showed {code}, and went on") == "it showed [link code], and went on"

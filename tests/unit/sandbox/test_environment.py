@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.sandbox.environment import HOOK, ROOT_KEY_VARIABLE, as_shell, client_environment
+from orchestrator.store import realm
 
 KEY = bytes(range(32))
 
@@ -73,7 +74,7 @@ def test_each_variable_is_exported_on_a_line_of_its_own() -> None:
     assert all(line.startswith("export ") for line in lines)
 
 
-def test_the_hook_has_the_same_name_for_the_key() -> None:
+def test_the_hook_and_the_sessions_have_the_same_name_for_the_key() -> None:
     spec = importlib.util.spec_from_file_location("hook", HOOK / "sitecustomize.py")
     assert spec is not None
     assert spec.loader is not None
@@ -83,7 +84,7 @@ def test_the_hook_has_the_same_name_for_the_key() -> None:
         spec.loader.exec_module(hook)
     finally:
         sys.meta_path[:] = meta_path
-    assert hook.VARIABLE == ROOT_KEY_VARIABLE
+    assert hook.VARIABLE == realm.VARIABLE == ROOT_KEY_VARIABLE
 
 
 def test_it_can_be_had_without_cryptography() -> None:

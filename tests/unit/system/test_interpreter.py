@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.system import interpreter
+from orchestrator.store import realm
+from orchestrator.system import interpreter, open_files
 from orchestrator.worker.library import integrity
 
 PACKAGE = Path(interpreter.__file__).resolve().parents[1]
@@ -62,6 +63,12 @@ OTHERS = (
     "LC", "path",
     "MY_HTTPS_PROXY", "HOMEBREW_TOKEN", "SUDO_USER", "", "A=B",
 )  # fmt: skip
+
+
+def test_a_helper_gets_what_other_modules_read_of_the_environment() -> None:
+    names = (*open_files._VARIABLES, realm.VARIABLE, integrity.VARIABLE, "HTTPS_PROXY", "https_proxy")
+    given = dict.fromkeys(names, "/x")
+    assert interpreter.helper_environment(given) == given
 
 
 def test_a_helper_gets_what_it_needs_and_nothing_else() -> None:
