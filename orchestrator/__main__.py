@@ -23,7 +23,10 @@ def main() -> None:
     """
     interpreter.leave_current_folder()
     gc.disable()
-    from orchestrator.cli import main as run
+    try:
+        from orchestrator.cli import main as run
+    except KeyboardInterrupt:  # Ctrl-C; `run` does the same
+        sys.exit(130)
 
     gc.freeze()
     gc.enable()

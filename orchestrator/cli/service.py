@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from orchestrator.cli import invocation
-from orchestrator.cli.formatting import examples, printable
+from orchestrator.cli.formatting import examples, printable, printable_lines
 from orchestrator.errors import ConfigError, ExitCode, NotRunning, OrchestratorError, Untrusted
 
 app = typer.Typer(rich_markup_mode=None)
@@ -165,7 +165,8 @@ def doctor(
     for finding in examine(Context(where.settings, where.state, where.service), only=only or ()):
         found.append(finding)
         if not as_json:
-            print(printable(f"{finding.status:<5} {finding.check:<14} {finding.text}"), flush=True)
+            text = finding.text.replace("\n", f"\n{'':<21}")  # such as all problems of a configuration
+            print(printable_lines(f"{finding.status:<5} {finding.check:<14} {text}"), flush=True)
             if finding.advice:
                 print(printable(f"{'':<20} → {finding.advice}"), flush=True)
     if as_json:

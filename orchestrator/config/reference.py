@@ -70,7 +70,8 @@ An account may have every key of `defaults`, and these:
 """
 _RELOAD = """\
 A change of some keys gives the account a new process: the account is offline for less than a second. A
-change of other keys takes effect in the running process.
+change of other keys takes effect in the running process. Another content of `proxy_file` counts as a change
+of `proxy`.
 """
 
 
@@ -114,7 +115,7 @@ def reference() -> str:
     parts += [
         f"- New process: {_keys(new_process=True)}.",
         f"- No new process: {_keys(new_process=False)}.",
-        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`.",
+        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`.",
     ]
     return "\n".join(parts) + "\n"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import socket
 import struct
 import sys
@@ -116,13 +117,19 @@ def _spawn_guarded(path: bytes, args: list[Any], passfds: Any) -> int:  # noqa: 
     # multiprocess cannot choose the environment. Children of the fork server have the fork server's.
     from subprocess import Popen  # the fork server imports this module, too, and starts no program
 
-    helper = Popen(
-        interpreter.guarded(args),
-        executable=path,
-        env=interpreter.helper_environment(os.environ) | _told,
-        pass_fds=tuple(map(int, passfds)),
-        restore_signals=False,
-    )
+    # A terminal sends SIGINT to helpers, too. A helper that still loads has no handler, and would end with a
+    # traceback. The mask is inherited; an account's process empties it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        helper = Popen(
+            interpreter.guarded(args),
+            executable=path,
+            env=interpreter.helper_environment(os.environ) | _told,
+            pass_fds=tuple(map(int, passfds)),
+            restore_signals=False,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     # multiprocess waits for the process. Popen must not.
     helper.returncode = 0
     return helper.pid

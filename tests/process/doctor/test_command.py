@@ -51,6 +51,16 @@ def test_all_is_well_with_a_sandbox(cli: Cli, sandbox: SandboxProcess) -> None:
         assert {line.split()[0] for line in done.stdout.splitlines()} <= {"OK", "WARN", "→"}
 
 
+def test_each_problem_of_a_configuration_has_a_line(cli: Cli) -> None:
+    cli.configure("a: {}", top="first: 1\nsecond: 2\n")
+    lines = cli("doctor", "--only", "configuration", code=1).stdout.splitlines()
+    assert [line.partition(": unknown key")[0] for line in lines[:2]] == [
+        f"FAIL  configuration  {cli.config}:3: first",
+        f"{'':<21}{cli.config}:4: second",
+    ]
+    assert lines[2].startswith(f"{'':<20} → correct the file")
+
+
 def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -139,6 +140,15 @@ def test_a_child_is_told_neither_the_main_module_nor_the_folder() -> None:
     ours = multiprocess_private.preparation_data("a")
     assert set(ours) == {"name", "authkey", "sys_path"}
     assert set(ours) <= set(theirs)  # `spawn.prepare` in the child knows each of them
+
+
+def test_ctrl_c_in_a_terminal_does_not_end_a_helper_that_still_loads() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    command = [sys.executable, "-c", "import sys"]
+    pid = multiprocess_private._spawn_guarded(os.fsencode(sys.executable), command, ())
+    os.kill(pid, signal.SIGINT)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_the_temporary_folder_is_the_one_that_was_set(tmp_path: Path) -> None:

@@ -57,7 +57,8 @@ def _of_old(paths: StatePaths) -> Iterator[Finding]:
         )
         yield warn(
             f"{len(ready)} sessions are still in the folders of version 0.1: {which}",
-            "start the service: it moves the sessions to the folders of this version, without a new code",
+            "start or restart the service: it moves the sessions to the folders of this version, without a"
+            " new code",
         )
 
 
