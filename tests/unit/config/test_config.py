@@ -409,6 +409,9 @@ BAD = [
     ("state_dir: /a?b", f"1: state_dir: {FOLDER} a path with ?, which session files cannot have in theirs"),
     ("state_dir: /s\nqr_dir: /s/sessions", f"2: qr_dir: {ALONE}"),
     ("state_dir: /s\nqr_dir: /s/tracebacks", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/sessions/a", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/messages/a/codes", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/processes", f"2: qr_dir: {ALONE}"),
     ("qr_dir: /s\nstate_dir: /s", f"1: qr_dir: {ALONE}"),
     # Secrets and people in the wrong place
     (
