@@ -78,6 +78,11 @@ def end(home: Path) -> None:
         _remove(_place(home))
 
 
+def is_under_way(home: Path) -> bool:
+    """Tell whether there is a copy."""
+    return os.path.lexists(_place(home))
+
+
 def give_back(home: Path) -> None:
     """Put the copy back, with a note where it is not of, in the place of what was made of the session.
 
