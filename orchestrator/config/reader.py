@@ -32,7 +32,7 @@ from orchestrator.config.settings import Settings
 from orchestrator.config.types import Unfit, Where, explain, kind, quote, say_duration, segment, strange
 from orchestrator.config.yaml_tree import Node, Scalar, YamlError
 from orchestrator.errors import ConfigError
-from orchestrator.store.layout import MEETING_PLACE, QR_FOLDER, StatePaths
+from orchestrator.store.layout import QR_FOLDER, is_of_service
 
 
 def load(
@@ -257,9 +257,7 @@ class _Reader:
             self._add((*path, "proxy_file"), "expected either proxy or proxy_file, found both")
 
     def _check_qr_dir(self, qr_dir: Path, state: Path, group: str | None) -> None:
-        # A folder inside one of them, too: it would be taken for an account's, or be closed to its readers.
-        own = (*StatePaths(root=state, control_socket=state).private, state / MEETING_PLACE)
-        if qr_dir == state or any(map(qr_dir.is_relative_to, own)):
+        if is_of_service(qr_dir, state):
             self._add(("qr_dir",), "expected a folder for the codes alone, found one of the service's own")
         if group is not None and qr_dir.is_relative_to(state):
             # Its mode is 0700, whatever that of the folders in it.

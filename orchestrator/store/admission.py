@@ -66,6 +66,8 @@ def _check_realm(home: Path, here: str) -> Admission:
     if kept == here:
         return Admission()
     linked = device.look(home / DATABASE).linked
+    if linked is False and trial.is_under_way(home):
+        return _end_trial(home, here)
     if linked is not False and not realm.is_unknown(kept, here):
         assert kept is not None
         return Admission(Outcome(Kind.CONFIG, realm.refusal(home.name, kept, here)))
@@ -91,6 +93,15 @@ def _try_out(home: Path, here: str) -> Admission:
         )
         return Admission(Outcome(Kind.CONFIG, text))
     return Admission(on_trial=True)
+
+
+def _end_trial(home: Path, here: str) -> Admission:
+    """Give a session back that was refused here, and whose process has ended without saying so."""
+    try:
+        trial.give_back(home)
+    except OSError as error:
+        return Admission(Outcome(Kind.MACHINE, trouble(error)))
+    return Admission(Outcome(Kind.CONFIG, realm.refusal(home.name, realm.other_than(here), here)))
 
 
 def _check_files(home: Path) -> Outcome | None:

@@ -27,9 +27,13 @@ MAX_SIZE = 64 << 20
 """Bytes of a session that are read, and of its log; real sessions have some hundred kilobytes."""
 _READ_SECONDS = 2.0
 _PROGRESS_STEPS = 1000
-_MAX_VALUE = 1 << 20
+_MAX_VALUE = 1 << 16
 """Bytes of one value; those of a device have less than a thousand."""
 _ADDRESS = re.compile(rf"({phones.DIGITS})(?:[.:][0-9]+)*@s\.whatsapp\.net")
+_MAX_COLUMNS = 200
+"""Columns of a table; those of a device are about twenty. A row has so many values at most."""
+_HIDDEN = 6
+"""Which column of what SQLite says of a column tells whether the column is computed."""
 _KEYS = ("noise_key", "identity_key")
 _HEADER = 100
 _WAL_HEADER = 32
@@ -64,6 +68,9 @@ def first_row(connection: sqlite3.Connection) -> dict[str, object] | None:
     ).fetchone()[0]
     if not found:
         return None
+    # Nothing that is computed: one call of a function may take minutes, and nothing interrupts it.
+    if any(column[_HIDDEN] for column in connection.execute("PRAGMA table_xinfo(whatsmeow_device)")):
+        raise sqlite3.DataError("the table of the device has columns that are computed")
     cursor = connection.execute("SELECT * FROM whatsmeow_device ORDER BY rowid LIMIT 1")
     row = cursor.fetchone()
     return row and dict(zip((column[0] for column in cursor.description), row, strict=True))
@@ -182,6 +189,7 @@ def careful(connection: sqlite3.Connection, deadline: float) -> Iterator[None]:
         deadline: When to give up, by the monotonic clock; SQLite then says that it was interrupted.
     """
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_COLUMN, _MAX_COLUMNS)
     connection.set_progress_handler(lambda: time.monotonic() > deadline, _PROGRESS_STEPS)
     try:
         for pragma in ("query_only = ON", "trusted_schema = OFF", "cell_size_check = ON"):

@@ -25,7 +25,7 @@ from orchestrator.store import (
 )
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
-from orchestrator.store.layout import StatePaths
+from orchestrator.store.layout import StatePaths, is_of_service
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Place, Store
 from orchestrator.store.summary import Summary
@@ -49,7 +49,15 @@ def in_files(
         qr_dir: The folder of the QR codes.
         qr_group: The group that may read the codes, if any may.
         here: Where accounts connect to; None for what this process's environment says.
+
+    Raises:
+        StateError: The codes would lie where the process of an account reads and writes.
     """
+    if is_of_service(qr_dir, paths.root):
+        raise StateError(
+            f"{qr_dir}: is one of the service's own folders: choose a folder for the codes alone with qr_dir",
+            key="qr_dir_unusable",
+        )
     return Store(
         paths,
         SessionFiles(paths, realm.current() if here is None else here),

@@ -167,6 +167,20 @@ class StatePaths:
         return repaired
 
 
+def is_of_service(folder: Path, root: Path) -> bool:
+    """Tell whether a folder is the state folder, or lies where only the service and accounts may write.
+
+    The process of an account reads and writes all that lies in the account's folders.
+
+    Args:
+        folder: The folder, which need not exist.
+        root: The state folder.
+    """
+    real, state = Path(os.path.realpath(folder)), Path(os.path.realpath(root))
+    own = (*StatePaths(root=state, control_socket=state).private, state / MEETING_PLACE)
+    return real == state or any(map(real.is_relative_to, own))
+
+
 def first_folder(folders: str | None) -> str:
     """Return the first folder of a list such as systemd's ``$STATE_DIRECTORY``; empty if there is none."""
     return (folders or "").partition(":")[0]

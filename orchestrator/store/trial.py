@@ -12,14 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from pathlib import Path
 
 from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.store import device, realm
 from orchestrator.store.layout import DATABASE
 from orchestrator.store.sessions import files
-from orchestrator.system.files import open_file, sync, sync_folder
+from orchestrator.system.files import open_file, remove_folder, sync, sync_folder
 
 _UNTRIED = re.compile(rf"\.({NAME_PATTERN})\.untried")
 _HALF = re.compile(rf"\.({NAME_PATTERN})\.half")
@@ -60,7 +59,7 @@ def _remove(folder: Path) -> None:
         OSError: It cannot be removed.
     """
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+        remove_folder(folder)  # shutil would go down by recursion, as deep as an account's process has dug
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -75,7 +74,13 @@ def _copy(source: Path, target: Path) -> None:
 
 def end(home: Path) -> None:
     """Forget the copy, if there is one; never raises."""
-    shutil.rmtree(_place(home), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        _remove(_place(home))
+
+
+def is_under_way(home: Path) -> bool:
+    """Tell whether there is a copy."""
+    return os.path.lexists(_place(home))
 
 
 def give_back(home: Path) -> None:
@@ -90,7 +95,8 @@ def give_back(home: Path) -> None:
         home.rename(spoiled)
     _place(home).rename(home)
     sync_folder(home.parent)
-    shutil.rmtree(spoiled, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        _remove(spoiled)
 
 
 def tidy(sessions: Path) -> list[str]:
@@ -120,7 +126,8 @@ def tidy(sessions: Path) -> list[str]:
                 said.append(f"{match[1]}: the session is as it was before it was tried out in a sandbox")
         for entry in os.listdir(sessions):  # noqa: PTH208 - names are all that is needed
             if (match := _HALF.fullmatch(entry)) and not os.path.lexists(_place(sessions / match[1])):
-                shutil.rmtree(sessions / entry, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    _remove(sessions / entry)
     return said
 
 

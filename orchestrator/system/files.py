@@ -138,6 +138,58 @@ def sweep(folder: Path, *, of: str | None = None) -> None:
                     path.unlink()
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder and all in it, however deep the folders in it are. The function follows no link.
+
+    Raises:
+        OSError: Something cannot be removed, or the folder is missing.
+    """
+    top = _open_up(folder)
+    try:
+        while names := os.listdir(top):  # noqa: PTH208 - of a descriptor
+            for name in names:
+                _remove_entry(top, name)
+    finally:
+        os.close(top)
+    folder.rmdir()
+
+
+def _remove_entry(top: int, name: str) -> None:
+    """Remove a file, or a folder whose own folders move up to the top first: so depth needs no stack."""
+    if _unlink(name, top):
+        return
+    folder = _open_up(name, dir_fd=top)
+    try:
+        for entry in os.listdir(folder):  # noqa: PTH208 - of a descriptor
+            if not _unlink(entry, folder):
+                os.close(_open_up(entry, dir_fd=folder))  # or it could not be moved
+                os.rename(entry, temporary_name("removed"), src_dir_fd=folder, dst_dir_fd=top)
+    finally:
+        os.close(folder)
+    os.rmdir(name, dir_fd=top)
+
+
+def _unlink(name: str, folder: int) -> bool:
+    """Remove an entry; return False if it is a folder."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.EPERM):  # Linux says the first, POSIX the second
+            raise
+        return False
+    return True
+
+
+def _open_up(path: str | Path, *, dir_fd: int | None = None) -> int:
+    """Open a folder whose mode closes it to its owner as well."""
+    closed = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        os.chmod(f"/proc/self/fd/{closed}", 0o700)  # noqa: PTH101 - fchmod() does not take O_PATH
+    finally:
+        os.close(closed)
+    return open_folder(path, dir_fd=dir_fd)
+
+
 def sync(file: BinaryIO) -> None:
     """Write a file through to the disk, so that the file outlasts a power failure.
 

@@ -36,9 +36,9 @@ class FormerServer(NamedTuple):
 
     Attributes:
         pid: The process id of the fork server.
-        alive: A descriptor that this process and every child of the fork server have open. The fork server
-            ends when nobody has it open any more. It does not wait to tell how its last child ended, so this
-            process closes the descriptor after the last child.
+        alive: A descriptor that this process has open, and a child of the fork server until `leave_helpers`.
+            The fork server ends when nobody has it open any more. It does not wait to tell how its last child
+            ended, so this process closes the descriptor after the last child.
     """
 
     pid: int
@@ -90,6 +90,23 @@ def forget_child(child: object) -> None:
     one that reaps them, and the second of the two to ask is told `EXIT_UNKNOWN`.
     """
     process._children.discard(child)  # noqa: SLF001
+
+
+def leave_helpers() -> None:
+    """In a child: close the pipes to the fork server and to the resource tracker, which every child is given.
+
+    A byte in the first would end the fork server, which alone learns how the children of others end. By the
+    second the tracker, which is not confined, would be told what to remove at its end.
+    """
+    for helper, name in (
+        (forkserver._forkserver, "_forkserver_alive_fd"),  # noqa: SLF001
+        (resource_tracker._resource_tracker, "_fd"),  # noqa: SLF001
+    ):
+        descriptor = getattr(helper, name)
+        if descriptor is not None:
+            setattr(helper, name, None)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
 
 
 def set_temporary_folder(folder: str) -> None:

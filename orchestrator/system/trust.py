@@ -108,7 +108,10 @@ class Weak:
         """
         if self.who == "owner":
             no_link = "-h " if stat.S_ISLNK(self.place.mode) else ""
-            return f"`chown {no_link}{user_name(owner)} {self.place.path}`"
+            name = user_name(owner)
+            # A user without a name is known to the command by the number alone.
+            whom = name if " " not in name else str(owner)
+            return f"`chown {no_link}{whom} {self.place.path}`"
         # The group's bits are the mask of an access control list, too.
         return f"`chmod {'o' if self.who == 'everybody' else 'g'}-w {self.place.path}`"
 

@@ -12,7 +12,7 @@ from orchestrator.accounts import pipe
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
-from orchestrator.system import cores, memory
+from orchestrator.system import cores, memory, multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import confining, events, outcomes, proxy, session_check
 from orchestrator.worker.library import integrity, loading, package
@@ -39,6 +39,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         connection: The child's end of a duplex pipe.
     """
     os.umask(0o077)
+    multiprocess_private.leave_helpers()
     cores.open_to_self()  # whoever made it may have closed it, and what follows writes there
     memory.stand_before_the_parent()
     inbox = Inbox()

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from support.service import PROGRAM, Service
+from support.trouble import fork_server, resource_tracker
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system import confinement
@@ -53,6 +54,27 @@ def test_all_threads_of_accounts_are_confined_and_so_is_what_makes_them(
         service.command("start", "support")
         service.wait_for_state("support", "connected")
         assert not any("without" in line or "confined" in line for line in service.log)
+
+
+def pipes(pid: int) -> set[str]:
+    """Return the pipes that a process has open."""
+    links = map(os.readlink, Path(f"/proc/{pid}/fd").iterdir())
+    return {link for link in links if link.startswith("pipe:")}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root sees what a closed process has open")
+def test_no_account_can_speak_to_what_serves_all_accounts(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    """A byte in the pipe by which the fork server learns its end would end it for everybody."""
+    with Service(tmp_path, sandbox, ["one", "two"]) as service:
+        for name in ("one", "two"):
+            service.wait_for_state(name, "pairing")
+        maker, tracker = (helper(service.pid).pid for helper in (fork_server, resource_tracker))
+        log = {str(Path(f"/proc/{service.pid}/fd/{number}").readlink()) for number in (1, 2)}
+        helpers = (pipes(maker) | pipes(tracker)) - log
+        assert len(helpers) > 2, "there are pipes to look for"
+        one, two = (pipes(service.child(name)) - log for name in ("one", "two"))
+        assert not one & two
+        assert not (one | two) & helpers
 
 
 @pytest.mark.parametrize(

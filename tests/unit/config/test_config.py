@@ -413,6 +413,9 @@ BAD = [
     ("state_dir: /s\nqr_dir: /s/processes", f"2: qr_dir: {ALONE}"),
     ("state_dir: /s\nqr_dir: /s/sessions/qr", f"2: qr_dir: {ALONE}"),
     ("state_dir: /s\nqr_dir: /s/quarantine/a/b", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/sessions/a", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/messages/a/codes", f"2: qr_dir: {ALONE}"),
+    ("state_dir: /s\nqr_dir: /s/processes", f"2: qr_dir: {ALONE}"),
     ("qr_dir: /s\nstate_dir: /s", f"1: qr_dir: {ALONE}"),
     # Secrets and people in the wrong place
     (

@@ -152,6 +152,15 @@ HOSTILE = {
         "CREATE TABLE whatsmeow_device (jid, noise_key AS (hex(zeroblob(400000000))), identity_key);"
         " INSERT INTO whatsmeow_device (jid, identity_key) VALUES ('x', x'00')"
     ),
+    "columns that are made when they are read": (
+        "CREATE TABLE whatsmeow_device (jid, noise_key, identity_key, more AS (upper(jid)));"
+        " INSERT INTO whatsmeow_device VALUES (x'00', x'00', x'00')"
+    ),
+    "many columns with much in each": (
+        "CREATE TABLE whatsmeow_device (jid, noise_key, identity_key, "
+        + ", ".join(f"c{number}" for number in range(500))
+        + "); INSERT INTO whatsmeow_device (jid, noise_key, identity_key) VALUES (x'00', x'00', x'00')"
+    ),
     "a table without rows' numbers": (
         "CREATE TABLE whatsmeow_device (jid PRIMARY KEY, noise_key, identity_key) WITHOUT ROWID;"
         " INSERT INTO whatsmeow_device VALUES (x'00', x'00', x'00')"

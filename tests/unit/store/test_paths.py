@@ -19,6 +19,7 @@ from orchestrator.config import locate
 from orchestrator.config.locate import expand, find_config, find_state_dir
 from orchestrator.errors import ConfigError, ExitCode, StateError, Untrusted
 from orchestrator.store import layout
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 
 HOME = {"HOME": "/home/ada"}
@@ -699,3 +700,21 @@ def test_a_user_has_files_of_their_own_and_root_does_not_use_them(
         find_config(environ=HOME)
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
     assert find_config(environ=HOME) == places["here"]
+
+
+@pytest.mark.parametrize(
+    "within", ["", "sessions", "sessions/a", "messages/a/codes", "quarantine", "processes"]
+)
+@pytest.mark.parametrize("linked", ["state", "codes"])
+def test_no_codes_lie_where_an_account_writes(tmp_path: Path, within: str, linked: str) -> None:
+    """The process of an account reads and writes all that is in its folders, by whatever path."""
+    state = tmp_path / "state"
+    (state / within).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(state / within if linked == "codes" else state)
+    root, codes = (state, tmp_path / "link") if linked == "codes" else (tmp_path / "link", state / within)
+    with pytest.raises(
+        StateError, match="is one of the service's own folders: choose a folder for the codes"
+    ):
+        in_files(StatePaths.of(root, environ={}), codes)
+    for other in (state / "qr", state / "sessionsx", tmp_path / "codes"):
+        in_files(StatePaths.of(root, environ={}), other)

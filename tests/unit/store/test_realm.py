@@ -257,6 +257,39 @@ def test_on_trial_only_files_are_copied(paths: StatePaths, tmp_path: Path) -> No
     assert refusal.kind == "config"
 
 
+def test_a_process_that_ends_on_trial_without_a_word_loses_no_session(paths: StatePaths) -> None:
+    """It crashes, or breaks the rules of its pipe, after the library has deleted the device."""
+    before = paired(paths, None)
+    sessions = SessionFiles(paths, ONE)
+    assert sessions.admit("a") is None
+    delete_device(paths)
+    refusal = sessions.admit("a")
+    assert refusal is not None
+    assert refusal.kind is Kind.CONFIG
+    assert "was not paired with this sandbox" in refusal.text
+    assert paths.session("a").read_bytes() == before
+    assert files(paths) == ["a"]
+    assert SessionFiles(paths, realm.WHATSAPP).admit("a") is None
+
+
+def test_what_was_dug_on_trial_keeps_no_service_from_starting(paths: StatePaths) -> None:
+    """The account's own process may make folders in its folder, as deep as it likes."""
+    before = paired(paths, None)
+    sessions = SessionFiles(paths, ONE)
+    assert sessions.admit("a") is None
+    top = os.open(paths.home("a"), os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=top)
+        inner = os.open("d", os.O_RDONLY, dir_fd=top)
+        os.close(top)
+        top = inner
+    os.close(top)
+    delete_device(paths)
+    assert trial.tidy(paths.sessions) == ["a: the session is as it was before it was tried out in a sandbox"]
+    assert paths.session("a").read_bytes() == before
+    assert files(paths) == ["a"]
+
+
 @contextmanager
 def no_descriptors() -> Iterator[None]:
     """Have the kernel give this process no further descriptor."""

@@ -15,6 +15,7 @@ from orchestrator.system.files import (
     is_temporary,
     open_file,
     read_file,
+    remove_folder,
     replacing,
     sync,
     sync_folder,
@@ -345,3 +346,34 @@ def test_a_place_that_is_missing_is_named(way: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         first_closed(way / "absent" / "file", -1, ())
     assert str(caught.value.filename) == str(way / "absent")
+
+
+def dig(folder: Path, depth: int) -> None:
+    """Make so many folders in each other, below a folder."""
+    top = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d", dir_fd=top)
+        inner = os.open("d", os.O_RDONLY, dir_fd=top)
+        os.close(top)
+        top = inner
+    os.close(top)
+
+
+def test_a_folder_is_removed_however_deep_it_is(folder: Path, precious: Path) -> None:
+    dig(folder, 3000)
+    (folder / "closed" / "inner").mkdir(parents=True)
+    (folder / "closed" / "inner" / "file").write_text("x")
+    (folder / "closed" / "link").symlink_to(precious.parent)
+    (folder / "closed" / "inner").chmod(0)
+    (folder / "closed").chmod(0)
+    (folder / "link").symlink_to(precious)
+    os.mkfifo(folder / "pipe")
+    folder.chmod(0)
+    remove_folder(folder)
+    assert not folder.exists()
+    assert precious.read_text() == "as it was"
+    with pytest.raises(FileNotFoundError):
+        remove_folder(folder)
+    folder.symlink_to(precious.parent)
+    with pytest.raises(NotADirectoryError):
+        remove_folder(folder)

@@ -177,6 +177,7 @@ def test_links_and_files_are_judged_by_who_they_belong_to(tmp_path: Path) -> Non
     found = trust.weak_for_us(read_way(tmp_path / "l"))
     assert found is not None
     assert found.advice() == f"`chown root {tmp_path / 'f'}`"
+    assert found.advice(4321) == f"`chown 4321 {tmp_path / 'f'}`", "a user without a name"
     assert trust.weak_for_us(read_way(tmp_path / "l"), NOBODY) is None
 
 

@@ -10,6 +10,7 @@ from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, ok
 from orchestrator.service.doctor.context import Context
 from orchestrator.store.codes.folder import group_id
+from orchestrator.store.layout import is_of_service
 from orchestrator.system import trust
 from orchestrator.system.files import first_closed
 
@@ -21,7 +22,11 @@ def find(context: Context) -> Iterator[Finding]:
         return
     folder = paths.qr if settings is None else settings.qr_dir
     closed = None if settings is None else closed_to_group(settings)
-    if (weak := trust.weak_for_us(trust.read_way(folder), paths.root.stat().st_uid)) is not None:
+    if is_of_service(folder, paths.root):
+        yield fail(
+            f"{folder} is one of the service's own folders", "choose a folder for the codes alone with qr_dir"
+        )
+    elif (weak := trust.weak_for_us(trust.read_way(folder), paths.root.stat().st_uid)) is not None:
         yield fail(
             f"{weak.text}, so others could put codes of their own there, and the service shows none",
             f"{weak.advice(paths.root.stat().st_uid)}, or choose another folder with qr_dir",
