@@ -16,20 +16,23 @@ from orchestrator.system.files import first_closed
 
 
 def find(context: Context) -> Iterator[Finding]:
-    """Look at the folder of the QR codes. A service that has not run yet makes one."""
+    """Look at the folder of the QR codes. The service makes the folder if it is missing."""
     paths, settings = context.paths.or_none(), context.settings.or_none()
-    if paths is None or not paths.root.exists():
+    if paths is None:
         return
     folder = paths.qr if settings is None else settings.qr_dir
+    if not paths.root.exists() and folder.is_relative_to(paths.root):
+        return  # the check of the state folder says so
+    owner = paths.root.stat().st_uid if paths.root.exists() else os.geteuid()
     closed = None if settings is None else closed_to_group(settings)
     if is_of_service(folder, paths.root):
         yield fail(
             f"{folder} is one of the service's own folders", "choose a folder for the codes alone with qr_dir"
         )
-    elif (weak := trust.weak_for_us(trust.read_way(folder), paths.root.stat().st_uid)) is not None:
+    elif (weak := trust.weak_for_us(trust.read_way(folder), owner)) is not None:
         yield fail(
             f"{weak.text}, so others could put codes of their own there, and the service shows none",
-            f"{weak.advice(paths.root.stat().st_uid)}, or choose another folder with qr_dir",
+            f"{weak.advice(owner)}, or choose another folder with qr_dir",
         )
     elif folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
         yield fail(
@@ -37,6 +40,8 @@ def find(context: Context) -> Iterator[Finding]:
         )
     elif closed is not None:
         yield closed
+    elif not folder.exists():
+        yield ok(f"the service makes {folder} when it starts")
     else:
         yield ok(str(folder))
 

@@ -61,6 +61,22 @@ def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None
         assert closed_to_group(replace(settings, qr_group=None)) is None
 
 
+def test_a_qr_folder_outside_is_looked_at_before_there_is_a_state_folder(tmp_path: Path) -> None:
+    codes = tmp_path / "codes"
+    settings = Settings(tmp_path / "accounts.yaml", tmp_path / "state", codes)
+    context = context_of(tmp_path, settings=settings)
+    (finding,) = qr_folder.find(context)
+    assert (finding.status, finding.text) == ("OK", f"the service makes {codes} when it starts")
+    codes.mkdir()
+    codes.chmod(0o777)
+    (finding,) = qr_folder.find(context)
+    assert finding.status == "FAIL"
+    assert "others could put codes of their own there" in finding.text
+    assert f"`chmod o-w {codes}`" in (finding.advice or "")
+    codes.chmod(0o700)
+    assert [(one.status, one.text) for one in qr_folder.find(context)] == [("OK", str(codes))]
+
+
 def test_what_is_open_to_others_is_told_and_what_is_not_there_is_not(tmp_path: Path) -> None:
     paths = StatePaths.of(tmp_path / "state", environ={})
     context = context_of(tmp_path)
