@@ -30,7 +30,7 @@ class TooLargeError(Exception):
 
 
 def begin(home: Path, here: str) -> None:
-    """Copy a session that is about to be tried out; no process may use it.
+    """Copy a session that is about to be tried out, unless there is a copy; no process may use it.
 
     Args:
         home: The account's folder.
@@ -40,6 +40,8 @@ def begin(home: Path, here: str) -> None:
         OSError: The session cannot be copied.
         TooLargeError: It is too large for that.
     """
+    if is_under_way(home):
+        return  # that copy is of the session as it was before any process here has touched it
     place, half = _place(home), home.with_name(f".{home.name}.half")
     _remove(half)
     half.mkdir(0o700)
@@ -48,7 +50,6 @@ def begin(home: Path, here: str) -> None:
             _copy(file, half / file.name)
     realm.note(half, realm.other_than(here))
     sync_folder(half)
-    _remove(place)
     half.rename(place)
 
 

@@ -272,6 +272,18 @@ def test_a_process_that_ends_on_trial_without_a_word_loses_no_session(paths: Sta
     assert SessionFiles(paths, realm.WHATSAPP).admit("a") is None
 
 
+def test_a_second_start_on_trial_keeps_the_first_copy(paths: StatePaths) -> None:
+    """What the first process has made of the session is not worth a copy."""
+    before = paired(paths, None)
+    sessions = SessionFiles(paths, ONE)
+    assert sessions.admit("a") is None
+    paths.session("a").write_bytes(b"no database")
+    assert sessions.admit("a") is None
+    paths.session("a").unlink()
+    assert sessions.admit("a") is not None
+    assert paths.session("a").read_bytes() == before
+
+
 def test_what_was_dug_on_trial_keeps_no_service_from_starting(paths: StatePaths) -> None:
     """The account's own process may make folders in its folder, as deep as it likes."""
     before = paired(paths, None)
