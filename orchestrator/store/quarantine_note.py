@@ -20,7 +20,7 @@ not unlink a device.
 The end of a folder's name says why the session is here:
 
   repair        An operator paired the account anew. The device is still linked.
-  removed       An operator removed the account. The device is still linked.
+  removed       An operator removed the account. A linked device still is linked.
   logged_out    WhatsApp has unlinked the device: the session is of no use.
   locked        WhatsApp locked the account, or its phone was logged out.
   wrong_phone   Another phone had scanned the code; the device was unlinked, or
