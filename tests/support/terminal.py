@@ -25,7 +25,11 @@ from PIL import Image
 CONTROLLED = (
     sys.executable,
     "-c",
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])",  # noqa: E501
+    # Tests that run under nohup hand on that SIGHUP is ignored, and no shell on a terminal does.
+    (
+        "import fcntl, os, signal, sys, termios; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+    ),
 )
 """In front of a command: it is in the terminal's foreground, as where a shell has started it."""
 
