@@ -68,7 +68,7 @@ def test_neither_etc_nor_homes_nor_temporary_files_are_open_as_a_whole(place: Pa
     wide = ["/", "/etc", "/home", "/root", "/tmp", "/var", "/run", str(place / "home")]
     rules = read(place, modules=wide, prefixes=wide, SSL_CERT_DIR=":".join(wide))
     assert not paths(rules) & {*wide}
-    for file in ("/etc/shadow", "/etc/passwd", "/etc/orchestrator/accounts.yaml", "/root/.ssh/id_rsa"):
+    for file in ("/etc/shadow", "/etc/passwd", "/etc/orchestrator/accounts.yaml", "/home/me/.ssh/id_rsa"):
         assert not is_open(rules, Path(file)), file
     assert not is_open(rules, place / "home/.netrc")
 
