@@ -252,7 +252,7 @@ class Children:
             tell(name, Said(message))
 
     def _broke(self, name: str, why: str, tell: Tell) -> None:
-        log.error("%s: the process said what no process of an account says (%s): it is killed", name, why)
+        log.error("%s: the process broke a rule of its pipe (%s): the service kills the process", name, why)
         tell(name, Broke(why))
 
     def _exited(self, name: str, managed: Managed, code: int | None, tell: Tell) -> None:
