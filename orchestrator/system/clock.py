@@ -35,6 +35,14 @@ def iso(seconds: float | None) -> str | None:
     return None if seconds is None else utc(seconds)
 
 
+def unix(time_in_iso: str | None) -> float | None:
+    """Return the Unix seconds of a time in ISO form, None if there is none or it is no time."""
+    try:
+        return None if time_in_iso is None else datetime.fromisoformat(time_in_iso).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What the clocks say at one moment.

@@ -116,7 +116,9 @@ def refusal(found: Iterable[Lack]) -> str:
     )
 
 
-def confine(rules: Iterable[Rule], *, makes_processes: bool = False) -> tuple[Lack, ...]:
+def confine(
+    rules: Iterable[Rule], *, makes_processes: bool = False, network: bool = True
+) -> tuple[Lack, ...]:
     """Confine this process, for good, as far as the kernel can. Call it while there is one thread only.
 
     Threads that it starts later, and other processes that it makes, are confined as it is.
@@ -124,6 +126,7 @@ def confine(rules: Iterable[Rule], *, makes_processes: bool = False) -> tuple[La
     Args:
         rules: The files that stay open.
         makes_processes: Whether this process makes others, which confine themselves further.
+        network: Whether this process may speak to other machines.
 
     Returns:
         What the kernel lacks.
@@ -141,7 +144,8 @@ def confine(rules: Iterable[Rule], *, makes_processes: bool = False) -> tuple[La
         if able.landlock:
             landlock.restrict(rules, able.landlock)
         if able.filters:
-            seccomp.install(seccomp.make(able.machine, pid=None if makes_processes else os.getpid()))
+            pid = None if makes_processes else os.getpid()
+            seccomp.install(seccomp.make(able.machine, pid=pid, network=network))
         keep_out_of_cores()
     except OSError as error:
         raise ConfinementError(error.strerror or str(error)) from error

@@ -138,6 +138,18 @@ def sweep(folder: Path, *, of: str | None = None) -> None:
                     path.unlink()
 
 
+def remove(path: Path) -> None:
+    """Remove what is at a path, if there is something: a file, a link, or a folder with all that is in it.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    if path.is_dir() and not path.is_symlink():
+        remove_folder(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder and all in it, however deep the folders in it are. The function follows no link.
 

@@ -156,7 +156,7 @@ def advice_on_owner(owner: int, *, inside_ours: bool = False) -> str:
         return give
     if owner == 0:
         return f"use sudo if root runs the service, or {give}"
-    if _runs_services(owner):
+    if runs_services(owner):
         return f"run this as the folder's user: `sudo -u {user_name(owner)} orchestrator …`"
     return give
 
@@ -165,12 +165,12 @@ def _belongs_to_another(path: Path, owner: int, *, inside_ours: bool) -> StateEr
     steps = [advice_on_owner(owner, inside_ours=inside_ours)]
     if unit := find_unit(path):
         start = f"start the service with `systemctl start {unit}`"
-        steps = [start, *steps] if _runs_services(owner) else [start]
+        steps = [start, *steps] if runs_services(owner) else [start]
     whose = f"belongs to {user_name(owner)}, but this user is {user_name(os.geteuid())}"
     return StateError(f"{path}: {whose}: {', or '.join(steps)}")
 
 
-def _runs_services(uid: int) -> bool:
+def runs_services(uid: int) -> bool:
     """Tell whether an id may be a service's user: not root, not nobody, and not a user who was removed."""
     try:
         return uid not in (0, UNMAPPED) and bool(pwd.getpwuid(uid))

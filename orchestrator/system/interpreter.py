@@ -65,6 +65,22 @@ def script(code: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-c", _IMPORT_PACKAGE + code, *arguments]
 
 
+def module(name: str, *arguments: str) -> list[str]:
+    """Return the command line that runs a package of this program, as ``python -m`` would.
+
+    Args:
+        name: The package, such as ``orchestrator.gateway``.
+        *arguments: What it finds in ``sys.argv[1:]``.
+    """
+    lines = f"import runpy; runpy.run_module({name!r}, run_name='__main__', alter_sys=True)"
+    return script(lines, *arguments)
+
+
+def again() -> list[str]:
+    """Return the command line that this process was started with, for a program that begins anew."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
 def guarded(command: "Sequence[str | bytes]") -> list[str | bytes]:
     """Return another library's command line for a few lines of Python, made as safe as one of `script`.
 
@@ -147,6 +163,36 @@ def helper_environment(base: "Mapping[str, str]") -> dict[str, str]:
         name: value
         for name, value in environment(base).items()
         if name in _PASSED_ON or name.startswith(_PASSED_ON_PREFIXES)
+    }
+
+
+_OF_BOTS = frozenset(
+    {
+        # How texts and times are written, whose certificates count, and where libraries are.
+        "PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "LOCPATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "LD_LIBRARY_PATH", "GLIBC_TUNABLES",
+        # Python.
+        "PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "PYTHONPLATLIBDIR", "PYTHONPYCACHEPREFIX",
+        "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUTF8", "PYTHONIOENCODING", "PYTHONCOERCECLOCALE",
+        "PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONDEVMODE",
+        "JOURNAL_STREAM",
+    }
+)  # fmt: skip
+
+
+def bot_environment(base: "Mapping[str, str]") -> dict[str, str]:
+    """Return the environment for a bot's process, to which the configuration adds the bot's own variables.
+
+    The bot is code of somebody's who may not know what the service's environment holds. The way out through a
+    proxy is not handed on, because a proxy's address may have a password.
+
+    Args:
+        base: The service's environment. The function does not change it.
+    """
+    return {
+        name: value
+        for name, value in environment(base).items()
+        if name in _OF_BOTS or name.startswith(("LC_", "MALLOC_"))
     }
 
 

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from orchestrator.system import hidden
 from orchestrator.system.clock import utc
@@ -36,8 +36,9 @@ def configure(
     format: Format = "text",  # noqa: A002 - as the option is called
     *,
     account: str | None = None,
+    file: Outlet | None = None,
 ) -> StderrHandler:
-    """Send everything that this process logs to stderr, redacted, and nowhere else.
+    """Send everything that this process logs to stderr or a file, redacted, and nowhere else.
 
     A second call replaces the first. The handler has its own descriptor, so the log stays where it is if
     stderr is redirected afterwards.
@@ -48,13 +49,14 @@ def configure(
             times itself, the same as "journal": a line with a priority. "json" is an object a line, which
             has a priority before it if stderr is connected to the journal, which takes that away.
         account: The account this process is for, named in every record.
+        file: Where records go instead of stderr.
 
     Raises:
         ValueError: There is no such level.
     """
     root = logging.getLogger()
     root.setLevel(level.upper() if isinstance(level, str) else level)
-    handler = StderrHandler(formatter(format, account))
+    handler = StderrHandler(formatter(format, account), outlet=file)
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
@@ -186,19 +188,36 @@ def _shorten(text: str) -> str:
 # Writing
 
 
+class Outlet(Protocol):
+    """Where records go: writing never waits and never raises.
+
+    Attributes:
+        trouble: Why the last line that was not written was not; empty if nobody read it.
+    """
+
+    trouble: str
+
+    def write(self, data: bytes) -> int:
+        """Write what can be written at once; return how many bytes that was."""
+
+    def close(self) -> None:
+        """Write nothing any more."""
+
+
 class StderrHandler(logging.Handler):
     """Writes records to stderr, and never waits or raises.
 
     Args:
         form: Writes a record as text.
         descriptor: Where to.
+        outlet: Where to instead.
 
     Attributes:
         dropped: How many records were not written, in all.
     """
 
-    def __init__(self, form: logging.Formatter, descriptor: int = 2) -> None:
-        self._outlet = _Outlet(descriptor)
+    def __init__(self, form: logging.Formatter, descriptor: int = 2, *, outlet: Outlet | None = None) -> None:
+        self._outlet: Outlet = _Descriptor(descriptor) if outlet is None else outlet
         super().__init__()
         self.setFormatter(form)
         self.addFilter(RedactingFilter())
@@ -236,16 +255,20 @@ class StderrHandler(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _lost(self) -> bytes:
-        lost = f"{self.dropped - self._told} log records were dropped, because nobody read the log"
+        trouble = self._outlet.trouble
+        why = f"the log could not be written ({trouble})" if trouble else "nobody read the log"
+        lost = f"{self.dropped - self._told} log records were dropped, because {why}"
         return self._encode(logging.LogRecord(__name__, logging.WARNING, "", 0, lost, (), None))
 
 
-class _Outlet:
+class _Descriptor:
     """A way to a descriptor on which writing never waits.
 
     Others share the descriptor: the shell its terminal, the children their parent's stderr. O_NONBLOCK on it
     would surprise them, so a pipe or a terminal is opened anew, and a socket is told with every write.
     """
+
+    trouble = ""
 
     def __init__(self, descriptor: int) -> None:
         self._own = -1

@@ -2,11 +2,14 @@
 
 An exit status does not distinguish this from any other SIGKILL. The kernel counts in files which processes it
 killed: for a control group, or else for the whole machine.
+
+A process can also give memory back that it does not use any more.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 from pathlib import Path
 
 from orchestrator.system import groups
@@ -70,3 +73,12 @@ class OomKills:
         folders = groups.folders("memory", self._own_groups, self._groups)
         names = ("memory.events", "memory.oom_control")
         return [*(folder / name for folder in folders for name in names), self._machine]
+
+
+def give_back() -> None:
+    """Give memory back to the system that C libraries have freed; the C library would keep it for later.
+
+    The 144 certificates of Debian 12 take 0.9 MB when they have been looked at once (glibc 2.36).
+    """
+    with contextlib.suppress(AttributeError):  # another C library has nothing of the kind
+        ctypes.CDLL(None).malloc_trim(0)

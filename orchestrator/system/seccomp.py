@@ -157,13 +157,14 @@ def install(program: Iterable[Instruction]) -> None:
     kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(Program(len(steps), b"".join(steps))))
 
 
-def make(machine: str, *, pid: int | None) -> list[Instruction]:
+def make(machine: str, *, pid: int | None, network: bool = True) -> list[Instruction]:
     """Make a filter.
 
     Args:
         machine: The architecture, one of `ARCHITECTURES`.
         pid: For an account's process: its id, to which alone it may send signals. None for the process that
             makes those, which has to make processes and files, and whose filter its children inherit.
+        network: Whether it may speak to other machines.
     """
     architecture = ARCHITECTURES[machine]
     program = [
@@ -174,7 +175,7 @@ def make(machine: str, *, pid: int | None) -> list[Instruction]:
     ]
     if machine == "x86_64":
         program += [Instruction(_JUMP_AT_LEAST, 0, 1, _X32), _refuse(errno.EPERM)]
-    rules = _rules(pid)
+    rules = _rules(pid, network)
     for name, numbers in {**CALLS, **OF_CHILDREN, **_CHECKED}.items():
         number, steps = numbers[architecture.column], rules.get(name)
         if number is not None and steps is not None:
@@ -182,11 +183,11 @@ def make(machine: str, *, pid: int | None) -> list[Instruction]:
     return [*program, Instruction(_RETURN, value=_ALLOW)]
 
 
-def _rules(pid: int | None) -> dict[str, list[Instruction]]:
+def _rules(pid: int | None, network: bool) -> dict[str, list[Instruction]]:
     """Return the steps for each call that is looked at; each ends in a decision."""
     permit, forbid = Instruction(_RETURN, value=_ALLOW), _refuse(errno.EPERM)
     rules = {name: [forbid] for name in CALLS}
-    families = [socket.AF_INET, socket.AF_INET6]
+    families = [socket.AF_INET, socket.AF_INET6] if network else []
     rules["socket"] = _if_among(0, families, permit, _refuse(errno.EAFNOSUPPORT))
     # A pair of these is connected for good. A pair of datagrams could be sent on to any UNIX socket.
     pairs = [socket.SOCK_STREAM, socket.SOCK_SEQPACKET]

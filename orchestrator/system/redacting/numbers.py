@@ -57,7 +57,7 @@ _PERSON_BEFORE = re.compile(
 )
 """Words that say that digits are a phone's, whatever they look like."""
 _QUANTITY_BEFORE = re.compile(
-    r"(?:size|bytes|length|offset|total|free|used|limit|max|high|memory|rss|pss|pid|inode)[\"']?\s?[=:]\s?[\"']?\Z",
+    r"(?:size|bytes|length|offset|total|free|used|limit|max|high|memory|rss|pss|pid|uid|inode)[\"']?\s?[=:]\s?[\"']?\Z",
     re.IGNORECASE,
 )
 _UNIT_AFTER = re.compile(r"\s?(?:(bytes?|B|[KMGT]i?B|pages?)|(s|seconds?|ms)|us|µs|ns)(?![0-9A-Za-z])")

@@ -43,6 +43,8 @@ MASKED: list[tuple[str, str | tuple[str, ...]]] = [
     (f"orc_{url64(K20)}", url64(K20)),
     (f"using token orc_{K16.hex()}, ok", K16.hex()),
     (f"Bearer orc_{url64(K32)}", url64(K32)),
+    (f"http://127.0.0.1:8080/#orc-code=orc_0123456789ab_{url64(K32)}", url64(K32)),
+    (f"Cookie: orchestrator-8080=orc_0123456789ab_{url64(K32)}", url64(K32)),
     ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "abcdefghij"),
     ("AKIAIOSFODNN7EXAMPLE", "IOSFODNN7"),
     ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "c2lnbmF0dXJl"),

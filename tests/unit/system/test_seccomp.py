@@ -24,14 +24,21 @@ HEADERS = [
 ]
 
 
-def decide(machine: str, call: str | int, *arguments: int, pid: int | None = PID, audit: int = 0) -> int:
+def decide(
+    machine: str,
+    call: str | int,
+    *arguments: int,
+    pid: int | None = PID,
+    audit: int = 0,
+    network: bool = True,
+) -> int:
     """Run the filter as the kernel would; return the number of the error, 0 for a call that is allowed."""
     architecture = seccomp.ARCHITECTURES[machine]
     number = ALL[call][architecture.column] if isinstance(call, str) else call
     assert number is not None
     values = [one & (1 << 64) - 1 for one in (*arguments, 0, 0, 0, 0, 0, 0)[:6]]
     data = struct.pack("<IIQ6Q", number, audit or architecture.audit, 0, *values)
-    program, at, held = seccomp.make(machine, pid=pid), 0, 0
+    program, at, held = seccomp.make(machine, pid=pid, network=network), 0, 0
     while True:
         operation, if_true, if_false, value = program[at]
         at += 1
@@ -79,6 +86,8 @@ def test_sockets_are_of_the_internet(machine: str, pid: int | None) -> None:
     for family in range(50):
         wanted = ALLOWED if family in (socket.AF_INET, socket.AF_INET6) else errno.EAFNOSUPPORT
         assert decide(machine, "socket", family, socket.SOCK_STREAM, pid=pid) == wanted, family
+        found = decide(machine, "socket", family, socket.SOCK_STREAM, pid=pid, network=False)
+        assert found == errno.EAFNOSUPPORT, family
     for flags in (0, socket.SOCK_CLOEXEC, socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK):
         for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
             assert decide(machine, "socketpair", socket.AF_UNIX, kind | flags, pid=pid) == ALLOWED
