@@ -1,0 +1,1 @@
+"""What is decided about those who take events: webhooks, bots and pulls. Pure."""
