@@ -1,0 +1,1 @@
+"""Attachments: fetched from WhatsApp as a stream, through the account's own proxy."""
