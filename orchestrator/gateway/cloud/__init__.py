@@ -1,0 +1,1 @@
+"""The format of Meta's WhatsApp Cloud API, so that programs for it work with another base URL."""

@@ -1,0 +1,1 @@
+"""Which consumer gets which event, and what became of that."""

@@ -1,0 +1,1 @@
+"""The page: one screen on which an operator sees what needs a person, scans codes, and acts."""
