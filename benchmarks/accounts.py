@@ -1,6 +1,7 @@
 """What accounts cost: the memory and CPU of the real service with real neonize accounts.
 
-Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60] [--against REVISION]``.
+Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60] [--inbox]
+[--against REVISION]``.
 
 All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
 started again several times, which is the usual case: the accounts connect with their stored sessions. After
@@ -12,6 +13,10 @@ up to a second between two.
 
 With ``--against``, the service of another revision does the same in the same run, in turns with this
 checkout's. Both are installed from wheels then. Only one of them runs at a time.
+
+With ``--inbox``, the accounts of one service keep what people write to them, those of the other one nothing.
+Before they are left alone, each gets twenty messages. Together with ``--against``, the other revision keeps
+nothing, and this checkout does.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -43,6 +48,30 @@ PHONES_AT_ONCE = 4
 SETTLE_SECONDS = 10.0
 """How long after the last account has connected the service is idle; new sessions upload keys till then."""
 SCAN_AGAIN_SECONDS = 0.2
+MESSAGES = 20
+"""What every account gets, where an inbox is measured."""
+INBOX: Mapping[str, object] = {"messages": {"allow": "*"}}
+"""What the configuration says of an account that keeps everything."""
+WRITER = "+4915200000000"
+PATIENCE = 120.0
+"""Seconds until twenty messages have arrived, which takes less than one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What is measured.
+
+    Attributes:
+        name: What it is called.
+        program: The command to start the service with; see `Service`.
+        settings: What the configuration says of each account.
+        messages: How many messages each account gets.
+    """
+
+    name: str
+    program: Sequence[str] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +207,16 @@ def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+
     return start
 
 
+def write(sandbox: SandboxProcess, phones: Sequence[str], count: int) -> None:
+    """Let somebody write so many messages to each phone's account, and wait until they have arrived."""
+    client = sandbox.client
+    if WRITER not in [one["phone"] for one in client.phones()]:
+        client.add_phone(WRITER)
+    since = client.last_event()
+    for message in [client.send_burst(WRITER, phone, count)[-1] for phone in phones] if count else []:
+        client.wait_for("receipt", PATIENCE, since, id=message)
+
+
 def stay_idle(
     service: Service, sandbox: SandboxProcess, arrivals: Mapping[str, Arrival], seconds: float
 ) -> Idle:
@@ -228,16 +267,14 @@ class Result:
     idle: Idle
 
 
-def measure(
-    count: int, rounds: int, seconds: float, programs: Mapping[str, Sequence[str] | None]
-) -> Mapping[str, Result]:
+def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]) -> Mapping[str, Result]:
     """Pair so many accounts, start the service again and again, and leave it alone.
 
     Args:
         count: How many accounts.
         rounds: How many starts at each pace.
         seconds: How long the service is left alone.
-        programs: The commands to start the service with, by name; see `Service`. They take turns.
+        variants: What is measured; they take turns.
 
     Returns:
         What each took, by name.
@@ -246,27 +283,35 @@ def measure(
     two_in_a_row = Pace("without spread", DEFAULT_PARALLEL, 0.0)
     at_once = Pace("all at once", count, 0.0)
     paces = (at_once, two_in_a_row, default)  # the usual one last: it is left alone then
-    accounts: dict[str, dict[str, object]] = {f"account-{number:03d}": {} for number in range(count)}
+    names = [f"account-{number:03d}" for number in range(count)]
     pairings: dict[str, Start] = {}
     starts: dict[str, dict[str, list[Start]]] = {
-        name: {pace.name: [] for pace in (default, two_in_a_row, at_once)} for name in programs
+        one.name: {pace.name: [] for pace in (default, two_in_a_row, at_once)} for one in variants
     }
     idle: dict[str, Idle] = {}
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder, SandboxProcess() as sandbox:
-        services = {}
-        for number, (name, program) in enumerate(programs.items()):
+        services: dict[str, Service] = {}
+        for number, one in enumerate(variants):
             place = Path(folder) / str(number)
             place.mkdir()
-            services[name] = Service(place, accounts, sandbox.environment(), program)
-            pairings[name] = pair(services[name], sandbox, two_in_a_row, f"+4915{3 + number}")
-        for number in range(rounds):
+            accounts = dict.fromkeys(names, one.settings)
+            services[one.name] = Service(place, accounts, sandbox.environment(), one.program)
+            pairings[one.name] = pair(services[one.name], sandbox, two_in_a_row, prefix(number))
+        for round_ in range(rounds):
             for pace in paces:
-                for name, service in services.items():
-                    with online(service, sandbox, pace) as (start, arrivals):
-                        starts[name][pace.name].append(start)
-                        if pace is default and number == rounds - 1:
-                            idle[name] = stay_idle(service, sandbox, arrivals, seconds)
-    return {name: Result(pairings[name], starts[name], idle[name]) for name in programs}
+                for number, one in enumerate(variants):
+                    with online(services[one.name], sandbox, pace) as (start, arrivals):
+                        starts[one.name][pace.name].append(start)
+                        if pace is default and round_ == rounds - 1:
+                            phones = [f"{prefix(number)}{account:08d}" for account in range(count)]
+                            write(sandbox, phones, one.messages)
+                            idle[one.name] = stay_idle(services[one.name], sandbox, arrivals, seconds)
+    return {one.name: Result(pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
+
+
+def prefix(number: int) -> str:
+    """Return how the numbers of the phones of a variant begin."""
+    return f"+4915{3 + number}"
 
 
 def show_starts(count: int, pairing: Start, starts: Mapping[str, Sequence[Start]]) -> None:
@@ -348,8 +393,9 @@ def show_memory(count: int, idle: Idle) -> None:
     )
 
 
-def show_change(count: int, before: Result, now: Result) -> None:
-    """Print how this checkout compares with the other revision."""
+def show_change(count: int, results: Mapping[str, Result]) -> None:
+    """Print how the second of two compares with the first."""
+    (name_before, before), (name_now, now) = results.items()
 
     def row(name: str, value: Callable[[Result], float], show: Callable[[float], str]) -> tuple[str, ...]:
         then, today = value(before), value(now)
@@ -373,7 +419,7 @@ def show_change(count: int, before: Result, now: Result) -> None:
 
     table(
         f"{count} accounts: before and now, medians",
-        ("", "before", "now", "change"),
+        ("", name_before, name_now, "change"),
         row("an account: PSS", one_account(lambda one: one.pss), of_megabytes),
         row("  private", one_account(lambda one: one.private), of_megabytes),
         *(row(f"  CPU until connected, {pace}", cpu(pace), milliseconds) for pace in now.starts),
@@ -395,10 +441,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="how many starts at each pace (default: 3)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to stay idle (default: 60)")
+    parser.add_argument(
+        "--inbox",
+        action="store_true",
+        help="compare accounts that keep nothing with accounts that keep messages",
+    )
     parser.add_argument("--against", metavar="REVISION", help="measure this revision of the checkout, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder:
-        programs = install(arguments.against, Path(folder))
+        variants = choose(install(arguments.against, Path(folder)), inbox=arguments.inbox)
         print_machine()
         table(
             "accounts",
@@ -410,7 +461,7 @@ def main() -> None:
             ),
         )
         for count in arguments.accounts:
-            results = measure(count, arguments.rounds, arguments.seconds, programs)
+            results = measure(count, arguments.rounds, arguments.seconds, variants)
             for name, result in results.items():
                 if len(results) > 1:
                     print(f"\n{name}")
@@ -418,8 +469,23 @@ def main() -> None:
                 show_idle(count, result.idle)
                 show_memory(count, result.idle)
             if len(results) > 1:
-                show_change(count, *results.values())
+                show_change(count, results)
         print_load()
+
+
+def choose(programs: Mapping[str, Sequence[str] | None], *, inbox: bool) -> Sequence[Variant]:
+    """Return what is measured: one of the programs, or two that are compared.
+
+    Args:
+        programs: The commands, by name.
+        inbox: The last one's accounts keep messages, and there is a first one whose accounts do not.
+    """
+    variants = [Variant(name, program, messages=MESSAGES * inbox) for name, program in programs.items()]
+    if not inbox:
+        return variants
+    *_, last = variants
+    kept = Variant(f"{last.name} with an inbox", last.program, INBOX, MESSAGES)
+    return [variants[0], kept]
 
 
 def install(revision: str | None, folder: Path) -> dict[str, Sequence[str] | None]:

@@ -1,38 +1,61 @@
+import gc
 import itertools
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import rings
 from support.neonize_process import NeonizeProcess
+from support.short_paths import tmp_path
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from orchestrator.sandbox.process import SandboxProcess
+
+if TYPE_CHECKING:
+    from support.browser import Browser, Screens
+
+__all__ = ["tmp_path"]
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
 _numbers = itertools.count(1)
+_begun = time.monotonic()
+_collected: list[object] = []
 
 SHARING = tuple(
     f"tests/e2e/test_{name}.py"
     for name in (
+        "acting",
+        "command_bot",
+        "composing",
+        "send_crashes",
+        "service_companions",
         "service_failures",
+        "service_http",
         "service_hung",
         "service_logout",
+        "service_metrics",
         "service_orders",
         "service_reload",
         "service_repair",
         "systemd",
         "systemd_install",
+        "webhooks",
+        "year",
     )
 )
 """Modules whose tests share a service that takes long to make: one worker runs them all."""
+SHARING_THE_IMAGE = ("tests/e2e/test_container.py", "tests/e2e/test_pod.py")
+"""Modules whose tests share the image of the service, which takes minutes to build: one worker runs both."""
 
 
 class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
@@ -43,6 +66,8 @@ class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
+        if path in SHARING_THE_IMAGE:
+            return SHARING_THE_IMAGE[0]
         return path if path in SHARING else nodeid
 
 
@@ -50,10 +75,38 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> KeepingToget
     return KeepingTogether(config, log) if config.getoption("dist") == "load" else None
 
 
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    return rings.lines(config.args, config.invocation_params.dir)
+
+
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:  # noqa: ANN401
+    """Say how many tests there are as soon as the first worker knows."""
+    config = node.config
+    if not _collected:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            reporter.ensure_newline()
+            seconds = time.monotonic() - _begun
+            reporter.write_line(f"collected {len(ids):,} tests in {seconds:.0f} s; they begin in a moment")
+    _collected.append(node)
+
+
 def pytest_configure() -> None:
+    # Tests start thousands of processes of this package. Where Python may not keep what it compiles, each of
+    # them would compile all that it imports.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
     # A shell ignores SIGINT for what it runs in the background, and so would every command in a test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    # There are some million objects of pytest's now, which live as long as this process does. Each full
+    # collection of garbage would look through all of them.
+    gc.collect()
+    gc.freeze()
 
 
 class StartNeonize(Protocol):
@@ -132,3 +185,24 @@ def neonize(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartNeo
             return running.enter_context(bot)
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """One browser for all tests of a worker."""
+    from support.browser import Browser, skip_without_chromium  # only these tests need playwright
+
+    skip_without_chromium()
+    browser = Browser()
+    yield browser
+    browser.stop()
+
+
+@pytest.fixture
+def screens(browser: "Browser") -> Iterator["Screens"]:
+    """Pages of a test, each in a context of its own. The test has `browsing` as its decorator."""
+    from support.browser import Screens
+
+    screens = Screens(browser)
+    yield screens
+    browser.do(screens.close)

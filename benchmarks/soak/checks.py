@@ -13,8 +13,8 @@ from benchmarks.soak.observation import Finding, Observation
 
 SLACK = 20.0
 """Seconds added to every deadline."""
-STATE_SECONDS = {"starting": 30.0, "connecting": 60.0, "pairing": 180.0, "reconnecting": 120.0}
-"""The deadlines of states with a process."""
+STATE_SECONDS = {"starting": 60.0, "connecting": 60.0, "pairing": 180.0, "reconnecting": 120.0}
+"""The deadlines of states with a process. One that is not linked dials while it is `starting`."""
 QUEUE_SECONDS = 3.0
 """Seconds for each account that may be in front in the queue of those that wait for their turn to start."""
 LATE_SECONDS = 5.0
@@ -26,8 +26,8 @@ PICTURE_SLACK = 3.0
 """Seconds after which a code that is of no use must be gone, and what is added for a busy machine."""
 BAN_SECONDS = 60.0
 """Seconds after a ban's end within which the account is tried."""
-STOP_SECONDS = 15.0
-"""Seconds for a process to stop: 10 until it is killed, 5 to be reaped."""
+STOP_SECONDS = 20.0
+"""Seconds for a process to stop: 10 until it is killed, 5 for its last words, 5 to be reaped."""
 STRAY_SECONDS = 10.0
 """Seconds in which a process that is just starting, or ending, need not be the service's by its own word."""
 TWO_LINKS_SECONDS = 5.0

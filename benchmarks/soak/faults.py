@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from benchmarks.soak import processes
 from benchmarks.soak.kinds import PHASES, Value
 from benchmarks.soak.observation import Attention, Finding
-from benchmarks.soak.world import Skipped, World
+from benchmarks.soak.world import GATEWAY, TROUBLED, Skipped, World
 from orchestrator.errors import ExitCode
 from orchestrator.store.sessions import files as session_files
 
@@ -22,6 +22,8 @@ Do = Callable[[World, Names, Values], None]
 
 ORPHAN_SECONDS = 10.0
 """Seconds within which nothing may be left of a service that was killed: 2 on an idle machine."""
+GATEWAY_SECONDS = 30.0
+"""Seconds for which a fault waits for a gateway that it can strike."""
 FROZEN_SECONDS = 1.0
 """Seconds after which whoever has stopped a process lets it go on, once its parent is gone."""
 _POLL = 0.05
@@ -178,6 +180,52 @@ def _kill_fork_server(world: World, names: Names, _: Values) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     world.order("restart", names=[*names])
+
+
+def _gateway(world: World, number: signal.Signals) -> None:
+    deadline = time.monotonic() + GATEWAY_SECONDS
+    while True:  # the service may have been killed just now
+        own = world.service.running_pid
+        found = [
+            one.pid for one in processes.marked(world.mark) if one.parent == own and GATEWAY in one.command
+        ]
+        if found:
+            break
+        if time.monotonic() > deadline:
+            raise Skipped("there is no gateway")
+        world.pause(_POLL)
+    for pid in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _kill_gateway(world: World, _: Names, __: Values) -> None:
+    _gateway(world, signal.SIGKILL)
+
+
+def _stop_gateway(world: World, _: Names, __: Values) -> None:
+    _gateway(world, signal.SIGSTOP)
+
+
+def _receiver_away(world: World, _: Names, values: Values) -> None:
+    receiver = world.receivers[TROUBLED]
+    receiver.die()
+    world.pause(values["seconds"])
+    receiver.come_back()
+
+
+def _receiver_fails(world: World, _: Names, values: Values) -> None:
+    receiver = world.receivers[TROUBLED]
+    receiver.status = int(values["status"])
+    world.pause(values["seconds"])
+    receiver.status = 204
+
+
+def _receiver_hangs(world: World, _: Names, values: Values) -> None:
+    receiver = world.receivers[TROUBLED]
+    receiver.hangs = True
+    world.pause(values["seconds"])
+    receiver.hangs = False
 
 
 def _kill_service(world: World, _: Names, values: Values) -> None:
@@ -340,6 +388,11 @@ DO: dict[str, Do] = {
     "reset-all": _reset_all,
     "outage": _outage,
     "silence-all": _silence_all,
+    "kill-gateway": _kill_gateway,
+    "stop-gateway": _stop_gateway,
+    "receiver-away": _receiver_away,
+    "receiver-fails": _receiver_fails,
+    "receiver-hangs": _receiver_hangs,
     "kill-sandbox": _kill_sandbox,
     "kill-service": _kill_service,
     "stop-service": _stop_service,

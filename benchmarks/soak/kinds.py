@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Value: TypeAlias = int | float
-Reach: TypeAlias = Literal["one", "some", "all"]
+Reach: TypeAlias = Literal["one", "some", "all", "gateway"]
 Link: TypeAlias = Literal["drops", "stays", "may drop"]
 
 WAITING = ("seconds", "expire", "delay")
@@ -32,7 +32,7 @@ class Kind:
         lasts: Seconds after which an account is back at the latest on an idle machine, besides what the fault
             itself lasts (`WAITING`). The plan needs it; nothing is judged by it alone.
         each: Further seconds for every account, where all are hit.
-        reach: Whom it hits: one account, a third of them, or all.
+        reach: Whom it hits: one account, a third of them, all, or the gateway and its receivers alone.
         link: What becomes of the accounts' connections.
         renews: Whether their processes are replaced, each when its turn comes.
         weight: How often it comes, compared with others.
@@ -156,6 +156,31 @@ KINDS: dict[str, Kind] = {
         weight=1,
         echo=PING_SECONDS,
         values={"seconds": SILENCE},
+    ),
+    # The gateway, and whom it brings messages to. No account notices.
+    "kill-gateway": Kind("SIGKILL of the gateway", 10, reach="gateway", link="stays", weight=3),
+    "stop-gateway": Kind("SIGSTOP of the gateway", 45, reach="gateway", link="stays", weight=1),
+    "receiver-away": Kind(
+        "the receiver of a webhook is not there",
+        5,
+        reach="gateway",
+        link="stays",
+        values={"seconds": Range(2, 15)},
+    ),
+    "receiver-fails": Kind(
+        "the receiver of a webhook answers by a failure",
+        5,
+        reach="gateway",
+        link="stays",
+        values={"seconds": Range(2, 15), "status": (401, 404, 429, 500, 302)},
+    ),
+    "receiver-hangs": Kind(
+        "the receiver of a webhook does not answer",
+        5,
+        reach="gateway",
+        link="stays",
+        weight=1,
+        values={"seconds": Range(5, 15)},
     ),
     "kill-sandbox": Kind(
         "WhatsApp's server is killed, and started again",

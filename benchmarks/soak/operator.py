@@ -9,7 +9,8 @@ from pathlib import Path
 from benchmarks.soak.observation import Observation
 from benchmarks.soak.world import World
 from orchestrator.errors import OrchestratorError
-from orchestrator.sandbox.server.control import Bad, read_code
+from orchestrator.sandbox.server.control import read_code
+from orchestrator.sandbox.server.fields import Bad
 
 SCANS_AT_ONCE = 4
 """A phone waits up to 30 s for a client that is busy."""

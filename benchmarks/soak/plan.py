@@ -45,6 +45,8 @@ class Strike:
 
     def __str__(self) -> str:
         whom = account_name(self.victims[0]) if len(self.victims) == 1 else f"{len(self.victims)} accounts"
+        if not self.victims:
+            whom = "nobody's account"
         told = "".join(f" {name}={value:g}" for name, value in self.values.items())
         return f"{self.at:6.1f} s  {self.kind:<16} {whom}{told}"
 
@@ -110,7 +112,7 @@ def plan(seed: int, accounts: int, minutes: float, kinds: Sequence[str] = tuple(
     """Return the faults of a soak, by time.
 
     Each account has one fault of its own at a time; what hits all comes in between, one after the other, and
-    also while single accounts have theirs. Everything should be over within the time.
+    also while single accounts have theirs. So does what hits the gateway. Everything should be over in time.
 
     Args:
         seed: Any number.
@@ -120,12 +122,14 @@ def plan(seed: int, accounts: int, minutes: float, kinds: Sequence[str] = tuple(
     """
     end = minutes * 60
     rng = random.Random(f"{seed}/{accounts}/{minutes:g}")
-    single = [name for name in kinds if KINDS[name].reach != "all"]
+    single = [name for name in kinds if KINDS[name].reach in ("one", "some")]
     fleet = [name for name in kinds if KINDS[name].reach == "all"]
+    gateway = [name for name in kinds if KINDS[name].reach == "gateway"]
     found = _fleets(rng, fleet, accounts, end) if fleet else []
     # While nothing comes, nobody is connected to whom something could happen.
     silent = [(one.at, one.until) for one in found if KINDS[one.kind].link == "may drop"]
     found += _singles(rng, single, accounts, end, silent) if single else []
+    found += _fleets(rng, gateway, 0, end) if gateway else []
     found.sort(key=lambda strike: (strike.at, strike.kind))
     return [
         Strike(number, one.at, one.kind, one.victims, one.values, one.until)

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.report import table
+from benchmarks.soak.deliveries import about
 from benchmarks.soak.kinds import LEFT_OUT
 from benchmarks.soak.records import Row
 from benchmarks.soak.soak import Result
@@ -44,6 +45,17 @@ def show(result: Result, command: str) -> None:
         ("accounts connected in the end", f"{result.connected} of {result.accounts}"),
         ("whole time", f"{result.seconds:.0f} s"),
     )
+    fate = result.fate
+    table(
+        "messages to the accounts, all the time",
+        ("written", str(fate.sent)),
+        ("stored", str(fate.stored)),
+        ("  more than once", str(fate.doubled)),
+        ("lost, and reported as lost", str(fate.reported)),
+        ("lost, and nobody says so", str(fate.missing)),
+        ("thrown away by WhatsApp with a device that was unlinked", str(fate.thrown)),
+    )
+    table("what webhooks were brought of the messages that are stored", *about(result.delivered))
     if result.lives:
         table(
             "the service's own process, lives of more than a minute: first quarter → last, in medians",
@@ -77,6 +89,8 @@ def write_json(result: Result, command: str, path: Path) -> None:
         "faults": [dataclasses.asdict(row) for row in result.rows],
         "skipped": [{"fault": str(strike), "why": why} for strike, why in result.skipped],
         "lives": [dataclasses.asdict(life) for life in result.lives],
+        "messages": dataclasses.asdict(result.fate),
+        "delivered": [dataclasses.asdict(one) for one in result.delivered],
         "orphan_seconds": list(result.orphan_seconds),
         "connected": result.connected,
         "accounts": result.accounts,

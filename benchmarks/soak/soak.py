@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.soak.checks import Check, all_checks
+from benchmarks.soak.deliveries import DELIVER_SECONDS, Delivered, Deliveries
 from benchmarks.soak.faults import DO, end_service
 from benchmarks.soak.growth import Growth, Life
 from benchmarks.soak.kinds import KINDS
+from benchmarks.soak.letters import QUEUE_SECONDS, Fate, Letters
 from benchmarks.soak.observation import Finding, Observation
 from benchmarks.soak.operator import Operator
 from benchmarks.soak.plan import Strike
@@ -35,6 +37,8 @@ REST_SECONDS = 180.0
 REST_SECONDS_EACH = 2.0
 CALM_SECONDS = 10.0
 """Seconds in the end in which nothing goes wrong, and nothing may."""
+HURRY_SECONDS = 5.0
+"""Seconds between two orders to deliver at once, in the end."""
 STRIKES_AT_ONCE = 64
 
 
@@ -53,6 +57,8 @@ class Result:
         accounts: How many there are.
         seconds: How long it took, pairing included.
         secrets: How many texts were looked for in all that was said.
+        fate: What became of the messages.
+        delivered: What became of them at webhooks.
     """
 
     rows: Sequence[Row]
@@ -65,6 +71,8 @@ class Result:
     accounts: int
     seconds: float
     secrets: int
+    fate: Fate
+    delivered: Sequence[Delivered]
 
 
 class Soak:
@@ -96,6 +104,11 @@ class Soak:
         self._operator = Operator(self.world)
         self._checks: list[Check] = []
         self._growth = Growth()
+        self._letters = Letters(self.world)
+        self._deliveries = Deliveries(self.world)
+        self._delivered: list[Delivered] = []
+        self._hurried_at = 0.0
+        self._fate = Fate()
         self._looks = 0
         self._leaks_at = 0.0
         self._told: set[Finding] = set()
@@ -114,16 +127,21 @@ class Soak:
             ):
                 self._checks = all_checks()
                 self._say(f"all are connected; for {self._seconds:.0f} s things go wrong")
+                self._letters.start()
                 self._strike()
                 world.ending.set()
                 self._say("the last fault is over; all come to rest")
                 rest = REST_SECONDS + REST_SECONDS_EACH * len(world.names)
                 self._until(self._at_rest, rest, "at rest")
                 self._watch_for(CALM_SECONDS)
+                self._letters.stop()
+                self._until(lambda _: self._letters.is_settled(), QUEUE_SECONDS, "with all its messages")
+                self._until(self._is_delivered, DELIVER_SECONDS, "delivered")
             connected = self._count_connected(world.latest)
             self._look_back()
         finally:
             world.ending.set()
+            self._letters.stop()
             with contextlib.suppress(AssertionError):
                 if world.service.running_pid is not None:
                     world.stop_service()
@@ -142,6 +160,8 @@ class Soak:
             len(world.names),
             time.monotonic() - began,
             len(world.secrets.texts),
+            self._fate,
+            self._delivered,
         )
 
     # Its parts
@@ -257,6 +277,12 @@ class Soak:
             going_on = any(record.is_open for record in self.world.records)
         return all(one.done() for one in self._running) and not going_on and self._all_connected(seen)
 
+    def _is_delivered(self, seen: Observation) -> bool:
+        if seen.at > self._hurried_at + HURRY_SECONDS:
+            self._hurried_at = seen.at
+            self._deliveries.hurry()
+        return self._deliveries.is_settled(self._letters.kept())
+
     def _look_back(self) -> None:
         """Look at everything that only the end can tell, and stop the service."""
         world = self.world
@@ -268,6 +294,12 @@ class Soak:
             self._found(finding)
         end_service(world)
         for finding in self._watcher.leaks(whole=True):
+            self._found(finding)
+        self._fate, findings = self._letters.judge()
+        for finding in findings:
+            self._found(finding)
+        self._delivered, findings = self._deliveries.judge(self._letters.kept())
+        for finding in findings:
             self._found(finding)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.meter import Memory
 from benchmarks.soak import processes
 from benchmarks.soak.observation import Account, Dial, Finding, Link, Observation, Parent, Process
-from benchmarks.soak.world import World
+from benchmarks.soak.world import GATEWAY, World
 from orchestrator.control.client import Stream
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.client import SandboxError
@@ -30,6 +30,8 @@ from orchestrator.store.sessions import files as session_files
 
 ANSWER_SECONDS = 5.0
 """Seconds for the service's answer to `list`; it takes some thousandths."""
+GENERATIONS = 3
+"""The gateway, its maker of readers, and a reader."""
 PROCESS_LOOKS = 4
 """Every so many looks, the processes are looked at."""
 _QUARANTINED = re.compile(r"(.+)-[0-9]{8}T[0-9]{6}Z-([a-z0-9_]+?)(?:-[0-9]+)?")
@@ -165,7 +167,12 @@ class Watcher:
         prefix = f"{world.service.paths.sessions}/"
         own = world.service.running_pid
         found = []
-        for one in processes.marked(world.mark):
+        everybody = list(processes.marked(world.mark))
+        # The gateway makes processes, too: its readers.
+        gateways = {own}
+        for _ in range(GENERATIONS):
+            gateways |= {one.pid for one in everybody if one.parent in gateways and GATEWAY in one.command}
+        for one in everybody:
             for finding in world.secrets.found(one.command, "a process's command line"):
                 world.found(finding)
             if one.pid == own:
@@ -175,7 +182,8 @@ class Watcher:
                 for file in processes.open_files(one.pid)
                 if file.startswith(prefix) and file.endswith(f"/{DATABASE}")
             }
-            found.append(Process(one.pid, frozenset(sessions), one.parent == own))
+            helper = one.parent == own or one.pid in gateways
+            found.append(Process(one.pid, frozenset(sessions), helper))
         return tuple(found)
 
     def _parent(self, accounts: Mapping[str, Account] | None) -> Parent | None:

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 import yaml
 
+from benchmarks.receiver import SECRET_LINE, Receiver
 from benchmarks.service import Service
 from benchmarks.soak import processes
 from benchmarks.soak.leaks import Secrets
@@ -29,6 +30,12 @@ from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system import interpreter
 
 PASSWORD = "proxy-password-of-the-soak"
+GATEWAY = "orchestrator.gateway"
+"""What the command line of the gateway has in it."""
+TROUBLED = "troubled"
+"""The webhook whose receiver fails."""
+_QUERY = "key-in-the-url-of-a-webhook"
+_HEADER = "header-of-a-webhook-in-the-soak"
 SERVICE_PATIENCE = 90.0
 """Seconds for which an order waits for a service that is being started."""
 SANDBOX_PATIENCE = 45.0
@@ -66,6 +73,7 @@ class World:
         config_lock: Held by whoever edits the configuration.
         delays: After how many seconds the operator looks after an account.
         orphan_seconds: How long it took until nothing was left, for each end of the service.
+        receivers: Those of the webhooks by name; things happen to `TROUBLED`, and nothing to the other.
     """
 
     def __init__(self, folder: Path, sandbox: SandboxProcess, accounts: int) -> None:
@@ -93,6 +101,7 @@ class World:
         self._valid = threading.Lock()
         self.delays: dict[str, float] = {}
         self.orphan_seconds: list[float] = []
+        self.receivers = {"steady": Receiver(), TROUBLED: Receiver()}
         self._changed = threading.Condition(self.lock)
         self._silent: dict[str, float] = {}
         self._parting: Counter[tuple[str, str]] = Counter()
@@ -104,15 +113,19 @@ class World:
             "state_dir": str(self.service.paths.root),
             "start": {"parallel": 4, "spread": "100ms"},
             "defaults": {
-                "backoff": {"base": "1s", "factor": 2, "max": "10s", "jitter": 0.2, "reset_after": "5s"}
+                "backoff": {"base": "1s", "factor": 2, "max": "10s", "jitter": 0.2, "reset_after": "5s"},
+                "messages": {"allow": "*"},
             },
+            "webhooks": self._webhooks(),
             "accounts": {name: {"proxy": self.proxy(name)} for name in self.names},
         }
         self.write_config()
 
     def close(self) -> None:
-        """Close the journal."""
+        """Close the journal, and end the receivers."""
         self._journal.close()
+        for receiver in self.receivers.values():
+            receiver.close()
 
     def proxy(self, name: str) -> str:
         """Return an account's proxy: the sandbox, which knows the account by the user's name."""
@@ -231,7 +244,7 @@ class World:
                     raise
             time.sleep(_POLL)
 
-    def order(self, command: str, **arguments: object) -> dict[str, Any]:
+    def order(self, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
         """Give the service an order; if it is just being started, as soon as it takes one."""
         deadline = time.monotonic() + SERVICE_PATIENCE
         while True:
@@ -261,6 +274,27 @@ class World:
             temporary = self.service.config_file.with_suffix(".new")
             temporary.write_text(text)
             temporary.replace(self.service.config_file)
+
+    def _webhooks(self) -> dict[str, Any]:
+        """Return what the configuration says of the receivers, and note what of it must not be said."""
+        secret = self.folder / "webhook.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(SECRET_LINE + "\n")
+        for text, what in (
+            (SECRET_LINE, "a webhook's secret"),
+            (_QUERY, "the query of a webhook's URL"),
+            (_HEADER, "a header of a webhook"),
+        ):
+            self.secrets.add(text, what)
+        return {
+            name: {
+                "url": f"{receiver.url}?key={_QUERY}",
+                "secret_file": str(secret),
+                "headers": {"x-key": _HEADER},
+                "timeout": "5s",
+            }
+            for name, receiver in self.receivers.items()
+        }
 
     def configure(self, name: str, **values: object) -> None:
         """Change what the configuration says of an account, and have it read."""

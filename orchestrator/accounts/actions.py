@@ -29,6 +29,11 @@ class Spawn:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """See whether its session is of a linked device; `LookedUp` has the answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class TellStop:
     """Ask the process to stop."""
 
@@ -40,16 +45,29 @@ class TellUnlink:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """End the process with SIGKILL; the text says why."""
+    """End the process with SIGKILL.
+
+    Attributes:
+        why: Why, for people.
+        holds: Whether it may hold messages that WhatsApp takes for delivered. Then it is to take them first,
+            if it still can.
+    """
 
     why: str
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Put the session away. Only ever asked for while there is no process."""
+    """Put the session away. Only ever asked for while there is no process.
+
+    Attributes:
+        reason: A word that says why.
+        messages: Put the messages away, too: the account is gone for good.
+    """
 
     reason: str
+    messages: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,13 @@ class HideCode:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Note a change of state."""
+    """Note a change of state, or something else that has happened to an account.
+
+    Attributes:
+        event: A word for what has happened besides: ``phone_offline``, ``phone_seen``, ``restricted`` or
+            ``unrestricted``.
+        by: Who has caused that by a command, for people; None if nobody has.
+    """
 
     before: State
     after: State
@@ -75,6 +99,8 @@ class Record:
     code: int | None
     attempt: int
     delay: float | None
+    event: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +115,12 @@ class CallOff:
     Attributes:
         why: Why, for people.
         seen: Whether the service itself has seen that; else it is the word of the account's process.
+        changed: Whether that concerns only accounts whose configuration has changed.
     """
 
     why: str
     seen: bool = False
+    changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +132,7 @@ Action: TypeAlias = (
     Queue
     | Unqueue
     | Spawn
+    | LookUp
     | TellStop
     | TellUnlink
     | Kill

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
@@ -146,6 +147,27 @@ class Words(NamedTuple):
 
     def fit(self, value: str) -> str:
         """Return the text as it is: nobody's message is changed on its way."""
+        return value
+
+
+class Bulk(NamedTuple):
+    """A long text of our own making, which takes at most `longest` bytes in the ASCII of a message."""
+
+    longest: int
+
+    def check(self, value: str) -> str:
+        """Return the text.
+
+        Raises:
+            BoundsError: It is too long, or has half of a surrogate pair.
+        """
+        Words(self.longest).check(value)
+        if len(json.dumps(value)) > self.longest:
+            raise BoundsError("too long")
+        return value
+
+    def fit(self, value: str) -> str:
+        """Return the text as it is: half of it would mean nothing."""
         return value
 
 

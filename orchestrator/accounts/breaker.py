@@ -148,12 +148,21 @@ class Renewals:
     A fork server may keep half of a library that could not be loaded. It is replaced at once if two accounts
     say so, and for the word of one account only now and then: each replacement costs a second of CPU, and the
     fork server before stays as long as its processes do.
+
+    Attributes:
+        proven: How many accounts have connected with new settings since the last reload. So many and one more
+            may try theirs at once.
     """
 
     def __init__(self) -> None:
         self._unloaded: dict[str, float] = {}
         self._followed: dict[str, float] = {}
         self._failed: set[str] = set()
+        self.proven = 0
+
+    def reloaded(self) -> None:
+        """Note that a configuration was read: what was proven of the one before tells nothing of it."""
+        self.proven = 0
 
     def not_loaded(self, name: str, now: float) -> bool:
         """Note that an account could not load the library; return whether to replace the fork server."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.accounts import deadlines
+from orchestrator.accounts import deadlines, pipe
 from orchestrator.accounts.events import Exited
 from orchestrator.accounts.failure import Kind, Outcome, from_exit
+from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 
 HEARTBEAT_DEADLINE = deadlines.HEARTBEAT.outer
 """Seconds without a heartbeat."""
 
-Purpose = Literal["stop", "disable", "restart", "recycle", "repair", "remove", "remove keeping", "shutdown"]
+Purpose = Literal[
+    "stop", "disable", "restart", "recycle", "repair", "unseen", "remove", "remove keeping", "shutdown"
+]
 """Why a process was asked to stop, which says what follows its end."""
 Renewal = Literal["restart", "recycle"]
 """The purposes after which another process follows at once."""
@@ -31,6 +34,7 @@ class Child:
         paired: Whether it began with a linked session, None until it has said so.
         outcome: Its last word.
         purpose: Why it was asked to stop, None if it was not.
+        by: Who has asked, for people; None if no command has caused that.
         in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
         broke: How it broke the rules of the pipe, None if it did not.
@@ -42,6 +46,8 @@ class Child:
         missing: Words for what it could not give up, None before it has said so; see `pipe.Loading`.
         stale: Whether it could not load the library, perhaps because of what its fork server has imported.
         any_phone: Whether it was started to be linked to any phone, because an operator wants that.
+        settings: What it was started with; None in tests of what does not depend on that.
+        trial: Whether it took the place of a process that worked with other settings, in its turn.
         said: The kinds of messages that count once and that it has sent.
     """
 
@@ -52,6 +58,7 @@ class Child:
     paired: bool | None = None
     outcome: Outcome | None = None
     purpose: Purpose | None = None
+    by: str | None = None
     in_turn: bool = False
     killed_because: str | None = None
     broke: str | None = None
@@ -63,12 +70,19 @@ class Child:
     missing: str | None = None
     stale: bool = False
     any_phone: bool = False
+    settings: AccountSettings | None = field(default=None, repr=False)
+    trial: bool = False
     said: set[type[object]] = field(default_factory=set)
 
     @property
     def begins(self) -> bool:
         """Whether nothing of WhatsApp was heard from it yet, so that it may not be able to work at all."""
         return self.paired is None
+
+    @property
+    def may_hold_messages(self) -> bool:
+        """Whether its library may have messages that WhatsApp takes for delivered and nobody has stored."""
+        return bool(self.paired) or pipe.Paired in self.said
 
     @property
     def ends(self) -> bool:

@@ -2,13 +2,18 @@
 
     Loading, NotLoaded ─► Connecting ─► Code, LinkCode, Paired ─► Connected ◄─► LinkLost
 
-Heartbeat, Sent and Ended may come at any time. What no honest child can say is a breach, and its process is
-killed: something of WhatsApp before `Connecting`, one of the first three twice, a code after `Connected`. A
-race in the library is no breach: the same state told twice, a code after `Paired`, a second `Paired`. After
-`Ended` nothing is heard any more: it is the last word, and it counts.
+Heartbeat, answers (Acted, Queued, Fetched), what becomes of messages that are sent (Moved, Unsettled,
+Restricted) and Ended may come at any time, PhoneSeen after `Connecting`. What no honest child can say is a
+breach, and its process is killed: something of WhatsApp before `Connecting`, one of the first three twice, a
+code after `Connected`. A race in the library is no breach: the same state told twice, a code after `Paired`,
+a second `Paired`. After `Ended` nothing is heard any more: it is the last word, and counts.
 
-Too much is a breach, too: for a long time more messages, or more codes, than an honest child has. A link that
-comes and goes all the time is no breach: the last change of a while is heard, and the others are counted.
+Signs of the phone are heard now and then only: one that comes too early is left out, for the next one says
+the same.
+
+Too much is a breach, too: for a long time more messages, more codes, or more questions about secrets than an
+honest child has. A link that comes and goes all the time is no breach: the last change of a while is heard,
+and the others are counted. The same holds of what an account may not send.
 """
 
 from __future__ import annotations
@@ -29,10 +34,66 @@ CODES_AT_ONCE: Final = 20.0
 CHANGES_A_SECOND: Final = 20.0
 """Changes of the link that are heard, all the time and at once. An honest link has one in some seconds."""
 
+QUESTIONS_A_SECOND: Final = 0.2
+"""Questions about secrets that a child may have all the time. Each has the service read the session."""
+QUESTIONS_AT_ONCE: Final = 50.0
+LIMITS_A_SECOND: Final = 0.2
+"""Changes of what may not be sent that are heard all the time. Each goes into the account's timeline."""
+LIMITS_AT_ONCE: Final = 20.0
+
+SIGNS_A_SECOND: Final = 0.1
+"""Signs of the phone that are heard all the time. An honest child tells one a minute."""
+SIGNS_AT_ONCE: Final = 5.0
+
 _START: Final = (pipe.Loading, pipe.NotLoaded, pipe.Connecting)
-_ANY_TIME: Final = (pipe.Heartbeat, pipe.Sent, pipe.Ended)
+_ANSWERS: Final = (pipe.Acted, pipe.Queued, pipe.Fetched)
+_ANY_TIME: Final = (
+    *(pipe.Heartbeat, pipe.Moved, pipe.Unsettled, pipe.Restricted, pipe.Ended),
+    *_ANSWERS,
+)
 _LINKING: Final = (pipe.Code, pipe.LinkCode, pipe.Paired)
 _LINK: Final = (pipe.Connected, pipe.LinkLost)
+
+
+class _Last:
+    """Lets so many messages of one sort through; of those that are too many, the last one waits.
+
+    Args:
+        rate: How many a second.
+        burst: How many at once, after a quiet time.
+    """
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.held: FromChild | None = None
+        self._meter = Meter(rate, burst)
+        self._left_out = 0
+
+    def admit(self, message: FromChild, now: float) -> bool:
+        """Tell whether a message is heard now; one that is not waits in the place of the one before it."""
+        if self.held is not None:
+            self._left_out += 1
+        elif self._meter.admit(now):
+            return True
+        self.held = message
+        return False
+
+    def due(self, now: float) -> float:
+        """Return the moment from which one more may be heard."""
+        return self._meter.free_at(now)
+
+    def release(self, now: float) -> tuple[list[FromChild], int]:
+        """Return the message that waits, if it may be heard now, and how many were left out before it."""
+        held = self.held
+        if held is None or self.due(now) > now:
+            return [], 0
+        self._meter.admit(now)
+        self.held = None
+        count, self._left_out = self._left_out, 0
+        return [held], count
+
+    def forget(self) -> None:
+        """Let nothing wait any more."""
+        self.held = None
 
 
 class Conduct:
@@ -47,9 +108,10 @@ class Conduct:
         self._said: set[type[FromChild]] = set()
         self._messages = Meter(MESSAGES_A_SECOND, MESSAGES_AT_ONCE)
         self._codes = Meter(CODES_A_SECOND, CODES_AT_ONCE)
-        self._changes = Meter(CHANGES_A_SECOND, CHANGES_A_SECOND)
-        self._held: FromChild | None = None
-        self._left_out = 0
+        self._questions = Meter(QUESTIONS_A_SECOND, QUESTIONS_AT_ONCE)
+        self._signs = Meter(SIGNS_A_SECOND, SIGNS_AT_ONCE)
+        self._changes = _Last(CHANGES_A_SECOND, CHANGES_A_SECOND)
+        self._limits = _Last(LIMITS_A_SECOND, LIMITS_AT_ONCE)
 
     def hear(self, message: FromChild, now: float) -> list[FromChild]:
         """Take a message in; return what the account is to hear of it now.
@@ -68,44 +130,41 @@ class Conduct:
         self._check_order(message)
         self._said.add(type(message))
         if isinstance(message, pipe.Ended):
-            self.over, self._held = True, None
+            self.over = True
+            self._changes.forget()
+            self._limits.forget()
         if isinstance(message, pipe.Code | pipe.LinkCode) and not self._codes.admit(now):
             raise MessageError("one code after the other, faster than WhatsApp makes them")
-        if isinstance(message, _LINK) and self._hold(message, now):
+        if isinstance(message, pipe.Unsettled) and not self._questions.admit(now):
+            raise MessageError("one question about secrets after the other")
+        if isinstance(message, _LINK):
+            return [message] if self._changes.admit(message, now) else []
+        if isinstance(message, pipe.Restricted):
+            return [message] if self._limits.admit(message, now) else []
+        if isinstance(message, pipe.PhoneSeen) and not self._signs.admit(now):
             return []
         return [message]
 
     @property
     def holds(self) -> bool:
-        """Whether a change of the link waits until it may be heard."""
-        return self._held is not None
+        """Whether a change waits until it may be heard."""
+        return any(one.held is not None for one in (self._changes, self._limits))
 
     def due(self, now: float) -> float:
-        """Return the monotonic time from which `release` lets the change through that waits."""
-        return self._changes.free_at(now)
+        """Return the monotonic time from which `release` lets a change through that waits."""
+        return min(
+            (one.due(now) for one in (self._changes, self._limits) if one.held is not None), default=now
+        )
 
     def release(self, now: float) -> tuple[list[FromChild], int]:
-        """Let the change through that waits, if it may be heard now.
+        """Let the changes through that wait, if they may be heard now.
 
         Returns:
-            What the account is to hear, and how many changes were left out before it.
+            What the account is to hear, and how many changes of the link were left out before it.
         """
-        held = self._held
-        if held is None or self._changes.free_at(now) > now:
-            return [], 0
-        self._changes.admit(now)
-        self._held = None
-        count, self._left_out = self._left_out, 0
-        return [held], count
-
-    def _hold(self, message: FromChild, now: float) -> bool:
-        """Hold a change of the link back, if there were too many; the one held until then is left out."""
-        if self._held is not None:
-            self._left_out += 1
-        elif self._changes.admit(now):
-            return False
-        self._held = message
-        return True
+        changes, count = self._changes.release(now)
+        limits, _ = self._limits.release(now)
+        return changes + limits, count
 
     def _check_order(self, message: FromChild) -> None:
         kind = type(message)

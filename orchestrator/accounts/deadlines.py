@@ -28,9 +28,15 @@ LOCK_SECONDS: Final = 10.0
 within 5."""
 BUSY_SECONDS: Final = 8.0
 """How long another program, such as a backup, may hold the session's database."""
-CHECK_SECONDS: Final = 8.0
+CHECK_SECONDS: Final = 5.0
 """How long the check of a session may take: 0.02 s for a usual one. One of some GB has to go unchecked."""
-STARTING: Final = Pair(inner=LOCK_SECONDS + BUSY_SECONDS + CHECK_SECONDS, outer=30.0)
+INBOX_SECONDS: Final = 3.0
+"""How long it may take to open an inbox: 1 s of them for another program that holds the file."""
+SECRETS_SECONDS: Final = 2.0
+"""How long a session may be looked through for messages that were lost: milliseconds for a usual one."""
+STARTING: Final = Pair(
+    inner=LOCK_SECONDS + BUSY_SECONDS + CHECK_SECONDS + INBOX_SECONDS + SECRETS_SECONDS, outer=30.0
+)
 """From the start of a process to its first word; loading neonize takes about one second more."""
 SPAWNING: Final = Pair(inner=20.0, outer=STARTING.outer)
 """For the fork server to make a process, at worst with its own imports before, which take one second."""
@@ -53,18 +59,38 @@ RECONNECTING: Final = Pair(inner=90.0, outer=120.0)
 HEARTBEAT: Final = Pair(inner=10.0, outer=30.0)
 """Between two signs of life, and of silence that is taken for a hang."""
 
+FINISH_SECONDS: Final = 1.5
+"""For WhatsApp to take what is being sent when the process is asked to stop; mostly it takes a tenth of that.
+What takes longer is settled by the next process."""
+OUTBOX_SECONDS: Final = 0.5
+"""For the outbox to be closed in good order."""
 CLOSE_SECONDS: Final = 5.0
-"""For closing the link in good order; neonize's stop() takes as long if WhatsApp does not answer."""
+"""For closing the link in good order, and for the library to hand over what it still holds; neonize's
+disconnect() takes as long if WhatsApp does not answer. A run that ends by itself takes that time, too."""
 FLUSH_SECONDS: Final = 2.0
 """For the service to take the last word."""
 OUTPUT_SECONDS: Final = 0.3
 """For the last lines of the log to be written."""
 EXITING: Final = Pair(inner=FLUSH_SECONDS + OUTPUT_SECONDS, outer=10.0)
 """From the last word of a process to its exit."""
-STOPPING: Final = Pair(inner=CLOSE_SECONDS + EXITING.inner, outer=10.0)
+STOPPING: Final = Pair(inner=FINISH_SECONDS + CLOSE_SECONDS + OUTBOX_SECONDS + EXITING.inner, outer=10.0)
 """From being asked to stop to the exit, and to SIGKILL."""
-UNLINKING: Final = Pair(inner=UNLINK_SECONDS + EXITING.inner, outer=12.0)
+UNLINKING: Final = Pair(inner=UNLINK_SECONDS + CLOSE_SECONDS + OUTBOX_SECONDS + EXITING.inner, outer=17.0)
 """From being asked to unlink the device of an account that is removed to the exit, and to SIGKILL."""
+
+LAST_CALL: Final = Pair(inner=3.0, outer=4.0)
+"""For a process that hangs to close its link and take what its library still holds, before it is killed."""
+TRACEBACK_SECONDS: Final = 1.0
+"""For a process that hangs to write its traceback and to end; it takes milliseconds."""
+
+# Bots and the gateway, which stop before the accounts do
+
+BOT_STOPPING: Final = Pair(inner=2.0, outer=3.0)
+"""From asking a bot to stop to its exit, and to SIGKILL. An event that it has not handled comes again."""
+DRAINING: Final = Pair(inner=4.0, outer=5.0)
+"""For the gateway to finish requests and deliveries that are on their way, and to SIGKILL."""
+COMPANIONS_STOPPING: Final = BOT_STOPPING.outer + DRAINING.outer
+"""For bots and the gateway, one after the other."""
 
 # The service, and those who wait for it
 
@@ -72,7 +98,10 @@ REAP_SECONDS: Final = 5.0
 """For the exit status of a process that is known to be gone to arrive."""
 SHUTDOWN: Final = Pair(inner=STOPPING.outer, outer=15.0)
 """For all accounts together to stop when the service ends; those that have not by then are killed."""
-STOP_COMMAND: Final = Pair(inner=max(STOPPING.outer, UNLINKING.outer) + REAP_SECONDS, outer=20.0)
+STOP_COMMAND: Final = Pair(
+    inner=max(STOPPING.outer, UNLINKING.outer) + LAST_CALL.outer + TRACEBACK_SECONDS + REAP_SECONDS,
+    outer=30.0,
+)
 """For a process to stop or to be killed, and for the command that waits for its end."""
 ANSWER: Final = Pair(inner=STOP_COMMAND.outer, outer=45.0)
 """For the slowest command to be answered, and for a client to wait for an answer."""

@@ -46,12 +46,16 @@ class Ordered:
         pairing: How to pair on a repair.
         any_phone: Whether a repair lets any phone be linked, and not only the one that the account had.
         by_name: Whether the operator has named the account. Then it is tried, whatever holds the others.
+        by: Who that is, for people; None if nobody knows.
+        why: Why a stop, for people; None if an operator wants the account to be stopped.
     """
 
     order: Order
     pairing: Pairing = "qr"
     any_phone: bool = False
     by_name: bool = False
+    by: str | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,12 @@ class Configured:
     Attributes:
         settings: What it says.
         keep: Why the process it has must not be replaced now, None if it may be.
+        by: Who had the configuration read, for people; None if nobody knows.
     """
 
     settings: AccountSettings
     keep: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,22 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """Somebody looks at the account's code, or would if there were one: that is good for `LOOK_SECONDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The account's session was looked at, because `LookUp` has asked for that.
+
+    Attributes:
+        linked: Whether it may be of a linked device.
+    """
+
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CalledOff:
     """The account is to keep the process it has, instead of waiting for a new one; the text says why."""
 
@@ -94,13 +116,15 @@ class Removed:
     Attributes:
         keep_session: Leave the session in place.
         why: Why, for people.
-        unlink: Have WhatsApp unlink the device first, if the account is connected and its session does not
-            stay.
+        unlink: Have WhatsApp unlink the device first, if the account is connected. If WhatsApp does, the
+            session goes into quarantine, whether it was to stay or not.
+        by: Who wants that, for people; None if nobody knows.
     """
 
     keep_session: bool = False
     why: str = "removed"
     unlink: bool = False
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +195,15 @@ class Stalled:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What another account has met holds for all: nobody starts until it is over.
+    """What another account has met holds for all, or an operator wants it so: nobody starts until it is over.
 
     Attributes:
-        kind: ``outdated`` or ``network``.
+        kind: ``outdated`` or ``network``; None if an operator wants it, and no account has failed.
         reason: Why, for people.
         until: Monotonic time of the next probe, None if there is none to name.
     """
 
-    kind: Kind
+    kind: Kind | None
     reason: str
     until: float | None = None
 
@@ -201,6 +225,8 @@ Event: TypeAlias = (
     | Ordered
     | Configured
     | Found
+    | Looked
+    | LookedUp
     | CalledOff
     | Removed
     | TurnCame

@@ -15,6 +15,8 @@ accounts themselves: its scheme, host and port. The proxy's user does not count.
 for all its users, the other accounts outvote the fault of one user, and the account that has failed least
 makes the next probe. Accounts of another way are neither counted nor held. A way that does not answer keeps
 its start slots only for a short time.
+
+While an operator has maintenance on (`maintenance`), only accounts that are named by an operator start.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from orchestrator.accounts import breaker
+from orchestrator.accounts import breaker, fleet_facts
 from orchestrator.accounts.breaker import Breaker, Renewals
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.fleet_facts import FleetFacts
+from orchestrator.accounts.maintenance import Maintenance
 from orchestrator.accounts.newcomer import Newcomer
 from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.ramp import Ramp
@@ -105,6 +109,7 @@ class Fleet:
 
     Attributes:
         renewals: Says whether what one account says of its start concerns the others.
+        maintenance: Whether nothing starts by itself.
     """
 
     def __init__(
@@ -123,6 +128,7 @@ class Fleet:
         self._newcomer = Newcomer(tell)
         self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
+        self.maintenance = Maintenance()
         self._wanted: dict[str, None] = {}
         self._passes: set[str] = set()
         self._may_hold = False
@@ -147,6 +153,7 @@ class Fleet:
         self._wanted.pop(name, None)
         self._passes.discard(name)
         self.renewals.forget(name)
+        self.maintenance.forget(name)
         self._version.forget(name, now)
         for way in self._ways:
             way.outage.reached(name)
@@ -162,7 +169,7 @@ class Fleet:
         lost = any(way.breaker.tripped for way in self._ways)
         if lost:
             self._wanted.setdefault(name)
-        if by_name and (lost or self._version.tripped):
+        if by_name and (lost or self._version.tripped or self.maintenance.is_on):
             self._passes.add(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
@@ -233,6 +240,9 @@ class Fleet:
             self._passes.discard(name)
         if account.child is not None and account.child.rolling:
             self.renewals.worked()
+        if account.child is not None and account.child.trial:
+            account.child.trial = False  # its first connection is the proof, and no later one
+            self.renewals.proven += 1
         if self._version.connected():
             self._tell(ACCEPTED)
 
@@ -257,6 +267,19 @@ class Fleet:
             for name in self._ways.of(way):
                 self._wanted.pop(name, None)
 
+    def facts(self, now: float) -> FleetFacts:
+        """Return what is known of the fleet as a whole, at a monotonic time."""
+        return FleetFacts(
+            version=fleet_facts.probing(self._version),
+            outdated=fleet_facts.outdated(self._accounts),
+            ways=fleet_facts.ways(self._ways, self._accounts),
+            queued=len(self._ramp),
+            dialing=_dialling(self._accounts, now),
+            parallel=self._ramp.parallel,
+            maintenance_since=self.maintenance.since,
+            waiting=self.maintenance.waiting(self._accounts),
+        )
+
     # What follows
 
     def next(self, now: float) -> tuple[str, Event] | None:
@@ -269,7 +292,10 @@ class Fleet:
         """
         # Of the others, what an operator wanted is done, or something else keeps them from starting.
         self._passes = {name for name in self._passes if _starts(self._accounts.get(name))}
-        return self._next_about_version(now) or self._next_about_ways(now) or self._next_turn(now)
+        step = None
+        if not self.maintenance.is_on:
+            step = self._next_about_version(now) or self._next_about_ways(now)
+        return step or self.maintenance.next(self._accounts, self._passes) or self._next_turn(now)
 
     def wakes_at(self, now: float) -> float | None:
         """Return the monotonic time at which `next` may have an event, or None if time alone brings none.
@@ -277,15 +303,15 @@ class Fleet:
         Args:
             now: Monotonic seconds.
         """
-        times = [self._version.probe_at]
-        if not self._version.tripped:
+        times = [None if self.maintenance.is_on else self._version.probe_at]
+        if not (self._version.tripped or self.maintenance.is_on):
             for way in self._ways:
                 if way.breaker.tripped:
                     times += way.breaker.probe_at, way.judged_at
         if len(self._ramp):
-            dialling = self._dialling(now)
+            dialling = _dialling(self._accounts, now)
             full = dialling >= self._ramp.parallel
-            turn = self._slot_at(now) if full else self._ramp.wakes_at(dialling, self._choose)
+            turn = _slot_at(self._accounts, now) if full else self._ramp.wakes_at(dialling, self._choose)
             times.append(self._newcomer.starts_at(now) or turn)
         return min((time for time in times if time is not None), default=None)
 
@@ -353,6 +379,7 @@ class Fleet:
             free = name == breaker.canary or name in self._passes
             if not free and _is_to_be_held(account, kind, breaker.probe_at):
                 self._wanted.pop(name, None)
+                self.maintenance.forget(name)
                 return name, Held(kind, reason, breaker.probe_at)
         return None
 
@@ -380,7 +407,7 @@ class Fleet:
         self._newcomer.mind(self._accounts.get, now)
         if self._newcomer.starts_at(now) is not None:
             return None
-        name = self._ramp.next(now, self._dialling(now), self._choose)
+        name = self._ramp.next(now, _dialling(self._accounts, now), self._choose)
         if name is None:
             return None
         self._newcomer.starts(name, now)
@@ -394,17 +421,19 @@ class Fleet:
         dialling = Counter(
             self._ways.by(one.child.proxy) for one in self._accounts.values() if one.child and one.dials
         )
-        renewals_wait = any(account.tries_renewal for account in self._accounts.values())
+        may_renew = _may_renew(self._accounts.values(), min(self.renewals.proven + 1, self._ramp.parallel))
         failed = None
         for name in sorted(waiting, key=lambda name: name not in self._passes):
             account = self._accounts[name]
-            if renewals_wait and account.waits_for_renewal:
+            if account.waits_for_renewal and not may_renew(account):
                 continue  # the last to get a new process must show first that a new one works
             if not self._newcomer.may_start(name):
                 continue  # another one shows first that a new version works
             way = self._ways.by(account.settings.proxy)
             if name in self._passes:
                 may = True
+            elif self.maintenance.is_on:
+                may = False
             elif self._version.tripped:
                 may = name == self._version.canary
             elif way.breaker.tripped:
@@ -417,17 +446,32 @@ class Fleet:
                 failed = name
         return failed
 
-    def _dialling(self, now: float) -> int:
-        return sum(account.dials_freshly(now) for account in self._accounts.values())
 
-    def _slot_at(self, now: float) -> float | None:
-        """Return the monotonic time at which a dialing account frees its slot for another way."""
-        times = [
-            account.child.dialled_at + SLOT_SECONDS
-            for account in self._accounts.values()
-            if account.child and account.child.dialled_at is not None and account.dials_freshly(now)
-        ]
-        return min(times, default=None)
+def _may_renew(accounts: Iterable[Standing], trials: int) -> Callable[[Standing], bool]:
+    """Return what tells whether an account that works may be given a new process now.
+
+    Args:
+        accounts: The accounts.
+        trials: How many may try new settings at once: one more for each that has connected with its own.
+    """
+    found = list(accounts)
+    nobody_tries = not any(account.tries_renewal for account in found)
+    enough = sum(account.on_trial for account in found) < trials
+    return lambda account: nobody_tries and (enough or not account.behind)
+
+
+def _dialling(accounts: Mapping[str, Standing], now: float) -> int:
+    return sum(account.dials_freshly(now) for account in accounts.values())
+
+
+def _slot_at(accounts: Mapping[str, Standing], now: float) -> float | None:
+    """Return the monotonic time at which a dialing account frees its slot for another way."""
+    times = [
+        account.child.dialled_at + SLOT_SECONDS
+        for account in accounts.values()
+        if account.child and account.child.dialled_at is not None and account.dials_freshly(now)
+    ]
+    return min(times, default=None)
 
 
 def _starts(account: Standing | None) -> bool:

@@ -32,6 +32,11 @@ class Meter:
         self._tokens -= 1
         return True
 
+    def spend(self, amount: float, now: float) -> None:
+        """Let much through at once, whether there is room for it or not; later ones wait for it."""
+        self._refill(now)
+        self._tokens -= amount
+
     def free_at(self, now: float) -> float:
         """Return the moment from which one more may pass."""
         self._refill(now)

@@ -14,10 +14,9 @@ from orchestrator.accounts.actions import (
     Action,
     CallOff,
     Forget,
-    Quarantine,
     RenewMaker,
 )
-from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Parting
+from orchestrator.accounts.child import Ban, LastExit, Parked, Parting
 from orchestrator.accounts.events import (
     Begin,
     Broke,
@@ -28,6 +27,8 @@ from orchestrator.accounts.events import (
     Found,
     Held,
     LeftOut,
+    Looked,
+    LookedUp,
     Moment,
     Order,
     Ordered,
@@ -41,17 +42,25 @@ from orchestrator.accounts.events import (
     Ticked,
     TurnCame,
 )
-from orchestrator.accounts.failure import HAS_ENDED_SESSION, Kind, Outcome
+from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.guard import Guard
 from orchestrator.accounts.memory_limit import MemoryWatch
+from orchestrator.accounts.on_demand import LOOKED_AT
+from orchestrator.accounts.orderers import STOPPED
+from orchestrator.accounts.past import Past
+from orchestrator.accounts.phone_watch import PhoneWatch
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.policy import judge
-from orchestrator.accounts.running import OUTGROWN, Running
+from orchestrator.accounts.reconfigured import Reconfigured
+from orchestrator.accounts.running import OUTGROWN
 from orchestrator.accounts.settings import AccountSettings
-from orchestrator.accounts.states import State
+from orchestrator.accounts.states import PAIRED_ANEW, SERVICE_STOPS, State
+
+_NO_START = (Kind.MACHINE, Kind.CRASH)
+"""The kinds of end of a process that could not begin."""
 
 
-class Account(Running):
+class Account(Reconfigured):
     """One account: `Standing` has what is known of it, `Running` its process, this what is decided.
 
     Args:
@@ -61,6 +70,8 @@ class Account(Running):
         stopped: An operator has stopped it earlier.
         parked: The state it was in when the service last ended, if it must stay in it.
         guard: What is remembered of its phone.
+        watch: When its phone was last seen.
+        past: Why it has no session any more, and since when it is at rest.
     """
 
     def __init__(
@@ -72,11 +83,14 @@ class Account(Running):
         stopped: bool = False,
         parked: Parked | None = None,
         guard: Guard | None = None,
+        watch: PhoneWatch | None = None,
+        past: Past | None = None,
     ) -> None:
-        super().__init__(settings, now, stopped=stopped, guard=guard)
+        super().__init__(settings, now, stopped=stopped, guard=guard, watch=watch, past=past)
         self._random = random
         self._parked = parked
         self._gone_because = "removed"
+        self._stopped_because = STOPPED
         if parked is not None and parked.state is State.BANNED and parked.until is not None:
             self._ban = Ban(now.monotonic + parked.until - now.wall, parked.reason)
 
@@ -84,21 +98,23 @@ class Account(Running):
 
     def handle(self, event: Event, now: Moment) -> list[Action]:
         """Take an event in and return what is to be done about it, in this order."""
-        self._now = now
-        self._actions = []
+        self._take_in(event, now)
         match event:
             case Begin():
                 self._begin()
             case Ordered():
                 self._obey(event)
-            case Configured(settings, keep):
+            case Configured(settings, keep, _):
                 self._configure(settings, keep)
             case Found(number, restored):
-                self.guard = self.guard.restored(number) if restored else self.guard.found(number)
-                self.phone = self.wanted_phone or self.phone
+                self._found(number, restored=restored)
+            case Looked() if self._is_looked_at():
+                self._start(LOOKED_AT)
+            case LookedUp(linked) if self._has_found(linked):
+                self._start()
             case CalledOff(why):
                 self._keep(why)
-            case Removed(keep_session, why, unlink):
+            case Removed(keep_session, why, unlink, _):
                 self._gone_because = why
                 self._remove(keep_session, unlink=unlink)
             case TurnCame():
@@ -123,6 +139,7 @@ class Account(Running):
             case Ticked():
                 self._tick()
             case Stalled(seconds):
+                self.looks = self.looks.later(seconds)
                 if self.child is not None:
                     self.child.allow(seconds, now.monotonic)
             case Held():
@@ -135,6 +152,7 @@ class Account(Running):
                     self._start()
             case ShuttingDown(deadline):
                 self._shut_down(deadline)
+        self._go_dark_unless_seen()
         return self._actions
 
     # Wishes
@@ -146,7 +164,7 @@ class Account(Running):
         if not self.settings.enabled:
             self._change(State.DISABLED)
         elif self.stopped:
-            self._change(State.STOPPED, "stopped by an operator")
+            self._change(State.STOPPED, STOPPED)
         elif parked is not None and (parked.until is None or parked.until > self._now.wall):
             wait = None if parked.until is None else parked.until - self._now.wall
             self._rest(parked.state, parked.reason, None, wait)
@@ -156,8 +174,10 @@ class Account(Running):
     def _obey(self, wish: Ordered) -> None:
         if wish.order is Order.STOP:
             self.stopped = True
+            self._stopped_because = wish.why or STOPPED
+            self.looks = self.looks.served()
             if not self.leaving and not self._ask_to_stop("stop"):
-                self._settle(State.STOPPED, "stopped by an operator")
+                self._settle(State.STOPPED, self._stopped_because)
             return
         self.stopped = False
         if not self.settings.enabled or self._closing:
@@ -179,15 +199,17 @@ class Account(Running):
         """
         if self.child is not None:
             if self.child.purpose not in (None, "repair"):
-                self.child.purpose = "restart"
+                self._restart_instead(self.child)
             return
         waits = self.state is State.BANNED and self.next_retry_at is not None
         outdated = self.state is State.OUTDATED and self.held and not by_name
         if not self.queued and not waits and not outdated:
+            self.linked = None  # an operator may have put a session there
             self._attempts.clear()
             self._start()
 
     def _repair(self, pairing: Pairing, *, any_phone: bool) -> None:
+        self.looks = self.looks.wanted()
         if any_phone:
             self.guard = self.guard.open_to_any()
             self.phone = self.settings.phone
@@ -202,49 +224,17 @@ class Account(Running):
         self._attempts.clear()
         if not self._ask_to_stop("repair"):
             self._unqueue()
-            self._actions.append(Quarantine("repair"))
-            self._start()
-
-    def _configure(self, settings: AccountSettings, keep: str | None) -> None:
-        before, self.settings = self.settings, settings
-        if before.memory_limit != settings.memory_limit:
-            self.reason = None if self.reason == self._memory.text else self.reason
-            self._memory = MemoryWatch()
-        if before == settings or self._closing:
-            return
-        self.phone = self.wanted_phone or self.phone
-        if not settings.enabled:
-            if not self._ask_to_stop("disable"):
-                self._settle(State.DISABLED, None)
-            return
-        if self.stopped:
-            if self.child is None:
-                self._settle(State.STOPPED, "stopped by an operator")
-            return
-        matters = settings.needs_new_process(before)
-        if self.child is not None:
-            if self.child.purpose == "disable":
-                self.child.purpose = "restart"
-            elif matters and self.child.ends:
-                self.child.superseded = True
-            elif matters and keep is not None and self.child.purpose is None:
-                self._keep(keep)
-            elif matters and self.child.purpose != "repair":
-                self._renew(self.child, "restart", "its configuration has changed")
-        elif self.state in (State.DISABLED, State.STOPPED) or (
-            matters and self.state in (State.FAILED, State.BACKOFF)
-        ):
-            self._attempts.clear()
-            self._start()
+            self._quarantine("repair")
+            self._start(PAIRED_ANEW)
 
     def _remove(self, keep_session: bool, *, unlink: bool) -> None:
         self._closing = True
         child = self.child
         keep_session = keep_session and (child is None or child.purpose != "remove")
-        if unlink and not keep_session:
+        if unlink:
             online = self.state is State.CONNECTED and not self.stopping
             if child is not None and online and not child.ends:
-                self._ask_to_unlink(child)
+                self._ask_to_unlink(child, "remove keeping" if keep_session else "remove")
                 return
             self.parting = self.parting or Parting(unlinked=False, why="the account was not connected")
         if not self._ask_to_stop("remove keeping" if keep_session else "remove"):
@@ -257,7 +247,7 @@ class Account(Running):
             self.parting = Parting(ended, None if ended else outcome.text)
         if not keep_session:
             # One that WhatsApp has unlinked is of no use any more, and its name in quarantine says so.
-            self._actions.append(Quarantine(Kind.LOGGED_OUT.value if ended else "removed"))
+            self._quarantine(Kind.LOGGED_OUT.value if ended else "removed", messages=True)
         self._settle(State.STOPPED, self._gone_because)
         self._actions.append(Forget())
 
@@ -272,30 +262,16 @@ class Account(Running):
 
     # A process's life
 
-    def _start(self, why: str = "waiting for its turn to start", *, in_turn: bool = False) -> None:
-        """Ask for a turn; nothing happens unless the account is meant to run and has no process."""
-        if self.child is not None or self.stopped or self._closing or not self.settings.enabled:
-            return
-        if self._ban is not None and self._now.monotonic < self._ban.until:
-            wait = self._ban.until - self._now.monotonic
-            self._rest(State.BANNED, self._ban.reason, Kind.TEMPORARY_BAN, wait)
-            return
-        self.held = False
-        self.next_retry_at = None
-        self._change(State.STARTING, why, self.kind)
-        if in_turn:
-            self._spawn()
-        else:
-            self._queue()
-
     def _take_turn(self) -> None:
         if not self.queued:
             return
         self.queued = False
-        if self.child is None:
+        if self.child is None and self._stays_dark:
+            self._stay_dark()  # who has looked is gone
+        elif self.child is None:
             self.reason = None
             self._spawn()
-        elif self._ask_to_stop(self._renewal):
+        elif self._make_room():
             self.child.in_turn = True
 
     def _tick(self) -> None:
@@ -311,20 +287,25 @@ class Account(Running):
         """Follow up the end of a process, or, if the service has ``seen`` so, that there is none."""
         child, self.child = self.child, None
         assert child is not None
+        self._by = child.by
         self._unqueue()
         self._hide_code()
+        failed_trial = self._fails_trial(child)
         self._stable_at = self.connected_at = self.memory_bytes = self.open_files = None
+        self.received.ended()
         self.last_exit = LastExit(self._now.wall, outcome.kind, status, child.proxy)
         purpose = child.purpose
         if outcome.kind is Kind.WRONG_PHONE:
             self.phone = self.wanted_phone  # and not that of whoever has used the code
         if child.stale:
             self._actions.append(RenewMaker())
-        if child.rolling and child.begins and purpose is None and outcome.kind in (Kind.MACHINE, Kind.CRASH):
+        if failed_trial:
+            why = f"{self.settings.name} does not connect with its new settings: {outcome.text}"
+            self._actions.append(CallOff(why, seen=True, changed=True))
+        elif child.rolling and child.begins and purpose is None and outcome.kind in _NO_START:
             why = f"{self.settings.name} could not be given one: {outcome.text}"
             self._actions.append(CallOff(why, seen))
-        if outcome.kind in HAS_ENDED_SESSION and purpose not in ("repair", "remove"):
-            self._actions.append(Quarantine(outcome.kind.value))
+        self._lose_session(outcome, purpose)
         if outcome.kind is Kind.TEMPORARY_BAN and purpose not in (None, "repair"):
             self._note_ban(judge(outcome, 1, self.settings, self._random()))
         match purpose:
@@ -334,7 +315,7 @@ class Account(Running):
                     self._attempts.clear()
                     self._start()
             case "stop" | "shutdown":
-                why = "stopped by an operator" if purpose == "stop" else "the service stops"
+                why = self._stopped_because if purpose == "stop" else SERVICE_STOPS
                 self._settle(State.STOPPED, why)
             case "disable":
                 self._settle(State.DISABLED, None)
@@ -351,19 +332,20 @@ class Account(Running):
                 self._memory.replaced(self._now.monotonic)
                 self._rolls(child)
             case "repair":
-                self._actions.append(Quarantine("repair"))
+                self._quarantine("repair")
                 self.kind = None
+                self._start(PAIRED_ANEW)
+            case "unseen":
+                self.linked = None  # a phone may have used the code in the last moment
                 self._start()
             case "remove" | "remove keeping":
                 self._leave(purpose == "remove keeping", outcome)
 
-    def _rolls(self, before: Child) -> None:
-        """Note that the new process, if there is one already, took the place of one that worked."""
-        if self.child is not None:
-            self.child.rolling = before.in_turn
-
     def _follow(self, outcome: Outcome) -> None:
         """Do what the policy says of an end that nobody asked for."""
+        if outcome.kind is Kind.PAIRING_EXPIRED and self._round_is_over():
+            self._await_look()
+            return
         self._attempts[outcome.kind] += 1
         verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
         self._note_ban(verdict)

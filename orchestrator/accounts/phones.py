@@ -60,7 +60,7 @@ def parse(text: str) -> str:
     if not _NUMBER.fullmatch(number):
         digits = re.sub(r"[^0-9]", "", number)
         if not number.startswith("+"):
-            raise NotANumber("a number without +")
+            raise NotANumber("a number without +" if digits or not number else "a text without digits")
         if number[1:] != digits:
             raise NotANumber("a number with other characters than digits")
         if digits.startswith("0"):

@@ -13,16 +13,20 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args
 
-from orchestrator.accounts import bounds, phones, picture
-from orchestrator.accounts.bounds import BoundsError, Data, Form, Range, Sentence, Words
+from orchestrator.accounts import acts, bounds, outgoing, phones, picture
+from orchestrator.accounts.attachments import ID, Fault
+from orchestrator.accounts.bounds import BoundsError, Bulk, Data, Form, Range, Sentence, Words
 from orchestrator.accounts.failure import Kind, Outcome
 
-MAX_MESSAGE = 64 * 1024
-"""Bytes of a message. The largest, a QR code with its picture, has about 4,000."""
+MAX_MESSAGE = outgoing.MAX_WRITTEN + 8 * 1024
+"""Bytes of a message. The largest is a message to be sent; all others of a parent have less than 16,000."""
+MAX_FROM_CHILD = outgoing.MAX_RESULT + 8 * 1024
+"""Bytes of a message of a child. The largest is a list of groups; a QR code with its picture has 4,000.
+
+A socket that is writable has room for one, so that a child waits for nobody.
+"""
 MAX_SENTENCE: Final = 500
 """Characters of a sentence for people. What libraries and WhatsApp say can be longer, and is cut."""
-MAX_BODY: Final = 4096
-"""Characters of a text that is sent. Each takes up to 12 bytes of a message, which has at most 64 KiB."""
 
 UnixTime: TypeAlias = Annotated[float, Range(0, bounds.LATEST, fits=True)]
 """Unix seconds."""
@@ -30,6 +34,8 @@ Seconds: TypeAlias = Annotated[float, Range(0, bounds.LATEST, fits=True)]
 """A length of time."""
 Bytes: TypeAlias = Annotated[int, Range(0, 2**50)]
 """A size."""
+Count: TypeAlias = Annotated[int, Range(0, 2**53)]
+"""A number of messages."""
 Files: TypeAlias = Annotated[int, Range(0, 2**31)]
 """A number of open files."""
 Lacks: TypeAlias = Annotated[str, Form(re.compile("(?:[a-z]{1,16}(?: [a-z]{1,16}){0,7})?"))]
@@ -37,7 +43,7 @@ Lacks: TypeAlias = Annotated[str, Form(re.compile("(?:[a-z]{1,16}(?: [a-z]{1,16}
 Reason: TypeAlias = Annotated[int, Range(0, 9_999_999_999)]
 """A number that WhatsApp gives as a reason; it has at most ten digits."""
 Number: TypeAlias = Annotated[int, Range(0, 2**53)]
-"""The number of a text that is to be sent."""
+"""The number of an order or a question."""
 Phone: TypeAlias = Annotated[str, Form(re.compile(phones.DIGITS))]
 """The digits of a phone number."""
 PhoneIfKnown: TypeAlias = Annotated[str, Form(re.compile(f"(?:{phones.DIGITS})?"))]
@@ -50,8 +56,42 @@ Png: TypeAlias = Annotated[bytes, Data(picture.LONGEST, picture.is_picture)]
 """The picture of a code."""
 Said: TypeAlias = Annotated[str, Sentence(MAX_SENTENCE)]
 """A sentence for people."""
-Body: TypeAlias = Annotated[str, Words(MAX_BODY)]
-"""A text to be sent."""
+Body: TypeAlias = Annotated[str, Bulk(outgoing.MAX_WRITTEN)]
+"""What is to be sent or done, in JSON."""
+Result: TypeAlias = Annotated[str, Bulk(outgoing.MAX_RESULT)]
+"""What came of something that was done, in JSON."""
+Tag: TypeAlias = Annotated[str, Words(outgoing.MAX_TAG)]
+"""A text of a client's own."""
+Chat: TypeAlias = Annotated[str, Form(acts.CHAT)]
+"""The address of a chat."""
+RowNumber: TypeAlias = Annotated[int, Range(1, 2**53)]
+"""The number of a row of an outbox."""
+RowKind: TypeAlias = Annotated[str, Form(outgoing.KIND)]
+"""What is sent."""
+RowState: TypeAlias = Annotated[str, Form(outgoing.STATE)]
+"""Where a row is."""
+RowPace: TypeAlias = Annotated[str, Form(outgoing.PACE)]
+"""How well a row's chat is known."""
+KeyDigest: TypeAlias = Annotated[str, Form(outgoing.KEY)]
+"""What stands for a client's key."""
+Digests: TypeAlias = Annotated[
+    str,
+    Form(
+        re.compile(
+            rf"{outgoing.SECRET.pattern}(?: {outgoing.SECRET.pattern}){{0,{outgoing.MAX_UNSETTLED - 1}}}"
+        )
+    ),
+]
+"""What stands for secrets of messages, with blanks between."""
+_FOUND: Final = rf"{outgoing.SECRET.pattern}:{acts.MESSAGE.pattern}"
+Found: TypeAlias = Annotated[
+    str, Form(re.compile(rf"(?:{_FOUND}(?: {_FOUND}){{0,{outgoing.MAX_UNSETTLED - 1}}})?"))
+]
+"""What stands for a secret, a colon, and the identifier of its message, with blanks between; or empty."""
+MessageId: TypeAlias = Annotated[str, Form(acts.MESSAGE)]
+"""The identifier of a message."""
+MediaId: TypeAlias = Annotated[str, Form(ID)]
+"""The identifier of an attachment."""
 
 
 class MessageError(ValueError):
@@ -139,11 +179,34 @@ class Heartbeat:
         last_seen_at: When WhatsApp was last heard of, in Unix seconds, or None.
         memory_bytes: The process's own memory (PSS).
         open_files: Its open files, which only the process itself can count; None if it did not.
+        stored: Entries in the account's inbox; None if the account has none.
+        lost: Entries about lost messages among them.
+        refused: Messages that this process did not store, because they are not allowed.
+        queued: Messages that wait in the outbox to be sent.
+        last_in_at: When the inbox got its last message, in Unix seconds; None if none is known.
+        last_out_at: When WhatsApp took a message of the outbox last, in Unix seconds; None if none is known.
     """
 
     last_seen_at: UnixTime | None
     memory_bytes: Bytes
     open_files: Files | None = None
+    stored: Count | None = None
+    lost: Count = 0
+    refused: Count = 0
+    queued: Count = 0
+    last_in_at: UnixTime | None = None
+    last_out_at: UnixTime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneSeen:
+    """The account's own phone gave a sign of life.
+
+    Attributes:
+        at: When, in Unix seconds: WhatsApp's time, and never later than now.
+    """
+
+    at: UnixTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +225,131 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What became of a message that was to be sent.
+class Acted:
+    """What became of something that the account was to do.
 
     Attributes:
-        id: The number of its `Send`.
-        error: None if WhatsApp has taken it, or why not, in plain words.
+        id: The number of its `Act`.
+        fate: What became of it.
+        code: WhatsApp's number for why it was not done, None without one.
+        about: What happened, in plain words, where the fate alone does not tell.
+        result: What came of it, in JSON; None if it was not done, or if there is nothing to tell.
     """
 
     id: Number
-    error: Said | None
+    fate: acts.Fate
+    code: Reason | None
+    about: Said
+    result: Result | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """What became of a `Send` or a `TakeBack`: the row, or why there is none.
+
+    `sending.telling` writes it of a row, and reads a row from it.
+
+    Attributes:
+        id: The number of the `Send` or the `TakeBack`.
+        row: The row's number; None if there is a fault.
+        state: Where the row is.
+        pace: How well its chat is known, None as long as nobody has looked.
+        message: WhatsApp's identifier of what was sent, None as long as nobody knows it.
+        queued_until: When it is sent at the earliest, in Unix seconds, None if nothing keeps it.
+        code: WhatsApp's number for why it failed, None without one.
+        why: Why it failed, waits or is unknown, in plain words.
+        fault: Why the outbox did not do it, None if it did.
+        again: Whether the key belonged to this row before.
+        kind: What is sent.
+        to: The chat's address.
+        tag: The client's own text.
+        created_at: When the row was written, in Unix seconds.
+        changed_at: When its state changed last, in Unix seconds.
+        expires_at: Until when it may be sent, in Unix seconds.
+    """
+
+    id: Number
+    row: RowNumber | None = None
+    state: RowState | None = None
+    pace: RowPace | None = None
+    message: MessageId | None = field(default=None, repr=False)
+    queued_until: UnixTime | None = None
+    code: Reason | None = None
+    why: Said | None = None
+    fault: outgoing.Fault | None = None
+    again: bool = False
+    kind: RowKind | None = None
+    to: Chat | None = field(default=None, repr=False)
+    tag: Tag | None = field(default=None, repr=False)
+    created_at: UnixTime | None = None
+    changed_at: UnixTime | None = None
+    expires_at: UnixTime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A row of the outbox has changed.
+
+    Attributes:
+        row: Its number.
+        state: Where it is now.
+        pace: How well its chat is known, None as long as nobody has looked.
+        message: WhatsApp's identifier of what was sent, None as long as nobody knows it.
+        queued_until: When it is sent at the earliest, in Unix seconds, None if nothing keeps it.
+        code: WhatsApp's number for why it failed, None without one.
+        why: Why it failed, waits or is unknown, in plain words.
+        changed_at: When it changed, in Unix seconds.
+    """
+
+    row: RowNumber
+    state: RowState
+    pace: RowPace | None
+    message: MessageId | None = field(repr=False)
+    queued_until: UnixTime | None
+    code: Reason | None
+    why: Said | None
+    changed_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """The process cannot tell of messages whether they have left; `Secrets` answers it.
+
+    Attributes:
+        digests: What stands for their secrets (`messages.loss.digest`), with blanks between.
+    """
+
+    digests: Digests = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """What the account may not send for now.
+
+    Attributes:
+        what: What it may not.
+        until: Until when, in Unix seconds; None if it may send everything, or if nobody knows.
+        code: WhatsApp's number for it, None without one.
+    """
+
+    what: outgoing.Restriction
+    until: UnixTime | None = None
+    code: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What became of an attachment that was to be fetched.
+
+    Attributes:
+        id: The number of its `Fetch`.
+        fault: None if it is there, or why it is not.
+        about: What happened, in plain words, where the fault alone does not tell.
+    """
+
+    id: Number
+    fault: Fault | None
+    about: Said
 
 
 # From the parent
@@ -189,24 +367,108 @@ class Unlink:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a text; `Sent` says what became of it.
+    """Write a message into the outbox, from where it is sent; `Queued` says what became of that.
 
     Attributes:
         id: A number that no other message to this process has.
-        to: Digits of the number it is for.
-        text: The text.
+        body: The message, by `sending.wire.as_text`.
+        key: What stands for the client's key (`sending.row.key_digest`), in hexadecimal digits.
+        key_until: Until when the key belongs to this message, in Unix seconds.
+        expires_at: Until when the message may be sent, in Unix seconds.
     """
 
     id: Number
-    to: Phone = field(repr=False)
-    text: Body = field(repr=False)
+    body: Body = field(repr=False)
+    key: KeyDigest = field(repr=False)
+    key_until: UnixTime
+    expires_at: UnixTime
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Take a row of the outbox back, if it waits; `Queued` says what became of that.
+
+    Attributes:
+        id: A number that no other message to this process has.
+        row: The row's number.
+    """
+
+    id: Number
+    row: RowNumber
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Do something at once; `Acted` says what became of it.
+
+    Attributes:
+        id: A number that no other message to this process has.
+        body: What is to be done, in JSON.
+    """
+
+    id: Number
+    body: Body = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Which messages that were `Unsettled` the session knows: those have left, or may have.
+
+    Attributes:
+        asked: What stands for the secrets that were looked for, with blanks between.
+        found: What stands for a message's secret, a colon, and its identifier, with blanks between. The
+            session knows nothing of the others that were looked for.
+    """
+
+    asked: Digests = field(repr=False)
+    found: Found = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Fetch an attachment, if it is not there; `Fetched` says what became of it.
+
+    Attributes:
+        id: A number that no other message to this process has.
+        media: The attachment's identifier.
+    """
+
+    id: Number
+    media: MediaId
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the consumers of the account's messages have had.
+
+    Attributes:
+        seq: The number up to which every consumer has had the entries of the inbox; None: there is none.
+    """
+
+    seq: Count | None
 
 
 Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
-    Loading, NotLoaded, Connecting, Code, LinkCode, Paired, Connected, LinkLost, Heartbeat, Sent, Ended
+    Loading,
+    NotLoaded,
+    Connecting,
+    Code,
+    LinkCode,
+    Paired,
+    Connected,
+    LinkLost,
+    Heartbeat,
+    PhoneSeen,
+    Acted,
+    Queued,
+    Moved,
+    Unsettled,
+    Restricted,
+    Fetched,
+    Ended,
 ]
-FromParent: TypeAlias = Stop | Unlink | Send
+FromParent: TypeAlias = Stop | Unlink | Send | TakeBack | Act | Secrets | Fetch | Taken
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}
@@ -216,7 +478,8 @@ def encode(message: Message) -> bytes:
     """Write a message. Sentences and times that others have chosen are made to fit.
 
     Raises:
-        MessageError: A field holds what `decode` would refuse, or the message is larger than `MAX_MESSAGE`.
+        MessageError: A field holds what `decode` would refuse, or the message is larger than its side may
+            send.
     """
     name = type(message).__name__
     known, _ = _fields(name)
@@ -227,7 +490,7 @@ def encode(message: Message) -> bytes:
         except BoundsError as error:
             raise MessageError(f"a {name} whose {key} is wrong: {error}") from None
     data = json.dumps(values).encode()
-    if len(data) > MAX_MESSAGE:
+    if len(data) > (MAX_MESSAGE if isinstance(message, FromParent) else MAX_FROM_CHILD):
         raise MessageError(f"a {name} of {len(data)} bytes is too large")
     return data
 

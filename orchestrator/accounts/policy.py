@@ -8,6 +8,7 @@ from orchestrator.accounts import breaker, duplicates
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
+from orchestrator.accounts.words import counted
 
 REPLACED_WAITS = (60.0, 300.0, 1800.0)
 """Seconds before each of the tries to take a session back from another client."""
@@ -73,8 +74,8 @@ def _what_to_do(outcome: Outcome, count: int, settings: AccountSettings) -> str:
     name = settings.name
     match outcome.kind:
         case Kind.PAIRING_EXPIRED:
-            rounds = f"nobody used a code in {count} rounds"
-            return f"{rounds}; run `orchestrator repair {name}` when somebody can scan a code"
+            rounds = f"nobody used a code in {counted(count, 'round')}"
+            return f"{rounds}; run `orchestrator qr {name}` when somebody can scan a code"
         case Kind.WRONG_PHONE:
             right = f"{outcome.text}; run `orchestrator repair {name}` and scan with the right phone"
             if settings.phone is not None:

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 HOST, PORT = "web.whatsapp.com", 443
 """Where accounts connect to."""
@@ -108,6 +109,19 @@ def parse(url: str) -> Proxy:
     return Proxy(scheme, host, int(port), user, password)
 
 
+@lru_cache(maxsize=1024)  # accounts are shown every few seconds, and have one of a few proxies
+def shown(url: str | None) -> str | None:
+    """Return the URL of an account's proxy without user and password.
+
+    Returns:
+        Scheme, host and port, such as ``socks5://proxy:1080``; None without a proxy, or if it cannot be used.
+    """
+    try:
+        return None if url is None else str(parse(url))
+    except UrlError:
+        return None
+
+
 def parse_environment(url: str) -> Proxy:
     """Read what the environment names as a proxy: the scheme and the port may be missing, as for Go.
 
@@ -128,11 +142,11 @@ def parse_environment(url: str) -> Proxy:
         raise ProxyError(f"HTTPS_PROXY in the service's environment: {error}") from None
 
 
-def environment_proxy(environ: Mapping[str, str]) -> str | None:
-    """Return the proxy that an environment names for WhatsApp, None for a direct connection."""
+def environment_proxy(environ: Mapping[str, str], wanted: str = HOST) -> str | None:
+    """Return the proxy that an environment names for a host of WhatsApp's, None for a direct connection."""
     url = environ.get("HTTPS_PROXY") or environ.get("https_proxy")
     excepted = environ.get("NO_PROXY") or environ.get("no_proxy") or ""
-    return url if url and not any(map(_is_whatsapp, excepted.split(","))) else None
+    return url if url and not any(_means(one, wanted) for one in excepted.split(",")) else None
 
 
 def secrets(url: str) -> list[str]:
@@ -190,11 +204,11 @@ def _host(text: str) -> str:
     raise UrlError("one without a valid host name or address")
 
 
-def _is_whatsapp(entry: str) -> bool:
-    """Tell whether an entry of NO_PROXY means WhatsApp's host."""
+def _means(entry: str, wanted: str) -> bool:
+    """Tell whether an entry of NO_PROXY means a host."""
     host, _, port = entry.strip().lower().partition(":")
     domain = host.removeprefix("*").removeprefix(".")
-    return (host == "*" or f".{HOST}".endswith(f".{domain}")) and bool(host) and port in ("", str(PORT))
+    return (host == "*" or f".{wanted}".endswith(f".{domain}")) and bool(host) and port in ("", str(PORT))
 
 
 def _decode(text: str) -> bytes:

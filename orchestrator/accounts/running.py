@@ -11,11 +11,13 @@ from orchestrator.accounts.child import Child, Purpose, Renewal
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.guard import Guard
+from orchestrator.accounts.limits import LIFTED, Limits
 from orchestrator.accounts.memory_limit import Advice, MemoryWatch
+from orchestrator.accounts.phone_watch import PhoneWatch
 from orchestrator.accounts.pipe import FromChild, Pairing
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.standing import Standing
-from orchestrator.accounts.states import WAITS_FOR_TURN, State
+from orchestrator.accounts.states import CODE_WAITS, WAITS_FOR_TURN, State
 
 STARTING_DEADLINE = deadlines.STARTING.outer
 """Seconds from the start of a process to its first word."""
@@ -34,8 +36,9 @@ UNLINK_DEADLINE = deadlines.UNLINKING.outer
 EXIT_DEADLINE = deadlines.EXITING.outer
 """Seconds from the last word to the exit."""
 OUTGROWN = "its process has outgrown `memory_limit`"
+KEEPS_SETTINGS = "keeps its old settings"
+"""How the reason begins of an account that was to get a new process for new settings, and did not."""
 
-_CODE_WAITS = "waiting for its code to be used"
 _CODE_EXPIRED = "its code is out of date, waiting for the next one"
 
 
@@ -43,11 +46,18 @@ class Running(Standing):
     """What is known of an account, and what it makes of its process."""
 
     def __init__(
-        self, settings: AccountSettings, now: Moment, *, stopped: bool = False, guard: Guard | None = None
+        self,
+        settings: AccountSettings,
+        now: Moment,
+        *,
+        stopped: bool = False,
+        guard: Guard | None = None,
+        watch: PhoneWatch | None = None,
     ) -> None:
-        super().__init__(settings, now, stopped=stopped, guard=guard)
+        super().__init__(settings, now, stopped=stopped, guard=guard, watch=watch)
         self._pairing: Pairing = "qr"
         self._renewal: Renewal = "restart"
+        self._renewal_by: str | None = None
         self._memory = MemoryWatch()
 
     # How it begins, and what it says
@@ -61,6 +71,7 @@ class Running(Standing):
             deadline=now + STARTING_DEADLINE,
             proxy=self.settings.proxy,
             any_phone=self.guard.any_phone,
+            settings=self.settings,
         )
         self._actions.append(Spawn(self._pairing))
 
@@ -79,7 +90,17 @@ class Running(Standing):
         if isinstance(message, pipe.Heartbeat):
             self.last_seen_at = message.last_seen_at or self.last_seen_at
             self.memory_bytes, self.open_files = message.memory_bytes, message.open_files
+            if child.missing is not None:  # before `pipe.Loading`, it does not know its inbox yet
+                self.received.heard(message.stored, message.lost, message.refused)
+                self.to_send = message.queued
+                self.heard_of_messages(message.last_in_at, message.last_out_at)
             self._mind_memory(child, message.memory_bytes)
+            return
+        if isinstance(message, pipe.PhoneSeen):
+            self._phone_seen(message.at)
+            return
+        if isinstance(message, pipe.Restricted):
+            self._limit(Limits(message.what, message.until, message.code))
             return
         if child.purpose is not None or child.ends:
             return  # it is on its way out: what it says of its link does not matter any more
@@ -103,11 +124,12 @@ class Running(Standing):
                 child.paired = bool(child.paired)
                 if self.state is not State.PAIRING:
                     child.deadline = self._now.monotonic + PAIRING_DEADLINE
-                    self._change(State.PAIRING, _CODE_WAITS)
+                    self._change(State.PAIRING, CODE_WAITS)
                 self._show_code(message)
             case pipe.Paired(phone):
                 self.phone = phone
                 self.guard = self.guard.linked(phone, self.settings.phone)
+                self.watch = PhoneWatch().saw(self._now.wall, self._now.wall)
                 self._pairing = "qr"
                 child.dialled_at = self._now.monotonic
                 child.deadline = self._now.monotonic + CONNECTING_DEADLINE
@@ -119,6 +141,16 @@ class Running(Standing):
                     child.deadline = self._now.monotonic + RECONNECTING_DEADLINE
                     self._change(State.RECONNECTING, why, Kind.NETWORK)
 
+    def heard_of_messages(self, last_in_at: float | None, last_out_at: float | None) -> None:
+        """Take in when messages came and went last, by a process or as it was kept; the later time counts.
+
+        Args:
+            last_in_at: Unix time of the last message that came in, None if nobody knows.
+            last_out_at: Unix time of the last one that went out, None if nobody knows.
+        """
+        self.last_in_at = _later(self.last_in_at, last_in_at, self._now.wall)
+        self.last_out_at = _later(self.last_out_at, last_out_at, self._now.wall)
+
     def _breach(self, child: Child, why: str) -> None:
         """Take in that its process was killed because nothing that it says can be trusted any more."""
         child.broke = f"its process broke the rules of its pipe ({why}), so the service killed it"
@@ -128,7 +160,7 @@ class Running(Standing):
         self._hide_code()
 
     def _show_code(self, code: pipe.Code | pipe.LinkCode) -> None:
-        self.reason = _CODE_WAITS
+        self.reason = CODE_WAITS
         self._code_until = None  # an eight-character code is the only one of its round, and ends with that
         if isinstance(code, pipe.Code):
             seconds = min(max(0.0, code.expires_at - code.issued_at), PAIRING_DEADLINE)
@@ -163,6 +195,43 @@ class Running(Standing):
             self.connected_at = now.monotonic
             self._stable_at = now.monotonic + self.settings.backoff.reset_after
             self._change(State.CONNECTED)
+            self.watch = self.watch.begins(now.wall)
+            self.limits = self.limits.at(now.wall)
+            self.reason = self.watch.text or self.limits.text
+
+    def _limit(self, limits: Limits) -> None:
+        """Take in what it may not send; a process says it at its start, and at each change."""
+        wall = self._now.wall
+        before, self.limits = self.limits, limits.at(wall)
+        if self.state is State.CONNECTED and self.reason in (None, before.text):  # or there is more to say
+            self.reason = self.limits.text
+        if self.limits == before:
+            return
+        if self.limits.text is None:
+            self._remark(LIFTED, "unrestricted")
+        else:
+            delay = None if self.limits.until is None else self.limits.until - wall
+            self._remark(self.limits.text, "restricted", code=self.limits.code, delay=delay)
+
+    def _phone_seen(self, at: float) -> None:
+        """Take in a sign of its phone; what was said of a phone that is missing may be over."""
+        before = self.watch
+        self.watch = before.saw(at, self._now.wall)
+        self._say_of_phone(before)
+        if before.told and not self.watch.told:
+            self._remark("its phone was seen again", "phone_seen")
+
+    def _miss_phone(self) -> None:
+        """Tell that its phone was not seen for long, where that is due."""
+        before = self.watch
+        self.watch = before.judge(self._now.wall)
+        self._say_of_phone(before)
+        if self.watch.told > before.told:
+            self._remark(self.watch.text, "phone_offline")
+
+    def _say_of_phone(self, before: PhoneWatch) -> None:
+        if self.state is State.CONNECTED and self.reason in (None, before.text):  # or there is more to say
+            self.reason = self.watch.text
 
     # How long it may take
 
@@ -171,6 +240,9 @@ class Running(Standing):
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
             self._attempts.clear()
+        missed_at = self._phone_missed_at()
+        if missed_at is not None and now >= missed_at:
+            self._miss_phone()
         if self._code_until is not None and now >= self._code_until:
             self.reason = _CODE_EXPIRED
             self._hide_code()
@@ -179,7 +251,8 @@ class Running(Standing):
             self.child.deadline = None
             self._unqueue()
             self._hide_code()
-            self._actions.append(Kill(why))
+            holds = self.child.may_hold_messages and bool(self.settings.messages.allow)
+            self._actions.append(Kill(why, holds))
 
     # How it is asked to stop
 
@@ -189,6 +262,8 @@ class Running(Standing):
         if child is None:
             return False
         first = child.purpose is None and child.killed_because is None
+        if child.purpose != purpose or child.by is None:
+            child.by = self._by
         child.purpose = purpose
         self._unqueue()
         self._hide_code()
@@ -197,9 +272,9 @@ class Running(Standing):
             self._actions.append(TellStop())
         return True
 
-    def _ask_to_unlink(self, child: Child) -> None:
+    def _ask_to_unlink(self, child: Child, purpose: Purpose) -> None:
         """Ask the process of an account that is removed to have its device unlinked, and to end."""
-        child.purpose = "remove"
+        child.purpose, child.by = purpose, self._by
         child.deadline = self._now.monotonic + UNLINK_DEADLINE
         self._unqueue()
         self._actions.append(TellUnlink())
@@ -212,13 +287,30 @@ class Running(Standing):
         if self.state is not State.CONNECTED or child.purpose is not None or child.ends:
             self._ask_to_stop(purpose)
             return
-        self._renewal = purpose
+        self._renewal, self._renewal_by = purpose, self._by
         self.reason = f"{WAITS_FOR_TURN}: {why}"
         self._queue()
+
+    def _make_room(self) -> bool:
+        """Ask the process to stop now that its successor may start; return False if there is none."""
+        self._by = self._renewal_by
+        return self._ask_to_stop(self._renewal)
+
+    def _restart_instead(self, child: Child) -> None:
+        """Have another process follow one that was asked to stop for another purpose."""
+        child.purpose, child.by = "restart", self._by
 
     def _keep(self, why: str) -> None:
         """Stay with the process there is; an operator has to ask again for a new one."""
         self._unqueue()
         name = self.settings.name
         self.reason = f"keeps its old process ({why}): run `orchestrator restart {name}` once that is mended"
+        if self.behind:
+            self.reason = f"{KEEPS_SETTINGS} ({why}): run `orchestrator reload` once that is mended"
         self._remark(self.reason)
+
+
+def _later(known: float | None, said: float | None, now: float) -> float | None:
+    """Return the later of two times, None if there is none; no message came or went in the future."""
+    times = [min(time, now) for time in (known, said) if time is not None]
+    return max(times, default=None)

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 
 from orchestrator.accounts.actions import Action, HideCode, Queue, Record, Unqueue
 from orchestrator.accounts.child import Ban, Child, LastExit, Parked, Parting
-from orchestrator.accounts.events import Held, Moment
+from orchestrator.accounts.events import Configured, Event, Held, Moment, Ordered, Removed
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.guard import Guard
+from orchestrator.accounts.limits import Limits
+from orchestrator.accounts.phone_watch import GRACE, PhoneWatch, was_set
 from orchestrator.accounts.policy import Verdict
+from orchestrator.accounts.received import Received
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 
@@ -27,6 +30,7 @@ class Standing:
         now: The present moment.
         stopped: An operator has stopped it earlier.
         guard: What is remembered of its phone.
+        watch: When its phone was last seen.
 
     Attributes:
         settings: What the configuration says of it.
@@ -37,6 +41,7 @@ class Standing:
         next_retry_at: Monotonic time of the next try, None if none is planned.
         phone: Digits of its number once they are known.
         guard: Says which phone it may be linked to.
+        watch: When that phone was last seen.
         stopped: The operator's wish.
         restarts: How many processes came after the first.
         queued: Whether it waits for its turn to start, or to be given a new process.
@@ -46,12 +51,23 @@ class Standing:
         last_seen_at: Unix time at which something of WhatsApp was last heard.
         memory_bytes: What its process uses.
         open_files: How many files its process has open.
+        received: What its processes have said of messages.
+        limits: What it may not send for now.
+        to_send: Messages that wait in its outbox; None as long as no process has said so.
+        last_in_at: Unix time at which its inbox got its last message, None if nobody knows of any.
+        last_out_at: Unix time at which WhatsApp took a message of its outbox last, None as before.
         last_exit: How its last process ended.
         parting: What became of its device when it was removed, None if nobody asked, or it is not over.
     """
 
     def __init__(
-        self, settings: AccountSettings, now: Moment, *, stopped: bool = False, guard: Guard | None = None
+        self,
+        settings: AccountSettings,
+        now: Moment,
+        *,
+        stopped: bool = False,
+        guard: Guard | None = None,
+        watch: PhoneWatch | None = None,
     ) -> None:
         self.settings = settings
         self.stopped = stopped
@@ -61,6 +77,7 @@ class Standing:
         self.since = now.wall
         self.next_retry_at: float | None = None
         self.guard = guard or Guard()
+        self.watch = watch or PhoneWatch()
         self.phone = self.wanted_phone
         self.restarts = 0
         self.queued = False
@@ -70,6 +87,11 @@ class Standing:
         self.last_seen_at: float | None = None
         self.memory_bytes: int | None = None
         self.open_files: int | None = None
+        self.received = Received()
+        self.limits = Limits()
+        self.to_send: int | None = None
+        self.last_in_at: float | None = None
+        self.last_out_at: float | None = None
         self.last_exit: LastExit | None = None
         self.parting: Parting | None = None
         self._ban: Ban | None = None
@@ -79,6 +101,7 @@ class Standing:
         self._closing = False
         self._actions: list[Action] = []
         self._now = now
+        self._by: str | None = None  # who has given the command that is being followed
 
     # What others may ask
 
@@ -113,9 +136,54 @@ class Standing:
         return self.child is not None or self.queued or self.held or self.next_retry_at is not None
 
     @property
+    def waits_for_look(self) -> bool:
+        """Whether it has to show a code, and starts as soon as somebody looks."""
+        return self.state is State.PAIRING and self.child is None
+
+    @property
     def waits_for_renewal(self) -> bool:
         """Whether it has a process and waits for its turn to be given a new one."""
         return self.queued and self.child is not None
+
+    @property
+    def behind(self) -> bool:
+        """Whether its process was started with other settings than it is to have by now."""
+        child = self.child
+        if child is None or child.settings is None:
+            return False
+        return self.settings.needs_new_process(child.settings)
+
+    @property
+    def has_process(self) -> bool:
+        """Whether it has a process."""
+        return self.child is not None
+
+    def starts_with(self, settings: AccountSettings) -> bool:
+        """Tell whether new settings have it start. They end neither a ban nor an operator's stop.
+
+        Args:
+            settings: What the configuration says by now.
+        """
+        if self.child is not None or self.stopped or not settings.enabled:
+            return False
+        if self.waits_for_look:
+            return settings.pairing == "always"
+        if self.state in (State.DISABLED, State.STOPPED):
+            return True
+        return self.state in (State.FAILED, State.BACKOFF) and settings.needs_new_process(self.settings)
+
+    @property
+    def keeps_settings(self) -> bool:
+        """Whether its process works on with other settings than it is to have, and nothing changes that."""
+        return self.behind and not self.queued and not self.stopping
+
+    @property
+    def on_trial(self) -> bool:
+        """Whether its process is being replaced for new settings, and the new one has not connected yet."""
+        child = self.child
+        if child is None:
+            return False
+        return (child.makes_room and self.behind) or (child.trial and self.connected_at is None)
 
     @property
     def tries_renewal(self) -> bool:
@@ -140,8 +208,15 @@ class Standing:
             self.state is State.CONNECTED
             and not self.stopping
             and settings.enabled
-            and settings.needs_new_process(self.settings)
+            and settings.needs_new_process(self.in_force)
         )
+
+    @property
+    def in_force(self) -> AccountSettings:
+        """The settings that it runs with, which may be older than those of the configuration."""
+        if self.child is None or self.child.settings is None or not self.behind:
+            return self.settings
+        return self.child.settings
 
     def parked(self, now: Moment) -> Parked | None:
         """Return what must outlive the service, its time by the present clock; None if nothing must."""
@@ -155,6 +230,7 @@ class Standing:
     def wakes_at(self) -> float | None:
         """Return the monotonic time at which `Ticked` is due, None if nothing is waited for."""
         times = [None if self.held else self.next_retry_at, self._stable_at, self._code_until]
+        times.append(self._phone_missed_at())
         if self.child is not None:
             times += [self.child.deadline, self.child.silent_at]
         return min((time for time in times if time is not None), default=None)
@@ -165,9 +241,28 @@ class Standing:
         self.phone = self.wanted_phone or former.phone
         self.restarts = former.restarts
         self.last_seen_at = former.last_seen_at
+        self.watch = former.watch
+        self.received = former.received
+        self.limits = former.limits
+        self.to_send = former.to_send
+        self.last_in_at, self.last_out_at = former.last_in_at, former.last_out_at
         self.last_exit = former.last_exit
 
+    def _phone_missed_at(self) -> float | None:
+        """Return the monotonic time at which somebody is to be told that its phone is missing."""
+        due = self.watch.next_at
+        if due is None or self.state is not State.CONNECTED or self.connected_at is None:
+            return None
+        return max(self.connected_at + GRACE, self._now.monotonic + due - self._now.wall)
+
     # How it changes
+
+    def _take_in(self, event: Event, now: Moment) -> None:
+        """Begin with an event: nothing is to be done yet, and what follows is caused by whoever it names."""
+        self.watch = self.watch.moved(was_set(self._now, now))
+        self._now = now
+        self._actions = []
+        self._by = event.by if isinstance(event, Ordered | Configured | Removed) else None
 
     def _queue(self) -> None:
         if not self.queued:
@@ -206,7 +301,7 @@ class Standing:
         """Wait for what all wait for; the time of the next probe is shown, but is not this account's own."""
         self._unqueue()
         state = State.OUTDATED if held.kind is Kind.OUTDATED else State.BACKOFF
-        if not (self.held and self.state is state):
+        if not (self.held and self.state is state and self.reason == held.reason):
             wait = None if held.until is None else max(0.0, held.until - self._now.monotonic)
             self._rest(state, held.reason, held.kind, wait)
         self.next_retry_at = held.until
@@ -238,11 +333,22 @@ class Standing:
         if before is not state:
             self.since = self._now.wall
         if before is not state or delay is not None:
-            self._actions.append(Record(before, state, kind, reason, code, self.attempt, delay))
+            self._actions.append(Record(before, state, kind, reason, code, self.attempt, delay, by=self._by))
+        self._has_changed()
 
-    def _remark(self, reason: str | None) -> None:
+    def _has_changed(self) -> None:
+        """Take in that the state was set, also if it is the one from before."""
+
+    def _remark(
+        self,
+        reason: str | None,
+        event: str | None = None,
+        *,
+        code: int | None = None,
+        delay: float | None = None,
+    ) -> None:
         """Record what there is to say of a state that stays."""
-        self._actions.append(Record(self.state, self.state, None, reason, None, 0, None))
+        self._actions.append(Record(self.state, self.state, None, reason, code, 0, delay, event, self._by))
 
     def _hide_code(self) -> None:
         if self.state is State.PAIRING:

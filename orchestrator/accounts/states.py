@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Final
 
 
 class State(StrEnum):
@@ -34,5 +35,21 @@ class State(StrEnum):
     """Gave up; the reason says why and what to do."""
 
 
+WORST_FIRST: Final = (
+    State.BANNED, State.FAILED, State.OUTDATED, State.REPLACED, State.PAIRING, State.BACKOFF,
+    State.RECONNECTING, State.CONNECTING, State.STARTING, State.CONNECTED, State.STOPPED, State.DISABLED,
+)  # fmt: skip
+"""All states, first those in which an account stays until a person acts, last those that somebody wanted."""
+
+CODE_WAITS = "waiting for its code to be used"
+"""The reason of an account that shows a code."""
 WAITS_FOR_TURN = "waiting for its turn"
 """How the reason begins of an account that is connected and gets a new process."""
+PAIRED_ANEW = "to be paired anew"
+"""The reason of an account that gets a process because an operator wants another session."""
+MAINTENANCE = "maintenance is on"
+"""How the reason begins of an account that waits for the end of maintenance."""
+SERVICE_STOPS = "the service stops"
+"""The reason of an account that was stopped because the service was."""
+SERVICE_WAS_GONE = "the service was gone without a word: it was killed, or the machine went down"
+"""The reason of an account that had a process when the service was last known to be there."""

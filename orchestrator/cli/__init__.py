@@ -15,7 +15,7 @@ from typing import Annotated, TextIO
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import terminal
+from orchestrator.cli import repeating, terminal
 from orchestrator.cli.hints import HintingGroup
 from orchestrator.cli.invocation import Places
 from orchestrator.cli.lazy import LazyGroup
@@ -27,20 +27,42 @@ _OUTPUT_GONE = (errno.EIO, errno.ENXIO, errno.EBADF, errno.EAGAIN)
 COMMANDS = {
     "run": "service",
     "ping": "service",
-    "reload": "service",
+    "shutdown": "process",
+    "logs": "process",
+    "reload": "reloading",
     "doctor": "service",
     "add": "accounts",
     "remove": "accounts",
+    "set": "settings",
+    "enable": "settings",
+    "disable": "settings",
     "rename": "sessions",
     "restore": "sessions",
+    "quarantine": "quarantine",
     "start": "accounts",
     "stop": "accounts",
     "restart": "accounts",
+    "maintenance": "maintenance",
     "list": "inspect",
+    "status": "inspect",
     "explain": "inspect",
+    "history": "history",
+    "report": "report",
+    "wait": "waiting",
+    "link": "link",
     "repair": "pairing",
     "qr": "pairing",
+    "messages": "messages",
+    "trace": "messages",
     "send": "send",
+    "outbox": "outbox",
+    "media": "media",
+    "page": "page",
+    "token": "token",
+    "webhook": "webhooks",
+    "consumer": "consumers",
+    "bot": "bot",
+    "on-change": "on_change",
     "config": "config",
     "install-unit": "unit.command",
     "demo": "demo.command",
@@ -93,6 +115,7 @@ def orchestrator(
     ] = False,
 ) -> None:
     """Keep many WhatsApp accounts connected on one machine."""
+    repeating.remember(config, state_dir)
     context.obj = Places(config, state_dir)
 
 
@@ -125,7 +148,11 @@ def _run() -> int:
         )
         if error.errno not in (errno.ENOSPC, errno.EDQUOT) and not is_gone:
             raise
-        return _fail(f"{error.filename or 'the output'} cannot be written: {error.strerror}")
+        if error.filename is None:
+            return _fail(f"the output cannot be written: {error.strerror}")
+        from orchestrator.system.os_errors import trouble  # most commands do not fail
+
+        return _fail(f"{error.filename} cannot be written: {trouble(error)}")
     except KeyboardInterrupt:
         return 130
     except SystemExit as end:

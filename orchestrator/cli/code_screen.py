@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 import sys
 from collections.abc import Iterable, Mapping
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
-from orchestrator.cli.formatting import local, printable
+from orchestrator.cli.formatting import printable, time_of_day
 from orchestrator.cli.terminal import judge
 from orchestrator.control.view import AccountView
 
@@ -20,6 +21,7 @@ class CodeScreen:
     """Shows the events of `repair` and `qr`. At the end the code is removed from the terminal.
 
     Where the terminal cannot move the cursor or its size is unknown, codes are printed one below the other.
+    When somebody changes the terminal's size, all is drawn anew.
     """
 
     def __init__(self) -> None:
@@ -29,8 +31,13 @@ class CodeScreen:
         self._stopping = False
         self._code: Mapping[str, Any] | None = None
         self._drawn: list[int] = []
+        self._drawing = False
+        self._resized = False
+        self._handler_before: Any = None
 
     def __enter__(self) -> Self:
+        if self._live:
+            self._handler_before = signal.signal(signal.SIGWINCH, self._take_size)
         return self
 
     def __exit__(
@@ -38,17 +45,38 @@ class CodeScreen:
     ) -> None:
         self._code = None
         if self._live:
+            if self._handler_before is not None:
+                signal.signal(signal.SIGWINCH, self._handler_before)
             self._draw([])
 
+    def _take_size(self, _number: int, _frame: FrameType | None) -> None:
+        """Draw anew, at once or when what is being drawn is drawn: a stream must not be entered twice."""
+        self._resized = True
+        if not self._drawing and self._account.name:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._drawing = True
+        try:
+            self._resized = True
+            while self._resized:  # may change again meanwhile
+                self._resized = False
+                self._draw(self._picture(), self._status())
+        finally:
+            self._drawing = False
+
     def show(self, event: Mapping[str, Any]) -> None:
-        """Show a change of state, or a code."""
+        """Show a change of state, a code, or what the service has to say first."""
+        if "note" in event:
+            print(printable(str(event["note"])), flush=True)
+            return
         if "account" in event:
             self._account = AccountView.from_json(event["account"])
             self._stopping = bool(event.get("stopping"))
         if "code" in event:
             self._code = event["code"]
         if self._live:
-            self._draw(self._picture(), self._status())
+            self._redraw()
         elif "account" in event:
             print(self._status(), flush=True)
         elif self._code is not None:
@@ -66,7 +94,7 @@ class CodeScreen:
     def _until(self) -> str:
         assert self._code is not None
         name = printable(self._account.name)
-        until = local(self._code["expires_at"])[-8:]
+        until = time_of_day(self._code["expires_at"])
         if self._code["kind"] == "qr":
             return f"{name}: on the phone, Settings, Linked devices, Link a device (expires at {until})"
         return f"{name}: on the phone, Linked devices, Link with phone number instead (expires at {until})"
@@ -111,13 +139,13 @@ class CodeScreen:
         self._drawn = lengths
 
     def _too_small(self, wide: int, high: int) -> str:
-        if path := self._account.qr_path:
-            instead = f", or open {path}"
-        elif self._code is not None and self._code["kind"] == "qr":
-            instead = f"; {self._account.reason or 'there is no picture of the code'}"
-        else:
-            instead = ""
-        return f"the code needs a terminal of {wide} by {high} characters{instead}"
+        needed = f"the code needs a terminal of {wide} by {high} characters: make this one larger"
+        if self._code is None or self._code["kind"] != "qr":
+            return needed
+        path, name = self._account.qr_path, self._account.name
+        why_none = self._account.reason or "there is no picture of the code"
+        other = f", or open {path}" if path else f" ({why_none})"
+        return f"{needed}{other}, or use a code of eight characters: `orchestrator link {name} --code`"
 
 
 def _rows(lengths: Iterable[int], columns: int) -> int:

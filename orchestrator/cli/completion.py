@@ -44,6 +44,45 @@ def quarantined(context: typer.Context, incomplete: str) -> list[str]:
     return []
 
 
+def put_away(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the accounts and the folders in quarantine whose names begin with a text."""
+    with contextlib.suppress(OrchestratorError, OSError):
+        from orchestrator.store import quarantine
+
+        every = quarantine.quarantined(_places(context).state().quarantine)
+        found = sorted({one.name for one in every if one.name}) + [one.path.name for one in every]
+        named = set(context.params.get("names") or ())
+        return [name for name in found if name.startswith(incomplete) and name not in named]
+    return []
+
+
+def tags(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the tags of accounts that begin with a text, without those that were given already."""
+    named = set(context.params.get("tags") or ())
+    with contextlib.suppress(OrchestratorError, OSError):
+        accounts = _places(context).settings().accounts.values()
+        found = {tag for one in accounts for tag in one.tags if tag.startswith(incomplete)}
+        return sorted(found - named)
+    return []
+
+
+def webhooks(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the webhooks whose names begin with a text."""
+    places = _places(context)
+    with contextlib.suppress(OrchestratorError, OSError):
+        return [name for name in places.settings().webhooks if name.startswith(incomplete)]
+    return []
+
+
+def consumers(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the consumers whose names begin with a text."""
+    places = _places(context)
+    with contextlib.suppress(OrchestratorError, OSError):
+        found = [one["name"] for one in places.service().call("consumers")["consumers"]]
+        return [name for name in found if name.startswith(incomplete)]
+    return []
+
+
 def _places(context: typer.Context) -> Places:
     given = context.find_root().params
     return Places(given.get("config"), given.get("state_dir"))

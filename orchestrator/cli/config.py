@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
-from orchestrator.cli import invocation
-from orchestrator.cli.formatting import examples
+from orchestrator.accounts.names import no_such_account
+from orchestrator.accounts.words import counted
+from orchestrator.cli import completion, invocation
+from orchestrator.cli.formatting import examples, printable
+from orchestrator.errors import NotRunning
 
 app = typer.Typer(
     name="config",
@@ -25,7 +29,7 @@ def check(context: typer.Context) -> None:
     """
     settings = invocation.of(context).settings()
     enabled = sum(account.enabled for account in settings.accounts.values())
-    print(f"{settings.config_file}: {len(settings.accounts)} accounts, {enabled} of them enabled")
+    print(f"{settings.config_file}: {counted(len(settings.accounts), 'account')}, {enabled} of them enabled")
 
 
 @app.command(epilog=examples("orchestrator config schema > accounts.schema.json"))
@@ -53,3 +57,41 @@ def explain_keys() -> None:
     from orchestrator.config import reference
 
     print(reference.reference(), end="")
+
+
+@app.command(
+    epilog=examples(
+        "orchestrator config show support",
+        "orchestrator config show support --json | jq '.[] | select(.origin != \"built-in\")'",
+    )
+)
+def show(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Show the settings of an account that are in force, and where each comes from.
+
+    A setting comes from the account's own section, from `defaults`, or is built in. Numbers are masked, and a
+    proxy is shown without its password. Without a running service, the settings are those of the file.
+    """
+    where = invocation.of(context)
+    try:
+        found = where.service().call("settings", name=name)["settings"]
+    except NotRunning:
+        from orchestrator.config import in_force
+
+        settings = where.settings()
+        if name not in settings.accounts:
+            raise no_such_account(name, known=settings.accounts, file=settings.config_file) from None
+        found = [one._asdict() for one in in_force.of_account(settings, name)]
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    keys, values = (max(len(one[what]) for one in found) for what in ("key", "value"))
+    for one in found:
+        print(printable(f"{one['key']:<{keys}}  {one['value']:<{values}}  {one['origin']}"))

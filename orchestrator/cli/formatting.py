@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
+from orchestrator.accounts import moments
 from orchestrator.accounts.durations import short
+from orchestrator.accounts.moments import local as local  # whoever writes for people looks here
+from orchestrator.cli.repeating import repeat
 from orchestrator.cli.terminal import plain
+from orchestrator.errors import OrchestratorError
+
+if TYPE_CHECKING:
+    from orchestrator.cli.invocation import Places
 
 
-def warn_of_sandbox() -> None:
-    """Say on stderr that this is the sandbox's environment, if it is: it may have been left by mistake."""
+def warn_of_sandbox(where: Places) -> None:
+    """Say on stderr that this is the sandbox's environment, or a sandbox's state: it may be so by mistake.
+
+    Args:
+        where: Where the state folder is, which remembers to what its last service connected.
+    """
     from orchestrator.store import realm  # only what a command needs is loaded with it
 
-    if realm.is_sandbox():
-        print(f"orchestrator: warning: {realm.WARNING}", file=sys.stderr)
+    said = realm.WARNING if realm.is_sandbox() else None
+    with contextlib.suppress(OrchestratorError):  # the command says by itself what is wrong
+        said = realm.about_world(where.state().world)
+    if said:
+        print(f"orchestrator: warning: {printable(said)}", file=sys.stderr)
 
 
 def ago(iso: str | None, now: float) -> str:
@@ -50,9 +66,22 @@ def unix(iso: str | None) -> float | None:
         return None
 
 
-def printable(text: str) -> str:
+def during(since: str) -> str:
+    """Say that maintenance is on, since a time in ISO form."""
+    return printable(
+        f"maintenance is on since {local(since)}: no account starts by itself; `orchestrator maintenance off`"
+        " ends it"
+    )
+
+
+def verbatim(text: str) -> str:
     """Return a text without control characters, in letters that the terminal can show."""
     return plain("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text))
+
+
+def printable(text: str) -> str:
+    """Return a sentence likewise; commands that it names get the options with which this one was called."""
+    return verbatim(repeat(text))
 
 
 def printable_lines(text: str) -> str:
@@ -60,12 +89,19 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def local(iso: str) -> str:
-    """Write a time in ISO form as local time; of what is no time, nothing is shown."""
-    try:
-        return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError):
+def time_of_day(iso: str) -> str:
+    """Write a time that is near as local time without its date: ``03:12:05``."""
+    at = moments.moment(iso)
+    return "-" if at is None else f"{at:%H:%M:%S}"
+
+
+def clock(iso: str, now: float) -> str:
+    """Write a time in ISO form as the hour and minute of today, or with its date; of no time, nothing."""
+    at = unix(iso)
+    if at is None:
         return "-"
+    moment, today = (datetime.fromtimestamp(time, UTC).astimezone() for time in (at, now))
+    return moment.strftime("%H:%M") if moment.date() == today.date() else local(iso)
 
 
 def examples(*lines: str) -> str:

@@ -71,4 +71,5 @@ def hint(error: Any, arguments: Sequence[str]) -> str:  # noqa: ANN401
 def _text_of(command: Any) -> str | None:  # noqa: ANN401
     """Return the help's name of a command's argument that may be any text; None if there is none."""
     arguments = (one for one in command.params if one.param_type_name == "argument")
-    return next((one.metavar for one in arguments if one.metavar == "TEXT"), None)
+    names = (one.metavar.strip("[]") for one in arguments if one.metavar)
+    return next((name for name in names if name == "TEXT"), None)

@@ -1,15 +1,18 @@
-"""The commands about the service itself: ``run``, ``ping``, ``reload`` and ``doctor``."""
+"""The commands about the service itself: ``run``, ``ping`` and ``doctor``."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from orchestrator.cli import invocation
 from orchestrator.cli.formatting import examples, printable, printable_lines
-from orchestrator.errors import ConfigError, ExitCode, NotRunning, OrchestratorError, Untrusted
+from orchestrator.errors import ConfigError, ExitCode, NoConfiguration, Untrusted
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -19,6 +22,7 @@ app = typer.Typer(rich_markup_mode=None)
         "orchestrator run",
         "orchestrator --config /etc/orchestrator/accounts.yaml run --log-format json",
         "orchestrator run --log-level DEBUG",
+        "orchestrator run --log-file ~/orchestrator.log",
     )
 )
 def run(
@@ -31,12 +35,23 @@ def run(
         Literal["text", "json", "journal"],
         typer.Option(help="Lines of text, JSON objects, or lines for the systemd journal."),
     ] = "text",
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE",
+            help="Write the log to this file instead of stderr. `orchestrator reload` and SIGHUP open the"
+            " file anew, for log rotation.",
+        ),
+    ] = None,
 ) -> None:
     """Run the service in the foreground.
 
-    Ctrl-C or SIGTERM stops the service gracefully. A second signal kills accounts that have not stopped yet.
-    SIGHUP has the same effect as `orchestrator reload`.
+    Ctrl-C, SIGTERM or `orchestrator shutdown` stops the service gracefully. A second signal kills accounts
+    that have not stopped yet. SIGHUP has the same effect as `orchestrator reload`.
     """
+    if log_file is not None and log_format == "journal":
+        raise typer.BadParameter("cannot be combined with --log-format journal", param_hint="--log-file")
     invocation.keep_out_of_cores()
     where = invocation.of(context)
     settings = where.settings()
@@ -45,7 +60,17 @@ def run(
     needs.check_before_imports()
     from orchestrator.service import run
 
-    code = run.run(settings, log_level=log_level, log_format=log_format, state_configured=not where.state_dir)
+    file = None
+    if log_file is not None:
+        file = Path(os.path.abspath(log_file))  # noqa: PTH100 - resolve() would follow the operator's links
+        print(printable(f"orchestrator: the log goes to {file}"), file=sys.stderr)
+    code = run.run(
+        settings,
+        log_level=log_level,
+        log_format=log_format,
+        log_file=file,
+        state_configured=not where.state_dir,
+    )
     raise typer.Exit(code)
 
 
@@ -78,41 +103,35 @@ def ping(
     )
 
 
-@app.command(epilog=examples("orchestrator reload"))
-def reload(context: typer.Context) -> None:
-    """Make the service read its configuration again.
+class _BeforeTheFirst(invocation.Places):
+    """Where things are while the configuration that the environment names has yet to be made."""
 
-    Only changed accounts are touched. If the configuration is not valid, the command shows all errors, and
-    the service keeps the configuration that it has.
+    def settings(self) -> NoReturn:
+        """Say that there is no configuration yet.
+
+        Raises:
+            NoConfiguration: Always.
+        """
+        raise NoConfiguration(f"{self.config_file()}: there is no such file")
+
+
+def _as_it_will_be(where: invocation.Places) -> invocation.Places:
+    """Return what the doctor looks at, also before ``add`` has made the file that the environment names.
+
+    `orchestrator sandbox run` names such a file. A file that ``--config`` names is meant to be there.
+
+    Raises:
+        Untrusted: Nobody named the configuration, and others may change it.
     """
-    where = invocation.of(context)
     try:
-        changes = where.service().call("reload")
-    except NotRunning as error:
-        if where.state_dir:
-            raise
-        raise NotRunning(
-            f"{error}; if `state_dir:` was changed while the service runs, name the old folder with"
-            " --state-dir"
-        ) from None
-    for what in ("added", "changed", "removed"):
-        if changes[what]:
-            print(printable(f"{what}: {', '.join(changes[what])}"))
-    if changes["restart"]:
-        print(f"takes effect when the service restarts: {', '.join(changes['restart'])}")
-    strays = changes.pop("without_account", [])
-    for sentence in changes.get("renamed", []):
-        print(printable(sentence))
-    if not any(changes.values()):
-        print("nothing has changed")
-    for sentence in strays:
-        print(printable(sentence))
-    if kept := changes.get("kept"):
-        raise OrchestratorError(
-            f"no process can be started, so these accounts keep their old process: {', '.join(kept)};"
-            " `orchestrator explain NAME` says why",
-            key="cannot_start",
-        )
+        file = where.config_file()
+    except Untrusted:
+        raise  # nothing that a stranger's file names is worth a look
+    except ConfigError:
+        return where  # the checks say so
+    if where.config or os.path.lexists(file):
+        return where
+    return _BeforeTheFirst(None, where.state_dir, create=True)
 
 
 @app.command(
@@ -154,21 +173,18 @@ def doctor(
             for one in listed:
                 print(f"{one['key']:<14} {one['about']}")
         return
-    where = invocation.of(context)
-    try:
-        where.config_file()
-    except Untrusted:
-        raise  # nothing that a stranger's file names is worth a look
-    except ConfigError:
-        pass  # the checks say so
+    where = _as_it_will_be(invocation.of(context))
+    width = len("addresses of a process")  # the longest of what is checked
     found = []
     for finding in examine(Context(where.settings, where.state, where.service), only=only or ()):
         found.append(finding)
         if not as_json:
-            text = finding.text.replace("\n", f"\n{'':<21}")  # such as all problems of a configuration
-            print(printable_lines(f"{finding.status:<5} {finding.check:<14} {text}"), flush=True)
+            text = finding.text.replace(
+                "\n", f"\n{'':<{width + 7}}"
+            )  # such as all problems of a configuration
+            print(printable_lines(f"{finding.status:<5} {finding.check:<{width}} {text}"), flush=True)
             if finding.advice:
-                print(printable(f"{'':<20} → {finding.advice}"), flush=True)
+                print(printable(f"{'':<{width + 6}} → {finding.advice}"), flush=True)
     if as_json:
         print(json.dumps([finding.as_json() for finding in found], indent=2))
     if any(finding.status == "FAIL" for finding in found):

@@ -27,9 +27,9 @@ def rename(
 ) -> None:
     """Rename an account.
 
-    The account keeps its session, its history, its place in the configuration, an operator's stop and a
-    ban. No new code is needed. If you have already renamed the account in the configuration, this command
-    does the rest.
+    The account keeps its session, its messages, its history, its place in the configuration, an operator's
+    stop and a ban. No new code is needed. If you have already renamed the account in the configuration, this
+    command does the rest.
     """
     check_name(new, "NEW")
     if old == new:
@@ -79,8 +79,30 @@ def _rename_alone(where: invocation.Places, state: StatePaths, old: str, new: st
     return ""
 
 
+def _list(where: invocation.Places, *, as_json: bool) -> None:
+    from orchestrator.cli import put_aside
+
+    settings = where.settings()
+    found = [one for one in put_aside.read(where.state()) if one.restorable]
+    if found or as_json:
+        put_aside.show(found, settings, as_json=as_json)
+    if as_json:
+        return
+    if over := put_aside.about_logged_out(found):
+        print(printable(over))
+    print(
+        printable(
+            "`orchestrator restore NAME` brings the newest of NAME back, `orchestrator restore NAME"
+            " QUARANTINE` a certain one"
+        )
+        if found
+        else "there is nothing in quarantine that can be brought back"
+    )
+
+
 @app.command(
     epilog=examples(
+        "orchestrator restore",
         "orchestrator restore support",
         "orchestrator restore support support-20261122T100000Z-repair",
         "orchestrator restore support ~/.local/state/orchestrator/quarantine/support-20261122T100000Z-repair",
@@ -89,8 +111,14 @@ def _rename_alone(where: invocation.Places, state: StatePaths, old: str, new: st
 def restore(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", show_default=False, autocompletion=completion.accounts)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            show_default=False,
+            help="The account. Without a name, the command lists what can be brought back.",
+            autocompletion=completion.accounts,
+        ),
+    ] = None,
     quarantine: Annotated[
         str | None,
         typer.Argument(
@@ -100,12 +128,24 @@ def restore(
             autocompletion=completion.quarantined,
         ),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="List as one JSON document and nothing else.")
+    ] = False,
 ) -> None:
-    """Restore an account's session from quarantine.
+    """Restore an account's session, and the messages put away with it, from quarantine.
 
-    The account must not be running and must not have a session. A running service starts the account,
-    unless an operator stopped it. A session that WhatsApp has logged out does not work again.
+    Without a name, the command lists what can be brought back: when and why it was put away, and until when
+    it is kept.
+
+    The account must not have a session. An account that shows a code is stopped first. Newer messages are
+    never replaced. A running service starts the account, unless an operator stopped it. A session that
+    WhatsApp has logged out does not work again.
     """
+    if name is None:
+        _list(invocation.of(context), as_json=as_json)
+        return
+    if as_json:
+        raise typer.BadParameter("is for the list, without a NAME", param_hint="--json")
     if quarantine is not None and "/" in quarantine:
         quarantine = str(Path(quarantine).expanduser().absolute())
     where = invocation.of(context)
@@ -126,11 +166,9 @@ def restore(
         then = "".join(f"{one['name']}: {one['state']}" for one in result["accounts"])
         if configured and result["accounts"][0]["state"] == "stopped":
             then += f"; `orchestrator start {name}` starts it"
-    print(printable(f"{name}: session restored from {folder}"))
+    print(printable(f"{name}: restored from {folder}"))
     for note in notes:
         print(f"orchestrator: {printable(note)}", file=sys.stderr)
-    print(
-        then
-        if configured
-        else f"there is no account {name}; `orchestrator add {name}` adds it with this session"
-    )
+    if not configured:
+        then = f"there is no account {name}; `orchestrator add {name}` adds it with this session"
+    print(printable(then))

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
-from rich.console import Console, Group, OverflowMethod
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.accounts.states import State
-from orchestrator.cli.formatting import ago, ahead, cpu, megabytes, printable
+from orchestrator.cli.formatting import ago, ahead, clock, cpu, megabytes, printable
 from orchestrator.cli.terminal import judge, plain
+from orchestrator.control import causes
 from orchestrator.control.view import AccountView
 
 UNBOUNDED = 4096
@@ -23,6 +24,9 @@ UNBOUNDED = 4096
 
 NARROW = 40
 """Columns below which no table fits. Then each account has one line with its name and state."""
+
+ROOMY = 100
+"""Columns from which on a table has process ids without being asked for more."""
 
 _COLOURS: dict[str, str] = {
     State.CONNECTED: "green",
@@ -54,28 +58,52 @@ def console(piped: int | None = None) -> Console:
     return Console(markup=False, emoji=False, highlight=False, width=wide, force_terminal=force)
 
 
-def show(accounts: Sequence[AccountView], *, wide: bool = False) -> None:
+def show(accounts: Sequence[AccountView], *, wide: bool = False, needs: bool = False) -> None:
     """Print a table of accounts. Without a terminal, lines do not end in blanks.
 
     Args:
         accounts: The accounts.
         wide: Show what their processes use, too.
+        needs: Show what a person can do about each, unless the table is wide.
     """
     screen = console()
     if screen.width < NARROW:
-        print(*(printable(f"{one.name} {one.state}") for one in accounts), sep="\n")
+        print(*map(_short, accounts), sep="\n")
         return
-    _print(screen, make_wide(accounts, screen.width) if wide else make(accounts))
+    processes = screen.width >= ROOMY
+    plain_table = make(accounts, processes=processes, needs=needs)
+    _print(screen, make_wide(accounts, screen.width) if wide else plain_table)
 
 
-def show_rows(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    """Print a table of texts; long ones are folded, and where there is no terminal a line has 200 columns."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    _print(console(piped=200), table)
+def show_rows(
+    columns: Sequence[str],
+    rows: Iterable[Iterable[str]],
+    *,
+    piped: int = 200,
+    unimportant: Sequence[str] = (),
+) -> None:
+    """Print a table of texts; long ones are folded.
+
+    Args:
+        columns: The titles.
+        rows: The cells of each row.
+        piped: Columns of a line where there is no terminal.
+        unimportant: Titles that are left out, the first ones first, as far as a terminal is too narrow.
+    """
+    screen, cells = console(piped=piped), [[*row] for row in rows]
+    left, boundless = [*columns], screen.options.update(max_width=UNBOUNDED)
+    for title in (None, *unimportant):
+        if title is not None:
+            left.remove(title)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for column in left:
+            table.add_column(column, overflow="fold")
+        shown = [columns.index(column) for column in left]
+        for row in cells:
+            table.add_row(*(row[number] for number in shown))
+        if screen.measure(table, options=boundless).maximum <= screen.width:
+            break
+    _print(screen, table)
 
 
 def _print(screen: Console, table: Table) -> None:
@@ -87,15 +115,22 @@ def _print(screen: Console, table: Table) -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def make(accounts: Iterable[AccountView], *, now: float | None = None, processes: bool = False) -> Table:
+def make(
+    accounts: Iterable[AccountView],
+    *,
+    now: float | None = None,
+    processes: bool = False,
+    needs: bool = False,
+) -> Table:
     """Make a table of accounts.
 
     Args:
         accounts: The accounts.
         now: Unix time, if it is not the present.
         processes: Show process ids, too.
+        needs: Show what a person can do about each account, instead of what comes next by itself.
     """
-    titles = ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "NEXT")
+    titles = ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "DO" if needs else "NEXT")
     return _make(accounts, titles, time.time() if now is None else now)
 
 
@@ -116,12 +151,26 @@ def make_wide(accounts: Sequence[AccountView], width: int, *, now: float | None 
     return _make(accounts, titles, at)
 
 
-_WIDE = ("STATE", "SINCE", "PID", "MEMORY", "CPU", "FILES", "THREADS", "ISOLATED", "RESTARTS", "PHONE",
-         "NEXT")  # fmt: skip
-_LEAST_IMPORTANT = ("PHONE", "THREADS", "FILES", "ISOLATED", "NEXT", "SINCE", "PID", "RESTARTS")
+_WIDE = ("STATE", "SINCE", "TAGS", "PID", "MEMORY", "CPU", "FILES", "THREADS", "ISOLATED", "RESTARTS",
+         "STORED", "WAITING", "OUTBOX", "PHONE", "NOTE", "NEXT")  # fmt: skip
+_LEAST_IMPORTANT = (
+    "NOTE",
+    "OUTBOX",
+    "WAITING",
+    "TAGS",
+    "PHONE",
+    "THREADS",
+    "FILES",
+    "ISOLATED",
+    "STORED",
+    "NEXT",
+    "SINCE",
+    "PID",
+    "RESTARTS",
+)
 """The columns that may be left out, the least important first."""
 _ISOLATED = {"full": "yes", "without": "partly", "off": "no"}
-_NUMBERS = frozenset(("PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS"))
+_NUMBERS = frozenset(("PID", "MEMORY", "CPU", "FILES", "THREADS", "RESTARTS", "STORED", "WAITING", "OUTBOX"))
 _NAME_WIDTH = 8
 _BESIDE = _NAME_WIDTH + 2 + len("REASON")
 """Characters that name and reason need at least, with the gap between them."""
@@ -137,7 +186,8 @@ def _make(accounts: Iterable[AccountView], titles: Sequence[str], at: float) -> 
     table.add_column("REASON")
     for one in accounts:
         cells = (_cell(one, title, at) for title in titles)
-        table.add_row(_cut(one.name), *cells, _cut(one.reason or "-"))
+        why = causes.reason(one, lambda moment: clock(moment, at))
+        table.add_row(_line(one.name), *cells, _line(why or "-"))
     return table
 
 
@@ -147,6 +197,10 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
             return Text(printable(one.state), style=_COLOURS.get(one.state, ""))
         case "SINCE":
             return ago(one.since, at)
+        case "TAGS":
+            return printable(",".join(one.tags) or "-")
+        case "NOTE":
+            return printable(one.note or "-")
         case "PID":
             return _number(one.pid)
         case "MEMORY":
@@ -161,10 +215,23 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
             return _ISOLATED.get((one.isolation or "-").partition(" ")[0], "-")
         case "RESTARTS":
             return str(one.restarts)
+        case "STORED":
+            return _number(one.stored)
+        case "WAITING":
+            return _number(one.waiting)
+        case "OUTBOX":
+            return _number(one.queued)
         case "PHONE":
             return printable(one.phone or "-")
         case "NEXT":
             return ahead(one.next_retry_at, at)
+        case "DO":
+            from orchestrator.control.attention import need  # few tables have this column
+
+            found = need(one)
+            # The name is in the row already, and a long one would leave no room for anything else.
+            words = "-" if found is None else found.command
+            return printable(words.removeprefix("orchestrator ").removesuffix(f" {one.name}"))
     raise AssertionError(title)
 
 
@@ -179,27 +246,48 @@ def _width(accounts: Sequence[AccountView], titles: Sequence[str], at: float) ->
     )
 
 
-def fitting(accounts: Sequence[AccountView], height: int, *, now: float | None = None) -> Group:
+def fitting(
+    accounts: Sequence[AccountView],
+    width: int,
+    height: int,
+    *,
+    now: float | None = None,
+    needs: bool = False,
+) -> Group:
     """Make a table of as many accounts as fit, with a line about the others.
 
     To make hundreds of rows would take longer than the time between two changes.
 
     Args:
         accounts: The accounts.
+        width: Columns of the screen.
         height: Lines of the screen, with the header's.
         now: Unix time, if it is not the present.
+        needs: Show what a person can do about each account; all of them need one.
     """
-    if len(accounts) < height:
-        return Group(make(accounts, now=now))
-    shown = max(0, height - 2)
-    states = Counter(one.state for one in accounts[shown:])
-    others = ", ".join(f"{count} {state}" for state, count in states.most_common())
-    more = printable(f"… and {len(accounts) - shown} more: {others}")
-    return Group(make(accounts[:shown], now=now), Text(more, style="dim", no_wrap=True, overflow=_cut_off()))
+    if needs and not accounts:
+        from orchestrator.control.attention import NOBODY_NEEDED  # few tables need it
+
+        return Group(_line(NOBODY_NEEDED))
+    if width < NARROW:
+        shown = min(len(accounts), height if len(accounts) <= height else height - 1)
+        rows: list[RenderableType] = [_line(_short(one)) for one in accounts[:shown]]
+    else:
+        shown = len(accounts) if len(accounts) < height else max(0, height - 2)
+        rows = [make(accounts[:shown], now=now, processes=width >= ROOMY, needs=needs)]
+    if shown < len(accounts):
+        states = Counter(one.state for one in accounts[shown:])
+        others = ", ".join(f"{count} {state}" for state, count in states.most_common())
+        rows.append(_line(f"… and {len(accounts) - shown} more: {others}", "dim"))
+    return Group(*rows)
 
 
-def _cut(text: str) -> Text:
-    return Text(printable(text), no_wrap=True, overflow=_cut_off())
+def _short(one: AccountView) -> str:
+    return printable(f"{one.name} {one.state}")
+
+
+def _line(text: str, style: str = "") -> Text:
+    return Text(printable(text), style=style, no_wrap=True, overflow=_cut_off())
 
 
 def _cut_off() -> OverflowMethod:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,9 @@ from typing import cast
 from orchestrator.accounts import phones
 from orchestrator.accounts.names import check_name, no_such_account
 from orchestrator.config import file, reader, yaml_tree
+from orchestrator.config.model import AccountSection, type_of
 from orchestrator.config.settings import Settings
+from orchestrator.config.tags import check_tags
 from orchestrator.config.yaml_edit import AccountsText, CannotEditError, written
 from orchestrator.config.yaml_tree import Document
 from orchestrator.errors import ConfigError, StateError
@@ -29,7 +31,7 @@ LOCK_SECONDS = 10.0
 """How long to wait for others who edit the file; an edit takes some milliseconds."""
 
 NEW_FILE = """\
-# The accounts that this machine keeps connected. Every key is explained in accounts.example.yaml.
+# The accounts that this machine keeps connected. `orchestrator config example` explains every key.
 # `orchestrator add NAME` and `orchestrator remove NAME` edit this file and leave comments and layout alone;
 # after editing it by hand, run `orchestrator reload`.
 
@@ -48,6 +50,8 @@ def add_account(
     enabled: bool = True,
     device_name: str | None = None,
     memory_limit: str | None = None,
+    tags: Sequence[str] = (),
+    note: str | None = None,
     state_dir: str | Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
@@ -62,6 +66,8 @@ def add_account(
         enabled: Whether it is to run.
         device_name: What the phone is to show under linked devices.
         memory_limit: A size such as ``200M``.
+        tags: Its tags; without any, those of the defaults count.
+        note: What people want to remember of it.
         state_dir: What ``--state-dir`` says.
         environ: The environment, for the variables in the file.
 
@@ -80,6 +86,7 @@ def add_account(
         "proxy_file": proxy_file,
         "device_name": device_name,
         "memory_limit": memory_limit,
+        "note": note,
     }
     given = {key: value for key, value in values.items() if value is not None}
     wanted = {key: reader.check_value(key, value, environ) for key, value in given.items()}
@@ -89,6 +96,9 @@ def add_account(
     if number:
         given["phone"] = f"+{number}"  # whatever was between its digits
     entry = {key: written(value, quoted=key == "phone") for key, value in given.items()}
+    if tags:
+        wanted["tags"] = known = check_tags(tags)
+        entry["tags"] = type_of(AccountSection, "tags").write(known)
     if not enabled:
         entry["enabled"] = "false"
 
@@ -111,19 +121,20 @@ def add_account(
             and account.phone == number
             and account.enabled == enabled
             and all(getattr(account, key) == value for key, value in wanted.items())
-            and _same(replace(after, accounts=others), before)
+            and same(replace(after, accounts=others), before)
         )
 
     def read(text: str) -> Settings:
         return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
-    return _edit(Path(path), edit, is_right, read, create=True)
+    return edit_file(Path(path), edit, is_right, read, create=True)
 
 
 def remove_account(
     path: str | Path,
     name: str,
     *,
+    only_check: bool = False,
     state_dir: str | Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
@@ -132,31 +143,38 @@ def remove_account(
     Args:
         path: The configuration file; a symbolic link is followed.
         name: The account's name.
+        only_check: See that the account can be taken out, and leave the file as it is.
         state_dir: What ``--state-dir`` says.
         environ: The environment, for the variables in the file.
 
     Returns:
-        What the file says now.
+        What the file says now, or would say.
 
     Raises:
         NoSuchAccount: There is no account of that name.
-        ConfigError: The file is not valid, or laid out in a way that only a person can edit.
+        ConfigError: The file is not valid, or laid out in a way that only a person can edit; or a webhook or
+            a bot names the account.
         StateError: The file cannot be written; it is as it was.
     """
 
     def edit(text: str, document: Document, before: Settings) -> str:
         if name not in before.accounts:
             raise no_such_account(name, known=before.accounts, file=Path(path))
+        if users := _users(before, name):
+            raise ConfigError(
+                f"{path}: {' and '.join(users)} names {name}: take the name out there first",
+                key="account_in_use",
+            )
         return AccountsText(text, document).without_account(name)
 
     def is_right(before: Settings, after: Settings) -> bool:
         others = {other: value for other, value in before.accounts.items() if other != name}
-        return _same(after, replace(before, accounts=others))
+        return same(after, replace(before, accounts=others))
 
     def read(text: str) -> Settings:
         return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
-    return _edit(Path(path), edit, is_right, read)
+    return edit_file(Path(path), edit, is_right, read, write=not only_check)
 
 
 def rename_account(
@@ -167,7 +185,7 @@ def rename_account(
     state_dir: str | Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Call an account otherwise; all else stays as it is written.
+    """Call an account otherwise, also where webhooks and bots name it; all else stays as it is written.
 
     Args:
         path: The configuration file; a symbolic link is followed.
@@ -199,26 +217,62 @@ def rename_account(
             new if old == name else old: replace(value, name=new) if old == name else value
             for old, value in before.accounts.items()
         }
-        return _same(after, replace(before, accounts=wanted))
+        webhooks = {key: replace(one, accounts=_with(one.accounts)) for key, one in before.webhooks.items()}
+        bots = {key: replace(one, accounts=_with(one.accounts)) for key, one in before.bots.items()}
+        return same(after, replace(before, accounts=wanted, webhooks=webhooks, bots=bots))
+
+    def _with(accounts: frozenset[str] | None) -> frozenset[str] | None:
+        return accounts and frozenset(new if one == name else one for one in accounts)
 
     def read(text: str) -> Settings:
         return reader.parse(text, path, state_dir=state_dir, environ=environ)
 
-    return _edit(Path(path), edit, is_right, read)
+    return edit_file(Path(path), edit, is_right, read)
 
 
-def _same(one: Settings, other: Settings) -> bool:
+def _users(settings: Settings, name: str) -> list[str]:
+    """Return the keys of webhooks and bots that name an account."""
+    return [
+        f"{section}.{key}.accounts"
+        for section, consumers in (("webhooks", settings.webhooks), ("bots", settings.bots))
+        for key, one in consumers.items()
+        if one.accounts is not None and name in one.accounts
+    ]
+
+
+def same(one: Settings, other: Settings) -> bool:
+    """Tell whether two configurations say the same, with their accounts in the same order."""
     return one == other and list(one.accounts) == list(other.accounts)
 
 
-def _edit(
+def edit_file(
     path: Path,
     edit: Callable[[str, Document, Settings], str],
     is_right: Callable[[Settings, Settings], bool],
     read: Callable[[str], Settings],
     *,
     create: bool = False,
+    write: bool = True,
+    invalid: Callable[[ConfigError], Exception] = lambda _: CannotEditError(),
 ) -> Settings:
+    """Edit a configuration file, all or nothing.
+
+    Args:
+        path: The file; a symbolic link is followed.
+        edit: Returns the new text, from the old one, its tree and what it says.
+        is_right: Tells whether the new text says what it should, from what the old and the new one say.
+        read: Reads a text.
+        create: Make the file if there is none.
+        write: Write the file; otherwise only see whether it could be edited.
+        invalid: Says what to raise if the new text is not valid.
+
+    Returns:
+        What the file says now.
+
+    Raises:
+        ConfigError: The file is not valid, or laid out in a way that only a person can edit.
+        StateError: The file cannot be written; it is as it was.
+    """
     target = Path(os.path.realpath(path))  # a link stays a link: what it leads to is replaced
     if not create or os.path.lexists(target):
         file.read(path)  # says better than the lock could what is wrong with the file
@@ -233,7 +287,9 @@ def _edit(
             before = read(text)
             try:
                 changed = edit(text, yaml_tree.parse(text), before)
-                after = _read_back(changed, path, read)
+                if changed == text and seen:
+                    return before
+                after = _read_back(changed, path, read, invalid)
                 if not is_right(before, after):
                     raise CannotEditError
             except CannotEditError:
@@ -242,6 +298,8 @@ def _edit(
                     " instance): edit the file by hand, then run `orchestrator reload`",
                     key="config_not_editable",
                 ) from None
+            if not write:
+                return after
             mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
             _replace(target, mark + changed.encode(), seen)
     except OSError as error:
@@ -250,13 +308,15 @@ def _edit(
     return after
 
 
-def _read_back(text: str, path: Path, read: Callable[[str], Settings]) -> Settings:
+def _read_back(
+    text: str, path: Path, read: Callable[[str], Settings], invalid: Callable[[ConfigError], Exception]
+) -> Settings:
     if len(text.encode()) > file.MAX_SIZE:
         raise ConfigError(f"{path}: would have more than {file.MAX_SIZE:,} bytes")
     try:
         return read(text)
-    except ConfigError:  # an account was taken out whose anchor others use, for instance
-        raise CannotEditError from None
+    except ConfigError as error:  # an account was taken out whose anchor others use, for instance
+        raise invalid(error) from None
 
 
 @contextmanager

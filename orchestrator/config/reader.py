@@ -7,6 +7,7 @@ holds a password or a phone number: what may be one is described instead of quot
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,23 +17,29 @@ from pydantic import ValidationError
 
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts.names import NAME_RULE, check_name
-from orchestrator.accounts.settings import AccountSettings, Backoff
-from orchestrator.config import file, yaml_tree
+from orchestrator.accounts.settings import AccountSettings, Backoff, Messages, Sending
+from orchestrator.config import file, on_change_model, yaml_tree
+from orchestrator.config.consumers import Consumers
+from orchestrator.config.gateway_model import BotSection, WebhookSection
+from orchestrator.config.in_force import given_keys
 from orchestrator.config.locate import find_state_dir
 from orchestrator.config.model import (
     SECTIONS,
     AccountSection,
     Configuration,
     DefaultsSection,
-    Section,
     type_of,
 )
 from orchestrator.config.problems import EMPTY, KeyPath, Problems
+from orchestrator.config.section import Section, section_of
 from orchestrator.config.settings import Settings
 from orchestrator.config.types import Unfit, Where, explain, kind, quote, say_duration, segment, strange
 from orchestrator.config.yaml_tree import Node, Scalar, YamlError
 from orchestrator.errors import ConfigError
 from orchestrator.store.layout import QR_FOLDER, is_of_service
+
+_NAMED: tuple[KeyPath, ...] = (("accounts",), ("webhooks",), ("bots",))
+"""Mappings whose keys are names of the form of accounts' names."""
 
 
 def load(
@@ -124,6 +131,8 @@ class _Reader:
         self._problems = problems
         self._keys: dict[KeyPath, Scalar] = {}
         self._values: dict[KeyPath, Node] = {}
+        self._wrong: set[KeyPath] = set()
+        self._now = time.time()
 
     def settings(self, place: Path, state_dir: str | Path | None) -> Settings | None:
         """Return the settings, or None if there are problems."""
@@ -138,6 +147,8 @@ class _Reader:
             return None
         top = self._validated(self._plain(root, ()))
         self._check_backoff(top.defaults, None, ("defaults",))
+        self._check_keep(top.defaults, None, ("defaults",))
+        self._check_new_a_day(top.defaults, None, ("defaults",))
         self._check_proxy(top.defaults, ("defaults",))
         accounts = self._accounts(top)
         try:
@@ -146,7 +157,11 @@ class _Reader:
             self._problems.add(None, (), str(error))
             return None
         qr_dir = top.qr_dir or state / QR_FOLDER
+        base, aside = self._where.base, (state, qr_dir)
+        consumers = Consumers(top, base, accounts, _users_of(state), aside, self._wrong, self._add)
         self._check_qr_dir(qr_dir, state, top.qr_group)
+        missing = consumers.missing
+        on_change = on_change_model.settings(top.on_change, accounts, self._wrong, self._add, missing)
         return Settings(
             config_file=place,
             state_dir=state,
@@ -157,6 +172,13 @@ class _Reader:
             start_parallel=top.start.parallel,
             start_spread=top.start.spread,
             accounts=accounts,
+            http=consumers.http,
+            webhooks=consumers.webhooks,
+            bots=consumers.bots,
+            on_change=on_change,
+            missing_variables=tuple(missing),
+            given={name: given_keys(account) for name, account in top.accounts.items()},
+            given_to_all=given_keys(top.defaults),
         )
 
     def _plain(self, node: Node, path: KeyPath) -> dict[str, Any] | Node:
@@ -166,7 +188,7 @@ class _Reader:
         plain: dict[str, Any] = {}
         for pair in self._document.pairs(node):
             here = (*path, pair.key.text)
-            if path == ("accounts",) and not self._check_name(pair.key, here):
+            if path in _NAMED and not self._check_name(pair.key, here):
                 continue
             if pair.key.text in plain:
                 self._check_alone(here, plain[pair.key.text])  # it would be overwritten
@@ -193,6 +215,7 @@ class _Reader:
                     unfit = wrong["ctx"]["error"]
                     assert isinstance(unfit, Unfit), wrong["type"]
                     self._problems.add_unfit(self._values[path], path, unfit)
+                self._wrong.add(path)
                 _leave_out(plain, path)
         # What is right is read all the same: values that do not go together are to be told at once as well.
         return Configuration.model_validate(plain, context=self._where)
@@ -201,9 +224,12 @@ class _Reader:
         accounts: dict[str, AccountSettings] = {}
         owners: dict[str, str] = {}
         inherited, waits = top.defaults.given(), top.defaults.backoff.given()
+        kept, sent = top.defaults.messages.given(), top.defaults.sending.given()
         for name, account in top.accounts.items():
             path = ("accounts", name)
             self._check_backoff(account, top.defaults, path)
+            self._check_keep(account, top.defaults, path)
+            self._check_new_a_day(account, top.defaults, path)
             self._check_proxy(account, path)
             blank = next((key for key in ("proxy", "proxy_file") if self._is_blank((*path, key))), None)
             if blank and inherited.get("proxy") and not account.given().get("proxy"):
@@ -221,9 +247,15 @@ class _Reader:
                     also += ": the two spellings are one phone's"
                 self._add((*path, "phone"), f"expected a number that no other account has, {also}")
             backoff = Backoff(**{**waits, **account.backoff.given()})
-            accounts[name] = AccountSettings(
-                name=name, **{**inherited, **account.given(), "backoff": backoff}
-            )
+            messages = Messages(**{**kept, **account.messages.given()})
+            sending = Sending(**{**sent, **account.sending.given()})
+            own = {**inherited, **account.given(), "backoff": backoff, "messages": messages}
+            if own.get("disabled_until") is not None and own.get("enabled") is False:
+                self._add(
+                    (*path, "disabled_until"),
+                    "expected either enabled: false, which lasts, or disabled_until, found both",
+                )
+            accounts[name] = AccountSettings(name=name, **own | {"sending": sending}).at(self._now)
         return accounts
 
     def _check_name(self, name: Scalar, path: KeyPath) -> bool:
@@ -235,7 +267,7 @@ class _Reader:
             check_name(name.text)
         except ConfigError:
             found = f"{quote(name.text)}{self._problems.strange(name)}"
-            self._problems.add(name, ("accounts",), f"expected a name of {NAME_RULE}, found {found}")
+            self._problems.add(name, path[:-1], f"expected a name of {NAME_RULE}, found {found}")
             return False
         return True
 
@@ -251,6 +283,30 @@ class _Reader:
                 f" and a max of {say_duration(backoff.max)}"
             )
             self._add((*path, "backoff", key), text)
+
+    def _check_keep(self, section: DefaultsSection, defaults: DefaultsSection | None, path: KeyPath) -> None:
+        own = section.messages.given()
+        messages = Messages(**{**(defaults.messages.given() if defaults else {}), **own})
+        if messages.keep > messages.keep_at_most and not own.keys().isdisjoint(("keep", "keep_at_most")):
+            key = "keep" if "keep" in own else "keep_at_most"
+            text = (
+                f"expected a keep of at most keep_at_most, found {say_duration(messages.keep)}"
+                f" and a keep_at_most of {say_duration(messages.keep_at_most)}"
+            )
+            self._add((*path, "messages", key), text)
+
+    def _check_new_a_day(
+        self, section: DefaultsSection, defaults: DefaultsSection | None, path: KeyPath
+    ) -> None:
+        own = section.sending.given()
+        sending = Sending(**{**(defaults.sending.given() if defaults else {}), **own})
+        keys = ("new_a_day", "new_a_day_later")
+        if sending.new_a_day > sending.new_a_day_later and not own.keys().isdisjoint(keys):
+            text = (
+                f"expected a new_a_day of at most new_a_day_later, found {sending.new_a_day}"
+                f" and a new_a_day_later of {sending.new_a_day_later}"
+            )
+            self._add((*path, "sending", next(key for key in keys if key in own)), text)
 
     def _check_proxy(self, section: DefaultsSection, path: KeyPath) -> None:
         if section.proxy is not None and section.proxy_file is not None:
@@ -275,16 +331,33 @@ class _Reader:
         self._problems.add(self._values.get(path), path, text)
 
 
+def _users_of(state: Path) -> tuple[int, ...]:
+    """Return the user of the service, if root reads the configuration of another user's service."""
+    try:
+        return (state.stat().st_uid,) if os.geteuid() == 0 else ()
+    except OSError:
+        return ()
+
+
 def _leave_out(plain: Any, path: KeyPath) -> None:  # noqa: ANN401 - a dictionary of such and of nodes
     for key in path[:-1]:
         plain = plain[key]
     del plain[path[-1]]
 
 
+def unknown_key(path: KeyPath) -> str | None:
+    """Return what is wrong with a key that is none, None if it is one.
+
+    Args:
+        path: The key with the sections that it stands in, such as ``("accounts", "support", "proxy")``.
+    """
+    return None if path[-1] in section_at(path[:-1]).model_fields else _unknown(path)
+
+
 def _unknown(path: KeyPath) -> str:
     from difflib import get_close_matches  # only when something is wrong: it costs as much as the rest
 
-    key, known = path[-1], _section(path[:-1]).model_fields
+    key, known = path[-1], section_at(path[:-1]).model_fields
     if close := get_close_matches(key, known, 1):
         return f"unknown key; did you mean {close[0]}?"
     for section in SECTIONS:
@@ -293,15 +366,19 @@ def _unknown(path: KeyPath) -> str:
     return f"unknown key; expected one of {', '.join(known)}"
 
 
-def _section(path: KeyPath) -> type[Section]:
+def section_at(path: KeyPath) -> type[Section]:
+    """Return the section at a path of keys; there must be one."""
     match path:
         case ():
             return Configuration
         case ("accounts", _):
             return AccountSection
+        case ("webhooks", _):
+            return WebhookSection
+        case ("bots", _):
+            return BotSection
         case (*above, key):
-            section = _section(tuple(above)).model_fields[key].annotation
-            assert isinstance(section, type)
-            assert issubclass(section, Section)
+            section = section_of(section_at(tuple(above)), key)
+            assert section is not None
             return section
     raise AssertionError(path)

@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from orchestrator.accounts.settings import AccountSettings
+from orchestrator.config.gateway_model import BotSection, WebhookSection
 from orchestrator.config.model import (
     SECTIONS,
     AccountSection,
     Configuration,
     DefaultsSection,
     OwnSection,
-    Section,
     type_of,
+    type_or_none,
 )
+from orchestrator.config.section import Section, section_of
 
 SCHEMA_FILE = "docs/accounts.schema.json"
 """Where the repository keeps the JSON Schema, as the first line of the example names it."""
@@ -39,6 +41,11 @@ _EXAMPLE_HEAD = f"""\
 # Unknown keys and bad values are errors. The service does not start with a file that has errors.
 """
 _EXAMPLE_NAME = "support"
+_NAMED: dict[str, tuple[str, type[Section]]] = {
+    "webhooks": ("crm", WebhookSection),
+    "bots": ("echo", BotSection),
+}
+"""The mappings of names to sections beside the accounts, each with a name for the example."""
 _EXAMPLE_TAIL = """
     # Any key of defaults may follow, for this account alone:
     # proxy: socks5://127.0.0.1:1080
@@ -47,7 +54,9 @@ _EXAMPLE_TAIL = """
 _REFERENCE_HEAD = """\
 # Configuration
 
-`accounts.yaml` is one YAML file. `accounts.example.yaml` shows every key with its default. The command
+`accounts.yaml` is one YAML file. `accounts.example.yaml` shows every key with its default. `orchestrator
+config example` prints that file. An installation has it in `share/doc/whatsapp-orchestrator/` of its virtual
+environment, and `install-unit` puts it into `/etc/orchestrator/`. The command
 `orchestrator config reference` makes this page; the explanations are those of
 `orchestrator/config/model.py`.
 
@@ -71,7 +80,8 @@ An account may have every key of `defaults`, and these:
 _RELOAD = """\
 A change of some keys gives the account a new process: the account is offline for less than a second. A
 change of other keys takes effect in the running process. Another content of `proxy_file` counts as a change
-of `proxy`.
+of `proxy`. A change of `http`, `webhooks`, `bots` or `on_change` touches no account; their keys say what it
+does.
 """
 
 
@@ -81,9 +91,12 @@ def json_schema() -> dict[str, Any]:
     sections = {section.__name__: section for section in SECTIONS}
     for name, about in schema["$defs"].items():
         about["type"] = ["object", "null"]  # a section may be left blank
+        if required := sections[name].required:
+            about["type"], about["required"] = "object", [*required]
         _finish(sections[name], about["properties"])
     _finish(Configuration, schema["properties"])
-    schema["properties"]["accounts"]["type"] = ["object", "null"]
+    for key in ("accounts", *_NAMED):
+        schema["properties"][key]["type"] = ["object", "null"]
     schema["title"] = "accounts.yaml"
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     return schema
@@ -93,7 +106,9 @@ def example() -> str:
     """Return a configuration with every key, its explanation and its default."""
     lines = [_EXAMPLE_HEAD.rstrip("\n")]
     for key in Configuration.model_fields:
-        if key != "accounts":
+        if key in _NAMED:
+            lines += ["", *_example_named(key)]
+        elif key != "accounts":
             lines += ["", *_example_entry(Configuration, key, "")]
     lines += ["", *_comment(_description(Configuration, "accounts"), ""), "accounts:", f"  {_EXAMPLE_NAME}:"]
     for number, key in enumerate(OwnSection.model_fields):
@@ -110,6 +125,12 @@ def reference() -> str:
         for inner, nested in _sections(section):
             place = f"{key}.{inner}"
             parts += [f"\n### `{place}`\n", f"{_description(section, inner)}\n", *_table(nested, f"{place}.")]
+    for key, (_, section) in _NAMED.items():
+        parts += [
+            f"\n## `{key}`\n",
+            f"{_description(Configuration, key)}\n",
+            *_table(section, f"{key}.NAME."),
+        ]
     parts += ["\n## `accounts`\n", _ACCOUNTS.format(_description(Configuration, "accounts"))]
     parts += [*_table(OwnSection, "accounts.NAME."), "\n## What a reload does\n", _RELOAD]
     parts += [
@@ -127,18 +148,47 @@ def _keys(*, new_process: bool) -> str:
 
 
 def _example_entry(section: type[Section], key: str, indent: str) -> Iterator[str]:
-    nested = _section_of(section, key)
+    nested = section_of(section, key)
     if nested is None:
         text = f"{_description(section, key)} Value: {type_of(section, key).expected}."
         yield from _comment(text, indent)
-        yield f"{indent}{key}: {_default(section, key)}"
+        yield f"{indent}{key}: {_example_value(section, key)}"
         return
     yield from _comment(_description(section, key), indent)
+    if section.model_fields[key].default is None:
+        yield f"{indent}{key}: null"
+        yield from _commented(key, nested, indent)
+        return
     yield f"{indent}{key}:"
     for number, inner in enumerate(nested.model_fields):
-        if number and _section_of(section, key) is DefaultsSection:
+        if number and nested is DefaultsSection:
             yield ""
         yield from _example_entry(nested, inner, indent + "  ")
+
+
+def _example_named(key: str) -> Iterator[str]:
+    """Yield a mapping of names to sections. The example has none, and one in a comment."""
+    name, section = _NAMED[key]
+    yield from _comment(_description(Configuration, key), "")
+    yield f"{key}: {{}}"
+    yield f"# {key}:"
+    yield from _commented(name, section, "  ")
+
+
+def _commented(key: str, section: type[Section], indent: str) -> Iterator[str]:
+    """Yield a section as a comment that becomes the section when the marks are taken away."""
+    yield f"# {indent}{key}:"
+    for inner in section.model_fields:
+        for line in _example_entry(section, inner, indent + "  "):
+            yield f"# {line}".rstrip()
+
+
+def _example_value(section: type[Section], key: str) -> str:
+    if key not in section.required:
+        return _default(section, key)
+    examples = section.model_fields[key].examples
+    assert examples, f"{section.__name__}.{key} has no example"
+    return str(examples[0])
 
 
 def _comment(text: str, indent: str) -> list[str]:
@@ -154,23 +204,19 @@ def _table(section: type[Section], prefix: str) -> Iterator[str]:
     for key in section.model_fields:
         if _is_value(section, key):
             value = type_of(section, key).expected
-            cells = (f"`{prefix}{key}`", value, f"`{_default(section, key)}`", _description(section, key))
+            default = "none: needed" if key in section.required else f"`{_default(section, key)}`"
+            cells = (f"`{prefix}{key}`", value, default, _description(section, key))
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _sections(section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
     for key in section.model_fields:
-        if (nested := _section_of(section, key)) is not None:
+        if (nested := section_of(section, key)) is not None:
             yield key, nested
 
 
 def _is_value(section: type[Section], key: str) -> bool:
-    return _section_of(section, key) is None and key != "accounts"
-
-
-def _section_of(section: type[Section], key: str) -> type[Section] | None:
-    annotation = section.model_fields[key].annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Section) else None
+    return section_of(section, key) is None and type_or_none(section, key) is not None
 
 
 def _description(section: type[Section], key: str) -> str:
@@ -190,5 +236,7 @@ def _finish(section: type[Section], properties: dict[str, Any]) -> None:
         entry.pop("default", None)
         if _is_value(section, key):
             value = section.model_fields[key].default
+            if key in section.required:
+                continue
             as_it_is = value is None or isinstance(value, bool) or type_of(section, key).is_number
             entry["default"] = value if as_it_is else _default(section, key)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from orchestrator.accounts import characters, phones
+from orchestrator.accounts import bounds, characters, phones
 from orchestrator.accounts import proxy as proxies
+from orchestrator.accounts.moments import say_time
 from orchestrator.accounts.names import shorten
 from orchestrator.config import secret_file
 from orchestrator.config.locate import check_state_path, expand
@@ -28,11 +30,16 @@ T = TypeVar("T")
 DAY = 86_400.0
 _UNITS = {"d": DAY, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(?:\d{1,9}(?:\.\d{1,9})?(?:ms|[dhms]))+", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2})?(Z| ?[+-]\d{2}:\d{2})", re.ASCII)
 _SIZES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT])", re.ASCII)
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d{0,17})", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,18}(?:\.\d{1,18})?", re.ASCII)
+_ADDRESS = re.compile(r"[0-9][0-9-]{4,39}@(?:g\.us|lid)", re.ASCII)
 _LONG_NUMBER = re.compile(r"\+?\d(?:[ ()./-]*\d){6,}", re.ASCII)
+
+MOST_ALLOWED = 10_000
+"""Numbers and addresses whose messages an account keeps."""
 
 
 class Unfit(ValueError):  # noqa: N818 - it is raised, caught and worded within the configuration
@@ -86,6 +93,14 @@ class Type(Generic[T]):
         """
         raise NotImplementedError
 
+    def check(self, node: Node | Mapping[str, Any], where: Where) -> T:
+        """Return what a node of the tree says.
+
+        Raises:
+            Unfit: The node is not of this type.
+        """
+        return self.read(single(node), where)
+
     def write(self, value: T) -> str:
         """Return a value as it stands in the file."""
         return str(value)
@@ -102,7 +117,7 @@ class Type(Generic[T]):
         def check(value: Any, info: ValidationInfo) -> T:  # noqa: ANN401 - a node of the tree
             where = info.context
             assert isinstance(where, Where)
-            return self.read(single(value), where)
+            return self.check(value, where)
 
         return core_schema.with_info_plain_validator_function(check)
 
@@ -151,7 +166,9 @@ class Word(Type[str]):
         return value.text
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "enum": list(self.words)}
+        # What reads the file for an editor may take `on` for true, as YAML 1.1 does.
+        flags = [word == "on" for word in self.words if word in ("on", "off")]
+        return {"enum": [*self.words, *flags]} if flags else {"type": "string", "enum": list(self.words)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +274,36 @@ class Duration(Type[float]):
 
 
 @dataclass(frozen=True, slots=True)
+class Time(Type[float]):
+    """A moment: a date and a time of day with the offset from UTC. Its value is Unix seconds."""
+
+    @property
+    def expected(self) -> str:
+        return 'a time with its offset from UTC, such as "2026-12-24 08:00 +01:00"'
+
+    def read(self, value: Scalar, where: Where) -> float:
+        del where
+        if value.type not in ("text", "a date"):
+            raise Unfit(self.expected)
+        if not _TIME.fullmatch(value.text):
+            missing = _TIME.fullmatch(f"{value.text}Z")
+            raise Unfit(self.expected, "a time without its offset" if missing else "another text")
+        try:
+            at = datetime.fromisoformat(value.text.replace(" +", "+").replace(" -", "-")).timestamp()
+        except (ValueError, OverflowError):
+            raise Unfit(self.expected, "a day or a time of day that there is not") from None
+        if not 0 <= at <= bounds.LATEST:  # near the ends of the calendar, no other time zone can write it
+            raise Unfit(self.expected, "a time before 1970 or after 2242")
+        return at
+
+    def write(self, value: float) -> str:
+        return f'"{say_time(value)}"'
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": f"^{_TIME.pattern}$"}
+
+
+@dataclass(frozen=True, slots=True)
 class Size(Type[int]):
     """A size in bytes, in units of 1,024 as systemd has them. A bare number is refused."""
 
@@ -310,6 +357,47 @@ class Phone(Type[str]):
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed(Type[tuple[str, ...]]):
+    """Whose messages are kept: one of `_one`'s, or a list of such. The value of a number is its digits."""
+
+    @property
+    def expected(self) -> str:
+        return '"*", a number such as "+15550100", the address of a group, or a list of these'
+
+    def check(self, node: Node | Mapping[str, Any], where: Where) -> tuple[str, ...]:
+        """See `Type.check`; here, the value may be a list."""
+        if not isinstance(node, Sequence):
+            return (self._one(single(node), where),)
+        if len(node.items) > MOST_ALLOWED:
+            raise Unfit(f"at most {MOST_ALLOWED:,} numbers and addresses", f"{len(node.items):,}")
+        return tuple(dict.fromkeys(self._one(single(item), where) for item in node.items))
+
+    def read(self, value: Scalar, where: Where) -> tuple[str, ...]:
+        return (self._one(value, where),)
+
+    def write(self, value: tuple[str, ...]) -> str:
+        return f"[{', '.join(map(self._written, value))}]"
+
+    def schema(self) -> dict[str, Any]:
+        one = {"type": "string", "pattern": r"^(\*|\+.*|[0-9-]{5,40}@(g\.us|lid))$"}
+        return {"anyOf": [one, {"type": "array", "items": one, "maxItems": MOST_ALLOWED}]}
+
+    def _one(self, value: Scalar, where: Where) -> str:
+        if value.type == "text" and (value.text == "*" or _ADDRESS.fullmatch(value.text)):
+            return value.text
+        if value.type == "text" and "@" in value.text:
+            known = "the address of a group, which ends in @g.us, or of a person, which ends in @lid"
+            raise Unfit(known, "an address of another form")
+        try:
+            return Phone().read(value, where)
+        except Unfit as unfit:
+            raise Unfit(self.expected, unfit.found) from None
+
+    def _written(self, one: str) -> str:
+        return f'"{one}"' if one == "*" or "@" in one else f'"+{one}"'
+
+
+@dataclass(frozen=True, slots=True)
 class Proxy(Type[str]):
     """A proxy's URL."""
 
@@ -321,9 +409,9 @@ class Proxy(Type[str]):
         del where
         if value.type != "text":
             raise Unfit(self.expected, value.type)
-        return self.check(value.text)
+        return self.check_url(value.text)
 
-    def check(self, url: str) -> str:
+    def check_url(self, url: str) -> str:
         """Return a URL as the rest of the service uses it.
 
         Raises:
@@ -372,7 +460,7 @@ class ProxyFile(Type[str]):
         except ValueError as error:
             raise Unfit(self.expected, str(error), free=True) from None
         try:
-            return Proxy().check(url)
+            return Proxy().check_url(url)
         except Unfit as unfit:
             raise Unfit(f"{unfit.expected}, in {path}", unfit.found, free=True) from None
 
@@ -400,13 +488,17 @@ class OrNull(Type[Any]):
     def expected(self) -> str:
         return f"{self.of.expected}, or null"
 
-    def read(self, value: Scalar, where: Where) -> Any:  # noqa: ANN401 - what the other type reads
-        if value.type == "nothing":
+    def check(self, node: Node | Mapping[str, Any], where: Where) -> Any:  # noqa: ANN401 - as in `read`
+        """See `Type.check`; the other type may be one of lists."""
+        if isinstance(node, Scalar) and node.type == "nothing":
             return None
         try:
-            return self.of.read(value, where)
+            return self.of.check(node, where)
         except Unfit as unfit:
             raise Unfit(f"{unfit.expected}, or null", unfit.found, free=unfit.free) from None
+
+    def read(self, value: Scalar, where: Where) -> Any:  # noqa: ANN401 - what the other type reads
+        return self.check(value, where)
 
     def write(self, value: object) -> str:
         return "null" if value is None else self.of.write(value)

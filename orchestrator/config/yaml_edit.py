@@ -7,7 +7,7 @@ blank lines, quotes, columns and line endings stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from orchestrator.config import yaml_tree
 from orchestrator.config.yaml_tree import Document, Pair, Scalar
@@ -73,7 +73,7 @@ class AccountsText:
         return self._without_lines(accounts.pairs, index, pair.key.line + 1)
 
     def with_renamed(self, name: str, new: str) -> str:
-        """Return the text with an account called otherwise."""
+        """Return the text with an account called otherwise, also where webhooks and bots name it."""
         pair = self._accounts
         accounts = pair.value if pair and not pair.is_alias else None
         if not isinstance(accounts, yaml_tree.Mapping):
@@ -81,15 +81,33 @@ class AccountsText:
         keys = [entry.key for entry in accounts.pairs if entry.key.text == name]
         if len(keys) != 1:  # it comes out of a merge
             raise CannotEditError
-        start, end = keys[0].start, keys[0].end
-        before = self._text[start:end]
-        if before == name:
-            key = written(new)
-        elif before in (f'"{name}"', f"'{name}'"):
-            key = before[0] + new + before[0]
-        else:
-            raise CannotEditError  # an anchor, a tag, an escape
-        return self._text[:start] + key + self._text[end:]
+        places = {one.start: one for one in (keys[0], *self._mentions(name))}
+        text = self._text
+        for start in sorted(places, reverse=True):  # what is before a place stays where it is
+            end = places[start].end
+            before = text[start:end]
+            if before == name:
+                after = written(new)
+            elif before in (f'"{name}"', f"'{name}'"):
+                after = before[0] + new + before[0]
+            else:
+                raise CannotEditError  # an anchor, a tag, an escape
+            text = text[:start] + after + text[end:]
+        return text
+
+    def _mentions(self, name: str) -> Iterator[Scalar]:
+        """Yield where webhooks and bots name an account."""
+        for section in self._root.pairs:
+            consumers = section.value
+            if section.key.text not in ("webhooks", "bots") or not isinstance(consumers, yaml_tree.Mapping):
+                continue
+            for consumer in consumers.pairs:
+                about = consumer.value
+                for pair in about.pairs if isinstance(about, yaml_tree.Mapping) else ():
+                    if pair.key.text == "accounts":
+                        value = pair.value
+                        items = value.items if isinstance(value, yaml_tree.Sequence) else [value]
+                        yield from (one for one in items if isinstance(one, Scalar) and one.text == name)
 
     # In blocks: whole lines come and go.
 

@@ -277,13 +277,28 @@ def _not_yaml(error: Any, text: str) -> YamlError:  # noqa: ANN401 - PyYAML's, w
         hint = "; indent with spaces, not with tabs"
     elif mark:
         first = min(mark.line, error.context_mark.line) if error.context_mark else mark.line
-        hint = _deceptive(text, first, mark.line)
+        hint = _deceptive(text, first, mark.line) or _closed_above(text, mark.line)
     return YamlError(mark.line + 1 if mark else None, f"not valid YAML: {problem}{context}{hint}")
 
 
 def _has_tab(text: str, line: int) -> bool:
     lines = split_lines(text)
     return line < len(lines) and re.match(r" *\t", lines[line]) is not None
+
+
+def _closed_above(text: str, line: int) -> str:
+    """Name an empty ``{}`` above a line that belongs into it: `orchestrator add` writes ``support: {}``."""
+    lines = split_lines(text)[: line + 1]
+    above = [
+        number for number, one in enumerate(lines[:-1]) if one.strip() and not one.strip().startswith("#")
+    ]
+    if len(lines) <= line or not above:
+        return ""
+    closed = re.match(r"( *)[^#]*: *\{ *\} *(#.*)?$", lines[above[-1]].rstrip("\r\n"))
+    indent = len(lines[-1]) - len(lines[-1].lstrip(" "))
+    if closed is None or indent <= len(closed[1]):
+        return ""
+    return f"; remove the {{}} at the end of line {above[-1] + 1}, because line {line + 1} belongs into it"
 
 
 def _deceptive(text: str, first: int, last: int) -> str:

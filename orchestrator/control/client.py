@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pwd
+import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from orchestrator.accounts import deadlines
 from orchestrator.control import peer
+from orchestrator.control.descriptors import ancillary, close_all, receive
 from orchestrator.control.protocol import (
     MAX_LINE,
     MAX_REQUEST,
@@ -31,7 +33,10 @@ ANSWER_SECONDS = deadlines.ANSWER.outer
 """How long an answer may take."""
 SEND_SECONDS = deadlines.SEND_ANSWER.outer
 """How long the answer to `send` may take, for which the service waits for WhatsApp."""
+_SENDING = frozenset({"send", "take_back", "act", "look"})
+"""Commands for which the service may wait for WhatsApp or for an account's process."""
 _CHUNK = 64 * 1024
+_MOST_FDS = 4
 
 
 class Client:
@@ -53,11 +58,12 @@ class Client:
         self.start_command = start_command
         self.trusts = trusts
 
-    def call(self, command: str, **arguments: object) -> Json:
+    def call(self, command: str, /, *, file: int | None = None, **arguments: object) -> Json:
         """Give a command and return its result.
 
         Args:
             command: Its name.
+            file: A descriptor of a file that goes along, for commands that take one; the caller closes it.
             arguments: What it takes.
 
         Raises:
@@ -65,8 +71,8 @@ class Client:
             NoSuchAccount: The command names an account that does not exist.
             OrchestratorError: The service refuses the command or does not answer in time.
         """
-        patience = SEND_SECONDS if command == "send" else ANSWER_SECONDS
-        with self._stream(command, arguments, patience) as stream:
+        patience = SEND_SECONDS if command in _SENDING else ANSWER_SECONDS
+        with self._stream(command, arguments, patience, () if file is None else (file,)) as stream:
             for _ in stream:
                 pass
             return stream.result
@@ -78,9 +84,11 @@ class Client:
         """
         return self._stream(command, arguments, None)
 
-    def _stream(self, command: str, arguments: Json, timeout: float | None) -> Stream:
+    def _stream(
+        self, command: str, arguments: Json, timeout: float | None, fds: Sequence[int] = ()
+    ) -> Stream:
         request = {"command": command, **arguments}
-        return Stream(self.path, request, timeout, self.start_command, self.trusts)
+        return Stream(self.path, request, timeout, self.start_command, self.trusts, fds)
 
 
 class Stream:
@@ -97,14 +105,16 @@ class Stream:
         timeout: float | None,
         start_command: Callable[[], str] = lambda: RUN,
         trusts: Callable[[int], bool] = peer.is_ours,
+        fds: Sequence[int] = (),
     ) -> None:
         self.result: Json = {}
+        self._fds: list[int] = []
         self._path = path
         self._buffer = bytearray()
         line = encode(request)
         if len(line) > MAX_REQUEST:
             raise OrchestratorError(
-                "too many names for one command: use --all, or name the accounts in several commands",
+                "the request is too long: name fewer accounts, or use --all",
                 key="request_too_long",
             )
         self._socket = _connect(path, start_command)
@@ -115,7 +125,8 @@ class Stream:
             raise
         self._socket.settimeout(timeout)
         try:
-            self._socket.sendall(line)
+            sent = self._socket.sendmsg([line], ancillary(fds)) if fds else 0
+            self._socket.sendall(memoryview(line)[sent:])
         except (BrokenPipeError, ConnectionResetError):
             pass  # the service has refused the connection, and its answer says why
         except OSError as error:
@@ -142,15 +153,32 @@ class Stream:
             raise read_error(answer)
         self.result = answer["result"]
 
+    def is_ready(self, seconds: float | None) -> bool:
+        """Wait until there is an event or the end; return False if neither comes within so many seconds."""
+        if b"\n" in self._buffer:
+            return True
+        return bool(select.select([self._socket], [], [], seconds)[0])
+
+    def fileno(self) -> int:
+        """Return the connection's descriptor, for those who wait for the next event."""
+        return self._socket.fileno()
+
+    def take_fds(self) -> list[int]:
+        """Return the descriptors that came with the last events; the caller closes them."""
+        taken, self._fds = self._fds, []
+        return taken
+
     def close(self) -> None:
         """End the connection; a command that goes on ends with it."""
         self._socket.close()
+        close_all(self.take_fds())
 
     def _answer(self) -> Json:
         end = self._buffer.find(b"\n")
         while end < 0:
             try:
-                data = self._socket.recv(_CHUNK)
+                data, fds, _ = receive(self._socket, _CHUNK, _MOST_FDS)
+                self._fds += fds
             except TimeoutError:
                 raise OrchestratorError(
                     "the service does not answer: it is busy or hangs; `orchestrator doctor` may say more",

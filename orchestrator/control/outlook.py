@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from orchestrator.accounts.failure import Kind
-from orchestrator.accounts.states import WAITS_FOR_TURN, State
+from orchestrator.accounts.looking import UNSEEN
+from orchestrator.accounts.phone_watch import PHONE_MISSING
+from orchestrator.accounts.states import MAINTENANCE, WAITS_FOR_TURN, State
+from orchestrator.accounts.words import counted
 from orchestrator.control.view import AccountView
 
 
@@ -29,19 +32,75 @@ class Outlook:
         return {**asdict(self), "advice": list(self.advice)}
 
 
+HOW_TO_SCAN = "on the phone: Settings, Linked devices, Link a device"
+"""How a code is used."""
+OPEN_PHONE = "open WhatsApp on the phone, and send a message: then the phone is seen here"
+"""What helps an account whose phone is missing."""
 NOT_RUNNING = "the service is not running"
 """The reason shown for accounts whose service does not run."""
 
 
 def outlook(view: AccountView) -> Outlook:
     """Say what is ahead of an account."""
+    found = _of_state(view)
+    if view.lost:
+        found = replace(
+            found,
+            advice=(
+                *found.advice,
+                f"{about_lost(view)}; `orchestrator messages {view.name}` shows in which chats",
+            ),
+        )
+    if view.refused and view.stored is None:
+        return replace(found, advice=(*found.advice, how_to_allow(view.name)))
+    return found
+
+
+def about_lost(view: AccountView) -> str:
+    """Say what to do about the messages that an account has lost."""
+    what = counted(view.lost, "message was", "messages were")
+    return f"{what} lost, and WhatsApp does not send them again: somebody has to ask for them"
+
+
+def already_linked(name: str) -> str:
+    """Say of an account that it is linked, so that no code is needed."""
+    return (
+        f"{name} is linked to a phone already: `orchestrator explain {name}` says how the account is,"
+        f" `orchestrator repair {name}` pairs the account again, with a new code"
+    )
+
+
+def how_to_allow(name: str) -> str:
+    """Say how an account comes to keep messages."""
+    return (
+        "messages came in, and none is kept, because the account allows nobody: to keep them, set `allow:`"
+        f' under `messages:` of `{name}:`, such as "*" or a list of numbers, and run `orchestrator reload`'
+    )
+
+
+def _of_state(view: AccountView) -> Outlook:
     name, at = view.name, view.next_retry_at
+    if view.held and (view.reason or "").startswith(MAINTENANCE):
+        return Outlook(
+            "nothing until maintenance is turned off; then the account starts in its turn",
+            None,
+            (
+                "when the maintenance is done: `orchestrator maintenance off`",
+                f"start this account all the same: `orchestrator start {name}`",
+            ),
+        )
     match State(view.state):
+        case State.DISABLED if view.disabled_until is not None:
+            return Outlook(
+                "the account is enabled by itself at that time, and starts in its turn",
+                view.disabled_until,
+                (f"enable the account at once: `orchestrator enable {name}`",),
+            )
         case State.DISABLED:
             return Outlook(
                 "nothing: the account is disabled in the configuration",
                 None,
-                (f"set `enabled: true` under `{name}:` and run `orchestrator reload`",),
+                (f"`orchestrator enable {name}` enables the account and starts it",),
             )
         case State.STOPPED:
             return Outlook("nothing until an operator starts the account", None, (_start(name),))
@@ -54,15 +113,30 @@ def outlook(view: AccountView) -> Outlook:
                 "within a minute, the account connects or a new process tries again",
                 None,
             )
+        case State.PAIRING if view.reason == UNSEEN:
+            return Outlook(
+                "the account starts and shows a code as soon as somebody looks; until then, nothing runs",
+                None,
+                (f"`orchestrator qr {name}` shows the code; the page shows it under Codes",),
+            )
         case State.PAIRING:
             shown = f"scan {view.qr_path}" if view.qr_path else f"`orchestrator qr {name}` shows the code"
             return Outlook(
                 "a new code replaces this one when it expires, until the round is over",
                 view.qr_expires_at,
-                (f"on the phone: Settings, Linked devices, Link a device; {shown}",),
+                (f"{HOW_TO_SCAN}; {shown}",),
             )
         case State.CONNECTED if (view.reason or "").startswith(WAITS_FOR_TURN):
             return Outlook("a new process replaces the present one when it is this account's turn", None)
+        case State.CONNECTED if view.phone_unlinks_at:
+            others = () if (view.reason or "").startswith(PHONE_MISSING) else (view.reason or "",)
+            return Outlook(
+                "WhatsApp unlinks the account if its phone stays offline",
+                view.phone_unlinks_at,
+                (OPEN_PHONE, *(restricted(view).advice if view.restricted else ()), *filter(None, others)),
+            )
+        case State.CONNECTED if view.restricted:
+            return restricted(view)
         case State.CONNECTED if view.reason:
             return Outlook("the account stays connected with its present process", None, (view.reason,))
         case State.CONNECTED:
@@ -129,7 +203,7 @@ def outlook(view: AccountView) -> Outlook:
                 then,
                 at,
                 (
-                    "run `pip install --upgrade neonize`: the service then uses the new version by itself",
+                    "upgrade neonize, which the service then uses by itself: `pip install --upgrade neonize`",
                     f"try now: `orchestrator start {name}`",
                 ),
             )
@@ -137,6 +211,25 @@ def outlook(view: AccountView) -> Outlook:
             return Outlook("nothing until an operator acts", None, _about_kind(view))
         case State.FAILED:
             return Outlook("nothing until an operator acts", None, (*_about_kind(view), _start(name)))
+
+
+def restricted(view: AccountView) -> Outlook:
+    """Say what is ahead of a connected account that may not send everything."""
+    if view.restricted == "all":
+        return Outlook(
+            "nothing is sent until then; what waits is sent afterwards, in its order",
+            view.restricted_until,
+            ("wait: the account sends again by itself, and a restart makes nothing faster",),
+        )
+    return Outlook(
+        "replies go on, and messages to new chats wait until then",
+        view.restricted_until,
+        (
+            "wait: the account stays linked, and neither a restart nor pairing makes this shorter",
+            "write first only to people who expect it: WhatsApp restricts accounts that strangers block",
+            f"`orchestrator outbox {view.name}` shows what waits",
+        ),
+    )
 
 
 def without_service(view: AccountView, start: str) -> Outlook:
@@ -159,7 +252,7 @@ def _about_kind(view: AccountView) -> tuple[str, ...]:
         case Kind.NETWORK:
             return _doctor()
         case Kind.LOGGED_OUT | Kind.PAIRING_EXPIRED | Kind.DAMAGED:
-            return (f"pair the account again: `orchestrator repair {name}`",)
+            return (f"link the account again by a new code: `orchestrator qr {name}`",)
         case Kind.WRONG_PHONE:
             return (
                 f"pair the account again, and scan with the right phone: `orchestrator repair {name}`",

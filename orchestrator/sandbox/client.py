@@ -6,7 +6,6 @@ SandboxError              the sandbox refused a request, or an event did not com
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import os
@@ -14,168 +13,40 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
-from urllib.parse import urlencode, urlsplit
+from typing import Any, Literal, TypeAlias
 
-from orchestrator.errors import OrchestratorError
-from orchestrator.sandbox import token as tokens
 from orchestrator.sandbox.environment import ROOT_KEY_VARIABLE, client_environment
+from orchestrator.sandbox.requests import CONTROL_VARIABLE as CONTROL_VARIABLE
+from orchestrator.sandbox.requests import DEFAULT_CONTROL as DEFAULT_CONTROL
+from orchestrator.sandbox.requests import DEFAULT_CONTROL_PORT as DEFAULT_CONTROL_PORT
+from orchestrator.sandbox.requests import DEFAULT_PORT as DEFAULT_PORT
+from orchestrator.sandbox.requests import MAX_BODY as MAX_BODY
+from orchestrator.sandbox.requests import REMEDY, Json, in_base64
+from orchestrator.sandbox.requests import SandboxError as SandboxError
+from orchestrator.sandbox.requests import SandboxUnreachable as SandboxUnreachable
+from orchestrator.sandbox.talking import MediaKind as MediaKind
+from orchestrator.sandbox.talking import Talking
 
-DEFAULT_PORT: Final = 8443
-"""Where ``orchestrator sandbox serve`` listens for WhatsApp clients unless told otherwise."""
-DEFAULT_CONTROL_PORT: Final = 8444
-"""Where a sandbox takes commands unless told otherwise."""
-DEFAULT_CONTROL: Final = f"http://127.0.0.1:{DEFAULT_CONTROL_PORT}"
-CONTROL_VARIABLE: Final = "ORCHESTRATOR_SANDBOX_CONTROL"
-"""The environment variable that names another address than the default one."""
+Change: TypeAlias = Literal[
+    "subject",
+    "add",
+    "remove",
+    "promote",
+    "demote",
+    "announcement",
+    "locked",
+    "ephemeral",
+    "description",
+    "invite",
+    "join",
+    "delete",
+]
 
-TIMEOUT: Final = 100.0
-"""Seconds for an answer. Entering a code takes longest: it waits for the WhatsApp client twice 30 s."""
-MAX_BODY: Final = 64 * 1024 * 1024
-"""Bytes of a request that the server accepts."""
-UNAUTHORIZED: Final = 401
-"""The status of an answer to a request without the sandbox's secret."""
-_POLL = 20.0  # seconds for which one request for events is held open; the server allows 60
 _SHOWN = 20  # events in the message of a time-out
-
-Json: TypeAlias = dict[str, Any]
-MediaKind: TypeAlias = Literal["image", "sticker", "video", "audio", "document"]
-Change: TypeAlias = Literal["subject", "add", "remove", "promote", "demote"]
+_POLL = 20.0  # seconds for which one request for events is held open; the server allows 60
 
 
-class SandboxError(OrchestratorError):
-    """The sandbox could not do something; the message says why.
-
-    Attributes:
-        status: The HTTP status of the sandbox's answer: 400 for a request that makes no sense, 409 for a
-            request that cannot be carried out now, 401, 403, 415 or 421 for one that is refused unread, 500
-            for an error of the sandbox. None without an answer.
-    """
-
-    key = "sandbox_failed"
-
-    def __init__(self, message: str, status: int | None = None, *, key: str | None = None) -> None:
-        super().__init__(message, key=key)
-        self.status = status
-
-
-class SandboxUnreachable(SandboxError):  # noqa: N818 - the name says more than that this is an error
-    """No sandbox answers at the address; the message says how to start one."""
-
-    key = "sandbox_unreachable"
-
-
-class _Requests:
-    """The requests of a `SandboxClient`, and the secret that goes with them."""
-
-    def __init__(self, address: str | None = None, *, token_file: Path | None = None) -> None:
-        self.address = address or os.environ.get(CONTROL_VARIABLE) or DEFAULT_CONTROL
-        self._host, self._port = _host_and_port(self.address)
-        self._token_file = token_file
-        self._token: str | None = None
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.address!r})"
-
-    def _object(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        query: Mapping[str, str | int] | None = None,
-        wait: float = 0,
-    ) -> Json:
-        answer = self._ask(method, path, body, query=query, wait=wait)
-        if not isinstance(answer, dict):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-        return answer
-
-    def _list(self, method: str, path: str, *, query: Mapping[str, str | int] | None = None) -> list[Json]:
-        answer = self._ask(method, path, query=query)
-        if not isinstance(answer, list):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-        return answer
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        body: Json | None = None,
-        *,
-        query: Mapping[str, str | int] | None = None,
-        wait: float = 0,
-    ) -> Any:  # noqa: ANN401 - any JSON value
-        target = f"{path}?{urlencode(query)}" if query else path
-        data = None if body is None else json.dumps(body).encode()
-        if data is not None and len(data) > MAX_BODY:
-            raise SandboxError(f"the request has {len(data):,} bytes; the sandbox accepts {MAX_BODY:,}")
-        token, self._token = self._token or self._find_token(), None
-        status, answer = self._request(method, target, data, token, wait)
-        if status == UNAUTHORIZED:  # a sandbox that was started anew with another state folder
-            token = self._find_token()
-            status, answer = self._request(method, target, data, token, wait)
-        if status != 200:
-            text = answer.get("error") if isinstance(answer, dict) else None
-            raise SandboxError(str(text or f"HTTP status {status}"), status)
-        self._token = token
-        return answer
-
-    def _find_token(self) -> str:
-        """Return the sandbox's secret; where it is, the sandbox tells."""
-        path = self._token_file
-        if path is None or not os.path.lexists(path):
-            status, answer = self._request("GET", "/", None, None, 0)
-            named = answer.get("token_file") if isinstance(answer, dict) else None
-            if status != UNAUTHORIZED or not isinstance(named, str):
-                raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
-            path = Path(named)
-        try:
-            return tokens.read(path)
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else str(error)
-            whose = tokens.owner(path)
-            raise SandboxError(
-                f"the sandbox at {self.address} asks for the secret in {path}, which cannot be read ({why}):"
-                f" run the command as the user {whose or 'who started the sandbox'}, or start a sandbox of"
-                " your own, on other ports"
-            ) from None
-
-    def _request(
-        self, method: str, target: str, data: bytes | None, token: str | None, wait: float
-    ) -> tuple[int, Any]:
-        """Return status and answer of one request."""
-        import http.client  # it brings ssl and email along, which --help can do without
-
-        headers = {"Content-Type": "application/json"}
-        if token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        # Unlike urllib this never goes through a proxy, and in the sandbox's environment there is one.
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT + wait)
-        try:
-            try:
-                connection.connect()
-            except OSError as error:
-                why = error.strerror or str(error)
-                raise SandboxUnreachable(f"no sandbox answers at {self.address} ({why}): {_REMEDY}") from None
-            connection.request(method, target, data, headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        except TimeoutError:
-            raise SandboxUnreachable(
-                f"the sandbox at {self.address} does not answer: look at its log, or restart the sandbox"
-            ) from None
-        except OSError:
-            raise SandboxUnreachable(
-                f"the sandbox at {self.address} ended before it answered: look at its log"
-            ) from None
-        except (http.client.HTTPException, ValueError):
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}") from None
-        finally:
-            connection.close()
-
-
-class SandboxClient(_Requests):
+class SandboxClient(Talking):
     """Asks a running sandbox to do things, as a person with the phones in hand would.
 
     Phone numbers are text with the country code, such as ``+4915100001``. Each call makes a connection of its
@@ -199,7 +70,7 @@ class SandboxClient(_Requests):
         """
         answer = self._ask("GET", "/")
         if not isinstance(answer, dict) or "sandbox" not in answer:
-            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {_REMEDY}")
+            raise SandboxUnreachable(f"the program at {self.address} is not a sandbox: {REMEDY}")
         return answer
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -252,7 +123,7 @@ class SandboxClient(_Requests):
             raise TypeError("scan() takes either text or png")
         if isinstance(png, Path):
             png = png.read_bytes()
-        code = {"text": text} if png is None else {"png": _base64(png)}
+        code = {"text": text} if png is None else {"png": in_base64(png)}
         return self._object("POST", "/scan", {"phone": phone, **code})
 
     def enter_code(self, phone: str, code: str) -> Json:
@@ -268,68 +139,13 @@ class SandboxClient(_Requests):
         """Make the phone forget its encrypted sessions, as if the phone had been set up anew."""
         self._ask("POST", "/forget-sessions", {"phone": phone})
 
-    # Messages
-
-    def send_text(self, sender: str, to: str, text: str) -> str:
-        """Send a text from a phone to a number or a group's address; return the message's ID."""
-        return str(self._object("POST", "/send", {"from": sender, "to": to, "text": text})["id"])
-
-    def send_media(
-        self,
-        sender: str,
-        to: str,
-        kind: MediaKind,
-        data: bytes,
-        *,
-        mime: str | None = None,
-        caption: str | None = None,
-        file_name: str | None = None,
-    ) -> str:
-        """Send an attachment from a phone; return the message's ID.
-
-        Args:
-            sender: The phone's number.
-            to: A number or a group's address.
-            kind: What the receiver shows the attachment as.
-            data: The attachment's bytes, at most some 48 MB.
-            mime: The attachment's type; application/octet-stream if not given.
-            caption: The text below an image, video or document.
-            file_name: The name of a document.
-        """
-        media = {
-            "kind": kind,
-            "data": _base64(data),
-            "mime": mime,
-            "caption": caption or None,
-            "file_name": file_name or None,
-        }
-        return str(self._object("POST", "/send", {"from": sender, "to": to, "media": media})["id"])
-
-    def read(self, phone: str, message_id: str) -> None:
-        """Open a message that the phone has received, so that its sender gets a read receipt."""
-        self._ask("POST", "/read", {"phone": phone, "id": message_id})
-
-    def inbox(self, phone: str, after: int = 0) -> list[Json]:
-        """Return what a phone has received, decrypted, oldest first.
-
-        Keys: seq, id, at, direction (``in``, or ``copy`` of what a linked device of its own has sent), from,
-        chat, group, kind; text for a text; mime, caption, file_name, sha256, size or error for an attachment.
-
-        Args:
-            phone: The phone's number.
-            after: A seq: only what came later.
-        """
-        return self._list("GET", "/inbox", query={"phone": phone, "after": after})
-
-    def attachment(self, phone: str, seq: int) -> bytes:
-        """Return the decrypted bytes of an attachment, by its seq in the phone's inbox."""
-        answer = self._object("GET", "/attachment", query={"phone": phone, "seq": seq})
-        return base64.b64decode(answer["data"])
-
     # Groups
 
     def groups(self) -> list[Json]:
-        """Return the groups: group (the address), subject, and members, number to role."""
+        """Return the groups.
+
+        Keys: group (the address), subject, members (number to role), settings (those that are on).
+        """
         return self._list("GET", "/groups")
 
     def make_group(self, phone: str, subject: str, members: Iterable[str]) -> Json:
@@ -345,19 +161,24 @@ class SandboxClient(_Requests):
         *,
         subject: str | None = None,
         members: Iterable[str] | None = None,
+        value: str | bool | int | None = None,
     ) -> Json:
-        """Rename a group, or add, remove, promote or demote members; return the changed group.
+        """Rename a group, add, remove, promote or demote members, change a setting; return the changed group.
 
         Args:
             phone: Who changes the group. To leave a group, a member removes itself.
             group: The group's address.
             change: What to do.
             subject: The new name, with ``subject``.
-            members: The numbers of the members to change, with the other changes.
+            members: The numbers of the members to change, with changes of members.
+            value: True or False for ``announcement`` (only admins write) and ``locked`` (only admins change
+                what the group is called), seconds for ``ephemeral`` (0: messages stay), the text of
+                ``description``, the link's code to ``join``. ``invite`` makes a new link, ``delete`` deletes
+                the group; both take nothing.
         """
-        body = {"phone": phone, "group": group, "change": change, "subject": subject}
+        body: Json = {"phone": phone, "group": group, "change": change, "subject": subject, "value": value}
         if members is not None:
-            body["members"] = list(members)  # type: ignore[assignment]
+            body["members"] = list(members)
         return self._object("POST", "/groups/change", body)
 
     # Faults
@@ -368,6 +189,8 @@ class SandboxClient(_Requests):
         target: str = "all",
         times: int | None = None,
         seconds: float | None = None,
+        *,
+        endless: bool = False,
         **params: object,
     ) -> Json:
         """Make something go wrong: now, or for the next clients that match.
@@ -378,16 +201,67 @@ class SandboxClient(_Requests):
             times: How many connections the fault strikes; by default one, or no limit if the fault lasts or
                 has seconds.
             seconds: For how long the fault waits or lasts; by default until it is used up or cleared.
+            endless: The fault strikes until it is cleared; instead of times.
             **params: The parameters of the kind.
 
         Returns:
             The fault: id, kind, target, its parameters, times, seconds_left, struck.
         """
-        body = {"kind": kind, "target": target, "times": times, "seconds": seconds, **params}
-        # An explicit null would mean something else: with times, no limit.
+        given = {"times": times, "seconds": seconds, **params}
+        body: Json = {key: value for key, value in given.items() if value is not None}
+        # An explicit null of times is no limit.
         return self._object(
-            "POST", "/faults", {key: value for key, value in body.items() if value is not None}
+            "POST",
+            "/faults",
+            {**body, "kind": kind, "target": target, **({"times": None} if endless else {})},
         )
+
+    def refuse_sends(
+        self,
+        account: str = "all",
+        to: str | None = None,
+        *,
+        code: int = 463,
+        ends: int | None = None,
+        times: int | None = 1,
+    ) -> Json:
+        """Let WhatsApp refuse messages of an account; return the fault.
+
+        Each refusal is an event ``send-refused``, with phone, id, to and code.
+
+        Args:
+            account: The account's number, or another target of `fault`.
+            to: Only messages to this number or group; ``new``: to people who have never written to it.
+            code: 463 for an account or a receiver that is restricted, 475 for too many new chats, 429 for too
+                many messages, or another one.
+            ends: With 463: the account's devices are told that the restriction ends in so many seconds.
+            times: How many messages are refused; None: until the fault is cleared.
+        """
+        limit: Json = {"times": times, "endless": times is None}
+        return self.fault("send-error", account, **limit, to=to, code=code, ends=ends)
+
+    def lose_acks(
+        self,
+        account: str = "all",
+        to: str | None = None,
+        *,
+        delivered: bool = True,
+        cut: bool = False,
+        times: int | None = 1,
+    ) -> Json:
+        """Let WhatsApp acknowledge messages of an account never; return the fault.
+
+        Each lost acknowledgment is an event ``ack-lost``, with phone, id, to and delivered.
+
+        Args:
+            account: The account's number, or another target of `fault`.
+            to: Only messages to this number or group; ``new``: to people who have never written to it.
+            delivered: Whether the message reaches its receivers nevertheless.
+            cut: Whether the connection is reset, too; the library sends the message again once it is back.
+            times: How many messages; None: until the fault is cleared.
+        """
+        limit: Json = {"times": times, "endless": times is None}
+        return self.fault("lost-ack", account, **limit, to=to, delivered=delivered, cut=cut)
 
     def faults(self) -> list[Json]:
         """Return the faults that wait for a client or still last, oldest first."""
@@ -470,30 +344,6 @@ def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = No
         base=os.environ if base is None else base,
     )
     return {**environment, CONTROL_VARIABLE: f"http://127.0.0.1:{about['control_port']}"}
-
-
-_REMEDY = (
-    "start one with 'orchestrator sandbox serve', "
-    f"or name another address with --control or in ${CONTROL_VARIABLE}"
-)
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    else:
-        if parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.username:
-            host = None
-    if not host or not port:
-        raise ValueError(f"{address!r} is no address of a sandbox: write one like {DEFAULT_CONTROL}")
-    return host, port
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
 
 
 def _same(found: object, wanted: object) -> bool:

@@ -55,7 +55,29 @@ def as_shell(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
+def as_unset(environment: Mapping[str, str], *more: str) -> str:
+    """Return lines by which a POSIX shell leaves the sandbox's environment; none if it is not there.
+
+    What the variables said before is not known any more. PYTHONPATH keeps its other entries.
+
+    Args:
+        environment: The shell's environment.
+        more: Further variables that the sandbox has set.
+    """
+    import shlex
+
+    if ROOT_KEY_VARIABLE not in environment:
+        return ""
+    gone = ["HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", ROOT_KEY_VARIABLE, *more]
+    path = os.pathsep.join(_without_hook(environment.get("PYTHONPATH", "")))
+    kept = f"export PYTHONPATH={shlex.quote(path)}\n" if path else ""
+    gone += [] if path else ["PYTHONPATH"]
+    return kept + "unset " + " ".join(name for name in gone if name in environment) + "\n"
+
+
 def _with_hook(path: str) -> str:
-    hook = str(HOOK)
-    rest = [entry for entry in path.split(os.pathsep) if entry != hook] if path else []
-    return os.pathsep.join([hook, *rest])
+    return os.pathsep.join([str(HOOK), *_without_hook(path)])
+
+
+def _without_hook(path: str) -> list[str]:
+    return [entry for entry in path.split(os.pathsep) if entry != str(HOOK)] if path else []

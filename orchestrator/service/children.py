@@ -5,29 +5,50 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from orchestrator.accounts import duplicates
-from orchestrator.accounts.events import Broke, Event, Exited, Found, LeftOut, Said, Spawned, SpawnFailed
+from orchestrator.accounts import deadlines, duplicates
+from orchestrator.accounts.events import (
+    Broke,
+    Event,
+    Exited,
+    Found,
+    LeftOut,
+    LookedUp,
+    Said,
+    Spawned,
+    SpawnFailed,
+)
 from orchestrator.accounts.failure import Kind, from_exit
 from orchestrator.accounts.pipe import (
+    Acted,
     Connected,
     Ended,
+    Fetched,
     FromChild,
     LinkLost,
+    Moved,
     Paired,
     Pairing,
-    Sent,
+    Queued,
+    Secrets,
     Stop,
+    Taken,
     Unlink,
+    Unsettled,
 )
 from orchestrator.errors import OrchestratorError
+from orchestrator.messages import media_files
+from orchestrator.messages.media import FOLDER
+from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.isolation import Isolation
-from orchestrator.service.process import Callbacks
+from orchestrator.service.outbox import secrets
+from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.store.protocols import SessionStore
 from orchestrator.store.tracebacks import Tracebacks
@@ -39,10 +60,17 @@ from orchestrator.worker.spec import ChildSpec
 
 log = logging.getLogger(__name__)
 
-TRACEBACK_SECONDS = 1.0
+TRACEBACK_SECONDS = deadlines.TRACEBACK_SECONDS
 """How long a process that hangs may take to write its traceback and to end; it takes milliseconds."""
+LAST_CALL_SECONDS = deadlines.LAST_CALL.outer
+"""How long it may take before that for what its library still holds."""
+LAST_CALL_SECONDS_IN_A_HURRY = 1.0
+"""The same when an operator does not want to wait for the service's end."""
 TRACEBACK_SECONDS_AT_THE_END = 0.2
 """The same while the service stops."""
+
+_THREADS = 4
+"""For outboxes, files that are to be sent, and sessions. Two may be with pictures for some seconds."""
 
 NO_PROCESS = "no process could be started: "
 """What the reason of an account begins with whose process could not be made."""
@@ -70,7 +98,9 @@ class Children:
         library: The library's version that processes load from now on.
         seal: Which of its files they load.
         closing: Whether the service stops, so that a process that hangs gets less time.
+        hurries: Whether it does so without patience.
         oom_kills: What the kernel has ended for lack of memory.
+        aside: Reads what accounts' processes have written, beside the event loop.
     """
 
     def __init__(
@@ -89,8 +119,9 @@ class Children:
     ) -> None:
         self.library = library
         self.seal = seal
-        self.closing = False
+        self.closing = self.hurries = False
         self.oom_kills = OomKills()
+        self.aside = Aside("files", _THREADS)
         self._roster = roster
         self._sessions = sessions
         self._spawner = spawner
@@ -130,11 +161,19 @@ class Children:
         if managed.child is not None:
             managed.child.tell(Unlink())
 
-    def kill(self, name: str, managed: Managed, why: str) -> None:
-        """Kill the process of an account, now or as soon as it is there, and have it write a traceback."""
+    def kill(self, name: str, managed: Managed, why: str, *, holds: bool) -> None:
+        """Kill the process of an account, now or as soon as it is there, and have it write a traceback.
+
+        Args:
+            name: The account.
+            managed: The same.
+            why: Why, for people.
+            holds: Whether it may hold messages, which it is to take first.
+        """
         managed.to_be_killed = True
+        patience = LAST_CALL_SECONDS_IN_A_HURRY if self.hurries else LAST_CALL_SECONDS
         seconds = TRACEBACK_SECONDS_AT_THE_END if self.closing else TRACEBACK_SECONDS
-        mute = None if managed.child is None else managed.child.kill_with_traceback(seconds)
+        mute = managed.child and managed.child.give_up(patience if holds else 0.0, seconds)
         log.warning("%s: process killed: %s%s", name, why, f" ({mute})" if mute else "")
 
     def renew_maker(self, maker: int | None = None) -> None:
@@ -144,6 +183,58 @@ class Children:
     def linked_number(self, name: str) -> str | None:
         """Return digits of the number that an account's session is linked to, None if it is not."""
         return self._sessions.device(name).number
+
+    async def fetch(self, name: str, managed: Managed, media: str) -> Path:
+        """Have an attachment fetched, if it is not there yet, and return where it is.
+
+        Raises:
+            OrchestratorError: It is not there, or not yet; the message says which.
+        """
+        folder = self._sessions.place(name).messages
+        if not await self._spawner.aside(lambda: media_files.is_there(folder, media)):
+            await managed.fetches.fetch(_running(name, managed).tell, media)
+        return folder / FOLDER / media
+
+    def taken(self, accounts: Mapping[str, int | None]) -> None:
+        """Take note of what all consumers of messages have had, and tell the accounts' processes.
+
+        Args:
+            accounts: By account the number up to which all have had its messages; None: it has no consumer.
+        """
+        for name, seq in accounts.items():
+            managed = self._roster.accounts.get(name)
+            if managed is not None and managed.taken != seq:
+                managed.taken = seq
+                self.tell_taken(managed)
+
+    def waiting(self, accounts: Mapping[str, int | None]) -> None:
+        """Take note of how many events a consumer has not had, by account; None: it has no consumer."""
+        for name, number in accounts.items():
+            managed = self._roster.accounts.get(name)
+            if managed is not None:
+                managed.waiting = number
+
+    def tell_taken(self, managed: Managed) -> None:
+        """Tell the process of an account, if there is one, what the consumers of its messages have had."""
+        if managed.child is not None:
+            managed.child.tell(Taken(self._taken(managed)))
+
+    def _taken(self, managed: Managed) -> int | None:
+        """Return what an account's process is told; while nobody knows, no message counts as taken."""
+        return managed.taken if self._roster.settings.needs_gateway else None
+
+    def look_up(self, name: str, tell: Tell) -> None:
+        """See whether an account's session is of a linked device; the machine is told."""
+        self._background(self._look_up(name, tell))
+
+    async def _look_up(self, name: str, tell: Tell) -> None:
+        try:
+            device = await self._spawner.aside(lambda: self._sessions.device(name))
+            linked = device.linked is not False
+        except Exception:  # or the account would wait for ever
+            log.exception("%s: its session could not be looked at", name)
+            linked = True  # its process sees more, and says it
+        tell(name, LookedUp(linked))
 
     def refuse_duplicate(self, name: str) -> None:
         """See that no other account uses the session of this one.
@@ -220,6 +311,9 @@ class Children:
             lock=place.lock,
             home=place.home,
             messages=place.messages,
+            keeps=settings.messages,
+            sending=settings.sending,
+            taken=self._taken(managed),
             phone=managed.account.wanted_phone,
             remembered=settings.phone is None,
             proxy=settings.proxy,
@@ -242,14 +336,36 @@ class Children:
                 managed.child.kill()
 
     def _hear(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:
-        if isinstance(message, Sent):
-            managed.sends.sent(message)
+        if isinstance(message, Acted | Queued):
+            managed.sends.answered(message)
+        elif isinstance(message, Moved):
+            managed.sends.rows.moved(message)
+        elif isinstance(message, Unsettled):
+            self._background(self._settle(name, managed, message.digests))
+        elif isinstance(message, Fetched):
+            managed.fetches.fetched(message)
         else:
             if isinstance(message, Connected):
                 self._sessions.settle(name)
             if isinstance(message, Paired):
                 self._devices.changed(name)
             tell(name, Said(message))
+
+    async def _settle(self, name: str, managed: Managed, digests: str) -> None:
+        """Tell the process of an account which messages its session knows of those that it asks about.
+
+        Where that is not certain, it hears nothing, and asks again.
+        """
+        child = managed.child
+        database = self._sessions.place(name).database
+        wanted = [bytes.fromhex(one) for one in digests.split()]
+        try:
+            found = await self.aside.run(lambda: secrets.find(database, wanted))
+        except Exception:
+            log.exception("%s: a bug in the service, met at messages of an unknown fate", name)
+            return
+        if found is not None and child is not None and managed.child is child:
+            child.tell(Secrets(digests, " ".join(f"{one.hex()}:{id_}" for one, id_ in found.items())))
 
     def _broke(self, name: str, why: str, tell: Tell) -> None:
         log.error("%s: the process broke a rule of its pipe (%s): the service kills the process", name, why)
@@ -264,6 +380,7 @@ class Children:
                 log.exception("%s: the traceback of its process could not be kept", name)
         managed.child = None
         managed.sends.process_ended()
+        managed.fetches.process_ended()
         tell(name, exited)
 
     def _keep_traceback(self, name: str, managed: Managed, pid: int, exited: Exited) -> None:
@@ -277,6 +394,18 @@ class Children:
             log.warning("%s: the traceback of process %d is in %s", name, pid, managed.traceback)
 
 
+def _running(name: str, managed: Managed) -> ChildProcess:
+    """Return the process of an account. It need not be connected: an attachment needs only the network."""
+    if managed.child is None or managed.account.stopping:
+        shown = "stopping" if managed.account.stopping else managed.account.state
+        raise OrchestratorError(
+            f"{name} is {shown}, and only a running account fetches attachments: `orchestrator start {name}`"
+            f" starts it, `orchestrator explain {name}` says more",
+            key="not_connected",
+        )
+    return managed.child
+
+
 def _redacted(message: FromChild) -> FromChild:
     """Return a message without numbers and secrets in what it has for people: a child may not be honest."""
     match message:
@@ -284,6 +413,8 @@ def _redacted(message: FromChild) -> FromChild:
             return replace(message, text=redact(text))
         case LinkLost(why):
             return LinkLost(redact(why))
-        case Sent(id, str(error)):
-            return Sent(id, redact(error))
+        case Acted(about=about) | Fetched(about=about):
+            return replace(message, about=redact(about))
+        case Queued(why=str(why)) | Moved(why=str(why)):
+            return replace(message, why=redact(why))
     return message

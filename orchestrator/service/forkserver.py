@@ -11,7 +11,6 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -21,11 +20,10 @@ import multiprocess.connection
 
 from orchestrator.accounts import deadlines
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.errors import StateError
 from orchestrator.service.isolation import Isolation
 from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.service.process import Callbacks, ChildProcess
-from orchestrator.system import multiprocess_private
+from orchestrator.system import multiprocess_private, threads
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import trial
 from orchestrator.worker.spec import VARIABLE
@@ -87,7 +85,7 @@ class Spawner:
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         multiprocess_private.start_helpers_guarded()
-        self._pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="spawner")
+        self._pool = threads.pool(_THREADS, "spawner")
         self._closed = False
         self._free = asyncio.Semaphore(_THREADS)
         self._starting = 0
@@ -96,22 +94,6 @@ class Spawner:
         self._children: Counter[int] = Counter()
         self._retired: dict[int, int] = {}
         self._ending: dict[int, int] = {}
-        self._start_threads()
-
-    def _start_threads(self) -> None:
-        """Have all threads from the start: later the system may have none to give."""
-        release = threading.Event()
-        try:
-            for _ in range(_THREADS):
-                self._pool.submit(release.wait)
-        except RuntimeError as error:
-            raise StateError(
-                f"cannot start a thread ({error}): raise the process limit (`ulimit -u`, or TasksMax= of the"
-                " unit)",
-                key="machine_unfit",
-            ) from None
-        finally:
-            release.set()
 
     async def spawn(
         self,

@@ -17,6 +17,7 @@ from orchestrator.accounts.events import (
     Event,
     Exited,
     Found,
+    Looked,
     Order,
     Ordered,
     Said,
@@ -26,20 +27,24 @@ from orchestrator.accounts.events import (
 )
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
-from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode
+from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode, PhoneSeen
 from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse_environment
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
+from orchestrator.control.view import AccountView
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
+from orchestrator.service.fetching import Fetching
 from orchestrator.service.library import Library
+from orchestrator.service.outbox.waiting import Waiting
+from orchestrator.service.phones import OnePhone
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Managed, Roster
-from orchestrator.service.sending import Waiting
 from orchestrator.service.timers import Timers, now
 from orchestrator.service.updates import Updates
 from orchestrator.store.status import Kept
+from orchestrator.system.clock import unix
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +99,7 @@ class Machines:
         self._pictures = pictures
         self._devices = devices
         self._timers = timers
+        self._one_phone = OnePhone(roster, children.linked_number)
         self._dispatching = False
         self._wakes_at: float | None = None
 
@@ -112,10 +118,15 @@ class Machines:
             stopped=kept.stopped,
             parked=kept.parked,
             guard=kept.guard,
+            watch=kept.watch,
+            past=kept.past,
         )
         if former is not None:
             account.take_over(former)
-        self._roster.add(Managed(account, Waiting(settings.name)))
+        elif kept.shown is not None:
+            shown = AccountView.from_json({"name": settings.name, "state": "", **kept.shown})
+            account.heard_of_messages(unix(shown.last_in_at), unix(shown.last_out_at))
+        self._roster.add(Managed(account, Waiting(settings.name), Fetching(settings.name)))
         self.handle(settings.name, Begin())
 
     def handle(self, name: str, event: Event) -> None:
@@ -125,8 +136,12 @@ class Machines:
             return  # it was removed, and this is a late word of its process
         try:
             wanted = managed.account.handle(event, now())
-            if not wanted and isinstance(event, Said) and isinstance(event.message, Heartbeat):
-                return  # it only puts off the next wake-up, which sees for itself whether it is too early
+            if not wanted and _only_puts_off(event):
+                if managed.drift.is_news(managed.account, managed.waiting, now().monotonic):
+                    self._roster.drift(name)
+                return  # the next wake-up sees for itself whether it is too early
+            if isinstance(event, Said) and isinstance(event.message, PhoneSeen):
+                self._recorder.save_later()
             for action in wanted:
                 self._do(name, managed, action)
             self._follow_up(name, managed, event)
@@ -189,6 +204,7 @@ class Machines:
             self.fleet.ended(name, kind, time.monotonic(), updated=updated)
         if not managed.account.runs:
             self._devices.free(name)
+        self._one_phone.mind(name)
         if name in self._roster.accounts:
             wakes_at = managed.account.wakes_at()
             if managed.timer is not None:
@@ -205,16 +221,18 @@ class Machines:
                 self.fleet.unqueue(name)
             case actions.Spawn(pairing):
                 self._children.start(name, managed, pairing, self.handle)
+            case actions.LookUp():
+                self._children.look_up(name, self.handle)
             case actions.TellStop():
                 self._children.ask_to_stop(managed)
             case actions.TellUnlink():
                 self._children.ask_to_unlink(managed)
-            case actions.Kill(why):
-                self._children.kill(name, managed, why)
-            case actions.Quarantine(reason):
+            case actions.Kill(why, holds):
+                self._children.kill(name, managed, why, holds=holds)
+            case actions.Quarantine(reason, messages):
                 if reason == "repair":
                     self.find_phone(name)  # what a version without this memory has linked counts, too
-                self._recorder.quarantine(name, reason)
+                self._recorder.quarantine(name, reason, messages=messages)
             case actions.ShowCode(code):
                 self._show(name, managed, code)
             case actions.HideCode():
@@ -227,9 +245,9 @@ class Machines:
                 if self.fleet.renewals.not_loaded(name, time.monotonic()) or alone:
                     self._children.renew_maker(managed.maker)
                 self.updates.look()
-            case actions.CallOff(why, seen):
+            case actions.CallOff(why, seen, changed):
                 if self.fleet.renewals.failed(name, seen=seen):
-                    self._call_off(why)
+                    self._call_off(why, changed=changed)
             case actions.Forget():
                 self._forget(name, managed)
 
@@ -242,7 +260,7 @@ class Machines:
         self._recorder.changed(name, record, self._children.library)
         if record.after is State.CONNECTED:
             self.fleet.connected(name)
-        elif record.after is State.PAIRING:
+        elif record.after is State.PAIRING and not self._roster.accounts[name].account.waits_for_look:
             self.fleet.reached(name)
 
     def _forget(self, name: str, managed: Managed) -> None:
@@ -296,18 +314,33 @@ class Machines:
             self.fleet.updated(time.monotonic())
         self.dispatch()
 
-    def _call_off(self, why: str) -> None:
-        """Leave all accounts as they are that wait for a new process in the place of one that works."""
-        waiting = [name for name, machine in self._roster.machines.items() if machine.waits_for_renewal]
+    def _call_off(self, why: str, *, changed: bool) -> None:
+        """Leave all accounts as they are that wait for a new process in the place of one that works.
+
+        Args:
+            why: Why, for people.
+            changed: Only those that wait because their configuration has changed.
+        """
+        waiting = [
+            name
+            for name, machine in self._roster.machines.items()
+            if machine.waits_for_renewal and (machine.behind or not changed)
+        ]
         if not waiting:
             return
-        log.error("no other account is restarted: %s; %d accounts keep their old process", why, len(waiting))
+        what = "settings" if changed else "process"
+        log.error("no other account is restarted: %s; %d accounts keep their old %s", why, len(waiting), what)
         before, self._dispatching = self._dispatching, True  # or the next one would take its turn meanwhile
         try:
             for name in waiting:
                 self.handle(name, CalledOff(why))
         finally:
             self._dispatching = before
+
+
+def _only_puts_off(event: Event) -> bool:
+    """Tell whether an event that has led to no action has changed nothing that anybody sees."""
+    return isinstance(event, Looked) or (isinstance(event, Said) and isinstance(event.message, Heartbeat))
 
 
 def _outside() -> Proxy | None:

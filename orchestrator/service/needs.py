@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.accounts.words import counted
 from orchestrator.errors import StateError
 from orchestrator.service.meeting_place import MeetingPlace
 from orchestrator.store.layout import StatePaths
@@ -109,7 +110,7 @@ def of_machine(accounts: int) -> Iterator[Need]:
     yield addresses(resource.getrlimit(resource.RLIMIT_AS)[0])
     yield data(resource.getrlimit(resource.RLIMIT_DATA)[0])
     yield tasks(accounts, *_room_for_tasks())
-    yield memory(accounts, *_room_for_memory())
+    yield memory(accounts, *room_for_memory())
 
 
 def of_folder(paths: StatePaths) -> Iterator[Need]:
@@ -211,7 +212,7 @@ def open_files(accounts: int, limit: int) -> Need:
     """
     needed = FILES_BASE + FILES_PER_ACCOUNT * accounts
     allowed = "no limit" if limit == UNLIMITED else f"{limit} allowed"
-    text = f"{allowed}, about {needed} needed for {accounts} accounts"
+    text = f"{allowed}, about {needed} needed for {counted(accounts, 'account')}"
     if limit != UNLIMITED and limit < needed:
         return Need("open files", text, "raise the limit: LimitNOFILE= under systemd, else `ulimit -Hn`")
     return Need("open files", text)
@@ -295,7 +296,7 @@ def memory(accounts: int, room: int | None, what: str, *, each: int = MEMORY_PER
     needed = MEMORY_BASE + each * accounts
     if room is None:
         return Need("memory", "no limit is known")
-    text = f"{_mb(room)} allowed by {what}, at least {_mb(needed)} needed for {accounts} accounts"
+    text = f"{_mb(room)} allowed by {what}, at least {_mb(needed)} needed for {counted(accounts, 'account')}"
     if room < needed:
         advice = "allow more (MemoryMax= of the unit, the container's limit), or run fewer accounts"
         return Need("memory", text, advice)
@@ -334,7 +335,7 @@ def _tasks_of_user() -> int:
     return count
 
 
-def _room_for_memory() -> tuple[int | None, str]:
+def room_for_memory() -> tuple[int | None, str]:
     """Return how many bytes are available at most, and what limits them."""
     limits = groups.numbers("memory", "memory.max", "memory.limit_in_bytes")
     found = [(most, f"the control group {folder}") for folder, most in limits]
@@ -351,10 +352,10 @@ def available_memory(accounts: int) -> Need:
     Args:
         accounts: How many accounts are to be started.
     """
-    return memory(accounts, *_memory_left(), each=MEMORY_CONNECTED)
+    return memory(accounts, *memory_left(), each=MEMORY_CONNECTED)
 
 
-def _memory_left() -> tuple[int | None, str]:
+def memory_left() -> tuple[int | None, str]:
     """Return how many bytes are free now, and what limits them."""
     used = dict(groups.numbers("memory", "memory.current", "memory.usage_in_bytes"))
     found = [

@@ -19,12 +19,13 @@ from orchestrator.accounts.deadlines import REAP_SECONDS
 from orchestrator.accounts.pipe import FromChild, FromParent, MessageError
 from orchestrator.store import tracebacks
 from orchestrator.system.multiprocess_private import EXIT_UNKNOWN, LENGTH
+from orchestrator.worker.spec import LAST_CALL_SIGNAL
 
 _READ_SIZE = 64 * 1024
 _TURN = 50
 """Messages of one child that are heard in one turn of the event loop. Then it is the turn of others."""
-_MAX_UNSENT = 1024 * 1024
-"""Bytes that may wait for a child to read them: all texts that may be on their way at once need less."""
+_MAX_UNSENT = 16 * pipe.MAX_MESSAGE
+"""Bytes that may wait for a child to read them: all that may be on its way at once needs less."""
 _PROCESSES = Path("/proc")
 
 
@@ -94,26 +95,41 @@ class ChildProcess:
     def kill(self) -> None:
         """End the process with SIGKILL."""
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self._send(signal.SIGKILL)
 
-    def kill_with_traceback(self, seconds: float) -> str | None:
-        """Have the process write down where its threads are and end; after so many seconds, SIGKILL ends it.
+    def give_up(self, patience: float, seconds: float) -> str | None:
+        """End a process that hangs: what it can still do by itself first, and SIGKILL in any case.
+
+        Args:
+            patience: Seconds for it to take what its library holds, 0 for none. It ends by itself after that.
+            seconds: Seconds for it to write down where its threads are, and to end.
 
         Returns:
-            Why there is no traceback to be had, and it was SIGKILL at once; None if there may be one.
+            Why there is no traceback to be had; None if there may be one.
         """
         if self._pidfd < 0:
             return None
-        why = _why_mute(self.pid, self._pidfd)
+        why, hears = _look(self.pid, self._pidfd)
+        if self._grace is not None:
+            return why
+        if patience > 0 and hears:
+            self._send(LAST_CALL_SIGNAL)
+            self._grace = self._loop.call_later(patience, self._kill_with_traceback, seconds)
+        else:
+            self._kill_with_traceback(seconds)
+        return why
+
+    def _kill_with_traceback(self, seconds: float) -> None:
+        why, _ = _look(self.pid, self._pidfd)
         if why is not None:
             self.kill()
         else:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, tracebacks.SIGNAL)
-            if self._grace is None:
-                self._grace = self._loop.call_later(seconds, self.kill)
-        return why
+            self._send(tracebacks.SIGNAL)
+            self._grace = self._loop.call_later(seconds, self.kill)
+
+    def _send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
 
     def _writable(self) -> None:
         """Send what waits, as far as the child takes it; half a message would spoil all later ones."""
@@ -175,14 +191,19 @@ class ChildProcess:
                 if self._conduct.over:
                     self._stop_hearing()
                     return False
-                if self._conduct.holds and self._release is None:
+                if self._conduct.holds:
                     self._plan_release()
         except MessageError as error:
             self._break(str(error))
         return self._hears
 
     def _plan_release(self) -> None:
-        self._release = self._loop.call_at(self._conduct.due(time.monotonic()), self._let_through)
+        due = self._conduct.due(time.monotonic())
+        if self._release is not None:
+            if self._release.when() <= due:
+                return
+            self._release.cancel()
+        self._release = self._loop.call_at(due, self._let_through)
 
     def _let_through(self) -> None:
         """Let the account hear the last of the changes that were too many."""
@@ -214,7 +235,7 @@ class ChildProcess:
         if len(self._buffer) < LENGTH.size:
             return None
         (size,) = LENGTH.unpack_from(self._buffer)
-        if not 0 <= size <= pipe.MAX_MESSAGE:
+        if not 0 <= size <= pipe.MAX_FROM_CHILD:
             raise MessageError(f"a message of {size} bytes")
         end = LENGTH.size + size
         if len(self._buffer) < end:
@@ -262,14 +283,17 @@ class ChildProcess:
             pass
 
 
-def _why_mute(pid: int, pidfd: int) -> str | None:
-    """Tell why a process cannot write its traceback, None if it can, as far as that can be told.
+def _look(pid: int, pidfd: int) -> tuple[str | None, bool]:
+    """Tell why a process cannot write its traceback, and whether it hears the last call.
 
     Under ProtectProc=invisible the kernel shows nothing of a process that keeps out of core files, not even
-    to its own user. Such a process is asked for its traceback. If it is stopped, it does not hear of that.
+    to its own user. Such a process is asked for everything. If it is stopped, it does not hear of that.
 
     A stopped one is not made to go on for that: nothing in it hangs, and whatever it did in that moment it
     would do after it was given up.
+
+    Returns:
+        Why there is no traceback to be had, None if there may be one; and whether the last call is heard.
     """
     try:
         lines = (_PROCESSES / str(pid) / "status").read_text().splitlines()
@@ -277,11 +301,12 @@ def _why_mute(pid: int, pidfd: int) -> str | None:
         state, caught = facts["State"], int(facts["SigCgt"], 16)
     except (FileNotFoundError, ProcessLookupError):
         has_ended = bool(select.select([pidfd], [], [], 0)[0])
-        return "it is gone" if has_ended else None
+        return ("it is gone", False) if has_ended else (None, True)
     except (OSError, KeyError, ValueError) as error:
-        return f"what it does cannot be told ({error}), so there is no traceback"
+        return f"what it does cannot be told ({error}), so there is no traceback", False
     if state.startswith(("T", "t")):
-        return "it was stopped by a signal or a debugger, so there is no traceback"
+        return "it was stopped by a signal or a debugger, so there is no traceback", False
+    hears = bool(caught >> (LAST_CALL_SIGNAL - 1) & 1)
     if not caught >> (tracebacks.SIGNAL - 1) & 1:
-        return "it has nothing to write a traceback to"
-    return None
+        return "it has nothing to write a traceback to", hears
+    return None, hears

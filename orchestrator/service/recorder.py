@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.accounts import actions
-from orchestrator.accounts.states import State
+from orchestrator.accounts.orderers import with_who
+from orchestrator.accounts.states import SERVICE_WAS_GONE, State
 from orchestrator.control.view import AccountView
 from orchestrator.errors import StateError
 from orchestrator.service.devices import Devices
@@ -15,18 +16,22 @@ from orchestrator.service.roster import Roster
 from orchestrator.service.timers import Timers, now
 from orchestrator.store import status
 from orchestrator.store.protocols import Record, SessionStore
-from orchestrator.store.summary import Summary
+from orchestrator.store.summary import summarize
 from orchestrator.store.timeline import TimelineEntry
-from orchestrator.system.masking import mask_number
+from orchestrator.system import clock
 
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 1.0
 """How long a change of state may wait to be written down together with others."""
+LATER_SECONDS = 600.0
+"""How long a sign of a phone may wait to be written down: it matters by the day."""
 RETRY_SECONDS = 5.0
 """How long to wait before the next try to write what could not be written."""
 PRUNE_SECONDS = 3600.0
 """How often old sessions are deleted from the quarantine."""
+ALIVE_SECONDS = 60.0
+"""How often to note that the service is there."""
 MINUTE = 60.0
 """How long a change counts as one that happened together with the next."""
 
@@ -67,6 +72,41 @@ class Recorder:
         self._unsaved = False
         self._unkept: set[str] = set()
 
+    # A service that was gone without a word
+
+    def begin(self, names: Iterable[str]) -> None:
+        """Close the histories that an earlier service left open, and note from now on that this one is there.
+
+        Args:
+            names: The accounts.
+        """
+        last = self._record.alive()
+        left = [] if last is None else [name for name in names if self._close(name, last)]
+        if left:
+            log.warning("the last service was gone without a word; it had %d accounts connected", len(left))
+        self._note_alive()
+
+    def _close(self, name: str, last: float) -> bool:
+        """Note that an account had no process any more since a service was there last, if that is not noted.
+
+        Only an account that had a process that used its session is noted: each of them is, whenever a service
+        ends in good order.
+        """
+        entry = next(iter(self._record.tail(name, 1)), None)
+        if entry is None or entry["to"] not in (State.CONNECTING, State.CONNECTED, State.RECONNECTING):
+            return False
+        since = clock.unix(entry["at"])
+        # The entry shows that the service was there, too, perhaps some seconds after it last said so.
+        if since is None or not since - last < 2 * ALIVE_SECONDS or max(last, since) > time.time():
+            return False  # the clock was set, or a version ran since that does not say that it is there
+        before, at = State(entry["to"]), max(last, since)
+        self._record.append(name, TimelineEntry(at, before, State.STOPPED, reason=SERVICE_WAS_GONE))
+        return before is State.CONNECTED
+
+    def _note_alive(self) -> None:
+        self._record.keep_alive(time.time())
+        self._timers.later("alive", ALIVE_SECONDS, self._note_alive)
+
     # Each change
 
     def changed(self, name: str, record: actions.Record, library: str) -> None:
@@ -85,6 +125,8 @@ class Recorder:
                 delay=record.delay,
                 version=library,
                 others=self._count_others(name),
+                event=record.event,
+                by=record.by,
             ),
         )
         self.save_soon()
@@ -95,7 +137,7 @@ class Recorder:
     def _tell(self, name: str, record: actions.Record) -> None:
         stays = record.before is record.after  # which is told only where an operator should know why
         level = logging.WARNING if record.kind or stays else logging.INFO
-        why = f": {record.reason}" if record.reason else ""
+        why = with_who(record.reason, record.by)
         then = f", next try in {record.delay:.0f} s" if record.delay is not None else ""
         log.log(level, "%s: %s → %s%s%s", name, record.before, record.after, why, then)
 
@@ -114,15 +156,16 @@ class Recorder:
     def summarize(self) -> None:
         """Note what commands show of the configuration while no service runs."""
         settings = self._roster.settings
-        accounts = {
-            name: Summary(name, one.enabled, None if one.phone is None else mask_number(one.phone))
-            for name, one in settings.accounts.items()
-        }
+        accounts = {name: summarize(one) for name, one in settings.accounts.items()}
         self._record.summarize(settings.digest, accounts)
 
     def save_soon(self) -> None:
         """Write down what must outlive the service within `SAVE_SECONDS`."""
         self._timers.later("save", SAVE_SECONDS, self.save)
+
+    def save_later(self) -> None:
+        """Write down within `LATER_SECONDS` what may be that old when the service is killed."""
+        self._timers.later("save later", LATER_SECONDS, self.save)
 
     def save(self) -> bool:
         """Write down what operators wish and what is known of the accounts.
@@ -130,6 +173,7 @@ class Recorder:
         Returns:
             Whether it is written; a failure is logged.
         """
+        self._record.keep_alive(time.time())
         kept = {name: self._kept_at_least(name) for name in self._roster.accounts} | self.others
         try:
             self._record.save(kept)
@@ -148,7 +192,14 @@ class Recorder:
         """Return what must outlive the service of an account."""
         account = self._roster.accounts[name].account
         shown = self._describe(name)._replace(qr_path=None)
-        return status.Kept(account.stopped, account.parked(now()), shown.as_json(), account.guard)
+        return status.Kept(
+            account.stopped,
+            account.parked(now()),
+            shown.as_json(),
+            account.guard,
+            account.watch,
+            account.past,
+        )
 
     def _kept_at_least(self, name: str) -> status.Kept:
         """Return what must outlive the service; after a bug, no more than an operator's wish."""
@@ -173,19 +224,27 @@ class Recorder:
 
     # Sessions put away
 
-    def quarantine(self, name: str, reason: str) -> None:
-        """Put the session of an account into quarantine; a failure is logged, and the session stays."""
+    def quarantine(self, name: str, reason: str, *, messages: bool = False) -> None:
+        """Put the session of an account into quarantine; a failure is logged, and the session stays.
+
+        Args:
+            name: The account.
+            reason: A word that says why.
+            messages: Put the account's messages away, too.
+        """
         if reason == "repair":
             self._sessions.make_room()  # who pairs anew does not wait for a folder that is gone
         try:
-            place = self._sessions.quarantine(name, reason, time.time())
+            place = self._sessions.quarantine(name, reason, time.time(), messages=messages)
         except StateError as error:
             # Nothing is lost: the next try meets the session again.
-            log.error("%s: the session could not be put into quarantine: %s", name, error)
+            what = "the session and the messages" if messages else "the session"
+            log.error("%s: %s could not be put into quarantine: %s", name, what, error)
         else:
             self._devices.changed(name)
             if place is not None:
-                log.warning("%s: the session was put into quarantine (%s): %s", name, reason, place)
+                what = "what is kept of the account" if messages else "the session"
+                log.warning("%s: %s was put into quarantine (%s): %s", name, what, reason, place)
 
     def prune(self) -> None:
         """Delete old sessions from the quarantine, now and every `PRUNE_SECONDS`."""

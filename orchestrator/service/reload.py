@@ -1,22 +1,24 @@
-"""What changes the running service's accounts: a new configuration, a new name, a session put back."""
+"""What changes the running service's accounts: a new configuration, a new name."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
-from orchestrator.accounts.events import Configured, Order, Ordered, Removed
+from orchestrator.accounts.changes import keys, sentences
+from orchestrator.accounts.events import Configured, Removed
 from orchestrator.accounts.machine import Account
 from orchestrator.config import file as config_file
 from orchestrator.config import reader
 from orchestrator.config.settings import Settings
 from orchestrator.config.state_dir import find_state
 from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.service import admissible, reload_plan, who
 from orchestrator.service.children import Children
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
@@ -25,11 +27,17 @@ from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Roster
 from orchestrator.service.timers import now
 from orchestrator.store import status
-from orchestrator.store.moving import Rename, Restored
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.moving import Rename
 from orchestrator.store.protocols import Store
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+_TOLD_OTHERWISE: Final = frozenset(
+    {"config_file", "accounts", "http", "webhooks", "bots", "missing_variables", "digest"}
+)
+"""Settings that are no keys of the service, or whose changes are told by `changed_programs`."""
 Announce = Callable[[], contextlib.AbstractContextManager[None]]
 """Makes the context of every reading of the configuration."""
 
@@ -76,6 +84,15 @@ class Reloader:
         self._renaming: dict[str, Account] = {}
         self._one_at_a_time = asyncio.Lock()
 
+    @property
+    def one_at_a_time(self) -> asyncio.Lock:
+        """Whoever holds it, changes the accounts or moves what is kept of them."""
+        return self._one_at_a_time
+
+    async def aside(self, call: Callable[[], T]) -> T:
+        """Return what a call returns that may take a moment, made in a thread."""
+        return await self._spawner.aside(call)
+
     # The configuration
 
     async def reload(self, dropped: set[str], *, unlink: bool = False) -> dict[str, Any]:
@@ -84,6 +101,8 @@ class Reloader:
             with self._announce():
                 after, folder = await self._spawner.aside(self._read)
                 renamed = await self._finish_rename(after)
+                before = self._roster.settings
+                programs = changed_programs(before, after)
                 self._roster.settings = after
                 self._recorder.summarize()
                 self._machines.fleet.set_pace(after.start_parallel, after.start_spread)
@@ -91,23 +110,47 @@ class Reloader:
                 changes = await self._take_over(after)
                 needs_restart = self._needs_restart(after, folder)
                 self._machines.dispatch()
-        kept = changes.pop("kept")
+        kept, reconnect = changes.pop("kept"), changes.pop("reconnect")
+        self._tell(before, after, programs)
         result = {**changes, "removed": removed, "restart": needs_restart}
-        further = {"kept": kept, "renamed": renamed}
+        further = {"kept": kept, "reconnect": reconnect, "renamed": renamed, "programs": programs}
         return result | {what: said for what, said in further.items() if said}
 
+    def _tell(self, before: Settings, after: Settings, programs: list[str]) -> None:
+        """Log which keys have changed, and who had the configuration read."""
+        service = keys(before, after, _TOLD_OTHERWISE)
+        said = sentences(service, before.accounts, after.accounts)
+        log.info("reload%s: %s", who.by(), "; ".join([*said, *programs]) or "nothing has changed")
+
+    async def plan(self) -> dict[str, Any]:
+        """Read the configuration again, and return what `reload` would do; see `reload_plan.described`.
+
+        Raises:
+            ConfigError: The configuration is not valid.
+        """
+        async with self._one_at_a_time:
+            after, folder = await self._spawner.aside(self._parse)
+            plan = reload_plan.described(self._roster.machines, self._roster.settings, after)
+            programs = changed_programs(self._roster.settings, after)
+            return {**plan, "programs": programs, "restart": self._needs_restart(after, folder)}
+
     def _read(self) -> tuple[Settings, Path]:
-        """Return the configuration, with the state folder in use, and the folder that the file names."""
-        settings = self._roster.settings
-        file = settings.config_file
+        """Return what `_parse` does; an error is logged as well."""
         try:
-            text = config_file.decode(config_file.read(file), file)
-            after = reader.parse(text, file, state_dir=settings.state_dir)
-            # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
-            return after, find_state(text, file) if self._state_configured else after.state_dir
+            return self._parse()
         except ConfigError as error:
             log.error("the new configuration is not used: %s", error)
             raise
+
+    def _parse(self) -> tuple[Settings, Path]:
+        """Return the configuration, with the state folder in use, and the folder that the file names."""
+        settings = self._roster.settings
+        file = settings.config_file
+        text = config_file.decode(config_file.read(file), file)
+        after = reader.parse(text, file, state_dir=settings.state_dir)
+        admissible.check(after, StatePaths.of(after.state_dir))
+        # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
+        return after, find_state(text, file) if self._state_configured else after.state_dir
 
     def _remove(self, after: Settings, dropped: set[str], *, unlink: bool) -> list[str]:
         """Let accounts go that are not configured any more; return their names."""
@@ -116,12 +159,16 @@ class Reloader:
             if name not in dropped and self._store.sessions.exists(name):
                 # It may have been renamed by hand: what it was told comes along, once that is known.
                 self._recorder.keep_as_other(name)
-            self._machines.handle(name, Removed(keep_session=name not in dropped, unlink=unlink))
+            goes = name in dropped
+            removal = Removed(keep_session=not goes, unlink=unlink and goes, by=who.current())
+            self._machines.handle(name, removal)
         return removed
 
     async def _take_over(self, after: Settings) -> dict[str, list[str]]:
         """Let accounts have what the configuration says of them; return the names of those that changed."""
-        added, changed, kept = [], [], []
+        added, changed = list[str](), list[str]()
+        kept, reconnect = list[str](), list[str]()
+        self._machines.fleet.renewals.reloaded()
         why = await self._why_none_starts(after)
         for name, settings in after.accounts.items():
             managed = self._roster.accounts.get(name)
@@ -132,13 +179,13 @@ class Reloader:
             elif managed.account.leaving:
                 self._told.add(name)  # it comes back once its old process is gone
                 added.append(name)
-            elif managed.account.settings != settings:
+            elif managed.account.settings != settings or managed.account.keeps_settings:
                 self._machines.fleet.wanted(name)
-                if why is not None and managed.account.is_renewed_by(settings):
-                    kept.append(name)
-                self._machines.handle(name, Configured(settings, why))
+                if managed.account.is_renewed_by(settings):
+                    (reconnect if why is None else kept).append(name)
+                self._machines.handle(name, Configured(settings, why, who.current()))
                 changed.append(name)
-        return {"added": added, "changed": changed, "kept": kept}
+        return {"added": added, "changed": changed, "kept": kept, "reconnect": reconnect}
 
     async def _why_none_starts(self, after: Settings) -> str | None:
         """Return why no process can be started, if accounts would be given new ones; else None."""
@@ -185,7 +232,22 @@ class Reloader:
     # A new name
 
     async def begin_rename(self, old: str, new: str, *, anew: bool) -> bool:
-        """See that an account can be renamed, and write down that it is to be; see `Supervisor`."""
+        """See that an account can be renamed, and write down that it is to be.
+
+        Args:
+            old: The account; or the name it had, if it was renamed in the configuration by hand.
+            new: Its new name.
+            anew: Look at everything again, even if this was begun already.
+
+        Returns:
+            Whether the configuration still has the old name: then it is to be edited before it is read again.
+
+        Raises:
+            NoSuchAccount: There is nothing of that name.
+            OrchestratorError: The new name is taken.
+            ConfigError: The configuration is not valid.
+            StateError: The state folder cannot be written.
+        """
         moves = self._store.moves
         async with self._one_at_a_time:
             settings, _ = await self._spawner.aside(self._read)
@@ -230,7 +292,7 @@ class Reloader:
         self._devices.changed(new)
         self._machines.add(after.accounts[new], kept, former)
         self._recorder.save()
-        log.info("%s", said)
+        log.info("%s%s", said, f" ({who.by().strip()})" if said and who.by() else "")
         return [said] if said else []
 
     async def _let_go(self, old: str, new: str) -> tuple[Account | None, Account | None]:
@@ -240,39 +302,13 @@ class Reloader:
             self._renaming[name] = accounts[name].account
             # Should the service be killed before the files have followed, this must not be lost.
             self._recorder.keep_as_other(name)
-            self._machines.handle(name, Removed(keep_session=True, why=f"renamed to {new}"))
+            why = f"renamed to {new}"
+            self._machines.handle(name, Removed(keep_session=True, why=why, by=who.current()))
         while not self._renaming.keys().isdisjoint(accounts):
             await self._roster.wait_for_change()
         return self._renaming.pop(old, None), self._renaming.pop(new, None)
 
-    # A session put back
-
-    async def restore(self, name: str, wanted: str | None) -> Restored:
-        """Put an account's session back from quarantine, and start the account; see `Supervisor`."""
-        moves = self._store.moves
-        async with self._one_at_a_time:
-            settings = self._roster.settings
-            self._refuse_running(name)
-            task, about = await self._spawner.aside(lambda: moves.check_restore(settings, name, wanted))
-            self._refuse_running(name)
-            moves.begin(task)
-            moves.finish(settings)
-        log.warning("%s: the session was put back from the quarantine (%s)", name, about.folder)
-        self._devices.changed(name)
-        self._machines.find_phone(name, restored=True)
-        managed = self._roster.accounts.get(name)
-        if managed is not None and managed.account.settings.enabled and not managed.account.stopped:
-            self._machines.handle(name, Ordered(Order.START))
-        return about
-
-    def _refuse_running(self, name: str) -> None:
-        managed = self._roster.accounts.get(name)
-        if managed is not None and managed.account.child is not None:
-            raise OrchestratorError(
-                f"{name} is {managed.account.state}, and nothing may use a session while it is put back: stop"
-                f" it by `orchestrator stop {name}`, restore it, then `orchestrator start {name}`",
-                key="account_running",
-            )
+    # Sessions without an account
 
     def strays(self) -> list[str]:
         """Return what is to be said of sessions that no account has, a sentence each."""
@@ -281,6 +317,34 @@ class Reloader:
         if not names:
             return []
         machines = self._roster.machines.items()
-        unpaired = {name for name, one in machines if one.child and one.child.paired is False}
+        unpaired = {
+            name for name, one in machines if one.waits_for_look or (one.child and one.child.paired is False)
+        }
         free = [name for name in accounts if name in unpaired or not store.sessions.exists(name)]
         return store.moves.about_strays(names, free)
+
+
+def changed_programs(before: Settings, after: Settings) -> list[str]:
+    """Return a sentence for each change of what programs use: the HTTP server, webhooks, bots, on_change."""
+    found: dict[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
+        "http": (_alone(before.http), _alone(after.http)),
+        "webhook": (before.webhooks, after.webhooks),
+        "bot": (before.bots, after.bots),
+        "on_change": (_alone(before.on_change), _alone(after.on_change)),
+    }
+    return [
+        f"{kind} {name}".rstrip() + f": {what}"
+        for kind, (old, new) in found.items()
+        for name in sorted({*old, *new})
+        if (what := _change(old.get(name), new.get(name)))
+    ]
+
+
+def _alone(one: object) -> dict[str, object]:
+    return {} if one is None else {"": one}
+
+
+def _change(old: object, new: object) -> str:
+    if old == new:
+        return ""
+    return "added" if old is None else "removed" if new is None else "changed"

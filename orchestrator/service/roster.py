@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.pipe import Code, LinkCode
+from orchestrator.accounts.same_phone import Phones
+from orchestrator.accounts.settings import Sending
+from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
+from orchestrator.service.drift import Drift
+from orchestrator.service.fetching import Fetching
+from orchestrator.service.outbox.waiting import Waiting
 from orchestrator.service.process import ChildProcess
-from orchestrator.service.sending import Waiting
 
 
 @dataclass(slots=True)
@@ -20,11 +25,13 @@ class Managed:
 
     Attributes:
         account: Its machine.
-        sends: Who waits to hear what became of a text.
+        sends: What its processes were asked about sending.
+        fetches: Who waits for an attachment.
         child: Its process, once it is there.
         code: The code it shows.
         timer: Its machine's next wake-up.
         version: The roster's version when it last changed.
+        drifted: The roster's version when it last changed, or one of its numbers did.
         library: The library's version that its last process has loaded.
         maker: Which fork server has made its last process.
         traceback: The file with the traceback of its last process, if there is one.
@@ -32,14 +39,20 @@ class Managed:
         to_be_killed: Whether its process is to be killed as soon as it is there.
         bug: Whether the last that happened to it has met a bug in the service.
         unseen: Whether it could not be described when that was tried last.
+        waiting: How many events the consumer has not had that is furthest behind, as the gateway said last.
+        taken: The number up to which every consumer has had its messages, as the gateway has said last; None:
+            it has no consumer.
+        drift: Which of its numbers were told.
     """
 
     account: Account
     sends: Waiting
+    fetches: Fetching
     child: ChildProcess | None = None
     code: Code | LinkCode | None = None
     timer: asyncio.TimerHandle | None = None
     version: int = 0
+    drifted: int = 0
     library: str = ""
     maker: int | None = None
     traceback: Path | None = None
@@ -47,6 +60,24 @@ class Managed:
     to_be_killed: bool = False
     bug: bool = False
     unseen: bool = False
+    taken: int | None = 0
+    waiting: int | None = None
+    drift: Drift = field(default_factory=Drift)
+
+    @property
+    def state(self) -> State:
+        """What the account is doing."""
+        return self.account.state
+
+    @property
+    def stopping(self) -> bool:
+        """Whether its process was asked to stop."""
+        return self.account.stopping
+
+    @property
+    def sending(self) -> Sending:
+        """How it sends."""
+        return self.account.settings.sending
 
 
 class Roster:
@@ -59,6 +90,7 @@ class Roster:
         settings: The configuration in use.
         accounts: Every account by its name.
         machines: The same accounts' machines.
+        phones: Which of them are linked to one phone.
         version: Grows with every change of any account.
     """
 
@@ -66,6 +98,7 @@ class Roster:
         self.settings = settings
         self.accounts: dict[str, Managed] = {}
         self.machines: dict[str, Account] = {}
+        self.phones = Phones()
         self.version = 0
         self._gone: dict[str, int] = {}
         self._changed = asyncio.Event()
@@ -96,13 +129,29 @@ class Roster:
         """Let everybody who waits know that an account has changed, or is gone."""
         self.version += 1
         if name in self.accounts:
-            self.accounts[name].version = self.version
+            self.accounts[name].version = self.accounts[name].drifted = self.version
         self._changed.set()
         self._changed.clear()
 
-    def changed_since(self, version: int) -> tuple[list[str], list[str]]:
-        """Return the names of accounts that have changed after a version, and of accounts that are gone."""
-        changed = [name for name, managed in self.accounts.items() if managed.version > version]
+    def drift(self, name: str) -> None:
+        """Let those who follow its numbers know that one of an account's has changed."""
+        self.version += 1
+        self.accounts[name].drifted = self.version
+        self._changed.set()
+        self._changed.clear()
+
+    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
+        """Return the names of accounts that have changed after a version, and of accounts that are gone.
+
+        Args:
+            version: The version.
+            numbers: Also those of which only numbers have changed.
+        """
+        changed = [
+            name
+            for name, managed in self.accounts.items()
+            if (managed.drifted if numbers else managed.version) > version
+        ]
         return changed, [name for name, at in self._gone.items() if at > version]
 
     async def wait_for_change(self) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from orchestrator.accounts import deadlines
@@ -19,22 +20,25 @@ from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages import texts
+from orchestrator.service import who
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
+from orchestrator.service.enabling import Enabling
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.isolation import Isolation
+from orchestrator.service.leaving import Leaving
+from orchestrator.service.looking import Looking
 from orchestrator.service.machines import Machines
-from orchestrator.service.process import ChildProcess
+from orchestrator.service.outbox.sends import Sends
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.stall import Pulse
 from orchestrator.service.timers import Timers, now
+from orchestrator.service.upkeep import Upkeep
 from orchestrator.service.view import BUG, Views
 from orchestrator.store import status
-from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.worker.seal import Seal
@@ -60,6 +64,13 @@ class Supervisor:
         log_format: How: "text" or "json".
         around_reload: Makes the context of every reading of the configuration, so that it can be announced.
         state_configured: Whether the configuration says where the state folder is, and not ``--state-dir``.
+
+    Attributes:
+        sends: Has accounts send.
+        upkeep: Looks after the fleet as a whole.
+        reloader: Renames accounts, and looks after sessions that no account has.
+        leaving: Logs accounts out, and brings back or deletes what lies in quarantine.
+        looking: Who looks at codes.
     """
 
     def __init__(
@@ -96,10 +107,14 @@ class Supervisor:
             log_level=log_level,
             log_format=log_format,
         )
+        self.sends = Sends(_Senders(roster, store), self._children.aside)
         self._machines = Machines(roster, self._children, self._recorder, self._pictures, devices, timers)
+        self.upkeep = Upkeep(roster, store, self._machines, self._children.aside, lambda: self.library)
+        self.looking = Looking(roster, self._machines)
+        self._enabling = Enabling(roster, self._machines, timers)
         self._machines.after = self._check_idle
         self._machines.forgotten = self._forgotten
-        self._reloader = Reloader(
+        self.reloader = Reloader(
             roster,
             store,
             self._machines,
@@ -110,6 +125,7 @@ class Supervisor:
             announce=around_reload,
             state_configured=state_configured,
         )
+        self.leaving = Leaving(roster, store, self._machines, self._recorder, self.reloader, devices)
         self._pulse = Pulse(self._machines.stalled)
         self._idle = asyncio.Event()
         self._started = False
@@ -149,6 +165,9 @@ class Supervisor:
         self._pictures.prepare(accounts)
         self._tracebacks.prepare(accounts)
         kept = self._store.record.load()
+        self._recorder.begin(accounts)
+        if only is None:
+            self.upkeep.begin()
         for settings in accounts.values():
             known = kept.get(settings.name, status.Kept())
             if only is None:
@@ -165,6 +184,8 @@ class Supervisor:
         self._pulse.start()
         self._recorder.prune()
         self._look_for_oom_kills()
+        if only is None:
+            self._enabling.look()
         if self.library:
             self._machines.updates.mind()
 
@@ -179,10 +200,12 @@ class Supervisor:
         self._timers.stop()
         if self._started:  # or what was kept, and could not be read, would be written over
             self.save()
+        self._children.aside.close()
         await self._spawner.close()
 
     def hurry(self) -> None:
         """Give the accounts that are still stopping no more than a moment."""
+        self._children.hurries = True
         self._shut_down(HURRY_SECONDS)
 
     def _shut_down(self, seconds: float) -> None:
@@ -194,7 +217,7 @@ class Supervisor:
             self._idle.set()
 
     def _forgotten(self, name: str) -> None:
-        if self._reloader.forgotten(name):
+        if self.reloader.forgotten(name):
             self._tracebacks.forget(name)
 
     def _look_for_oom_kills(self) -> None:
@@ -219,9 +242,14 @@ class Supervisor:
         """
         return self._views.describe(name, reveal=reveal)
 
-    def changed_since(self, version: int) -> tuple[list[str], list[str]]:
-        """Return the names of accounts that have changed after a version, and of those that are gone."""
-        return self._roster.changed_since(version)
+    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
+        """Return the names of accounts that have changed after a version, and of those that are gone.
+
+        Args:
+            version: The version.
+            numbers: Also those of which only numbers have changed: memory, messages and the like.
+        """
+        return self._roster.changed_since(version, numbers=numbers)
 
     async def wait_for_change(self) -> None:
         """Return when something has changed."""
@@ -244,6 +272,11 @@ class Supervisor:
         self._roster.get(name)
         return self._store.record.tail(name, count)
 
+    def taken(self, accounts: Mapping[str, int | None], waiting: Mapping[str, int | None]) -> None:
+        """Take note of what consumers have had, and of how much waits: see `Children`."""
+        self._children.taken(accounts)
+        self._children.waiting(waiting)
+
     def is_stopping(self, name: str) -> bool:
         """Tell whether an account's process was asked to stop and is still there.
 
@@ -259,10 +292,6 @@ class Supervisor:
     def is_linked(self, name: str) -> bool:
         """Tell whether an account's session may be of a linked device."""
         return self._store.sessions.device(name).linked is not False
-
-    def strays(self) -> list[str]:
-        """Return what is to be said of sessions that no account has, a sentence each."""
-        return self._reloader.strays()
 
     # What operators may want
 
@@ -297,18 +326,14 @@ class Supervisor:
         _refuse_impossible(account, order, pairing, any_phone=any_phone)
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:
             self._children.refuse_duplicate(name)
-        self._machines.order(name, Ordered(order, pairing, any_phone, by_name))
+        self._machines.order(name, Ordered(order, pairing, any_phone, by_name, who.current()))
         if save:
             self.save()
         if managed.bug:
             raise OrchestratorError(f"{name}: {BUG}", key="internal_error")
 
     def save(self) -> bool:
-        """Write down what operators wish and what is known of the accounts.
-
-        Returns:
-            Whether it is written; a failure is logged.
-        """
+        """Write down what operators wish and what is known of the accounts; tell whether that worked."""
         return self._recorder.save()
 
     async def try_start(self) -> None:
@@ -319,22 +344,9 @@ class Supervisor:
         """
         await self._children.try_start()
 
-    async def send(self, name: str, to: str, text: str) -> None:
-        """Send a text from an account, and return when WhatsApp has taken it.
-
-        Args:
-            name: The account.
-            to: The number it is for, with country code.
-            text: The text.
-
-        Raises:
-            NoSuchAccount: There is none of that name.
-            OrchestratorError: The account is not connected, WhatsApp refuses the text, or nobody knows what
-                became of it; the message has neither number nor text.
-        """
-        digits = texts.check(to, text)
-        managed = self._roster.get(name)
-        await managed.sends.send(_connected(name, managed).tell, digits, text)
+    async def fetch(self, name: str, media: str) -> Path:
+        """Have an attachment of an account fetched if need be; see `Children.fetch`."""
+        return await self._children.fetch(name, self._roster.get(name), media)
 
     async def reload(self, *, drop: Iterable[str] = (), unlink: bool = False) -> dict[str, Any]:
         """Read the configuration again and touch only what has changed.
@@ -348,63 +360,44 @@ class Supervisor:
         Returns:
             What has changed: names ``added``, ``changed`` and ``removed``, ``restart``: settings that take
             effect only when the service is started anew; and, if there are any, ``kept``: accounts that have
-            changed and keep their old process, since none can be started; and ``renamed`` if there is
-            something to be said of that.
+            changed and keep their old process, since none can be started; ``reconnect``: accounts that get a
+            new process in their turn; ``renamed`` if there is something
+            to be said of that; and ``programs``: what has changed of the HTTP server, webhooks and bots.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.
         """
-        return await self._reloader.reload(set(drop), unlink=unlink)
+        before = self.settings.needs_gateway
+        result = await self.reloader.reload(set(drop), unlink=unlink)
+        self._enabling.look()
+        if self.settings.needs_gateway != before:
+            for managed in self._roster.accounts.values():
+                self._children.tell_taken(managed)
+        return result
 
     def forget(self, name: str) -> None:
         """Do not remember what was last known of an account that is gone."""
         self._recorder.forget(name)
 
-    async def begin_rename(self, old: str, new: str, *, anew: bool) -> bool:
-        """See that an account can be renamed, and write down that it is to be.
 
-        Args:
-            old: The account; or the name it had, if it was renamed in the configuration by hand.
-            new: Its new name.
-            anew: Look at everything again, even if this was begun already.
+class _Senders:
+    """The accounts, as far as sending goes."""
 
-        Returns:
-            Whether the configuration still has the old name: then it is to be edited before it is read again.
+    def __init__(self, roster: Roster, store: Store) -> None:
+        self._roster = roster
+        self._store = store
 
-        Raises:
-            NoSuchAccount: There is nothing of that name.
-            OrchestratorError: The new name is taken.
-            ConfigError: The configuration is not valid.
-            StateError: The state folder cannot be written.
-        """
-        return await self._reloader.begin_rename(old, new, anew=anew)
+    def sender(self, name: str) -> Managed:
+        return self._roster.get(name)
 
-    async def restore(self, name: str, wanted: str | None) -> Restored:
-        """Put an account's session back from quarantine, and start the account unless it was stopped.
+    def messages(self, name: str) -> Path:
+        return self._store.paths.message_folder(name)
 
-        Args:
-            name: The account.
-            wanted: The folder in quarantine, by name or path; None for the newest of the account.
-
-        Raises:
-            NoSuchAccount: There is neither an account of that name nor a session of one.
-            OrchestratorError: The account runs or has a session, or another account has this one; or there is
-                none to put back.
-            StateError: It cannot be moved.
-        """
-        return await self._reloader.restore(name, wanted)
-
-
-def _connected(name: str, managed: Managed) -> ChildProcess:
-    """Return the process of an account that is connected."""
-    state = managed.account.state
-    if managed.child is None or state is not State.CONNECTED or managed.account.stopping:
-        shown = "stopping" if managed.account.stopping else state
-        raise OrchestratorError(
-            f"{name} is not connected but {shown}: `orchestrator explain {name}` says more",
-            key="not_connected",
-        )
-    return managed.child
+    def note_queued(self, name: str, count: int) -> None:
+        managed = self._roster.accounts.get(name)
+        if managed is not None and managed.child is None:
+            managed.account.to_send = count
+            self._roster.touch(name)
 
 
 def _refuse_impossible(account: Account, order: Order, pairing: Pairing, *, any_phone: bool) -> None:
@@ -413,7 +406,7 @@ def _refuse_impossible(account: Account, order: Order, pairing: Pairing, *, any_
     name = settings.name
     if order is not Order.STOP and not settings.enabled:
         raise OrchestratorError(
-            f"{name} is disabled: set `enabled: true` in the configuration first", key="account_disabled"
+            f"{name} is disabled: run `orchestrator enable {name}` first", key="account_disabled"
         )
     if any_phone:
         refuse_any_phone(settings)

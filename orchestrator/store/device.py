@@ -112,7 +112,7 @@ def _look(folder: int, name: str) -> Device:
         mark = f"file {about.st_dev}:{about.st_ino}"
         unknown = Device(None, frozenset([mark]))
         try:
-            row = _row(_image(file.read(MAX_SIZE + 1), folder, name))
+            row = _row(image(file.read(MAX_SIZE + 1), folder, name))
             if row is None:
                 # A journal of an interrupted write may hold the row that the file has lost.
                 return unknown if _is_there(folder, f"{name}-journal") else Device(False, frozenset([mark]))
@@ -123,8 +123,13 @@ def _look(folder: int, name: str) -> Device:
             return unknown
 
 
-def _image(data: bytes, folder: int, name: str) -> bytes:
-    """Return a database as a reader finds it: with what its log holds of it.
+def image(data: bytes, folder: int, name: str) -> bytes:
+    """Return a database as a reader finds it: with what its log holds of it, and without a log.
+
+    Args:
+        data: What is in its file.
+        folder: The open folder of the file.
+        name: The file's name.
 
     Raises:
         OSError: The log cannot be read.
@@ -134,16 +139,16 @@ def _image(data: bytes, folder: int, name: str) -> bytes:
         raise ValueError("too large")
     if len(data) < _HEADER or data[18:20] != b"\x02\x02":
         return data
-    image = bytearray(data)
+    found = bytearray(data)
     with contextlib.suppress(FileNotFoundError):
         with os.fdopen(open_file(f"{name}-wal", dir_fd=folder), "rb") as file:
             log = file.read(MAX_SIZE + 1)
         if len(log) > MAX_SIZE:
             raise ValueError("too large")
-        _apply(log, image)
+        _apply(log, found)
     # SQLite opens a database in memory only if the database says that it has no log.
-    image[18:20] = b"\x01\x01"
-    return bytes(image)
+    found[18:20] = b"\x01\x01"
+    return bytes(found)
 
 
 def _apply(log: bytes, image: bytearray) -> None:

@@ -13,8 +13,11 @@ from orchestrator.accounts.failure import Outcome
 from orchestrator.errors import StateError
 from orchestrator.store import (
     admission,
+    alive,
     device,
+    maintenance,
     moving,
+    put_away,
     quarantine,
     quarantine_note,
     realm,
@@ -140,7 +143,7 @@ class SessionFiles:
         with contextlib.suppress(OSError):
             self._paths.sessions.mkdir(0o700)
 
-    def quarantine(self, name: str, reason: str, now: float) -> str | None:
+    def quarantine(self, name: str, reason: str, now: float, *, messages: bool = False) -> str | None:
         """See `SessionStore.quarantine`."""
         on_trial = name in self._on_trial
         self._on_trial.discard(name)
@@ -151,7 +154,10 @@ class SessionFiles:
                 return None
             if on_trial:
                 trial.end(self._paths.home(name))
-            place = quarantine.put(self._paths.home(name), self._paths.quarantine, reason, now)
+            theirs = self._paths.message_folder(name) if messages else None
+            place = quarantine.put(
+                self._paths.home(name), self._paths.quarantine, reason, now, messages=theirs
+            )
         except BlockingIOError as error:  # which otherwise means that a process cannot be made
             raise StateError(f"the session is {error.strerror}") from None
         except OSError as error:
@@ -165,6 +171,10 @@ class SessionFiles:
         """See `SessionStore.prune`."""
         quarantine_note.write(self._paths.quarantine)  # where an earlier version has put sessions
         return quarantine.prune(self._paths.quarantine, days, now)
+
+    def purge(self, folders: Iterable[str]) -> put_away.Purged:
+        """See `SessionStore.purge`."""
+        return put_away.purge(self._paths, folders)
 
 
 @contextlib.contextmanager
@@ -229,6 +239,8 @@ class RecordFiles:
     def __init__(self, paths: StatePaths) -> None:
         self._status = paths.status
         self._summary = paths.summary
+        self._maintenance = paths.maintenance
+        self._alive = paths.alive
         self._timeline = Timeline(paths.timeline)
 
     @property
@@ -252,6 +264,23 @@ class RecordFiles:
         with contextlib.suppress(OSError):  # commands then read the configuration itself
             summary.save(self._summary, digest, accounts)
 
+    def maintenance(self) -> float | None:
+        """See `Record.maintenance`."""
+        return maintenance.load(self._maintenance)
+
+    def keep_maintenance(self, since: float | None) -> None:
+        """See `Record.keep_maintenance`."""
+        maintenance.save(self._maintenance, since)
+
+    def alive(self) -> float | None:
+        """See `Record.alive`."""
+        return alive.load(self._alive)
+
+    def keep_alive(self, at: float) -> None:
+        """See `Record.keep_alive`."""
+        with contextlib.suppress(OSError):  # what else cannot be written is told
+            alive.save(self._alive, at)
+
     def append(self, name: str, entry: TimelineEntry) -> bool:
         """See `Record.append`."""
         return self._timeline.append(name, entry)
@@ -259,6 +288,14 @@ class RecordFiles:
     def tail(self, name: str, count: int) -> list[dict[str, Any]]:
         """See `Record.tail`."""
         return self._timeline.tail(name, count)
+
+    def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
+        """See `Record.after`."""
+        return self._timeline.after(name, number, limit)
+
+    def newest(self, name: str) -> int:
+        """See `Record.newest`."""
+        return self._timeline.newest(name)
 
 
 class StateFolder:

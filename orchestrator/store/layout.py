@@ -17,6 +17,18 @@ LOCK = "session.lock"
 """The name of the file whose lock says that a process uses the session."""
 REALM = "realm"
 """The name of the file that says what a session was paired with."""
+MESSAGES = "messages"
+"""The name of the folder of the messages, and of an account's messages in quarantine."""
+INBOX = "inbox.sqlite3"
+"""The name of an inbox in the folder of its account's messages; SQLite's other files lie beside it."""
+OUTBOX = "outbox.sqlite3"
+"""The name of an outbox, in the folder of its account's messages; SQLite's other files lie beside it."""
+OUTGOING = "outgoing"
+"""The name of the folder of the files that wait to be sent, beside the outbox."""
+RESERVE = "reserve"
+"""The name of the file that keeps room for messages, in the folder of an account's messages."""
+BEGIN = "begin"
+"""The name of the file that says how far the inboxes of an account have counted before the present one."""
 QR_FOLDER = "qr"
 MEETING_PLACE = "processes"
 """The folder in which the service and its fork server meet."""
@@ -66,7 +78,7 @@ class StatePaths:
     @property
     def messages(self) -> Path:
         """The folder of the messages, with a folder for each account."""
-        return self.root / "messages"
+        return self.root / MESSAGES
 
     @property
     def quarantine(self) -> Path:
@@ -89,6 +101,21 @@ class StatePaths:
         return self.root / QR_FOLDER
 
     @property
+    def gateway(self) -> Path:
+        """The folder of the gateway: how far who takes events has come, and what is tried again."""
+        return self.root / "gateway"
+
+    @property
+    def tokens(self) -> Path:
+        """The folder with the file of the tokens, as hashes."""
+        return self.root / "tokens"
+
+    @property
+    def bots(self) -> Path:
+        """The folder of the bots, with a folder for each, which only the bot writes in."""
+        return self.root / "bots"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock says that a service runs on this folder."""
         return self.root / "orchestrator.lock"
@@ -102,6 +129,26 @@ class StatePaths:
     def summary(self) -> Path:
         """The file with what commands show of the configuration while no service runs."""
         return self.root / "configuration.json"
+
+    @property
+    def maintenance(self) -> Path:
+        """The file that is there while maintenance is on."""
+        return self.root / "maintenance.json"
+
+    @property
+    def world(self) -> Path:
+        """The file that says where the last service of this folder connected to: see `store.realm`."""
+        return self.root / "world"
+
+    @property
+    def on_change(self) -> Path:
+        """The file with what the program of `on_change` was told, and how its last call ended."""
+        return self.root / "on_change.json"
+
+    @property
+    def alive(self) -> Path:
+        """The file that says when a service was there last."""
+        return self.root / "alive.json"
 
     @property
     def moving(self) -> Path:
@@ -118,7 +165,10 @@ class StatePaths:
     @property
     def private(self) -> tuple[Path, ...]:
         """The folders that nobody else may enter, inside the state folder."""
-        return (self.sessions, self.messages, self.quarantine, self.timeline, self.tracebacks)
+        return (
+            self.sessions, self.messages, self.quarantine, self.timeline, self.tracebacks, self.gateway,
+            self.tokens, self.bots,
+        )  # fmt: skip
 
     def home(self, name: str) -> Path:
         """Return the folder of an account's session, which only the account's process writes in."""
@@ -152,8 +202,8 @@ class StatePaths:
         with Folder.open(self.root) as root:
             names = {path.name for path in (*self.private, self.qr)}
             files = {
-                self.lock.name, self.status.name, self.summary.name, self.moving.name, "control.sock",
-                MEETING_PLACE,
+                self.lock.name, self.status.name, self.summary.name, self.maintenance.name, self.moving.name,
+                self.alive.name, self.on_change.name, self.world.name, "control.sock", MEETING_PLACE,
             }  # fmt: skip
             # A volume of its own has lost+found from the start.
             repaired = root.close_to_others(known=frozenset(names | files | {"lost+found"}))

@@ -35,6 +35,7 @@ def clear(paths: StatePaths, settings: Configured | None = None) -> list[str]:
         return []
     said = [] if done is None else [done]
     said += quarantine.tidy_quarantine(paths.sessions, paths.quarantine)
+    said += quarantine.undo(paths.sessions, paths.messages, paths.quarantine, time.time())
     said += takeover.take_over(paths)
     said += trial.tidy(paths.sessions)
     return [*said, *quarantine.tidy(paths.sessions, paths.quarantine, time.time())]

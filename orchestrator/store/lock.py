@@ -51,6 +51,23 @@ def read_holder(path: Path) -> Holder | None:
         return None
 
 
+def is_held(path: Path) -> bool:
+    """Tell whether a process holds the lock; who may not look, or has no such file, sees none."""
+    try:
+        descriptor = open_file(path)
+    except OSError:
+        return False
+    try:
+        flock(descriptor)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
 class InstanceLock:
     """The lock. It is held from the creation of this object until `release` or the end of the process.
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
-from orchestrator.store import device, quarantine, sessions, status, takeover, trial
+from orchestrator.store import counted, device, inboxes, quarantine, sessions, status, takeover, trial
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
-from orchestrator.store.layout import DATABASE, StatePaths
+from orchestrator.store.layout import DATABASE, MESSAGES, StatePaths
 from orchestrator.store.timeline import Timeline
 from orchestrator.store.tracebacks import Tracebacks
 from orchestrator.system.files import read_file, replacing, sync, sync_folder
@@ -77,7 +77,7 @@ class Restored:
     """What was put back.
 
     Attributes:
-        folder: Its folder in quarantine, which is gone.
+        folder: Its folder in quarantine, which is gone unless messages stay there.
         notes: What is to be known of it, a sentence each.
     """
 
@@ -98,7 +98,8 @@ def pending(paths: StatePaths) -> Rename | Restore | None:
         values = json.loads(read_file(paths.moving, _MAX_SIZE))
         task = Rename(**values["rename"]) if "rename" in values else Restore(**values["restore"])
         names = (task.old, task.new) if isinstance(task, Rename) else (task.name,)
-        if not all(map(is_name, names)):
+        parts = () if isinstance(task, Rename) else (task.folder, task.database)
+        if not all(map(is_name, names)) or not all(map(_is_entry, parts)):
             raise ValueError("no names")
     except FileNotFoundError:
         return None
@@ -110,6 +111,11 @@ def pending(paths: StatePaths) -> Rename | Restore | None:
             f" session is missing in {paths.sessions}, then move this file away"
         ) from None
     return task
+
+
+def _is_entry(name: object) -> bool:
+    """Tell whether something can be the name of an entry of a folder, and leads nowhere else."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not {"/", "\0"} & {*name}
 
 
 def begin(paths: StatePaths, task: Rename | Restore) -> None:
@@ -150,7 +156,7 @@ def finish(paths: StatePaths, settings: Configured) -> str | None:
         _finish_old(paths, task)
         if isinstance(task, Restore):
             _put_back(paths, task)
-            said = f"{task.name}: session restored from {paths.quarantine / task.folder}"
+            said = f"{task.name}: restored from {paths.quarantine / task.folder}"
         else:
             said = _finish_rename(paths, settings, task)
         paths.moving.unlink(missing_ok=True)
@@ -229,12 +235,42 @@ def check_rename(
             key="session_exists",
         )
     kept = paths.message_folder(new)
-    if any_in(kept):
+    for folder in (paths.message_folder(old), kept):
+        _refuse_other(folder)
+    if inboxes.holds(kept):
         raise OrchestratorError(
             f"{kept} has messages of an earlier account {new}: choose another name, or move that folder away",
             key="session_exists",
         )
+    if counted.begin(kept) and inboxes.holds(paths.message_folder(old)) and not _was_called(paths, new, old):
+        raise OrchestratorError(
+            f"an earlier account {new} has had messages, and the messages of {old} would get the same"
+            " identifiers: choose another name",
+            key="session_exists",
+        )
     return configured
+
+
+def _refuse_other(folder: Path) -> None:
+    """See that messages can be moved from or to a folder: it is one, or is missing.
+
+    Raises:
+        StateError: Something else is there.
+    """
+    try:
+        inboxes.refuse_link(folder)
+    except OSError as error:
+        raise StateError(f"{folder}: {error.strerror}") from None
+
+
+def _was_called(paths: StatePaths, former: str, name: str) -> bool:
+    """Tell whether an account had another name before: then its messages had identifiers of that name."""
+    met = set()
+    at: str | None = former
+    while at is not None and at != name and at not in met:
+        met.add(at)
+        at = inboxes.renamed(paths.message_folder(at))
+    return at == name and former != name
 
 
 def any_in(folder: Path) -> bool:
@@ -290,10 +326,18 @@ def _rename(paths: StatePaths, old: str, new: str) -> None:
 
 def _rename_messages(paths: StatePaths, old: str, new: str) -> None:
     source, target = paths.message_folder(old), paths.message_folder(new)
-    if source.is_dir() and not source.is_symlink():
-        with contextlib.suppress(OSError):
-            target.rmdir()
-        source.rename(target)
+    inboxes.refuse_link(source)
+    inboxes.refuse_link(target)
+    if inboxes.holds(source):
+        inboxes.put_in(source, target)
+    else:
+        inboxes.drop_unused(source)
+        if not any_in(source):
+            with contextlib.suppress(OSError):
+                source.rmdir()
+    if inboxes.holds(target) and not inboxes.holds(source):
+        # Also of what was moved before a crash: a later account of the old name goes on counting.
+        inboxes.leave(source, inboxes.settle(target), new)
 
 
 def _without(kept: dict[str, status.Kept], name: str) -> dict[str, status.Kept]:
@@ -382,8 +426,18 @@ def check_restore(
     """Check that a session can be restored.
 
     Raises:
-        OrchestratorError: The account has a session, or another account has this one.
+        OrchestratorError: The account has a session, or another account has this one; or there are only
+            messages, and the account has newer ones.
     """
+    messages = _about_messages(paths, name, found)
+    if not found.has_session:
+        if not _takes_messages(paths, name, found):
+            raise OrchestratorError(
+                f"{found.path.name} has no session, only messages, and {name} has other messages since:"
+                " nothing was restored",
+                key="messages_exist",
+            )
+        return Restored(found.path.name, ("there was no session, so only the messages are back",))
     if has_session(paths, name):
         raise OrchestratorError(
             f"{name} already has a session, {paths.session(name)}: nothing was restored."
@@ -402,7 +456,28 @@ def check_restore(
     notes = [_NOTES[found.reason]] if found.reason in _NOTES else []
     if about.linked is False:
         notes.append("this session is not linked to a phone any more, so the account will show a code")
-    return Restored(found.path.name, tuple(notes))
+    return Restored(found.path.name, (*notes, *messages))
+
+
+def _takes_messages(paths: StatePaths, name: str, found: quarantine.Quarantined) -> bool:
+    """Tell whether messages in quarantine can become an account's: newer ones are never replaced.
+
+    Messages of another account would get identifiers that messages of this one had before.
+    """
+    own = paths.message_folder(name)
+    return not inboxes.holds(own) and (found.name == name or not counted.begin(own))
+
+
+def _about_messages(paths: StatePaths, name: str, found: quarantine.Quarantined) -> list[str]:
+    """Say what becomes of the messages in quarantine, if there are any."""
+    if found.messages is None or not inboxes.holds(found.messages):
+        return []
+    if _takes_messages(paths, name, found):
+        return ["the messages that were put away with this session are back, too"]
+    why = (
+        "has other messages since" if inboxes.holds(paths.message_folder(name)) else "has had messages before"
+    )
+    return [f"the messages that were put away with this session stay in {found.path}, because {name} {why}"]
 
 
 def restore(paths: StatePaths, settings: Configured, name: str, found: quarantine.Quarantined) -> None:
@@ -420,6 +495,11 @@ def _put_back(paths: StatePaths, task: Restore) -> None:
     source = place / DATABASE
     if task.database != DATABASE:
         _give_new_names(place / task.database, source)
+    found = quarantine.find(place)
+    if found is not None and found.messages is not None and _takes_messages(paths, task.name, found):
+        with contextlib.suppress(FileExistsError):
+            paths.messages.mkdir(0o700)
+        inboxes.put_in(found.messages, paths.message_folder(task.name))
     if os.path.lexists(source):
         # Nothing linked was there before: these files are unlinked, or half a copy of another file system.
         if os.path.lexists(home):
@@ -428,8 +508,19 @@ def _put_back(paths: StatePaths, task: Restore) -> None:
         sync_folder(paths.sessions)
         with contextlib.suppress(OSError):
             sessions.repair_modes_of(home, [])
+    _leave_messages(home, place)
     with contextlib.suppress(OSError):
-        place.rmdir()  # there is one if it is on another file system; it stays if something else is in it
+        # There is one if it is on another file system; it stays if something else is in it.
+        quarantine.make_room(place)
+
+
+def _leave_messages(home: Path, place: Path) -> None:
+    """Put messages back into quarantine that came along with a session and do not become the account's."""
+    messages = home / MESSAGES
+    if messages.is_dir() and not messages.is_symlink():
+        with contextlib.suppress(FileExistsError):
+            place.mkdir(0o700)
+        inboxes.move(messages, place / MESSAGES)
 
 
 def _give_new_names(old: Path, new: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
+    from orchestrator.store.put_away import Purged
     from orchestrator.store.status import Kept
     from orchestrator.store.summary import Summary
     from orchestrator.store.timeline import TimelineEntry
@@ -84,19 +85,21 @@ class SessionStore(Protocol):
     def make_room(self) -> None:
         """Let new sessions be made where the place of all sessions is gone; never raises."""
 
-    def quarantine(self, name: str, reason: str, now: float) -> str | None:
+    def quarantine(self, name: str, reason: str, now: float, *, messages: bool = False) -> str | None:
         """Put an account's session away, whole or not at all.
 
         Args:
             name: The account.
             reason: A word that says why.
             now: Unix seconds.
+            messages: Put the account's messages away with the session, also if there is no session. A later
+                inbox of the same name goes on counting where this one ended.
 
         Returns:
-            Where the session is now, for people; None if there was none.
+            Where the session is now, for people; None if there was neither a session nor messages to move.
 
         Raises:
-            StateError: The session cannot be moved, or a process uses it; it stays where it is.
+            StateError: The session cannot be moved, or a process uses it; all of it stays where it is.
         """
 
     def prune(self, days: float, now: float) -> list[str]:
@@ -108,6 +111,18 @@ class SessionStore(Protocol):
 
         Returns:
             The names of what was deleted.
+        """
+
+    def purge(self, folders: Iterable[str]) -> Purged:
+        """Delete what is in quarantine under these names, for good; nobody may restore anything meanwhile.
+
+        Whatever is being moved stays, and so does what is not wholly of an account.
+
+        Args:
+            folders: The names.
+
+        Raises:
+            StateError: It cannot be told what is being moved, or the quarantine cannot be used.
         """
 
 
@@ -212,6 +227,26 @@ class Record(Protocol):
             accounts: The accounts, in the configuration's order.
         """
 
+    def maintenance(self) -> float | None:
+        """Return since when maintenance is on, in Unix seconds; None if it is off.
+
+        Raises:
+            StateError: Nobody can tell.
+        """
+
+    def keep_maintenance(self, since: float | None) -> None:
+        """Write down since when maintenance is on, None if it is off.
+
+        Raises:
+            StateError: It cannot be written; what was written before stays.
+        """
+
+    def alive(self) -> float | None:
+        """Return when a service was there last, in Unix seconds; None if nobody knows. Never raises."""
+
+    def keep_alive(self, at: float) -> None:
+        """Write down that a service is there at that Unix time; never raises."""
+
     def append(self, name: str, entry: TimelineEntry) -> bool:
         """Add an entry to an account's history; never raises.
 
@@ -221,6 +256,16 @@ class Record(Protocol):
 
     def tail(self, name: str, count: int) -> list[dict[str, Any]]:
         """Return the last entries of an account's history, oldest first; never raises."""
+
+    def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
+        """Return the first entries of a history with a higher number `n`, oldest first; never raises.
+
+        A number comes once for each account, and rises. Entries of earlier versions have none, and are left
+        out. The call may take some hundredths of a second.
+        """
+
+    def newest(self, name: str) -> int:
+        """Return the highest number of an entry of an account's history, 0 without one; never raises."""
 
 
 class Codes(Protocol):

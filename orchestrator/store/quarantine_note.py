@@ -29,8 +29,12 @@ The end of a folder's name says why the session is here:
   unlinked, leftover
                 No device was linked, or files that were left over.
 
-`orchestrator restore NAME` puts a session back. The service deletes the
-sessions after the `quarantine_days` of the configuration.
+Messages that an account has kept go along when the account is removed: the
+folder `messages` has their texts and attachments, readable for everybody who
+may read the files.
+
+`orchestrator restore NAME` puts a session and its messages back. The service
+deletes both after the `quarantine_days` of the configuration.
 """
 
 

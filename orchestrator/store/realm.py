@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.store.layout import REALM
-from orchestrator.system.files import open_file, open_folder, read_file, temporary_name
+from orchestrator.system.files import open_file, open_folder, read_file, replacing, temporary_name
 from orchestrator.system.os_errors import shortage
 
 VARIABLE: Final = "ORCHESTRATOR_SANDBOX_ROOT_KEY"
@@ -25,7 +25,9 @@ WARNING: Final = (
     f"{VARIABLE} is set, so this is the sandbox's environment: a service that starts here connects to a"
     " sandbox and not to WhatsApp"
 )
-ADVICE: Final = f"if real accounts are to run here, unset {VARIABLE}, or open a new shell"
+LEAVE: Final = '`eval "$(orchestrator sandbox env --unset)"`'
+"""How a shell leaves the sandbox's environment."""
+ADVICE: Final = f"if real accounts are to run here: {LEAVE}, or open a new shell"
 
 _NOT: Final = "not "
 _REALM = re.compile(rf"{WHATSAPP}|(?:{_NOT})?sandbox [0-9a-f]{{16}}", re.ASCII)
@@ -126,3 +128,50 @@ def refusal(name: str, kept: str, here: str) -> str:
         "the session was paired with another sandbox: start the service in the environment of that sandbox,"
         f" {anew}"
     )
+
+
+def read_world(path: Path) -> str | None:
+    """Return where the last service of a state folder connected to, None if that is not known.
+
+    Args:
+        path: The file that says so.
+    """
+    try:
+        text = read_file(path, _MAX_SIZE).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    return text if _REALM.fullmatch(text) and not text.startswith(_NOT) else None
+
+
+def note_world(path: Path, realm: str) -> None:
+    """Write down where a service connects to, in the place of whatever is there.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(f"{realm}\n".encode())
+
+
+def about_world(path: Path, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Say that this is the sandbox's environment, or that the state folder is a sandbox's; else None.
+
+    Args:
+        path: The file that says where the last service of the folder connected to.
+        environ: The environment of this process.
+    """
+    here, there = current(environ), read_world(path)
+    if here == WHATSAPP:
+        if there is None or there == WHATSAPP:
+            return None
+        return (
+            f"the last service on {path.parent} was started in a sandbox's environment: its accounts are a"
+            " sandbox's, not WhatsApp's; real accounts need a state folder of their own (--state-dir)"
+        )
+    if there == WHATSAPP:
+        return (
+            f"{VARIABLE} is set, so this is the sandbox's environment, but {path.parent} has accounts of"
+            f" WhatsApp, which do not connect from here: {LEAVE} leaves the environment, and"
+            " `orchestrator sandbox run -- orchestrator …` uses a state folder of the sandbox's own"
+        )
+    return WARNING

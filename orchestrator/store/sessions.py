@@ -21,9 +21,8 @@ from orchestrator.accounts.names import NAME_PATTERN, is_name
 from orchestrator.store.layout import DATABASE, LOCK, REALM
 from orchestrator.system.files import open_folder
 from orchestrator.system.locking import lock_file
+from orchestrator.system.sqlite_files import SIDES
 
-SIDES: Final = ("-wal", "-shm", "-journal")
-"""What SQLite appends to the database's name for its other files."""
 OLD_FILE: Final = re.compile(rf"({NAME_PATTERN})\.(?:sqlite3(?:{'|'.join(SIDES)})?|lock)")
 """The names that version 0.1 gave to the files of sessions, which lay in one folder without folders in it."""
 

@@ -7,13 +7,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.accounts import characters
 from orchestrator.accounts.child import Parked
+from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.guard import Guard, is_number
 from orchestrator.accounts.names import is_name
+from orchestrator.accounts.past import CAUSES, RESTS, Cause, Past, Rest
+from orchestrator.accounts.phone_watch import WARN_DAYS, PhoneWatch
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
 from orchestrator.store import plain
@@ -26,6 +30,8 @@ MAX_SIZE = 16 * 1024 * 1024
 MAX_REASON = 1000
 """Characters of a reason that are read again."""
 
+W = TypeVar("W", bound=StrEnum)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -36,12 +42,16 @@ class Kept:
         parked: The state it must stay in across a restart of the service, if it must.
         shown: What was last shown of it, masked, in the JSON form of `control.view`.
         guard: Says which phone it may be linked to. The number is there in full, to be compared.
+        watch: When its phone was last seen.
+        past: Why it has no session any more, and since when it is at rest.
     """
 
     stopped: bool = False
     parked: Parked | None = None
     shown: Mapping[str, Any] | None = None
     guard: Guard = field(default_factory=Guard)
+    watch: PhoneWatch = field(default_factory=PhoneWatch)
+    past: Past = field(default_factory=Past)
 
 
 def load(path: Path) -> dict[str, Kept]:
@@ -75,12 +85,14 @@ def renamed(kept: Kept, old: str, new: str) -> Kept:
     def reworded(reason: object) -> str | None:
         return re.sub(rf" {re.escape(old)}(?=[` ])", f" {new}", reason) if isinstance(reason, str) else None
 
-    parked, shown = kept.parked, kept.shown
+    parked, shown, past = kept.parked, kept.shown, kept.past
     if parked is not None:
         parked = replace(parked, reason=reworded(parked.reason))
+    if past.cause is not None:
+        past = replace(past, cause=replace(past.cause, reason=reworded(past.cause.reason)))
     if shown is not None:
         shown = {**shown, "name": new, "reason": reworded(shown.get("reason"))}
-    return replace(kept, parked=parked, shown=shown)
+    return replace(kept, parked=parked, shown=shown, past=past)
 
 
 def _read(entry: Mapping[str, Any], shift: float) -> Kept:
@@ -94,7 +106,14 @@ def _read(entry: Mapping[str, Any], shift: float) -> Kept:
             plain.unix_time(parked["until"], shift),
             plain.count(parked.get("count")),
         )
-    return Kept(bool(entry["stopped"]), parked, shown if isinstance(shown, Mapping) else None, _guard(entry))
+    return Kept(
+        bool(entry["stopped"]),
+        parked,
+        shown if isinstance(shown, Mapping) else None,
+        _guard(entry),
+        _watch(entry.get("phone_watch"), shift),
+        Past(_cause(entry.get("cause"), shift), _rest(entry.get("rest"), shift)),
+    )
 
 
 def _guard(entry: Mapping[str, Any]) -> Guard:
@@ -102,6 +121,44 @@ def _guard(entry: Mapping[str, Any]) -> Guard:
     return Guard(
         number if isinstance(number, str) and is_number(number) else None, entry.get("any_phone") is True
     )
+
+
+def _watch(values: object, shift: float) -> PhoneWatch:
+    """Return when a phone was last seen; earlier versions did not write that."""
+    if not isinstance(values, Mapping):
+        return PhoneWatch()
+    told = plain.count(values.get("told"))
+    return PhoneWatch(
+        plain.unix_time(values.get("seen_at"), shift),
+        plain.unix_time(values.get("since"), shift),
+        told if told in WARN_DAYS else 0,
+    )
+
+
+def _cause(values: object, shift: float) -> Cause | None:
+    """Return why an account has no session; what is no cause counts for none, as does one without a time."""
+    if not isinstance(values, Mapping):
+        return None
+    kind, at = _word(Kind, values.get("kind")), plain.unix_time(values.get("at"), shift)
+    if kind not in CAUSES or kind is None or at is None:
+        return None
+    reason = values.get("reason")
+    return Cause(kind, characters.one_line(reason, MAX_REASON) if isinstance(reason, str) else None, at)
+
+
+def _rest(values: object, shift: float) -> Rest | None:
+    """Return where an account was at rest, and since when; likewise."""
+    if not isinstance(values, Mapping):
+        return None
+    state, since = _word(State, values.get("state")), plain.unix_time(values.get("since"), shift)
+    if state not in RESTS or state is None or since is None:
+        return None
+    return Rest(state, _word(Kind, values.get("kind")), since)
+
+
+def _word(words: type[W], value: object) -> W | None:
+    """Return the word that a text stands for, None if it is none that this version knows."""
+    return words(value) if isinstance(value, str) and value in {*words} else None
 
 
 def _shift(document: Mapping[str, Any]) -> float:
@@ -130,7 +187,7 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
         for name, entry in kept.items():
             if not _is_json(accounts[name]):
                 log.error("%s: a bug in the service: what is known of the account cannot be written", name)
-                accounts[name] = _written(Kept(entry.stopped, guard=entry.guard))
+                accounts[name] = _written(Kept(entry.stopped, guard=entry.guard, watch=entry.watch))
         text = json.dumps(document, indent=1, allow_nan=False)
     with replacing(path) as file:
         file.write(text.encode())
@@ -139,6 +196,7 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
 
 def _written(entry: Kept) -> dict[str, Any]:
     """Return what is written of an account."""
+    cause, rest = entry.past.cause, entry.past.rest
     return {
         "stopped": entry.stopped,
         "parked": entry.parked
@@ -151,6 +209,13 @@ def _written(entry: Kept) -> dict[str, Any]:
         "shown": entry.shown,
         "linked_phone": entry.guard.number,
         "any_phone": entry.guard.any_phone,
+        "phone_watch": {
+            "seen_at": entry.watch.seen_at,
+            "since": entry.watch.since,
+            "told": entry.watch.told,
+        },
+        "cause": cause and {"kind": cause.kind, "reason": cause.reason, "at": cause.at},
+        "rest": rest and {"state": rest.state, "kind": rest.kind, "since": rest.since},
     }
 
 

@@ -25,9 +25,10 @@ from typing import NamedTuple
 from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.store import quarantine
 from orchestrator.store.layout import DATABASE, LOCK, REALM, StatePaths
-from orchestrator.store.sessions import OLD_FILE, SIDES, files, has_files, lock
+from orchestrator.store.sessions import OLD_FILE, files, has_files, lock
 from orchestrator.system.files import sync_folder
 from orchestrator.system.os_errors import shortage, trouble
+from orchestrator.system.sqlite_files import SIDES
 
 _GATHERED = re.compile(rf"\.({NAME_PATTERN})\.old")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TypeAlias
 
 from orchestrator.accounts.failure import Outcome
 from orchestrator.accounts.pipe import FromChild
+from orchestrator.sending.asks import Ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,19 @@ class ShowLinkCode:
 
 
 @dataclass(frozen=True, slots=True)
-class SendText:
-    """Have the library send a text: its number, digits of whom it is for, and the text."""
+class DoAct:
+    """Have the library do something at once: the number of the order, and what is to be done."""
 
     id: int
-    to: str = field(repr=False)
-    text: str = field(repr=False)
+    ask: Ask
+
+
+@dataclass(frozen=True, slots=True)
+class FetchMedia:
+    """Fetch an attachment: the number of the question, and the attachment's identifier."""
+
+    id: int
+    media: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +69,23 @@ class Unlink:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """Have the library close the link in good order."""
+    """Have the library close the link in good order, and hand over what it still holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SaveTraceback:
     """Write down where all threads are: something has not returned that should have."""
+
+
+class Rest(Enum):
+    """What is to be taken from the library before the process ends."""
+
+    NOTHING = auto()
+    """It holds nothing of worth, or cannot hand it over."""
+    EVENTS = auto()
+    """What it may still hold; there is no link."""
+    LINK = auto()
+    """The same, after the link has been closed in good order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +96,15 @@ class End:
 
 
 Step: TypeAlias = (
-    Say | Dial | ShowQr | AskLinkCode | ShowLinkCode | SendText | Unlink | HangUp | SaveTraceback | End
+    Say
+    | Dial
+    | ShowQr
+    | AskLinkCode
+    | ShowLinkCode
+    | DoAct
+    | FetchMedia
+    | Unlink
+    | HangUp
+    | SaveTraceback
+    | End
 )

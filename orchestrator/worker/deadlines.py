@@ -22,6 +22,8 @@ LINK_CODE_SECONDS = deadlines.LINK_CODE.inner
 """Seconds for WhatsApp to take note of an eight-character code."""
 UNLINK_SECONDS = deadlines.UNLINK_SECONDS
 """Seconds for unlinking the device."""
+FINISH_SECONDS = deadlines.FINISH_SECONDS
+"""Seconds for what is being sent when the run is asked to end."""
 CLOSE_SECONDS = deadlines.CLOSE_SECONDS
 """Seconds for closing the link in good order."""
 SETTLE_SECONDS = 0.5

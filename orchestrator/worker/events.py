@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from orchestrator.accounts.acts import Fate
+from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.failure import Outcome
+from orchestrator.accounts.pipe import FromChild
+from orchestrator.sending.asks import Ask
 
 # Of the start
 
@@ -106,6 +110,13 @@ class StreamError:
 @dataclass(frozen=True, slots=True)
 class Activity:
     """WhatsApp sent something that does not matter here, except that it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneSeen:
+    """The account's own phone has done something at that Unix time, by WhatsApp's clock."""
+
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,20 +235,59 @@ class UnlinkAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class SendAsked:
-    """The parent wants a text sent: its number, digits of whom it is for, and the text."""
+class ActAsked:
+    """The parent wants something done at once: the number of its order, and what is to be done."""
 
     id: int
-    to: str = field(repr=False)
-    text: str = field(repr=False)
+    ask: Ask
 
 
 @dataclass(frozen=True, slots=True)
-class SendEnded:
-    """The library has sent a text, or said why it could not."""
+class ActEnded:
+    """What became of an act.
+
+    Attributes:
+        id: The number of the order.
+        fate: What became of it.
+        code: WhatsApp's number for why it was not done, None without one.
+        about: What happened, in plain words, where the fate alone does not tell.
+        result: What came of it, in JSON; None if it was not done, or if there is nothing to tell.
+    """
 
     id: int
-    error: str | None = field(repr=False)
+    fate: Fate
+    code: int | None = None
+    about: str = ""
+    result: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAsked:
+    """The parent wants an attachment fetched: the number of its question, and the attachment's identifier."""
+
+    id: int
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchEnded:
+    """An attachment is there, or why it is not, and what happened."""
+
+    id: int
+    fault: Fault | None
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the sender tells the parent: what becomes of messages that are to be sent."""
+
+    message: FromChild
+
+
+@dataclass(frozen=True, slots=True)
+class SecretMissing:
+    """The library sends a message whose secret it could not write into the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +307,41 @@ class DiskFull:
     """The library could not write to the session."""
 
 
-LogEvent: TypeAlias = RefusalLogged | SocketLost | RedialFailed | LinkingFailed | DiskFull
+@dataclass(frozen=True, slots=True)
+class InboxFailed:
+    """A message could not be stored; the run ends with this outcome."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The library ignores a message that it has decrypted before.
+
+    Attributes:
+        id: WhatsApp's identifier of the message.
+        sender: The sender's address, without a device.
+        chat: The chat's, likewise.
+    """
+
+    id: str = field(repr=False)
+    sender: str = field(repr=False)
+    chat: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryCopied:
+    """The session has secrets of messages that were not sent to this device."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """WhatsApp has delivered what waited for the account while it was away."""
+
+
+LogEvent: TypeAlias = (
+    RefusalLogged | SocketLost | RedialFailed | LinkingFailed | DiskFull | Repeated | HistoryCopied
+)
 Event: TypeAlias = (
     Loaded
     | LoadFailed
@@ -272,6 +356,8 @@ Event: TypeAlias = (
     | KeepAliveRestored
     | StreamError
     | Activity
+    | PhoneSeen
+    | CaughtUp
     | Checked
     | LoggedOut
     | StreamReplaced
@@ -282,8 +368,13 @@ Event: TypeAlias = (
     | LogEvent
     | StopAsked
     | UnlinkAsked
-    | SendAsked
-    | SendEnded
+    | ActAsked
+    | ActEnded
+    | FetchAsked
+    | FetchEnded
+    | Told
+    | SecretMissing
     | HungUp
     | Unlinked
+    | InboxFailed
 )

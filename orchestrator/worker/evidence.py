@@ -30,6 +30,18 @@ class Evidence:
     dial_error: str = ""
     link_error: str = ""
 
+    def note(self, event: events.Event) -> None:
+        """Take in what the log says."""
+        match event:
+            case events.RefusalLogged():
+                self.refusal = event
+            case events.SocketLost():
+                self.socket = event
+            case events.RedialFailed(error):
+                self.dial_error = error
+            case events.LinkingFailed(error):
+                self.link_error = error
+
     def last_error(self) -> str:
         """Return the last error of the network; empty if there was none."""
         return self.dial_error or (self.socket.error if self.socket is not None else "")

@@ -16,13 +16,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.accounts import deadlines, pipe
+from orchestrator.accounts import deadlines, durations, pipe
 from orchestrator.accounts.failure import Outcome
-from orchestrator.worker import actions, events
-from orchestrator.worker.actions import Step
+from orchestrator.sending import asks
+from orchestrator.sending.asks import Ask
+from orchestrator.worker import actions, events, session_secrets
+from orchestrator.worker.actions import Rest, Step
+from orchestrator.worker.deadlines import CLOSE_SECONDS, FINISH_SECONDS
+from orchestrator.worker.intake import Intake
+from orchestrator.worker.losses import Losses
 from orchestrator.worker.machine import Course, Phase
 from orchestrator.worker.pipe import Link, ParentGone
 from orchestrator.worker.queue import Inbox
+from orchestrator.worker.sending.sender import Sender
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +48,16 @@ _FROM_WHATSAPP = (
     events.KeepAliveRestored,
     events.StreamError,
     events.Activity,
+    events.CaughtUp,
     events.LoggedOut,
     events.StreamReplaced,
     events.TemporaryBan,
     events.ConnectFailure,
     events.ClientOutdated,
 )
+
+_NO_CLEARING = frozenset({Phase.LOADING, Phase.CLOSING, Phase.LEAVING, Phase.ENDED})
+"""Phases in which the inbox is not open yet, or what the library still holds comes first."""
 
 
 class Dialler(Protocol):
@@ -64,20 +74,26 @@ class Dialler(Protocol):
     def phone(self) -> str | None:
         """Return the digits of the number the device is linked to, if it is."""
 
+    def own_addresses(self) -> list[str]:
+        """Return the addresses of the linked device: the one with the number first, then the hidden one."""
+
     def dial(self) -> None:
         """Connect."""
 
     def ask_link_code(self, phone: str) -> None:
         """Have WhatsApp wait for a code from that phone."""
 
-    def send(self, message_id: int, to: str, text: str) -> None:
-        """Send a text to the number of these digits."""
+    def act(self, number: int, ask: Ask) -> None:
+        """Do something in a chat, for the order of that number."""
 
     def unlink(self) -> None:
         """Have WhatsApp unlink this device."""
 
-    def hang_up(self) -> None:
-        """Close the link in good order."""
+    def hang_up(self, seconds: float) -> None:
+        """Close the link in good order and take what the library still holds, within so many seconds."""
+
+    def leave(self, seconds: float, *, closes: bool) -> bool:
+        """Do the same and wait for it; `closes` says whether there is a link."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,12 +106,20 @@ class Tools:
         render: Draws a QR code that is valid until that Unix time.
         hide: Keeps a secret out of the log from now on.
         save_traceback: Writes down where all threads are.
+        fetch: Fetches an attachment: the number of the question, and the attachment's identifier.
+        intake: Where messages go.
+        losses: Looks for messages that are missing.
+        sender: Sends what is in the outbox.
     """
 
     load: Callable[[], tuple[Dialler | None, events.Loaded | events.LoadFailed]]
     render: Callable[[str, float], bytes]
     hide: Callable[[str], None]
     save_traceback: Callable[[], None]
+    fetch: Callable[[int, str], None]
+    intake: Intake
+    losses: Losses
+    sender: Sender
 
 
 class Loop:
@@ -120,14 +144,28 @@ class Loop:
         self._last_seen: float | None = None
         self._memory = 0
         self._memory_at = (float("-inf"), course.phase)
-        self._next_beat = time.monotonic()
+        self._is_online = False
+        self._next_beat = self._next_clearing = time.monotonic()
 
     def run(self) -> Outcome:
-        """Return how the run ended.
+        """Return how the run ended, once the library has handed over what it held.
 
         Raises:
             ParentGone: The parent is.
         """
+        try:
+            outcome = self._run()
+        finally:
+            self._tools.sender.stop()
+            self.leave(CLOSE_SECONDS)
+            self._tools.sender.close(deadlines.OUTBOX_SECONDS)
+        for event in self._inbox.take():
+            if isinstance(event, events.Told):
+                self._link.post(event.message)
+        self._post_heartbeat()  # what came last counts, too
+        return outcome
+
+    def _run(self) -> Outcome:
         threading.Thread(target=self._load, name="load", daemon=True).start()
         with selectors.DefaultSelector() as selector:
             selector.register(self._inbox, selectors.EVENT_READ)
@@ -143,6 +181,16 @@ class Loop:
                 self._turn(hears=self._link in ready)
         return self._outcome
 
+    def leave(self, seconds: float) -> None:
+        """Lose nothing that WhatsApp takes for delivered, however the run ends; from any thread."""
+        rest = self._course.rest
+        if rest is Rest.NOTHING or self._client is None:
+            return
+        if self._client.leave(seconds, closes=rest is Rest.LINK):
+            self._tools.losses.end()
+        else:
+            log.info("not all was closed and handed over within %s", durations.words(seconds))
+
     def _patience(self) -> float:
         due = self._course.due
         at = self._next_beat if due is None else min(due, self._next_beat)
@@ -156,8 +204,14 @@ class Loop:
                     self._inbox.put(events.StopAsked())
                 case pipe.Unlink():
                     self._inbox.put(events.UnlinkAsked())
-                case pipe.Send(id, to, text):
-                    self._inbox.put(events.SendAsked(id, to, text))
+                case pipe.Act(id, body):
+                    self._inbox.put(events.ActAsked(id, asks.from_text(body)))
+                case pipe.Send() | pipe.TakeBack() | pipe.Secrets():
+                    self._tools.sender.order(message)
+                case pipe.Fetch(id, media):
+                    self._inbox.put(events.FetchAsked(id, media))
+                case pipe.Taken(seq):
+                    self._tools.intake.taken = seq
         for event in self._inbox.take():
             self._feed(event)
         now = time.monotonic()
@@ -168,6 +222,27 @@ class Loop:
             self._beat(now)
 
     def _feed(self, event: events.Event) -> None:
+        losses = self._tools.losses
+        match event:  # what the course need not know
+            case events.PhoneSeen(at):
+                self._link.post(pipe.PhoneSeen(at))
+                return
+            case events.SecretMissing():
+                self._tools.sender.secret_missing()
+                return
+            case events.Told(message):
+                self._link.post(message)
+                return
+            case events.Repeated(id, sender, chat):
+                losses.repeated(chat, sender, id)
+                return
+            case events.HistoryCopied():
+                losses.copied()
+                return
+            case events.CaughtUp():
+                losses.caught_up()
+            case events.Loaded():
+                self._next_beat = time.monotonic()  # only now is it known what is in the inbox
         if isinstance(event, _FROM_WHATSAPP):
             self._last_seen = time.time()
         elif isinstance(event, events.KeepAliveTimeout) and event.last_success is not None:
@@ -185,9 +260,45 @@ class Loop:
         read_at, phase = self._memory_at
         if now - read_at >= MEMORY_SECONDS or phase is not self._course.phase:
             self._memory, self._memory_at = proportional_memory(), (now, self._course.phase)
-        self._link.post(pipe.Heartbeat(self._last_seen, self._memory, open_files()))
+        self._post_heartbeat()
+        self._tools.losses.beat(online=self._course.phase is Phase.ONLINE)
+        self._clear(now)
+
+    def _clear(self, now: float) -> None:
+        """Have old messages deleted where that is due, whether there is a link or not."""
+        if now < self._next_clearing or self._course.phase in _NO_CLEARING:
+            return
+        intake = self._tools.intake
+        try:
+            threading.Thread(target=self._delete_old, name="clear", daemon=True).start()
+        except RuntimeError:  # there is no thread to be had: the next heartbeat tries again
+            log.warning("old messages are not deleted yet: the system gives no thread")
+        else:
+            self._next_clearing = now + intake.clears_every
+
+    def _delete_old(self) -> None:
+        intake = self._tools.intake
+        intake.clear()
+        self._tools.sender.clear(intake.keep)
+
+    def _post_heartbeat(self) -> None:
+        intake = self._tools.intake
+        self._link.post(
+            pipe.Heartbeat(
+                self._last_seen,
+                self._memory,
+                open_files(),
+                intake.stored,
+                intake.lost,
+                intake.refused,
+                self._tools.sender.waiting,
+                intake.last_in_at,
+                self._tools.sender.last_out_at,
+            )
+        )
 
     def _do(self, wanted: list[Step]) -> None:
+        self._watch_link()
         for step in wanted:
             match step:
                 case actions.Say(message):
@@ -196,6 +307,8 @@ class Loop:
                     self._outcome = outcome
                 case actions.SaveTraceback():
                     self._tools.save_traceback()
+                case actions.FetchMedia(id, media):
+                    self._tools.fetch(id, media)
                 case actions.ShowQr(text, seconds):
                     self._show_qr(text, seconds)
                 case actions.ShowLinkCode(code, seconds):
@@ -212,12 +325,41 @@ class Loop:
                 self._client.dial()
             case actions.AskLinkCode(phone):
                 self._client.ask_link_code(phone)
-            case actions.SendText(id, to, text):
-                self._client.send(id, to, text)
+            case actions.DoAct(id, ask):
+                self._client.act(id, ask)
             case actions.Unlink():
                 self._client.unlink()
             case actions.HangUp():
-                self._client.hang_up()
+                self._tools.sender.stop()
+                self._hang_up(self._client)
+
+    def _watch_link(self) -> None:
+        """Tell the sender whether the account is connected, if that has changed."""
+        is_online = self._course.phase is Phase.ONLINE
+        if is_online == self._is_online:
+            return
+        self._is_online = is_online
+        if is_online and self._client is not None:
+            own = self._client.own_addresses()
+            if own:
+                device, number = session_secrets.device_of(own[0]), session_secrets.number_of(own[0])
+                self._tools.sender.online(device, number)
+            else:
+                self._tools.sender.online("")
+        else:
+            self._tools.sender.offline()
+
+    def _hang_up(self, client: Dialler) -> None:
+        """Close the link as soon as what is being sent has been taken, or not in time."""
+
+        def finish() -> None:
+            self._tools.sender.finish(FINISH_SECONDS)
+            client.hang_up(CLOSE_SECONDS)
+
+        try:
+            threading.Thread(target=finish, name="finish", daemon=True).start()
+        except RuntimeError:  # there is no thread to be had
+            client.hang_up(CLOSE_SECONDS)
 
     def _show_qr(self, text: str, seconds: float) -> None:
         self._tools.hide(text)

@@ -15,17 +15,21 @@ from __future__ import annotations
 from enum import Enum, auto
 
 from orchestrator.accounts import durations, pipe
+from orchestrator.accounts.acts import Fate
+from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.pipe import Pairing
 from orchestrator.worker import deadlines, events, outcomes, send_errors
 from orchestrator.worker.actions import (
     AskLinkCode,
     Dial,
+    DoAct,
     End,
+    FetchMedia,
     HangUp,
+    Rest,
     SaveTraceback,
     Say,
-    SendText,
     ShowLinkCode,
     ShowQr,
     Step,
@@ -47,6 +51,16 @@ class Phase(Enum):
     LEAVING = auto()
     CLOSING = auto()
     ENDED = auto()
+
+
+_REST = {
+    Phase.DIALLING: Rest.EVENTS,
+    Phase.LOST: Rest.EVENTS,
+    Phase.ONLINE: Rest.LINK,
+    Phase.LEAVING: Rest.LINK,
+    Phase.CLOSING: Rest.LINK,
+}
+"""What the library may hold in a phase; in the others nobody has been logged in."""
 
 
 class Course:
@@ -80,6 +94,13 @@ class Course:
         self._lost_silently = False
         self._checkup = Checkup()
         self._said = Evidence()
+        self._rest: Rest | None = None
+
+    @property
+    def rest(self) -> Rest:
+        """What the library may hold that is to be taken from it, if the run ends now or has ended."""
+        # What comes for a wrong phone is for somebody else.
+        return self._rest or (Rest.NOTHING if self._is_wrong() else _REST.get(self.phase, Rest.NOTHING))
 
     @property
     def due(self) -> float | None:
@@ -90,9 +111,9 @@ class Course:
     def feed(self, event: events.Event, now: float) -> list[Step]:
         """Take in what was observed at that monotonic time; return what is to be done, in this order."""
         self._now, self._steps = now, []
-        if isinstance(event, events.SendAsked | events.SendEnded):
+        if isinstance(event, events.ActAsked | events.ActEnded | events.FetchAsked | events.FetchEnded):
             if self.phase is not Phase.ENDED:  # or the parent sees the end, and tells those who wait
-                self._steps.append(_about_sending(event, online=self.phase is Phase.ONLINE))
+                self._steps.append(_about_asking(event, self.phase))
         elif self.phase in (Phase.CLOSING, Phase.LEAVING):
             if (outcome := _on_the_way_out(event, leaves=self.phase is Phase.LEAVING)) is not None:
                 self._end(outcome)
@@ -122,10 +143,10 @@ class Course:
                     return
                 self._enter(Phase.DIALLING, deadlines.DIAL_SECONDS)
                 self._steps += [Say(pipe.Connecting(paired)), Dial()]
-            case events.LoadFailed(outcome):
-                self._end(outcome)
+            case events.LoadFailed(outcome) | events.InboxFailed(outcome):
+                self._end(outcome, Rest.NOTHING)  # the library waits for what cannot be stored
             case events.DiskFull():
-                # What comes in could not be stored; WhatsApp keeps it for whoever is away.
+                # What is on its way has the reserve for room; WhatsApp keeps the rest for whoever is away.
                 self._end(outcomes.disk_full())
             case events.StopAsked():
                 self._stop()
@@ -159,7 +180,7 @@ class Course:
                 events.RefusalLogged() | events.SocketLost() | events.RedialFailed() | events.LinkingFailed()
             ):
                 self._note(event)
-            case events.Activity() | events.HungUp() | events.Loaded():
+            case events.Activity() | events.CaughtUp() | events.HungUp() | events.Loaded():
                 pass
             case _:
                 self._take_linking(event)
@@ -201,11 +222,9 @@ class Course:
         if self._said.refusal is not None and self._said.refusal.deleted:
             self._end(self._said.refused(self._said.refusal, paired=self._paired))
         elif self.phase is Phase.ONLINE:
-            self._enter(Phase.CLOSING, deadlines.CLOSE_SECONDS)
+            self._enter(Phase.CLOSING, deadlines.FINISH_SECONDS + deadlines.CLOSE_SECONDS)
             self._steps.append(HangUp())
         else:
-            # There is no link to close. While the library dials, stop() waits until it gives up or for ever;
-            # during the first log-in it can crash the process.
             self._end(outcomes.stopped())
 
     # The codes
@@ -289,7 +308,9 @@ class Course:
         if self._checkup.is_logged_out(online=self.phase is Phase.ONLINE, logged_in=logged_in):
             self._lose("the library is not logged in any more")
         if (waited := self._checkup.stands_still(callback, self._now)) is not None:
-            self._hang(outcomes.callback_hangs(waited))
+            # The library hands over one event after the other.
+            self._steps.append(SaveTraceback())
+            self._end(outcomes.callback_hangs(waited), Rest.NOTHING)
 
     def _lose(self, why: str) -> bool:
         if self.phase is not Phase.ONLINE:
@@ -300,23 +321,17 @@ class Course:
         return True
 
     def _note(self, event: events.Event) -> None:
+        self._said.note(event)
         match event:
             case events.RefusalLogged(reason, deleted=deleted):
-                self._said.refusal = event
                 # A device that is not linked gets no event. One that is logged out before connect() has got
                 # round to telling events may get none either: neonize then waits, for ever, for the address
                 # that the library has just deleted.
                 silent = deleted or not self._paired
                 if silent and reason not in outcomes.PASSING and self._verdict is None:
                     self._expect(event)
-            case events.SocketLost():
-                self._said.socket = event
-            case events.RedialFailed(error, for_good):
-                self._said.dial_error = error
-                if for_good:
-                    self._end(outcomes.connect_raised(error))
-            case events.LinkingFailed(error):
-                self._said.link_error = error
+            case events.RedialFailed(error, for_good=True):
+                self._end(outcomes.connect_raised(error))
 
     # The end
 
@@ -369,14 +384,11 @@ class Course:
                 if self._said.refusal is not None:
                     self._end(self._said.refused(self._said.refusal, paired=self._paired))
                 else:
-                    self._hang(outcomes.too_slow(deadlines.DIAL_SECONDS, self._said.last_error()))
+                    self._steps.append(SaveTraceback())
+                    self._end(outcomes.too_slow(deadlines.DIAL_SECONDS, self._said.last_error()))
 
-    def _hang(self, outcome: Outcome) -> None:
-        """End because something has not returned, and save what it is."""
-        self._steps.append(SaveTraceback())
-        self._end(outcome)
-
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, rest: Rest | None = None) -> None:
+        self._rest = rest or self.rest
         wrong = self.phase is Phase.UNLINKING or (self._fresh and self._is_wrong())
         if wrong and outcome.kind not in (Kind.WRONG_PHONE, Kind.STOPPED, Kind.CRASH):
             # Whatever came in between: this session must not be used, and no account but the other is ill.
@@ -421,12 +433,23 @@ def _on_the_way_out(event: events.Event, *, leaves: bool) -> Outcome | None:
     return None
 
 
-def _about_sending(event: events.SendAsked | events.SendEnded, *, online: bool) -> Step:
-    """Return what is to be done about a text that is to be sent, or was."""
+def _about_asking(
+    event: events.ActAsked | events.ActEnded | events.FetchAsked | events.FetchEnded, phase: Phase
+) -> Step:
+    """Return what is to be done about what the parent has asked for, or about what became of it.
+
+    An attachment needs no link: it lies on a server that anybody may ask who knows its path.
+    """
     match event:
-        case events.SendAsked(id, to, text) if online:
-            return SendText(id, to, text)
-        case events.SendAsked(id):
-            return Say(pipe.Sent(id, send_errors.NOT_CONNECTED))
-        case events.SendEnded(id, error):
-            return Say(pipe.Sent(id, None if error is None else send_errors.why_not_sent(error)))
+        case events.ActAsked(id, ask) if phase is Phase.ONLINE:
+            return DoAct(id, ask)
+        case events.ActAsked(id):
+            return Say(pipe.Acted(id, Fate.FAILED, None, send_errors.NOT_CONNECTED, None))
+        case events.ActEnded(id, fate, code, about, result):
+            return Say(pipe.Acted(id, fate, code, about, result))
+        case events.FetchAsked(id) if phase is Phase.LOADING:
+            return Say(pipe.Fetched(id, Fault.UNREACHABLE, "the account is only starting"))
+        case events.FetchAsked(id, media):
+            return FetchMedia(id, media)
+        case events.FetchEnded(id, fault, about):
+            return Say(pipe.Fetched(id, fault, about))

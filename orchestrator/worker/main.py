@@ -6,23 +6,31 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
-from orchestrator.system import cores, memory, multiprocess_private
+from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
+from orchestrator.system.redaction import redact
 from orchestrator.worker import confining, events, outcomes, proxy, session_check
+from orchestrator.worker.intake import Intake, open_inbox
+from orchestrator.worker.last_call import LastCall
 from orchestrator.worker.library import integrity, loading, package
 from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
+from orchestrator.worker.losses import Losses
 from orchestrator.worker.machine import Course
+from orchestrator.worker.media import account
 from orchestrator.worker.output import Output, open_log
 from orchestrator.worker.pipe import Connection, Link, ParentGone
 from orchestrator.worker.queue import Inbox
 from orchestrator.worker.seal import Seal
+from orchestrator.worker.sending.sender import Sender
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.traceback_file import Trace
 
@@ -42,8 +50,11 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     multiprocess_private.leave_helpers()
     cores.open_to_self()  # whoever made it may have closed it, and what follows writes there
     memory.stand_before_the_parent()
+    # As a log would show it: everybody on the machine can list processes, and a name may be a phone number.
+    title.show(redact(f"wa:{spec.name}"), redact(f"orchestrator: {spec.name}"))
     inbox = Inbox()
     _set_signals(inbox)
+    last_call = LastCall()
     trace = Trace.open(spec.trace)
     scrubber = Scrubber(secrets(spec.proxy or environment_proxy(os.environ) or ""))
     level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
@@ -52,7 +63,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
         log.warning("there will be no traceback should this process hang: %s", trace.error)
     # While there is no other thread, and before a byte comes from outside.
     confined = confining.confine(spec)
-    output = Output(lambda line: _hear(line, inbox))
+    output = Output(lambda line: _hear(line, inbox), last_call)
     try:
         output.catch()
     except RuntimeError as error:  # there is no thread to be had
@@ -61,7 +72,7 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     kind = Kind.CRASH
     try:
         link = Link(connection)
-        outcome = _outcome(spec, confined, link, inbox, scrubber, trace, level)
+        outcome = _outcome(spec, confined, link, inbox, scrubber, trace, level, last_call)
         kind = outcome.kind
         ended = pipe.Ended(kind, scrubber.clean(outcome.text), outcome.code, outcome.expire)
         log.info("ended: %s: %s", kind, ended.text)
@@ -84,16 +95,27 @@ def _outcome(
     scrubber: Scrubber,
     trace: Trace,
     level: int,
+    last_call: LastCall,
 ) -> Outcome:
     try:
+        intake = Intake(None, spec.keeps, inbox.put, spec.messages)
+        intake.taken = spec.taken
+        intake.watcher = losses = Losses(intake, spec.keeps)
+        sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
         tools = Tools(
-            load=lambda: _load(spec, confined, inbox, link, level),
+            load=lambda: _load(spec, confined, inbox, link, level, intake, losses, sender),
             render=_render,
             hide=scrubber.add,
             save_traceback=trace.save,
+            fetch=_attachments(spec, intake, inbox),
+            intake=intake,
+            losses=losses,
+            sender=sender,
         )
         course = Course(phone=spec.phone, remembered=spec.remembered, pairing=spec.pairing)
-        outcome = Loop(course, link, inbox, _parent_sentinel(), tools).run()
+        loop = Loop(course, link, inbox, _parent_sentinel(), tools)
+        last_call.arm(loop.leave)
+        outcome = loop.run()
         return outcomes.by_way(outcome, _way(spec))
     except ParentGone:
         raise
@@ -105,8 +127,24 @@ def _outcome(
         return outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
 
 
+def _attachments(spec: ChildSpec, intake: Intake, inbox: Inbox) -> Callable[[int, str], None]:
+    """Have attachments fetched and deleted as the inbox wants; return what fetches one that is asked for."""
+    if spec.messages is None:
+        return lambda number, _: inbox.put(events.FetchEnded(number, Fault.UNKNOWN))
+    fetcher = account.fetcher(spec.messages, spec.keeps, spec.proxy, inbox.put)
+    intake.on_media, intake.on_clear = fetcher.arrived, fetcher.tidy
+    return fetcher.ask
+
+
 def _load(
-    spec: ChildSpec, confined: confining.Confined, inbox: Inbox, link: Link, level: int
+    spec: ChildSpec,
+    confined: confining.Confined,
+    inbox: Inbox,
+    link: Link,
+    level: int,
+    intake: Intake,
+    losses: Losses,
+    sender: Sender,
 ) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
     """Make the session ours, then load the library: nothing else may touch the session before."""
     try:
@@ -119,14 +157,27 @@ def _load(
             )
         session_check.hold(spec.lock)
         stored = session_check.prepare(spec.database)
+        intake.inbox = open_inbox(spec.messages, spec.keeps)
+        losses.look(spec.database)
+        sender.open(spec.database)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
         if why is not None:
             return None, _failed(Kind.MACHINE, why)
         from orchestrator.worker.library.client import Client, ClientSettings
 
-        settings = ClientSettings(spec.name, spec.database, spec.device_name, spec.proxy, level)
-        return Client(settings, inbox.put), events.Loaded(stored.paired, stored.phone)
+        settings = ClientSettings(
+            spec.name,
+            spec.database,
+            spec.device_name,
+            spec.proxy,
+            level,
+            rejects_calls=spec.keeps.calls == "reject",
+        )
+        client = Client(settings, inbox.put, intake)
+        losses.listen(client)
+        sender.start(client)
+        return client, events.Loaded(stored.paired, stored.phone)
     except session_check.SessionUnusable as error:
         return None, events.LoadFailed(error.outcome)
     except ProxyError as error:
@@ -192,10 +243,9 @@ def _hear(line: str, inbox: Inbox) -> None:
 
 def _set_signals(inbox: Inbox) -> None:
     """Undo what was inherited; SIGTERM means Stop, and the rest of what a terminal sends is the parent's."""
-    signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGCHLD):
+    for number in (signal.SIGQUIT, signal.SIGUSR1, signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: inbox.put(events.StopAsked()))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -58,6 +58,9 @@ _WHY_REFUSED = {
 }
 
 _UNSET = re.compile(r"required field neonize\.(\w+)\.\w+ not set")
+_REFUSALS = frozenset({"ConnectFailure", "LoggedOut", "TemporaryBan"})
+"""Those of neonize's events by which WhatsApp refuses a log-in. All others can be of anybody's making: a
+receipt of a type that neonize has no name for ends connect(), too."""
 _SERVER_ERROR = re.compile(r"(?:server returned error|info query returned status) (\d{3})")
 _DIALLING = re.compile(
     r"(?:failed to dial whatsapp web websocket: |failed to WebSocket dial: "
@@ -184,14 +187,18 @@ def refusal(reason: int | None, code: int | None, expire: float | None) -> Outco
 
 def hides_number(error: str) -> bool:
     """Tell whether connect() raised because WhatsApp gave a number that neonize has no name for."""
-    return _UNSET.search(error) is not None
+    match = _UNSET.search(error)
+    return match is not None and match[1] in _REFUSALS
 
 
 def connect_raised(error: str, *, known: bool = True) -> Outcome:
     """The library's connect() raised an error, or something else did that nobody has thought of."""
     if not known:
         return Outcome(Kind.CRASH, f"an unexpected error in the process: {quote(error)}")
-    if match := _UNSET.search(error):
+    if (match := _UNSET.search(error)) and match[1] not in _REFUSALS:
+        # Whoever writes to the account can cause that as often as they like: it must not be given up for it.
+        return Outcome(Kind.NETWORK, f"neonize ended the connection: it cannot hand over a {match[1]} event")
+    if match:
         what = "a ban" if match[1] == "TemporaryBan" else "a reason"
         return Outcome(Kind.REFUSED, f"WhatsApp refused the log-in with {what} that neonize has no name for")
     for kind, part, text in _CAUSES:

@@ -20,6 +20,7 @@ from typing import TextIO
 
 from orchestrator.accounts.flood import Meter, more
 from orchestrator.system import logs
+from orchestrator.worker.last_call import LastCall
 from orchestrator.worker.library.lines import HIDDEN, Scrubber, is_noise
 
 log = logging.getLogger("neonize")
@@ -41,10 +42,12 @@ class Output:
 
     Args:
         heard: Is told every line of the standard output, as it is.
+        last_call: Is heard by the thread that reads: the one that does nothing which could hang.
     """
 
-    def __init__(self, heard: Callable[[str], None]) -> None:
+    def __init__(self, heard: Callable[[str], None], last_call: LastCall | None = None) -> None:
         self._heard = heard
+        self._last_call = last_call
         self._pipes: dict[int, int] = {}
         self._idle = threading.Event()
 
@@ -70,9 +73,13 @@ class Output:
 
     def _read(self) -> None:
         waiting = dict.fromkeys(self._pipes, b"")
+        calls = {} if self._last_call is None else {self._last_call.fileno(): self._last_call}
         while waiting:
             self._idle.set()
-            for pipe in select.select(list(waiting), [], [])[0]:
+            for pipe in select.select([*waiting, *calls], [], [])[0]:
+                if pipe in calls:
+                    calls[pipe].hear()
+                    continue
                 self._idle.clear()
                 data = os.read(pipe, _LONGEST)
                 if not data:

@@ -7,25 +7,26 @@ import errno
 import os
 from collections.abc import Mapping
 
-from orchestrator.accounts.proxy import Proxy, ProxyError, environment_proxy, parse, parse_environment
+from orchestrator.accounts.proxy import HOST, Proxy, ProxyError, environment_proxy, parse, parse_environment
 
 VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "FTP_PROXY"})
 """Names of environment variables, in either case, that Go or Python's HTTP libraries take a proxy from."""
 
 
-def find(own: str | None, environ: Mapping[str, str]) -> Proxy | None:
+def find(own: str | None, environ: Mapping[str, str], host: str = HOST) -> Proxy | None:
     """Return the proxy that the process goes through, None for none.
 
     Args:
         own: URL of the account's own.
         environ: The environment, which may name one for accounts without their own.
+        host: The host of WhatsApp's that is wanted: the environment may name hosts that need no proxy.
 
     Raises:
         ProxyError: Its URL is not one that can be used.
     """
     if own is not None:
         return parse(own)
-    named = environment_proxy(environ)
+    named = environment_proxy(environ, host)
     return None if named is None else parse_environment(named)
 
 

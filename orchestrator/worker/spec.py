@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from orchestrator.accounts.pipe import Pairing
-from orchestrator.accounts.settings import Confine
+from orchestrator.accounts.settings import Confine, Messages, Sending
 from orchestrator.worker.seal import Seal
 
 VARIABLE: Final = "ORCHESTRATOR_CONFINEMENT"
 """By which the service tells the process that makes the others how to confine itself, see `MakerSpec`."""
+
+LAST_CALL_SIGNAL: Final = signal.SIGUSR2
+"""Has a child that hangs take what its library holds, write where its threads are, and end: `last_call`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,10 @@ class ChildSpec:
         lock: The file whose lock says that a process uses the session, absolute.
         home: The account's folder for its session, absolute; None if it has none of its own.
         messages: The account's folder for its messages, likewise.
+        keeps: Which messages are kept.
+        sending: How it sends.
+        taken: The number up to which every consumer has had the entries of the inbox, as far as it is known;
+            None: there is no consumer.
         phone: Digits of the number it must be linked to, or None.
         remembered: Whether that is the number it had before, and not one that the configuration names.
         proxy: URL of its proxy, password and all, or None for what the environment says.
@@ -43,6 +51,9 @@ class ChildSpec:
     lock: Path
     home: Path | None = None
     messages: Path | None = None
+    keeps: Messages = field(default_factory=Messages)
+    sending: Sending = field(default_factory=Sending)
+    taken: int | None = None
     phone: str | None = field(default=None, repr=False)
     remembered: bool = False
     proxy: str | None = field(default=None, repr=False)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.container_engine import IMAGE, Engine, need_engine
 from support.conversation import Account, Contact, own_account
 from support.wheel import built_wheel
 
@@ -66,3 +67,18 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as it is installed, built from these sources once for all workers."""
     folder = tmp_path_factory.getbasetemp()
     return built_wheel(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """What builds images and runs containers; skips tests where that cannot be done."""
+    need_engine()
+    with Engine() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def image(engine: Engine) -> str:
+    """The image of the service, built from these sources."""
+    engine.build(IMAGE)
+    return IMAGE

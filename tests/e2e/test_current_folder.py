@@ -64,8 +64,11 @@ class Poison:
         return sorted(path.name for path in self._marks.iterdir())
 
 
-@pytest.mark.parametrize("path", [None, "", "."], ids=["nothing", "empty entry", "dot"])
-@pytest.mark.parametrize("how", [SCRIPT, MODULE], ids=["script", "module"])
+@pytest.mark.parametrize(
+    ("how", "path"),
+    [(SCRIPT, None), (SCRIPT, "."), (MODULE, "")],
+    ids=["script", "script, dot in the path", "module, empty entry in the path"],
+)
 @pytest.mark.timeout(8 * PATIENCE)
 def test_no_module_of_the_current_folder_is_run(
     fresh_sandbox: SandboxProcess,

@@ -6,10 +6,12 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -142,12 +144,18 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
             str(keep),
             "the sandbox, a WhatsApp test server, listens",
             "the service runs",
+            "watch it in a browser, by this link, which is good once: http://127.0.0.1:",
             f"support waits for its phone: {keep}/state/qr/support.png",
             "has scanned alerts.png",
             "alerts is connected as +1…03",
             "support → sales: “Somebody asks for a price.”",
             "alerts → Ada",
-            "Ada → support",
+            "Ada → support: “When does it arrive?”",
+            "the bot echo → Ada: “You said: When does it arrive?”",
+            "the webhook crm received evt_support_",
+            "rightly signed: message.received “When does it arrive?”",
+            'the metrics say orchestrator_events_delivered_total{consumer="crm"} ',
+            'the metrics say orchestrator_events_delivered_total{consumer="echo"} ',
             "sales is logged out",
             f"its old session is in quarantine: {keep}/state/quarantine/sales-",
             "sales shows a new code",
@@ -165,6 +173,8 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
     # What it leaves is what a service leaves, and tells nobody's secrets.
     assert sorted(path.name for path in keep.iterdir()) == [
         "accounts.yaml",
+        "crm.secret",
+        "echo_bot.py",
         "sandbox",
         "service.log",
         "state",
@@ -172,7 +182,7 @@ def test_it_tells_the_story_and_ends_by_itself_where_there_is_no_terminal(stage:
     log = (keep / "service.log").read_text()
     assert "the service has stopped" in log
     assert "Traceback" not in log
-    for secret in ("5550101", "5550104", "asks for a price"):
+    for secret in ("5550101", "5550104", "asks for a price", "When does it", "whsec_"):
         assert secret not in log
     assert not wait_gone(stage.processes(), END_SECONDS)
     # It takes no folder that is in use.
@@ -198,11 +208,12 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
         control = re.search(r"export (\w+)=(\S+)", terminal.text)
         assert suggested
         assert control
-        command = [*DEMO[:-1], "--config", suggested[1], "list", "--check"]
-        listed = subprocess.run(
-            command, env=stage.environment, cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        assert listed.stdout.count("connected") == 3
+        for options, count in (((), 3), (("--check",), 0)):
+            command = [*DEMO[:-1], "--config", suggested[1], "list", *options]
+            listed = subprocess.run(
+                command, env=stage.environment, cwd=ROOT, capture_output=True, text=True, check=True
+            )
+            assert listed.stdout.count("connected") == count
         environment = {**stage.environment, control[1]: control[2]}
         # Nobody reads the terminal meanwhile, and so no picture is drawn: they have to be away for longer.
         refuse = [*DEMO[:-1], "sandbox", "fault", "refuse", "--seconds", "60"]
@@ -223,6 +234,7 @@ def test_on_a_terminal_it_goes_on_until_ctrl_c(stage: Stage) -> None:
         "listens on",
         "support waits for its phone",
         "alerts is connected",
+        "Ada → support",
         "sales is logged out",
         "killed by SIGKILL",
     ],
@@ -266,6 +278,37 @@ def test_nothing_runs_on_without_it(stage: Stage) -> None:
     assert not wait_gone(stage.processes(), END_SECONDS)
 
 
+@pytest.mark.timeout(LONG_PATIENCE + 2 * PATIENCE + 60)
+def test_with_an_address_it_goes_on_and_shows_the_page_there(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as reserved:
+        port = reserved.getsockname()[1]
+    process = stage.start("--listen", f"0.0.0.0:{port}")
+    seen = read_until(process, "the service runs")
+    seen += read_until(process, "good once")
+    assert f"http://127.0.0.1:{port}/#" in seen
+    read_until(process, "how long it took")
+    read_until(process, "Try from another terminal")
+    # As through a container's port: any address of this machine, asked for by the name that the link has.
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE) as answer:
+        assert answer.status == 200
+        assert "text/html" in answer.headers["Content-Type"]
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    said = output(process, END_SECONDS)
+    assert process.returncode == 0, said
+    stage.is_clean()
+
+
+@pytest.mark.parametrize("address", ["8080", "page.example:80", "0.0.0.0:0", "::1:80"])
+def test_what_is_no_address_is_refused(stage: Stage, address: str) -> None:
+    process = stage.start("--listen", address)
+    said = output(process, PATIENCE)
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    assert "0.0.0.0:8080" in said
+    stage.is_clean()
+
+
 def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
     process = stage.start()
     read_until(process, "waits for its phone")
@@ -307,6 +350,6 @@ def test_it_says_how_to_get_what_is_missing(stage: Stage, tmp_path: Path) -> Non
     process = stage.start()
     said = output(process, PATIENCE)
     assert process.returncode == 1
-    assert "pip install 'whatsapp-orchestrator[sandbox]'" in said
+    assert "/bin/pip install -r requirements/sandbox.txt`" in said
     assert "Traceback" not in said
     stage.is_clean()

@@ -160,7 +160,7 @@ def test_what_ends_the_matter_is_not_tried_again(
     faults = {}
     for name, reason in ends.items():
         copy_session(account.bot.database, tmp_path / f"{name}.sqlite3")
-        why = {"reason": reason, "code": 101} if reason == 402 else {"reason": reason}
+        why: dict[str, Any] = {"reason": reason, "code": 101} if reason == 402 else {"reason": reason}
         faults[name] = sandbox.client.fault("failure", f"proxy:{name}", times=2, **why)["id"]
     bots = {name: neonize(name, proxy=proxy_of(sandbox, name)) for name in ends}
     told = {"banned": "TemporaryBan", "outdated": "ClientOutdated", "refused": "ConnectFailure"}

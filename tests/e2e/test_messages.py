@@ -40,7 +40,7 @@ from orchestrator.sandbox.client import MediaKind
 from orchestrator.sandbox.crypto.signal import SignalPhone
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sandbox.server.media import HOST, media_id
-from orchestrator.sandbox.wire import proto
+from orchestrator.sandbox.wire import content
 from orchestrator.sandbox.wire.jid import JID
 from orchestrator.sandbox.wire.node import Node
 
@@ -485,7 +485,7 @@ def stranger(sandbox: SandboxProcess, make_number: Callable[[], str]) -> Iterato
 def test_a_message_that_a_client_sends_again_is_shown_once(stranger: Stranger, ada: Contact) -> None:
     # As a client does after a connection that was cut between message and ack.
     to = JID.parse(lid(ada.sandbox, ada.number))
-    plain = proto.PlainMessage.encode(conversation="only once")
+    plain = content.Message.encode(conversation="only once")
     bundle = stand_in.bundle(stranger.bundles(to)[0])
     kind, data = SignalPhone.generate(stranger.keys.identity).encrypt(str(to), plain, bundle)
     part = Node("to", {"jid": to}, [Node("enc", {"v": "2", "type": kind}, data)])

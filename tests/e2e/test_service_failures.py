@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.accounts import addresses
+from support.cli import bare
 from support.service import PATIENCE, QUICK, Accounts, Json, Service, read_session
 
 from orchestrator.sandbox.process import SandboxProcess
@@ -91,7 +92,7 @@ class Ward:
         ]
 
     def explain(self, name: str) -> str:
-        return self.service.command("explain", name).stdout
+        return bare(self.service.command("explain", name).stdout)
 
     def has_kept_its_session(self, name: str) -> bool:
         return read_session(self.service.session(name)) == self.before[name] and not self.service.quarantined(
@@ -276,11 +277,11 @@ def test_codes_are_not_made_for_nobody(ward: Ward) -> None:
     ]  # fmt: skip
     about = ward.service.about("expired")
     assert about["reason"] == (
-        "nobody used a code in 2 rounds; run `orchestrator repair expired` when somebody can scan a code"
+        "nobody used a code in 2 rounds; run `orchestrator qr expired` when somebody can scan a code"
     )
     assert about["qr_path"] is None
     assert not ward.service.png("expired").exists()
-    assert "orchestrator repair expired" in ward.explain("expired")
+    assert "qr expired`" in ward.explain("expired")
 
 
 def test_a_passkey_cannot_be_given_and_the_account_says_so(ward: Ward) -> None:

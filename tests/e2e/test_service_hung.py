@@ -20,12 +20,13 @@ from support.accounts import addresses
 from support.service import Json, Service, read_session
 
 from orchestrator.accounts.child import HEARTBEAT_DEADLINE
+from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.tracebacks import SIGNAL
 from orchestrator.worker.deadlines import CALLBACK_SECONDS, DIAL_SECONDS
 from orchestrator.worker.loop import HEARTBEAT_SECONDS
 
-ENDS = {"stopped": "crash", "callback": "crash", "held": "crash", "upgrade": "network"}
+ENDS = {"stopped": "crash", "callback": "crash", "held": "crash", "loop": "crash", "upgrade": "network"}
 """Those whose processes hang, each with the kind of its end."""
 SILENT = "silent"
 FINE = ("throttled", "slow", "healthy")
@@ -133,6 +134,7 @@ def ward(
     accounts["upgrade"] = {"proxy": f"http://upgrade:secret-word@127.0.0.1:{shared_sandbox.port}"}
     # So that its session can be looked at before it is used again.
     accounts["stopped"] = {"backoff": {"base": "1h", "factor": 1, "max": "1h", "jitter": 0}}
+    accounts["loop"] = {"messages": {"allow": "*"}}
     folder = make_folder()
     service = Service(folder, shared_sandbox, accounts)
     # An account's process reads and writes in its own folders only.
@@ -151,7 +153,8 @@ def ward(
         hole = client.fault("blackhole", numbers[SILENT])
         client.fault("hang", "proxy:upgrade", phase="upgrade")
         service.command("restart", "upgrade")
-        for name, word in {"callback": "sleep", "held": "hold", "slow": "slow"}.items():
+        (callbacks / "loop" / "go").touch()  # its callbacks need not wait
+        for name, word in {"callback": "sleep", "held": "hold", "loop": "loop", "slow": "slow"}.items():
             (callbacks / name / "word").write_text(word)
             client.send_text(somebody, numbers[name], "hello")
         for _ in range(20):
@@ -205,7 +208,7 @@ def test_a_callback_that_never_returns_is_found(ward: Ward) -> None:
     text = ward.traceback("callback")
     assert text.splitlines()[0].endswith(end["reason"])
     assert f'"{HOOK / "sitecustomize.py"}"' in text
-    assert " in wait_and_execute\n" in text
+    assert " in wait_and_take\n" in text
 
 
 def test_a_callback_that_keeps_the_lock_of_python_is_found(ward: Ward) -> None:
@@ -216,8 +219,21 @@ def test_a_callback_that_keeps_the_lock_of_python_is_found(ward: Ward) -> None:
     text = ward.traceback("held")
     # It hangs where Go has called Python, and the loop waits for the lock.
     assert " in hold\n" in text
-    assert " in wait_and_execute\n" in text
+    assert " in wait_and_take\n" in text
     assert " in _turn\n" in text or " in run\n" in text
+
+
+def test_a_main_thread_that_hangs_is_found_and_the_last_call_is_heard(ward: Ward) -> None:
+    end = ward.end("loop")
+    assert (end["from"], end["reason"]) == ("connected", "no sign of life for 30 s")
+    assert ward.is_back("loop")["last_exit"]["code"] == -SIGNAL
+    text = ward.traceback("loop")
+    assert " in hang_if_asked\n" in text
+    # Who writes the traceback has waited until nothing more came from the library.
+    assert " in hear\n" in text or " in _obey\n" in text
+    service = ward.service
+    stored = Reader.open(service.state / "messages" / "loop").after(0)
+    assert [one.source for one in stored] == ["message"]
 
 
 def test_a_call_into_the_library_that_never_returns_is_found(ward: Ward) -> None:
@@ -249,5 +265,5 @@ def test_nobody_else_has_a_traceback(ward: Ward) -> None:
     for name in ENDS:
         ward.end(name)
     assert sorted(path.name for path in (ward.service.state / "tracebacks").glob("*.txt")) == [
-        "callback.txt", "held.txt", "upgrade.txt"
+        "callback.txt", "held.txt", "loop.txt", "upgrade.txt"
     ]  # fmt: skip

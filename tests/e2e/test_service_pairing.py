@@ -12,8 +12,9 @@ import psutil
 import pytest
 from PIL import Image
 from support.onlooker import Onlooker, read_code
-from support.service import Service
+from support.service import PATIENCE, Accounts, Json, Service
 
+from orchestrator.accounts.looking import LOOK_SECONDS, UNSEEN
 from orchestrator.sandbox.process import SandboxProcess
 
 NAMES = ("support", "sales-br", "sales.de")
@@ -37,7 +38,8 @@ def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_
             loaded = any("/neonize-" in mapping.path for mapping in process.memory_maps())
             assert loaded == (process.pid in {service.child(name) for name in NAMES}), process
         assert [one["state"] for one in service.accounts()] == ["connected"] * 3
-        listed = service.command("list", "--check").stdout
+        assert service.command("list", "--check").stdout == ""
+        listed = service.command("list").stdout
         assert all(name in listed for name in NAMES)
         assert not any(number[1:] in listed for number in numbers.values())
         for name in NAMES:
@@ -152,3 +154,62 @@ def test_the_next_code_takes_the_place_of_the_one_before(sandbox: SandboxProcess
             assert about["pid"] == first["pid"]
             assert len([one for one in onlooker.seen if one.name == "support.png"]) == 1
             assert read_code(shown.content)
+
+
+# Codes that are shown only while somebody looks
+
+
+def test_nobody_dials_for_a_code_that_nobody_looks_at(
+    sandbox: SandboxProcess, make_number: Callable[[], str], folder: Path
+) -> None:
+    number = make_number()
+    accounts: dict[str, dict[str, object]] = {"quiet": {"pairing": "on_demand"}, "loud": {}}
+
+    def waits(shown: Accounts) -> Json | None:
+        about = shown["quiet"]
+        unseen = (about["state"], about["reason"]) == ("pairing", UNSEEN)
+        return about if unseen and about["pid"] is None else None
+
+    with Service(folder, sandbox, accounts) as service:
+        service.wait_for_state("loud", "pairing")
+        service.until(waits, "quiet waits")
+        assert UNSEEN in " ".join(service.command("list", "--wide").stdout.split())
+        assert "as soon as somebody looks" in " ".join(service.command("explain", "quiet").stdout.split())
+        doctor = service.command("doctor", "--json", check=False).stdout
+        assert "1 account waits until somebody looks at a code" in doctor
+        assert [one.pid for one in service.processes() if has_neonize(one)] == [service.child("loud")]
+        assert service.pngs() == ["loud.png"]
+
+        # Somebody looks, and leaves without a phone: that is good for a minute.
+        with service.client.stream("qr", name="quiet") as stream:
+            first = next(event["code"]["text"] for event in stream if event.get("code"))
+        service.child("quiet")
+        about = service.until(waits, "quiet waits again", timeout=LOOK_SECONDS + PATIENCE)
+        assert about["attempt"] == 0
+        assert service.pngs() == ["loud.png"]
+
+        # Somebody looks, and has a phone.
+        with service.client.stream("qr", name="quiet") as stream:
+            for event in stream:
+                if event.get("code"):
+                    assert event["code"]["text"] != first
+                    sandbox.client.scan(number, text=event["code"]["text"])
+            assert stream.result["account"]["state"] == "connected"
+        history = [entry["to"] for entry in service.timeline("quiet")]
+        assert history == [
+            "starting", "pairing", "starting", "pairing", "starting", "pairing", "connecting", "connected"
+        ]  # fmt: skip
+
+        # Linked, it needs nobody who looks: the next service finds its session.
+        assert service.stop() == 0
+        service.start()
+        service.wait_for_state("quiet", "connected")
+        # Its phone unlinks it: then it waits again.
+        sandbox.client.unlink(number)
+        about = service.until(waits, "quiet waits once more")
+        assert about["kind"] == "logged_out"
+        assert len(service.quarantined("quiet", "logged_out")) == 1
+
+
+def has_neonize(process: psutil.Process) -> bool:
+    return any("/neonize-" in mapping.path for mapping in process.memory_maps())

@@ -57,8 +57,10 @@ def assert_refused(world: World) -> None:
     assert account["phone"] == wanted
     assert not world.devices(world.other)
     assert len(service.quarantined("a2", "wrong_phone")) == 1
-    done = service.command("send", "a2", "--to", world.own, "the secret offer", check=False)
-    assert done.returncode == 1
+    done = service.command("send", "a2", "--to", world.own, "the secret offer")
+    assert "waits (a2 is not connected but failed)" in done.stdout
+    service.command("outbox", "a2", "--take-back", "1")
+    assert service.sandbox.client.inbox(world.own) == []
     advice = service.explain("a2")["outlook"]["advice"]
     assert any("repair a2 --any-phone" in sentence for sentence in advice)
     for text in (*service.log, json.dumps(service.explain("a2")), json.dumps(service.timeline("a2"))):
@@ -71,9 +73,9 @@ def test_another_phone_that_scans_the_code_is_unlinked_again(world: World) -> No
     world.service.scan("a2", world.other)
     assert_refused(world)
     # The right phone is let in, and an operator can let in another.
-    world.service.command("repair", "a2")
+    world.service.command("repair", "a2", "--yes")
     world.service.pair("a2", world.own)
-    world.service.command("repair", "a2", "--any-phone")
+    world.service.command("repair", "a2", "--yes", "--any-phone")
     account = world.service.pair("a2", world.other)
     assert account["phone"] == mask_number(world.other[1:])
     world.service.sandbox.client.unlink(world.other)
@@ -115,13 +117,13 @@ def test_a_repair_without_a_service_remembers_the_number_and_what_an_operator_al
     service = world.service
     service.stop()
     (service.state / "status.json").unlink()
-    service.command("repair", "a2", "--no-wait")
+    service.command("repair", "a2", "--yes", "--no-wait")
     assert (world.kept()["linked_phone"], world.kept()["any_phone"]) == (world.own[1:], False)
     service.start()
     service.scan("a2", world.other)
     assert_refused(world)
     service.stop()
-    service.command("repair", "a2", "--any-phone", "--no-wait")
+    service.command("repair", "a2", "--yes", "--any-phone", "--no-wait")
     assert (world.kept()["linked_phone"], world.kept()["any_phone"]) == (None, True)
     service.start()
     service.stop()  # a service that sees no phone goes on to let any be linked
@@ -141,7 +143,7 @@ def test_an_account_that_is_removed_and_added_again_is_a_fresh_one(world: World)
 
 def test_a_session_of_another_number_that_is_restored_on_purpose_counts(world: World) -> None:
     service = world.service
-    service.command("repair", "a2", "--any-phone")
+    service.command("repair", "a2", "--yes", "--any-phone")
     service.pair("a2", world.other)
     (first,) = service.quarantined("a2", "repair")
     (address,) = addresses(first / "session.sqlite3")
@@ -171,10 +173,10 @@ def test_the_configuration_wins(world: World) -> None:
     service.configure({"a2": {"phone": world.other}})
     service.command("reload")
     assert service.wait_for_state("a2", "failed")["kind"] == "config"
-    done = service.command("repair", "a2", "--any-phone", check=False)
+    done = service.command("repair", "a2", "--yes", "--any-phone", check=False)
     assert done.returncode == 1
     assert "`phone:`" in done.stderr
-    service.command("repair", "a2")
+    service.command("repair", "a2", "--yes")
     service.pair("a2", world.other)
     # What the configuration has named and was linked is what is remembered.
     service.configure(["a2"])
@@ -189,6 +191,6 @@ def test_the_remembered_number_is_good_for_pairing_by_code(world: World) -> None
     service = world.service
     service.client.call("repair", name="a2", pairing="code")
     assert service.wait_for_state("a2", "pairing")["qr_path"] is None
-    refused = service.command("repair", "a2", "--code", "--any-phone", check=False)
+    refused = service.command("repair", "a2", "--yes", "--code", "--any-phone", check=False)
     assert refused.returncode == 1
     assert "phone:" in refused.stderr

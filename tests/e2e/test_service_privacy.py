@@ -70,7 +70,7 @@ def test_no_secret_is_said_anywhere(
         client.scan(support, png=png)
         service.wait_for_state("support", "connected")
         with Terminal(
-            service.command_line("repair", "sales", "--code"), service.environment, folder
+            service.command_line("repair", "sales", "--yes", "--code"), service.environment, folder
         ) as terminal:
             terminal.until(lambda text: re.search(r"\b\w{4}-\w{4}\b", text), "a code")
             code = re.findall(r"\b\w{4}-\w{4}\b", terminal.text)[-1]
@@ -117,7 +117,7 @@ def test_no_secret_is_said_anywhere(
             ("doctor",),
             ("doctor", "--json"),
             ("reload",),
-            ("repair", "support", "--no-wait"),
+            ("repair", "support", "--yes", "--no-wait"),
         ):
             ask(*arguments)
         service.config_file.write_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,56 @@ def test_whatsapp_does_not_answer(world: World) -> None:
     assert not service.session("a").exists()
     assert len(world.devices()) == 1
     assert "a" not in {one["name"] for one in service.accounts()}
+
+
+def test_who_leaves_for_good_leaves_nothing_behind(world: World) -> None:
+    service = world.service
+    older = service.state / "quarantine" / "a-20990101T000000Z-repair"
+    older.mkdir(0o700)
+    shutil.copy(service.session("a"), older / "session.sqlite3")
+    done = service.command("remove", "a", "--yes", "--unlink")
+    assert "logged its device out" in done.stdout
+    assert "are deleted" in done.stdout
+    assert not world.devices()
+    # What was put away earlier may be of another device, which nobody logged out.
+    assert "1 other session" in done.stderr
+    assert service.quarantined("a") == [older]
+    assert not service.session("a").exists()
+    assert not (service.state / "messages" / "a").exists()
+    assert "a" not in {one["name"] for one in service.accounts()}
+    assert "a:" not in service.config_file.read_text()
+    assert service.command("restore", "a", check=False).returncode == 0  # that one, which was asked for
+
+
+def test_who_cannot_leave_for_good_keeps_everything(world: World) -> None:
+    service = world.service
+    before = service.config_file.read_text()
+    service.sandbox.client.fault("blackhole", world.phone)
+    done = service.command("remove", "a", "--yes", "--unlink", check=False)
+    assert done.returncode == 1
+    assert "nothing was" in done.stderr
+    assert "Linked devices" in done.stderr
+    assert len(world.devices()) == 1
+    assert service.config_file.read_text() == before
+    assert service.quarantined("a") == []
+    service.sandbox.client.clear_faults()
+    # Nobody has to scan anything: it has its session still, and works as before.
+    service.wait_for_state("a", "connected")
+    assert len(world.devices()) == 1
+    service.command("remove", "a", "--yes", "--unlink")
+    assert not world.devices()
+    assert service.quarantined("a") == []
+
+
+def test_an_account_whose_configuration_cannot_be_edited_is_not_logged_out(world: World) -> None:
+    service = world.service
+    text = service.config_file.read_text()
+    service.config_file.write_text(text + "bots: {echo: {app: 'my_bot:bot', accounts: [a]}}\n")
+    done = service.command("remove", "a", "--yes", "--unlink", check=False)
+    assert done.returncode == 1
+    assert "bots.echo.accounts names a" in done.stderr
+    assert len(world.devices()) == 1
+    assert service.about("a")["state"] == "connected"
 
 
 def test_without_a_service(world: World) -> None:

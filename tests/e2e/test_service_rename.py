@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from support.accounts import addresses
+from support.cli import bare
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
@@ -32,9 +33,9 @@ def test_a_connected_account_gets_another_name_and_comes_back(
 
         # Renamed in the file by hand: the command does the rest.
         service.config_file.write_text(service.config_file.read_text().replace("new:", "newer:"))
-        assert "`orchestrator rename new newer`" in service.command("reload").stdout
+        assert "`orchestrator rename new newer`" in bare(service.command("reload").stdout)
         service.wait_for_code("newer")
-        assert "`orchestrator rename new newer`" in service.command("list").stdout
+        assert "`orchestrator rename new newer`" in bare(service.command("list").stdout)
         service.command("rename", "new", "newer")
         service.wait_for_state("newer", "connected", after=about["pid"])
         assert addresses(service.session("newer")) == device
@@ -69,14 +70,17 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         assert addresses(service.session("newer")) == device
 
         # Linked anew by mistake, and back as it was.
-        pid = service.child("newer")
-        service.command("repair", "newer", "--no-wait")
-        service.wait_for_code("newer", after=pid)
-        service.command("stop", "newer")
-        service.command("restore", "newer")
-        service.command("start", "newer")
-        service.wait_for_state("newer", "connected")
-        assert addresses(service.session("newer")) == device
+        for undo in (("stop", "restore", "start"), ("restore",)):
+            pid = service.child("newer")
+            refused = service.command("repair", "newer", "--no-wait", check=False)
+            assert (refused.returncode, service.child("newer")) == (2, pid), "nobody said that it may"
+            told = bare(service.command("repair", "newer", "--yes", "--no-wait").stdout)
+            assert "orchestrator restore newer" in told
+            service.wait_for_code("newer", after=pid)
+            for order in undo:
+                service.command(order, "newer")
+            service.wait_for_state("newer", "connected")
+            assert addresses(service.session("newer")) == device
 
 
 def test_a_rename_without_a_service(sandbox: SandboxProcess, folder: Path, number: str) -> None:

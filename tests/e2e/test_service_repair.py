@@ -10,6 +10,7 @@ from typing import Protocol
 
 import pytest
 from support.accounts import addresses
+from support.cli import bare
 from support.service import Service
 from support.terminal import Terminal
 
@@ -63,13 +64,13 @@ def devices(service: Service, phone: str) -> list[int]:
 
 def test_a_repair_that_does_not_wait(service: Service, phone: str) -> None:
     pid, other, kept = service.child("support"), service.child("other"), len(service.quarantined("support"))
-    done = service.command("repair", "support", "--no-wait")
-    assert "orchestrator qr support" in done.stdout
+    done = service.command("repair", "support", "--yes", "--no-wait")
+    assert "orchestrator qr support" in bare(done.stdout)
     service.wait_for_code("support", after=pid)
     # Who is impatient gets no second code, and takes none away.
     again, known = service.child("support"), len(service.timeline("support"))
     for _ in range(2):
-        service.command("repair", "support")  # its output is no terminal: that does not wait, either
+        service.command("repair", "support", "--yes")  # its output is no terminal: that does not wait, either
     assert service.child("support") == again
     assert len(service.timeline("support")) == known
     (place,) = service.quarantined("support", "repair")[kept:]
@@ -82,7 +83,7 @@ def test_a_repair_that_does_not_wait(service: Service, phone: str) -> None:
 def test_a_repair_on_a_terminal_shows_the_code_until_the_account_is_connected(
     service: Service, phone: str, on_terminal: OnTerminal
 ) -> None:
-    terminal = on_terminal("repair", "support")
+    terminal = on_terminal("repair", "support", "--yes")
     terminal.until(lambda _: terminal.has_picture(), "a QR code")
     service.sandbox.client.scan(phone, png=terminal.picture())
     assert terminal.exit_code() == 0
@@ -96,7 +97,7 @@ def test_a_repair_on_a_terminal_shows_the_code_until_the_account_is_connected(
 def test_ctrl_c_leaves_the_service_waiting_for_the_phone(
     service: Service, phone: str, on_terminal: OnTerminal
 ) -> None:
-    terminal = on_terminal("repair", "support")
+    terminal = on_terminal("repair", "support", "--yes")
     terminal.until(lambda _: terminal.has_picture(), "a QR code")
     pid = service.child("support")
     terminal.interrupt()
@@ -113,7 +114,7 @@ def test_ctrl_c_leaves_the_service_waiting_for_the_phone(
 def test_a_terminal_that_is_too_small_names_the_picture(
     service: Service, phone: str, on_terminal: OnTerminal
 ) -> None:
-    terminal = on_terminal("repair", "support", rows=24, columns=80)
+    terminal = on_terminal("repair", "support", "--yes", rows=24, columns=80)
     terminal.until(lambda text: str(service.png("support")) in text, "the picture's path")
     assert not terminal.has_picture()
     service.sandbox.client.scan(phone, png=service.png("support"))
@@ -123,7 +124,7 @@ def test_a_terminal_that_is_too_small_names_the_picture(
 def test_a_repair_by_a_code_that_is_typed_on_the_phone(
     service: Service, phone: str, on_terminal: OnTerminal
 ) -> None:
-    terminal = on_terminal("repair", "support", "--code")
+    terminal = on_terminal("repair", "support", "--yes", "--code")
     terminal.until(lambda text: re.search(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", text), "a code")
     codes = re.findall(r"\b[A-Z0-9]{4}-[A-Z0-9]{4}\b", terminal.text)
     assert not service.png("support").exists()
@@ -139,7 +140,7 @@ def test_a_repair_by_a_code_that_is_typed_on_the_phone(
 
 
 def test_a_repair_by_code_needs_the_number(service: Service) -> None:
-    done = service.command("repair", "other", "--code", check=False)
+    done = service.command("repair", "other", "--yes", "--code", check=False)
     assert done.returncode == 1
     assert "phone" in done.stderr
 

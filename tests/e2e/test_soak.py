@@ -22,10 +22,10 @@ from benchmarks.soak.world import World
 from orchestrator.sandbox.process import SandboxProcess
 
 ROOT = Path(__file__).resolve().parents[2]
-ACCOUNTS, MINUTES, SEED = 10, 2, 129
+ACCOUNTS, MINUTES, SEED = 10, 2, 13
 MUST_HAVE = {
     "kill-child", "stop-child", "kill-fork-server", "kill-service", "outage", "logout", "locked", "ban",
-    "replaced", "hang", "go-crash",
+    "replaced", "hang", "go-crash", "kill-gateway", "receiver-away", "receiver-fails", "remove-add",
 }  # fmt: skip
 """What the short soak must have in it; a plan changes with the list of kinds, and another seed may do."""
 PATIENCE = 90.0

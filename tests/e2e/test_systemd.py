@@ -206,8 +206,9 @@ def test_an_account_reaches_nothing_but_its_own_folder(
 
 
 def test_commands_find_it_without_being_told_where_it_is(service: UnitService) -> None:
-    assert "connected" in service.box.run(PROGRAM, "list", "--check").stdout
-    assert "connected" in service.box.run(PROGRAM, "list", user="orchestrator").stdout
+    assert service.box.run(PROGRAM, "list", "--check").stdout == "", "nothing is down"
+    for user in ("root", "orchestrator"):
+        assert "connected" in service.box.run(PROGRAM, "list", user=user).stdout
     refused = service.box.run(PROGRAM, "list", user="nobody", check=False)
     assert refused.returncode == 1
     assert f"{service.config}: this user may not look there: try again with sudo" in refused.stderr
@@ -278,6 +279,91 @@ def test_a_reload_comes_back_when_it_is_done_or_refused(service: UnitService) ->
     until_status(service, "2/2 connected")
     assert service.box.show(service.unit, "ActiveState") == "active"
     assert service.box.show(service.unit, "MainPID") == main
+
+
+# The gateway
+
+BOT = """\
+from orchestrator.bots import Bot, Message
+
+bot = Bot()
+
+
+@bot.on_message()
+async def answer(message: Message) -> None:
+    await message.reply("hello")
+"""
+
+
+def test_the_gateway_and_a_bot_run_locked_down_on_sockets_of_systemd(service: UnitService) -> None:
+    box = service.box
+    config = box.path(service.config)
+    folder = box.path("/opt/bots")
+    folder.mkdir()
+    (folder / "my_bot.py").write_text(BOT)
+    box.path("/etc/systemd/system/orchestrator.socket").write_text(
+        "[Socket]\nListenStream=127.0.0.1:28080\n\n[Install]\nWantedBy=sockets.target\n"
+    )
+    config.write_text(
+        f"""{config.read_text()}
+http:
+  listen: [systemd, "unix:{service.runtime}/api.sock"]
+bots:
+  echo: {{app: "my_bot:bot", path: /opt/bots}}
+"""
+    )
+    box.systemctl("daemon-reload")
+    box.systemctl("stop", service.unit)
+    box.systemctl("start", "orchestrator.socket")
+    box.systemctl("start", service.unit)
+    try:
+
+        def listed() -> str:
+            return service.command("list").stdout
+
+        box.until(lambda: "gateway: running, 1 bot" in listed(), "the gateway and the bot run")
+        doctor = service.command("doctor", "--only", "companions", check=False).stdout
+        assert "FAIL" not in doctor
+        assert "without" not in doctor  # all that isolates it works in there
+        assert "bot echo: running" in doctor
+        assert _asked(box, "GET", "/healthz", "127.0.0.1:28080") == 200
+        api = f"{service.runtime}/api.sock"
+        assert _asked(box, "GET", "/healthz", api) == 200
+        assert _asked(box, "GET", "/api/accounts", api) == 200
+        # The unit may not write the configuration, and that is said.
+        assert _asked(box, "POST", "/api/accounts", api, '{"name": "new"}') >= 400
+        assert "new" not in service.accounts()
+        for pid in box.processes(service.unit):
+            (line,) = re.findall("Max core file size (.*)", Path(f"/proc/{pid}/limits").read_text())
+            assert line.split() == ["0", "0", "bytes"]
+        # A connection that comes while the service itself is started anew waits.
+        box.systemctl("restart", service.unit)
+        assert _asked(box, "GET", "/healthz", "127.0.0.1:28080") == 200
+        box.systemctl("stop", "orchestrator.socket", service.unit)
+        assert box.show(service.unit, "Result") == "success"
+        assert not box.processes(service.unit)
+    finally:
+        box.systemctl("stop", "orchestrator.socket", check=False)
+        box.path("/etc/systemd/system/orchestrator.socket").unlink()
+        box.systemctl("daemon-reload")
+
+
+def _asked(box: Box, method: str, path: str, where: str, body: str = "") -> int:
+    """Return the status of an answer to a request from in there."""
+    ask = """
+import http.client, socket, sys
+method, path, where, body = sys.argv[1:]
+connection = http.client.HTTPConnection("127.0.0.1:28080", timeout=90)
+if where.startswith("/"):
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(90)
+    connection.sock.connect(where)
+headers = {"Content-Type": "application/json"} if body else {}
+connection.request(method, path, body or None, headers)
+print(connection.getresponse().status)
+"""
+    done = box.run(HOME / "bin/python", "-c", ask, method, path, where, body, user="orchestrator")
+    return int(done.stdout)
 
 
 # The folder of codes
@@ -463,7 +549,7 @@ def test_a_stop_lets_the_accounts_say_goodbye(service: UnitService, codes: dict[
     texts = [entry["MESSAGE"] for entry in entries]
     assert any("[support]" in text and "ended: stopped" in text for text in texts)
     assert any("the service has stopped" in text for text in texts)
-    assert service.command("list", "--check", check=False).returncode == 3
+    assert service.command("list", "--check", check=False).returncode == 4
     service.box.systemctl("start", service.unit)
     came_back(service, before, codes)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.cli import bare
 from support.service import ROOT
 from support.systemd_box import Box, need_box
 from support.systemd_unit import HOME, PROGRAM, install_wheel
@@ -18,6 +19,7 @@ from orchestrator.cli.unit.plan import marked
 UNIT = Path("/etc/systemd/system/orchestrator.service")
 SYSUSERS = Path("/etc/sysusers.d/orchestrator.conf")
 CONFIG = Path("/etc/orchestrator/accounts.yaml")
+EXAMPLE = Path("/etc/orchestrator/accounts.example.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,7 @@ def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
         "/var/lib/orchestrator: belongs to orchestrator, mode 0700",
         "/etc/orchestrator: belongs to root, mode 2750",
         f"wrote {CONFIG}, for `orchestrator add`",
+        f"wrote {EXAMPLE}, which shows every key of the configuration",
         "to start the service now and at every boot: systemctl enable --now orchestrator",
         "to apply a change: systemctl restart orchestrator",
     ]
@@ -75,6 +78,8 @@ def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
     assert written.partition("\n")[2] == (ROOT / "systemd/orchestrator.service").read_text()
     assert about(box, UNIT) == "root:root 644"
     assert about(box, CONFIG) == "root:orchestrator 640"
+    assert about(box, EXAMPLE) == "root:root 644"
+    assert box.path(EXAMPLE).read_text().partition("\n")[2] == (ROOT / "accounts.example.yaml").read_text()
     assert about(box, Path("/var/lib/orchestrator")) == "orchestrator:orchestrator 700"
     groups = box.run("id", "-nG", "orchestrator").stdout.split()
     assert sorted(groups) == ["orchestrator", "orchestrator-qr"]
@@ -83,6 +88,12 @@ def test_it_is_written_once_with_its_user_and_folders(box: Box) -> None:
     # Once more, and nothing is done.
     assert install(box)[0] == f"{UNIT} is up to date"
     assert len(install(box)) == 3
+    # What somebody has made of the example stays.
+    box.path(EXAMPLE).write_text("# mine\n")
+    kept, unit, *_ = install(box)
+    assert kept.startswith(f"kept {EXAMPLE}, which was edited")
+    assert unit == f"{UNIT} is up to date"
+    assert box.path(EXAMPLE).read_text() == "# mine\n"
 
 
 def test_what_somebody_has_changed_is_let_alone(box: Box) -> None:
@@ -240,7 +251,7 @@ def test_an_instance_has_a_unit_and_folders_of_its_own(box: Box) -> None:
 def say(box: Box, *arguments: str | Path, code: int, user: str | None = None) -> str:
     done = box.run(PROGRAM, *arguments, user=user, check=False)
     assert done.returncode == code, done
-    return done.stdout + done.stderr
+    return bare(done.stdout + done.stderr)
 
 
 def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
@@ -252,7 +263,7 @@ def test_while_it_does_not_run_commands_name_its_unit(box: Box) -> None:
         said = say(box, *options, "add", "support", code=0).splitlines()
         assert said[1:] == [
             f"the service is not running; {start} starts it",
-            "then, to link the account: `orchestrator qr support`",
+            "then, to link the account: `orchestrator link support`",
         ]
         assert f"start the service with {start}, or name" in say(box, *options, "stop", "support", code=4)
         assert f"you can   start the service: {start}\n" in say(box, *options, "explain", "support", code=0)
@@ -290,7 +301,10 @@ def test_root_is_told_to_let_its_user_work_on_its_state(box: Box) -> None:
         assert advice in said
         assert "chown" not in said
     say(box, "repair", "support", "--no-wait", code=0, user="orchestrator")
-    assert advice in say(box, "doctor", code=1)
+    said = say(box, "doctor", code=1)  # WhatsApp cannot be reached from here
+    assert "/var/lib/orchestrator: owner and modes are right, for a service of orchestrator" in said
+    assert "chown" not in said
+    assert re.findall(r"^FAIL +(\S+)", said, re.MULTILINE) == ["WhatsApp"]
     install(box, "--uninstall")
     assert f"{owner}run this as the folder's user: {advice}" in say(
         box, "repair", "support", "--no-wait", code=1

@@ -17,6 +17,8 @@ from support.wheel import PIP, STALE, clean_environment, run
 from orchestrator import __version__
 from orchestrator.sandbox.process import SandboxProcess
 
+EXAMPLE = Path("share/doc/whatsapp-orchestrator/accounts.example.yaml")
+"""Where an installation has the example of a configuration, below the virtual environment."""
 UNITS = "orchestrator/cli/unit/systemd/"
 """Where the units are in the wheel."""
 
@@ -28,6 +30,9 @@ def test_the_wheel_has_the_units_and_nothing_of_an_earlier_build(wheel: Path) ->
         packed = {name.removeprefix(UNITS): archive.read(name) for name in units}
     assert packed == {path.name: path.read_bytes() for path in (ROOT / "systemd").iterdir()}
     assert STALE not in names
+    with ZipFile(wheel) as archive:
+        (example,) = [name for name in names if name.endswith(f".data/data/{EXAMPLE}")]
+        assert archive.read(example) == (ROOT / EXAMPLE.name).read_bytes()
     modules = (ROOT / "orchestrator").rglob("*.py")
     assert {name for name in names if name.endswith(".py")} == {
         str(path.relative_to(ROOT)) for path in modules
@@ -48,6 +53,7 @@ def test_the_wheel_by_itself(
     run(*install, "--no-deps", wheel, folder=tmp_path, environment=clean)
     run(*PIP, "--python", python, "check", folder=tmp_path, environment=clean)
 
+    assert (venv / EXAMPLE).read_bytes() == (ROOT / EXAMPLE.name).read_bytes()
     empty = make_folder()
     orchestrator = venv / "bin/orchestrator"
     said = run(orchestrator, "--version", folder=empty, environment=clean)
@@ -72,7 +78,8 @@ def test_the_wheel_by_itself(
             empty, sandbox, {"support": {"phone": number}}, program=(str(orchestrator),), environment=clean
         ) as service:
             service.pair("support", number)
-            listed = service.command("list", "--check").stdout
+            assert service.command("list", "--check").stdout == ""
+            listed = service.command("list").stdout
             assert "connected" in listed
             assert number[1:] not in listed
             assert Path(service.environment["PYTHONPATH"]).is_relative_to(venv)

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,6 +55,8 @@ def test_it_is_up_says_what_changes_and_stops_in_good_order(background: Backgrou
     assert "the service has stopped" in service.log.read_text()
     with pytest.raises(OrchestratorError, match="nothing came: the service has ended"):
         service.until(lambda _: None, "nothing came", PATIENCE)
+    with pytest.raises(OrchestratorError, match="the service has ended"):
+        service.pause(PATIENCE)
 
 
 def test_what_does_not_come_true_is_an_error_with_the_end_of_the_log(background: Background) -> None:
@@ -65,13 +67,22 @@ def test_what_does_not_come_true_is_an_error_with_the_end_of_the_log(background:
     assert "the control socket is" in str(raised.value)
 
 
-def test_nobody_waits_once_it_is_cancelled(background: Background) -> None:
+@pytest.mark.parametrize(
+    "waits",
+    [
+        lambda service: service.until(lambda _: None, "nothing came", PATIENCE),
+        lambda service: service.pause(PATIENCE),
+    ],
+)
+def test_nobody_waits_once_it_is_cancelled(
+    background: Background, waits: Callable[[BackgroundService], object]
+) -> None:
     service = background.service
     outcomes: list[str] = []
 
     def wait() -> None:
         try:
-            service.until(lambda _: None, "nothing came", PATIENCE)
+            waits(service)
         except Cancelled:
             outcomes.append("cancelled")
 

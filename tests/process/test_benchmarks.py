@@ -107,9 +107,10 @@ def test_a_codes_way_to_its_picture_is_measured() -> None:
 
 
 def test_accounts_are_paired_restarted_and_left_alone() -> None:
-    output = printed_by("accounts", "--accounts", "2", "--rounds", "1", "--seconds", "1", "--against", "HEAD")
+    sizes = ("--accounts", "2", "--rounds", "1", "--seconds", "1")
+    output = printed_by("accounts", *sizes, "--against", "HEAD", "--inbox")
 
-    titles = r"^(?=HEAD |this checkout$|2 accounts: before and now)"
+    titles = r"^(?=HEAD |this checkout with an inbox$|2 accounts: before and now)"
     _, before, now, change = re.split(titles, output, flags=re.MULTILINE)
     for one in (before, now):
         for row in ("wall", "CPU of all accounts", "CPU of the service's own process"):
@@ -139,9 +140,42 @@ def test_the_service_is_looked_at_while_all_are_restarted() -> None:
     assert "list over the socket, median .. worst" in output
 
 
+def test_messages_reach_a_webhook_beside_a_script_that_posts() -> None:
+    sizes = (
+        "--accounts",
+        "2",
+        "--seconds",
+        "2",
+        "--rates",
+        "20",
+        "--kills",
+        "1",
+        "--backlog",
+        "60",
+        "--no-slow",
+    )
+    output = printed_by("messages", *sizes)
+
+    ours, theirs = re.split(r"^a neonize script for each account: from", output, flags=re.MULTILINE)
+    for one in (ours, theirs):
+        _, _, median, p99, worst, lost, *_, mixed, wrong, cpu = cells(one, "20/s")
+        assert measured(median, "ms") <= measured(p99, "ms") <= measured(worst, "ms")
+        assert (lost, mixed, wrong) == ("0", "0", "0")
+        assert "sandbox" in cpu
+    for what in ("gateway killed", "receiver away for 3 s"):
+        _, _, lost, *_, mixed = cells(ours, what)
+        assert (lost, mixed) == ("0", "0")
+    for what in ("account killed", "service killed"):  # each account that is killed can lose one
+        assert int(cells(ours, what)[2]) <= 2
+    assert int(cells(theirs, "receiver away for 3 s")[2]) > 0
+    assert measured(cells(ours, "gateway")[0], "MB") < 80
+
+
 @pytest.mark.parametrize(
     "name",
     [
+        "messages",
+        "sending",
         "sandbox_pairing",
         "sandbox_idle",
         "cli_startup",
@@ -154,3 +188,14 @@ def test_the_service_is_looked_at_while_all_are_restarted() -> None:
 )
 def test_every_benchmark_tells_its_options(name: str) -> None:
     assert "(default: " in printed_by(name, "--help")
+
+
+def test_each_text_arrives_once_through_faults() -> None:
+    arguments = ("--accounts", "2", "--messages", "20", "--sends", "150", "--every", "2")
+    output = printed_by("sending", *arguments)  # its exit code says whether all is as it should be
+
+    assert "1 account, 20 texts" in output
+    assert "2 accounts, 40 texts" in output
+    for row in ("arrived twice", "sent, and not arrived", "keys with two rows", "keys without a row"):
+        assert cells(output, row) == ["0"]
+    assert int(cells(output, "requests")[0]) > 150

@@ -18,7 +18,7 @@ from support.messages import RIGHT, WRONG, with_field
 from support.terminal import CONTROLLED, Terminal
 
 from orchestrator.accounts.events import Order, Said, ShuttingDown
-from orchestrator.accounts.pipe import Send
+from orchestrator.accounts.pipe import Act
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.accounts.states import State
 from orchestrator.control.client import Client
@@ -66,7 +66,7 @@ def commands_work(client: Client, others: list[str]) -> None:
 
 @asynchronous
 async def test_whatever_one_process_says_the_others_are_served(tmp_path: Path) -> None:
-    runs = hostile_runs(each=3)
+    runs = hostile_runs(each=1)
     fleet = Fleet(
         tmp_path, "a", "b", AccountSettings("evil", backoff=QUICK, max_retries=100_000), control=True
     )
@@ -107,7 +107,7 @@ async def test_a_process_that_does_not_read_is_ended(tmp_path: Path) -> None:
         child = fleet.supervisor._roster.accounts["a"].child
         assert child is not None
         for number in range(1000):
-            child.tell(Send(number, "4915100000002", "\N{GRINNING FACE}" * 4096))
+            child.tell(Act(number, "\N{GRINNING FACE}" * 4096))
         await fleet.until("a", State.CONNECTED, after=child.pid)
         reasons = [one["reason"] or "" for one in fleet.supervisor.timeline("a", 20)]
         assert any("it does not read what it is told" in reason for reason in reasons)
@@ -129,17 +129,17 @@ async def test_numbers_and_secrets_in_what_it_says_are_taken_out(tmp_path: Path)
     fleet.puppets.play(
         "a",
         [
-            *("connecting", "connected", "texts: kept", "await: sent", said("Sent", "error", id=1)),
+            *("connecting", "connected", "texts: kept", "await: sent", said("Acted", "about", id=1)),
             *("await: lost", said("LinkLost", "why"), "await: end", said("Ended", "text"), "exit: 20"),
         ],
         ONLINE,
     )
     async with fleet:
         await fleet.until("a", State.CONNECTED)
-        sending = asyncio.ensure_future(fleet.supervisor.send("a", "+4915100000002", "hello"))
-        await until(lambda: fleet.puppets.texts("a"), "the process has the text")
+        sending = asyncio.ensure_future(fleet.supervisor.sends.act("a", {"kind": "groups"}))
+        await until(lambda: fleet.puppets.acts("a"), "the process has heard of it")
         fleet.puppets.go("a", "sent")
-        with pytest.raises(OrchestratorError, match=r"the text was not sent: call \+49…78, code ") as told:
+        with pytest.raises(OrchestratorError, match=r"it was not done: call \+49…78, code ") as told:
             await sending
         fleet.puppets.go("a", "lost")
         lost = await fleet.until("a", State.RECONNECTING)
@@ -313,7 +313,12 @@ def test_what_an_earlier_service_kept_keeps_nobody_from_the_others(cli: Cli) -> 
 
 
 def test_nothing_a_process_says_steers_a_terminal(cli: Cli) -> None:
-    texts = [(name, field) for name in RIGHT for field in RIGHT[name] if isinstance(RIGHT[name][field], str)]
+    texts = [
+        (name, field)
+        for name in RIGHT
+        for field in RIGHT[name]
+        if isinstance(RIGHT[name][field], str) and field not in ("tag", "result")  # which nobody shows
+    ]
     runs = [saying(name, with_field(name, field, json.dumps(f"a{ESCAPES}b"))) for name, field in texts]
     # What it writes by itself, without any message.
     runs[0] = [f"trace: {ESCAPES}", *runs[0]]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from support.cli import COMMAND, Cli
+from support.inboxes import append, writing
 
 from orchestrator.cli import COMMANDS
 
@@ -83,10 +84,22 @@ def test_commands_that_find_no_service_import_only_what_they_need(cli: Cli) -> N
     assert not needless(cli, "ping", code=4)
 
 
+def test_messages_are_read_without_neonize_and_without_the_configuration(cli: Cli) -> None:
+    with writing(cli.state, "a") as inbox:
+        append(inbox, "text")
+    cli.configure("a: {}")
+    assert not needless(cli, "history", but={"logging", "orchestrator.system.redaction"})
+    assert not needless(cli, "messages", "a", "--json", but={"logging"})
+    assert not needless(cli, "messages", "a", but={"logging"})
+    assert not needless(cli, "trace", "3EB0A10", but={"logging"})
+
+
 def test_help_and_mistakes_import_only_what_they_need(cli: Cli) -> None:
     assert not needless(cli, "--version")
     assert not needless(cli, "lits", code=2)
     assert not needless(cli, "list", "--help")
+    assert not needless(cli, "messages", "--help")
+    assert not needless(cli, "trace", "--help")
     assert not needless(cli, "sandbox", "--help")
     # The first sentences of all commands are in all modules.
     assert not imported(cli, "--help") & HEAVY

@@ -18,6 +18,8 @@ def cli(tmp_path: Path) -> Cli:
 def test_a_right_file_is_counted_and_a_wrong_one_is_explained(cli: Cli) -> None:
     cli.configure("a: {}", "b: {enabled: false}")
     assert cli("config", "check").stdout.endswith(": 2 accounts, 1 of them enabled\n")
+    cli.configure("a: {}")
+    assert cli("config", "check").stdout.endswith(": 1 account, 1 of them enabled\n")
     cli.configure("a: {enabled: perhaps, prxy: x}")
     said = cli("config", "check", code=1).stderr.splitlines()
     assert len(said) == 2

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.cli import Cli
+from support.cli import Cli, bare
 from support.devices import write_device, write_unlinked
 from support.fleet import QUICK, Fleet, asynchronous
 
@@ -204,7 +204,7 @@ def test_what_it_is_told(cli: Cli) -> None:
         cli.until("second", "failed")
         cli.until("first", "connected")
         assert findings(cli) == [found]
-        said = cli("explain", "second").stdout
+        said = bare(cli("explain", "second").stdout)
         assert "orchestrator repair second" in said
         assert "stop the other program" not in said
         assert "account first" in cli("start", "second", code=1).stderr

@@ -690,7 +690,8 @@ REFUSED_REQUESTS: dict[str, tuple[Node, str]] = {
     "group request without group": (Node("iq", {"id": "Q1", "type": "get", "xmlns": "w:g2"}, [Node("query")]),
                                     "400"),
     "group request without question": (iq("w:g2", to=JID("1203", GROUP)), "400"),
-    "unknown group request": (iq("w:g2", Node("paint"), to=JID("1203", GROUP)), "501"),
+    "unknown group request": (iq("w:g2", Node("paint"), to=JID("", GROUP)), "501"),
+    "unknown request to a group of nobody": (iq("w:g2", Node("paint"), to=JID("1203", GROUP)), "404"),
     "group of nobody": (iq("w:g2", Node("query"), to=JID("1203", GROUP)), "404"),
     "group without subject": (iq("w:g2", Node("create"), kind="set", to=JID("", GROUP)), "400"),
     "group with nobody": (iq("w:g2", Node("create", {"subject": "s"}, [PARTICIPANT]), kind="set",
@@ -783,7 +784,7 @@ def test_a_message_that_grows_beyond_a_frame_is_not_delivered(place: Place, visi
     codec = stand_in.codec()
     body = Node("enc", {"v": "2", "type": "msg"}, bytes(2**24 - 500))
     part = Node("to", {"jid": place.friend.lid.with_device(place.friend.address.device)}, [body])
-    attrs: dict[str, str | JID] = {"id": "HUGE", "to": place.friend.lid}
+    attrs: dict[str, str | JID] = {"id": "HUGE", "type": "text", "to": place.friend.lid}
     stanza = codec.encode(Node("message", attrs, [Node("participants", {}, [part])]))
     since = place.since()
     client = visits.online()
@@ -1044,7 +1045,9 @@ def test_each_field_of_an_attachment_of_a_wrong_type_is_named(place: Place, fiel
     number = place.friend.number
     attachment = {"kind": "document", "data": "aGk=", "mime": "text/plain", "caption": "c", "file_name": "f"}
     for value in UNFIT[TEXT]:
-        body = {"from": number, "to": number, "media": {**attachment, field: value}}
+        if value == "" and field in ("caption", "file_name"):
+            continue  # an empty text is one there
+        body = {"from": number, "to": number, **attachment, field: value}
         status, answer = asked(place, "POST", "/send", body)
         assert (status, f"'{field}'" in answer["error"]) == (400, True), (value, status, answer)
 

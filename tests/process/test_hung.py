@@ -14,6 +14,7 @@ from support.full_disk import fill, make_read_only, small_disk
 
 from orchestrator.accounts import child, running
 from orchestrator.accounts.events import Order, Ticked
+from orchestrator.accounts.settings import AccountSettings, Messages
 from orchestrator.accounts.states import State
 from orchestrator.service import children, process
 from orchestrator.store import tracebacks
@@ -30,9 +31,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(children, "TRACEBACK_SECONDS", PATIENCE)
 
 
-def fleet_of(folder: Path, *steps: str) -> Fleet:
+def fleet_of(folder: Path, *steps: str, account: AccountSettings | str = "a") -> Fleet:
     """Return a fleet of one account, whose first process does this once it is online."""
-    fleet = Fleet(folder, "a")
+    fleet = Fleet(folder, account)
     fleet.has_session("a")
     fleet.puppets.play("a", ["connecting", "connected", *steps], ONLINE)
     return fleet
@@ -120,6 +121,52 @@ async def test_a_hidden_process_that_is_stopped_is_ended_nevertheless(
         await second_process(fleet)
         about = fleet.about("a")["last_exit"]
         assert (about["code"], about["traceback"]) == (-signal.SIGKILL, None)
+
+
+@pytest.mark.parametrize(
+    ("step", "hidden", "code"),
+    [
+        ("hang", False, -tracebacks.SIGNAL),
+        ("hang", True, -tracebacks.SIGNAL),
+        ("numb", False, -signal.SIGKILL),
+    ],
+)
+@asynchronous
+async def test_one_that_makes_nothing_of_the_last_call_is_ended_all_the_same(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+    *,
+    hidden: bool,
+    code: int,
+) -> None:
+    monkeypatch.setattr(children, "LAST_CALL_SECONDS", 0.3)
+    if step == "numb":
+        monkeypatch.setattr(children, "TRACEBACK_SECONDS", 0.3)
+    if hidden:
+        monkeypatch.setattr(process, "_PROCESSES", tmp_path / "nothing")
+    everybody = AccountSettings("a", messages=Messages(allow=("*",)))
+    async with fleet_of(tmp_path, step, account=everybody) as fleet:
+        await give_up(fleet, monkeypatch, caplog)
+        await second_process(fleet)
+        assert fleet.about("a")["last_exit"]["code"] == code
+
+
+@asynchronous
+async def test_one_that_is_stopped_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(children, "LAST_CALL_SECONDS", 3600.0)
+    everybody = AccountSettings("a", messages=Messages(allow=("*",)))
+    async with fleet_of(tmp_path, "idle", account=everybody) as fleet:
+        await fleet.until("a", State.CONNECTED)
+        stopped = psutil.Process(fleet.pid("a"))
+        stopped.suspend()
+        await until(lambda: stopped.status() == psutil.STATUS_STOPPED, "it stands still")
+        await give_up(fleet, monkeypatch, caplog)
+        await second_process(fleet)
+        assert fleet.about("a")["last_exit"]["code"] == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("number", "words"), [(6, "Aborted"), (11, "Segmentation fault")])

@@ -175,7 +175,7 @@ def test_a_text_that_begins_with_a_dash(cli: Cli) -> None:
     assert "begins with a dash" not in cli("stop", "-x", code=ExitCode.USAGE).stderr
     said = cli("sandbox", "send", "--from", "+4915100001", *to, "-5", code=ExitCode.USAGE).stderr
     assert "`orchestrator sandbox send … -- '-5 degrees'`" in said
-    assert "a number without +" in cli("send", "a", "--to", "-4915100000001", "hi", code=1).stderr
+    assert "a number without +" in cli("send", "a", "--to", "-4915100000001", "hi", code=2).stderr
 
 
 def test_dashes_that_are_none_are_named(cli: Cli) -> None:

@@ -21,6 +21,7 @@ from orchestrator.cli import app, main
 from orchestrator.sandbox.client import CONTROL_VARIABLE
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sandbox.server.faults import KINDS
+from orchestrator.sandbox.wire import content
 
 DEADLINE = 60.0
 """Seconds for a command that should take a fraction of one, on a machine that runs other tests."""
@@ -238,7 +239,8 @@ def test_without_the_extra_one_is_told_how_to_install_it(missing: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, check=False
     )
-    failed(done, rf"\({missing}[^)]*\): pip install 'whatsapp-orchestrator\[sandbox\]'\n$")
+    command = r"`\S+/bin/pip install -r requirements/sandbox\.txt`"
+    failed(done, rf"\({missing}[^)]*\): in a checkout of this project, run {command}\n$")
 
 
 # Without a sandbox
@@ -297,6 +299,39 @@ def test_a_program_is_run_in_place_of_the_command(sandbox: SandboxProcess, comma
     expected = sandbox.environment({"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
     assert {name: environment[name] for name in expected} == expected
     assert environment["PATH"] == os.environ["PATH"]
+
+
+def test_hints_of_this_program_work_in_the_sandbox(
+    sandbox: SandboxProcess, command: Cli, tmp_path: Path
+) -> None:
+    program = tmp_path / "orchestrator"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(ORCHESTRATOR)} "$@"\n')
+    program.chmod(0o755)
+    there = f"--config {tmp_path}/accounts.yaml --state-dir {tmp_path}/state"
+    ours = f"`orchestrator sandbox run --control {sandbox.client.address} -- orchestrator {there}"
+    added = command("run", "--", str(program), *there.split(), "add", "support").stdout
+    assert f"{ours} link support`" in added
+    assert f"{ours} run`" in added
+    assert f"{ours} run`" in command("run", "--", str(program), *there.split(), "list", "--check").stderr
+    shell = command("run", "--", "sh", "-c", f"{program} {there} list --check").stderr
+    assert f"`orchestrator {there} run`" in shell  # in a shell of the sandbox, the command is enough
+
+
+def test_nothing_is_wrong_in_the_sandbox_before_the_first_account(tmp_path: Path) -> None:
+    program = tmp_path / "orchestrator"
+    program.write_text(f'#!/bin/sh\nexec {" ".join(ORCHESTRATOR)} "$@"\n')
+    program.chmod(0o755)
+    with SandboxProcess(state_dir=tmp_path / "box") as box:
+        env = {name: value for name, value in os.environ.items() if name != "ORCHESTRATOR_CONFIG"}
+        env[CONTROL_VARIABLE] = box.client.address
+        for _ in range(2):
+            listed = orchestrator("sandbox", "run", "--", str(program), "list", env=env)
+            assert (listed.returncode, "orchestrator add NAME`" in listed.stdout) == (0, True), listed.stderr
+        config = tmp_path / "box" / "accounts" / "accounts.yaml"
+        assert config.stat().st_mode & 0o777 == 0o600
+        assert config.parent.stat().st_mode & 0o777 == 0o700
+        found = orchestrator("sandbox", "run", "--", str(program), "config", "check", env=env)
+        assert found.returncode == 0, found.stderr
 
 
 def test_options_of_the_program_are_not_ours(command: Cli) -> None:
@@ -413,6 +448,98 @@ def test_phones_send_and_receive(cli: Cli, make_number: Callable[[], str], tmp_p
     assert "Ada [bold]" in cli("phones").stdout
 
 
+def test_phones_send_every_kind(cli: Cli, make_number: Callable[[], str], tmp_path: Path) -> None:
+    ada, bob = make_number(), make_number()
+    for number in (ada, bob):
+        assert cli("add-phone", number).returncode == 0
+    raw = tmp_path / "message"
+    raw.write_bytes(content.Message.encode(conversation="raw"))
+    between = ("--from", ada, "--to", bob)
+    options = ("--set", 'options=["yes", "no"]', "--set", "select=2")
+    poll = ["--kind", "poll", "--set", "question=Lunch?", *options]
+    asked = cli("send", *between, *poll).stdout.strip()
+    reaction = ["--kind", "reaction", "--set", f"of={asked}", "--set", "emoji=👍"]
+    assert cli("send", *between, *reaction).returncode == 0
+    assert cli("send", *between, "--raw", str(raw)).returncode == 0
+    assert cli("send", *between, "--kind", "text", "--set", "forwarded=true", "Hello").returncode == 0
+    failed(cli("send", *between, "--kind", "letter"), "'kind' must be one of text, image")
+    failed(cli("send", *between, "--kind", "location"), "'latitude' must be a number from -90 to 90")
+    ids = cli("burst", *between, "--count", "3", "Hi").stdout.split()
+    assert cli("call", *between).stdout.strip()
+
+    shown = json.loads(cli("inbox", bob, "--json").stdout)
+    assert [one["kind"] for one in shown[:4]] == ["poll", "reaction", "text", "text"]
+    assert (shown[0]["options"], shown[0]["select"]) == (["yes", "no"], 2)
+    assert (shown[1]["of"], shown[1]["emoji"]) == (asked, "👍")
+    assert (shown[2]["text"], shown[3]["text"], shown[3]["forwarded"]) == ("raw", "Hello", 1)
+    assert len(ids) == 3
+    table = cli("inbox", bob).stdout
+    assert all(part in table for part in ("Lunch?", "👍", "raw", asked))
+
+    cli("send", "--from", bob, "--to", ada, "--set", f"quote={asked}", "Yes")
+    sent = json.loads(cli("sent", ada, "--json").stdout)
+    assert [one["kind"] for one in sent[:4]] == ["poll", "reaction", "text", "text"]
+    assert (sent[0]["to"], sent[0]["delivered"], sent[0]["read"]) == (bob, [bob], [])
+    assert asked in cli("inbox", ada).stdout
+    table = cli("sent", ada).stdout
+    assert all(part in table for part in ("read by", "Lunch?", asked))
+    assert cli("typing", ada, "--json").stdout == "[]\n"
+
+
+def test_chats_are_shown_as_their_owner_sees_them(
+    cli: Cli, sandbox: SandboxProcess, make_number: Callable[[], str]
+) -> None:
+    ada, bob = make_number(), make_number()
+    for number in (ada, bob):
+        sandbox.client.add_phone(number)
+    first = sandbox.client.send_text(ada, bob, "frist")
+    poll = sandbox.client.send(ada, bob, "poll", question="Lunch?", options=["yes", "no"])
+    gone = sandbox.client.send_text(ada, bob, "never mind")
+    sandbox.client.send(ada, bob, "edit", of=first, text="first")
+    sandbox.client.send(bob, ada, "reaction", of=first, emoji="\N{PARTY POPPER}")
+    sandbox.client.send(bob, ada, "vote", of=poll, options=["no"])
+    sandbox.client.send(ada, bob, "revoke", of=gone)
+    sandbox.client.read(bob, first)
+    shown = {one["id"]: one for one in json.loads(cli("messages", bob, "--json").stdout)}
+    assert list(shown) == [first, poll, gone]
+    assert (shown[first]["text"], shown[first]["edits"]) == ("first", 1)
+    assert shown[first]["reactions"] == {bob: "\N{PARTY POPPER}"}
+    assert shown[poll]["votes"] == {bob: ["no"]}
+    assert shown[gone]["deleted_by"] == ada
+    table = cli("messages", ada, "--chat", bob).stdout
+    for part in (
+        "first",
+        "edited; \N{PARTY POPPER} " + bob,
+        f"read: {bob}",
+        f"{bob} votes for no",
+        f"deleted by {ada}",
+    ):
+        assert part in table
+    assert "never mind" not in table
+    team = sandbox.client.make_group(ada, "Team", [bob])["group"]
+    sandbox.client.send_text(ada, team, "to the team")
+    sandbox.client.send_text(ada, "status", "to everybody")
+    for chat, text in ((team, "to the team"), ("status", "to everybody")):
+        (only,) = json.loads(cli("messages", bob, "--chat", chat, "--json").stdout)
+        assert only["text"] == text
+    nobody = "+4915199999999"
+    failed(cli("messages", bob, "--chat", nobody), rf"no phone .*`orchestrator sandbox add-phone \{nobody}`")
+
+
+def test_the_clock_is_set_and_is_right_again(cli: Cli) -> None:
+    assert cli("clock", "--back", "11d").stdout == "the clock is 950,400 s behind\n"
+    assert cli("clock", "--ahead", "90m").stdout == "the clock is 5,400 s ahead\n"
+    assert cli("clock").stdout == "the clock is right\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(["--back", "11"], "'11' is no time"), (["--back", "1d", "--ahead", "1d"], "not both")],
+)
+def test_a_time_that_makes_no_sense_is_wrong_usage(given: list[str], message: str) -> None:
+    misused(["clock", *given], message)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -434,6 +561,8 @@ def test_what_is_no_number_is_quoted(cli: Cli) -> None:
     [
         ([], "give a text, or --media"),
         (["--kind", "image", "hello"], "give a text, or --media"),
+        (["--set", "of"], "write each setting once"),
+        (["--raw", "x", "hello"], "--raw takes neither a text"),
         (["--media", "x", "--kind", "film"], "--kind must be one of image, sticker, video, audio, document"),
     ],
 )
@@ -533,6 +662,14 @@ def test_what_a_fault_is_told_has_the_type_of_the_parameter(cli: Cli, sandbox: S
 )
 def test_a_fault_that_cannot_be_is_wrong_usage(arguments: list[str], message: str) -> None:
     misused(["fault", *arguments], message)
+
+
+def test_a_fault_without_an_end_strikes_until_it_is_cleared(cli: Cli, sandbox: SandboxProcess) -> None:
+    receiver = ["code=475", "to=new", "ends=60"]
+    assert cli("fault", "send-error", "--endless", "--target", "+4915109999", *receiver).returncode == 0
+    (fault,) = sandbox.client.faults()
+    assert (fault["times"], fault["code"], fault["to"], fault["ends"]) == (None, 475, "new", 60)
+    misused(["fault", "send-error", "--endless", "--times", "2"], "--endless takes neither --times nor")
 
 
 def test_an_unknown_kind_of_fault_is_answered_with_those_there_are(command: Cli) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -108,6 +109,16 @@ def test_every_route_of_the_server_has_a_method(
     start = client.last_event()
     client.read(bob, text_id)
     client.wait_for("receipt", since=start, phone=ada, id=text_id, type="read")
+    text, media = client.sent(ada)
+    assert (text["id"], text["to"], text["text"]) == (text_id, bob, "Grüße ✓")
+    assert (text["delivered"], text["read"], media["read"]) == ([bob], [bob], [])
+    assert "media_key" not in media
+    assert client.typing(bob) == []
+    text, media = client.messages(ada, bob)
+    assert (text["id"], text["read"], media["delivered"]) == (text_id, [bob], [bob])
+    assert client.messages(ada, eve) == []
+    assert [one["id"] for one in client.messages(bob)] == [text_id, media_id]
+    assert not {"media_key", "plain", "sender"} & set(media)
 
     group = client.make_group(ada, "Friends", [bob])
     assert group["members"] == {ada: "superadmin", bob: "member"}
@@ -116,6 +127,18 @@ def test_every_route_of_the_server_has_a_method(
     assert renamed == {**group, "subject": "Foes"}
     grown = client.change_group(ada, group["group"], "add", members=iter([eve]))
     assert grown["members"] == {ada: "superadmin", bob: "member", eve: "member"}
+
+    ids = client.send_burst(ada, bob, 3)
+    client.wait_for("received", phone=bob, id=ids[-1])
+    assert [one["text"] for one in client.inbox(bob)[-3:]] == [f"message {n} of 3" for n in (1, 2, 3)]
+    ids = client.send_burst(ada, bob, 1, text="at {now}:")
+    client.wait_for("received", phone=bob, id=ids[-1])
+    assert re.fullmatch(r"at \d{10}\.\d{4}: 1 of 1", client.inbox(bob)[-1]["text"])
+    client.send_unavailable(ada, bob)
+    client.post_in_channel(bob, "news")
+    assert client.show_typing(ada, bob) == client.show_presence(ada, available=True) == 0
+    client.hang_up(client.call(ada, bob))
+    assert client.set_clock(86_400) > client.set_clock(0)
 
     fault = client.fault("failure", f"{ada}:3", times=2, seconds=600, reason=403)
     assert (fault["target"], fault["times"], fault["reason"], fault["struck"]) == (f"{ada}:3", 2, 403, 0)
@@ -490,3 +513,32 @@ def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         parent.kill()
         server.wait(GONE_SECONDS)
     assert (tmp_path / "server.log").read_text() == ""
+
+
+def test_bytes_that_are_no_message_are_sent_and_given_up(
+    sandbox: SandboxProcess, make_number: Callable[[], str]
+) -> None:
+    client = sandbox.client
+    ada, bob = make_number(), make_number()
+    for number in (ada, bob):
+        client.add_phone(number)
+
+    message_id = client.send(ada, bob, "raw", message=b"\xff\xff")
+
+    assert client.inbox(bob) == []
+    asked = [e for e in client.events() if e.get("id") == message_id and e.get("type") == "retry"]
+    assert 1 <= len(asked) <= 5
+    quoting = client.send(ada, bob, text="as I said", quote=message_id)
+    assert client.inbox(bob)[-1]["quote"] == {"id": message_id, "author": ada}
+    assert client.inbox(bob)[-1]["id"] == quoting
+
+
+@pytest.mark.parametrize("channel", ["nowhere", "1:999@newsletter", "120363@g.us", "\u0661@newsletter"])
+def test_what_is_no_channel_is_refused(
+    channel: str, sandbox: SandboxProcess, make_number: Callable[[], str]
+) -> None:
+    number = make_number()
+    sandbox.client.add_phone(number)
+    with pytest.raises(SandboxError, match="'channel' must be an address") as refused:
+        sandbox.client.post_in_channel(number, "news", channel)
+    assert refused.value.status == 400

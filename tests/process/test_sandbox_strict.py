@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import http.client
+import json
 import ssl
 import threading
 import time
@@ -32,7 +33,7 @@ from orchestrator.sandbox.server.media import HOST, media_id
 from orchestrator.sandbox.server.pairing import MAX_WRONG_CODES
 from orchestrator.sandbox.server.passes import Passes
 from orchestrator.sandbox.server.store import Store
-from orchestrator.sandbox.wire import proto
+from orchestrator.sandbox.wire import content, proto
 from orchestrator.sandbox.wire.jid import GROUP, JID, LID, SERVER
 from orchestrator.sandbox.wire.node import Node
 from orchestrator.sandbox.wire.tokens import load_tokens
@@ -330,7 +331,7 @@ def test_a_phone_begins_no_session_with_a_device_that_its_account_has_not_linked
     stranger = Keys() if proof == "another device's" else linked.keys
     user = linked.connection.ask("encrypt", Node("key", {}, [Node("user", {"jid": to})])).need("list", "user")
     kind, data = SignalPhone.generate(stranger.identity).encrypt(
-        str(to), proto.PlainMessage.encode(conversation="trust me"), stand_in.bundle(user)
+        str(to), content.Message.encode(conversation="trust me"), stand_in.bundle(user)
     )
     part = Node("to", {"jid": to}, [Node("enc", {"v": "2", "type": kind}, data)])
     given = b"\xff" if proof == "nonsense" else linked.keys.signed[0]
@@ -367,6 +368,95 @@ def test_a_phone_sends_again_only_to_its_receiver_and_not_for_ever(
     assert again() == []
 
 
+# Typing and being there
+
+
+def test_only_a_client_that_looks_is_shown_who_types(
+    sandbox: SandboxProcess, linked: Client, ada: str
+) -> None:
+    assert sandbox.client.show_typing(ada, linked.number) == 0
+    linked.connection.send(Node("presence", {"type": "available", "name": "Bot"}))
+    linked.until_answered()
+    sandbox.client.wait_for("presence", phone=linked.number, state="available")
+
+    assert sandbox.client.show_typing(ada, linked.number, "recording") == 1
+    shown = linked.connection.wait_for(lambda node: node.tag == "chatstate")
+    assert shown.jid("from") == lid_of(sandbox, ada)
+    assert shown.need("composing").text("media") == "audio"
+    linked.connection.send(Node("presence", {"type": "unavailable"}))
+    linked.until_answered()
+    assert sandbox.client.show_typing(ada, linked.number, "paused") == 0
+
+
+def test_only_a_client_that_wants_to_know_is_shown_who_is_online(
+    sandbox: SandboxProcess, linked: Client, ada: str
+) -> None:
+    assert sandbox.client.show_presence(ada, available=True) == 0
+    linked.connection.send(Node("presence", {"type": "subscribe", "to": lid_of(sandbox, ada)}))
+    linked.until_answered()
+
+    assert sandbox.client.show_presence(ada, available=False, last_seen=1_700_000_000) == 1
+    shown = linked.connection.wait_for(lambda node: node.tag == "presence")
+    assert (shown.text("type"), shown.text("last")) == ("unavailable", "1700000000")
+
+
+def test_what_a_client_types_is_an_event(sandbox: SandboxProcess, linked: Client, ada: str) -> None:
+    linked.connection.send(Node("chatstate", {"to": lid_of(sandbox, ada)}, [Node("composing")]))
+
+    event = sandbox.client.wait_for("typing", phone=linked.number)
+    assert (event["to"], event["state"]) == (ada, "composing")
+
+
+def test_nobody_types_where_there_is_no_chat(sandbox: SandboxProcess, linked: Client, ada: str) -> None:
+    to, nobody = lid_of(sandbox, ada), JID("1", LID)
+    others = JID.parse(sandbox.client.make_group(ada, "Others", [])["group"])
+    since = sandbox.client.last_event()
+    wrong: list[tuple[dict[str, str | JID], Node]] = [
+        ({"to": nobody}, Node("composing")),
+        ({"to": others}, Node("composing")),
+        ({"to": JID("120363999999999999", GROUP)}, Node("composing")),
+        ({"to": to}, Node("dancing")),
+        ({"to": to}, Node("composing", {"media": "smell"})),
+        ({}, Node("composing")),
+    ]
+    for head, state in wrong:
+        linked.connection.send(Node("chatstate", {"from": linked.address, **head}, [state]))
+    linked.connection.send(Node("chatstate", {"from": linked.address, "to": to}))
+    linked.until_answered()
+    events = sandbox.client.events(since)
+    assert len([one for one in events if one["event"] == "bad-stanza"]) == 7
+    assert not [one for one in events if one["event"] == "typing"]
+    assert sandbox.client.typing(ada) == []
+
+
+# Read marks
+
+
+def test_nobody_reads_where_there_is_no_chat(sandbox: SandboxProcess, linked: Client, ada: str) -> None:
+    to, nobody = lid_of(sandbox, ada), JID("1", LID)
+    team = JID.parse(sandbox.client.make_group(ada, "Team", [linked.number])["group"])
+    others = JID.parse(sandbox.client.make_group(ada, "Others", [])["group"])
+    since = sandbox.client.last_event()
+    wrong: list[dict[str, str | JID]] = [
+        {"id": "M1", "to": nobody},
+        {"id": "", "to": to},
+        {"id": "M1", "to": team},
+        {"id": "M1", "to": team, "participant": nobody},
+        {"id": "M1", "to": others, "participant": to},
+        {"id": "M1"},
+    ]
+    for head in wrong:
+        linked.connection.send(Node("receipt", {"type": "read", **head}))
+    assert not [one for one in linked.until_answered() if one.tag == "ack"]
+    events = sandbox.client.events(since)
+    assert len([one for one in events if one["event"] == "bad-stanza"]) == 6
+    # The server cannot know that there is no such message, but the phone does.
+    linked.connection.send(Node("receipt", {"type": "read", "id": "M1", "to": to}))
+    assert linked.connection.wait_for(lambda node: node.tag == "ack").text("type") == "read"
+    sandbox.client.wait_for("phone-ignored", since=since, phone=ada, id="M1")
+    assert not [one for one in sandbox.client.events(since) if one["event"] == "receipt"]
+
+
 # Media
 
 
@@ -386,6 +476,84 @@ def test_only_a_linked_client_uploads(sandbox: SandboxProcess, linked: Client) -
     assert statuses == [401] * 6 + [200]
 
 
+# Messages that are refused
+
+
+@pytest.mark.parametrize(("code", "ends"), [(463, 3600), (463, None), (475, 3600)])
+def test_a_restricted_account_is_told_until_when(
+    sandbox: SandboxProcess, linked: Client, ada: str, code: int, ends: int | None
+) -> None:
+    sandbox.client.refuse_sends(linked.number, "new", code=code, ends=ends)
+    to = lid_of(sandbox, ada)
+    part = Node("to", {"jid": to}, [Node("enc", {"v": "2", "type": "msg"}, b"sealed")])
+    stanza: dict[str, str | JID] = {"id": "3EB0F2", "type": "text", "to": to}
+    linked.connection.send(Node("message", stanza, [Node("participants", {}, [part])]))
+    said = linked.until_answered()
+    assert [node.text("error") for node in said if node.tag == "ack"] == [str(code)]
+    told = [node.need("update") for node in said if node.text("type") == "mex"]
+    if code != 463 or ends is None:
+        assert told == []
+        return
+    (update,) = told
+    assert update.text("op_name") == "NotificationUserReachoutTimelockUpdate"
+    lock = json.loads(update.data)["data"]["xwa2_notify_account_reachout_timelock"]
+    assert lock["is_active"] is True
+    assert 0 < int(lock["time_enforcement_ends"]) - time.time() <= ends
+
+
+# Messages of a wrong form
+
+
+@pytest.mark.parametrize(
+    ("attrs", "enc", "code"),
+    [
+        ({}, {}, ""),
+        ({"type": "media"}, {"mediatype": "image"}, ""),
+        ({"edit": "1"}, {}, ""),
+        ({"type": "film"}, {}, "479"),
+        ({"type": ""}, {}, "479"),
+        ({"edit": "9"}, {}, "479"),
+        ({"type": "media"}, {"mediatype": "smell"}, "479"),
+        ({"type": "media"}, {}, "479"),
+        ({}, {"mediatype": "image"}, "479"),
+        ({}, None, "479"),
+        ({"edit": "8"}, {}, "403"),
+    ],
+)
+def test_a_stanza_of_an_unknown_form_is_refused(
+    sandbox: SandboxProcess,
+    linked: Client,
+    ada: str,
+    attrs: dict[str, str],
+    enc: dict[str, str] | None,
+    code: str,
+) -> None:
+    to = lid_of(sandbox, ada)
+    sealed = [] if enc is None else [Node("enc", {"v": "2", "type": "msg", **enc}, b"sealed")]
+    part = Node("to", {"jid": to}, sealed)
+    stanza: dict[str, str | JID] = {"id": "3EB0F0", "type": "text", **attrs, "to": to}
+    since = sandbox.client.last_event()
+    linked.connection.send(Node("message", stanza, [Node("participants", {}, [part])]))
+    ack = linked.connection.wait_for(lambda node: node.tag == "ack" and node.text("id") == "3EB0F0")
+    assert ack.text("error") == code
+    events = [one["event"] for one in sandbox.client.events(since)]
+    assert ("message" in events, "send-refused" in events) == (not code, bool(code))
+
+
+@pytest.mark.parametrize("role", ["member", "admin"])
+def test_only_an_admin_deletes_what_others_wrote(
+    sandbox: SandboxProcess, linked: Client, ada: str, role: str
+) -> None:
+    group = sandbox.client.make_group(ada, "Ducks", [linked.number])["group"]
+    if role == "admin":
+        sandbox.client.change_group(ada, group, "promote", members=[linked.number])
+    attrs: dict[str, str | JID] = {"id": "3EB0F1", "type": "text", "edit": "8", "to": JID.parse(group)}
+    enc = Node("enc", {"v": "2", "type": "skmsg"}, b"sealed")
+    linked.connection.send(Node("message", attrs, [Node("participants"), enc]))
+    ack = linked.connection.wait_for(lambda node: node.tag == "ack" and node.text("id") == "3EB0F1")
+    assert ack.text("error") == ("" if role == "admin" else "403")
+
+
 # Groups
 
 
@@ -395,7 +563,8 @@ def test_who_made_a_group_stays_its_head(sandbox: SandboxProcess, linked: Client
     head = Node("participant", {"jid": lid_of(sandbox, ada)})
     for change in ("remove", "demote"):
         answer = linked.connection.ask("w:g2", Node(change, {}, [head]), kind="set", to=JID.parse(group))
-        assert code_of(answer) == "406"
+        (outcome,) = answer.need(change).all("participant")
+        assert outcome.text("error") == "406"
     (found,) = [one for one in sandbox.client.groups() if one["group"] == group]
     assert found["members"][ada] == "superadmin"
     sandbox.client.change_group(ada, group, "remove", members=[ada])  # to leave is up to everybody

@@ -26,28 +26,54 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 MALLORY = 65534
 ARGUMENTS: dict[str, list[list[str]]] = {
     "run": [[]],
-    "reload": [[]],
+    "shutdown": [[]],
+    "logs": [[], ["--follow"]],
+    "reload": [[], ["--dry-run"], ["--probe"]],
+    "set": [["support", "note=x"]],
+    "enable": [["support"]],
+    "disable": [["support"]],
     "doctor": [[], ["--json"]],
     "ping": [[], ["--json"]],
     "add": [["new"]],
     "remove": [["support", "--yes"]],
     "rename": [["support", "new"]],
-    "restore": [["support"]],
+    "restore": [["support"], [], ["--json"]],
+    "quarantine": [["list"], ["list", "--json"], ["purge", "--all", "--yes"]],
     "start": [["support"]],
-    "stop": [["support"], ["--all"]],
+    "stop": [["support"], ["--all"], ["s*", "--tag", "eu"]],
     "restart": [["support"]],
-    "list": [[], ["--json"], ["--watch"]],
+    "maintenance": [["on"], ["off"], ["status"]],
+    "list": [[], ["--json"], ["--watch"], ["--check", "--for", "5m"], ["--needs-person"]],
+    "status": [[]],
     "explain": [["support"]],
+    "history": [[], ["support", "--json"]],
+    "report": [[], ["support", "--csv"]],
+    "wait": [["support"], ["--all", "--for", "1s"]],
+    "link": [["support"], ["support", "--no-wait"]],
     "repair": [["support"], ["support", "--no-wait"]],
     "qr": [["support"]],
+    "messages": [["support"], ["support", "--json"], ["support", "--follow"]],
+    "trace": [["3EB0A1B2C3D4E5F60718"], ["3EB0A1B2C3D4E5F60718", "support"]],
+    "media": [["support", "17"]],
     "send": [["support", "--to", "+4915100000001", "the secret offer"]],
-    "config": [["check"]],
-}
+    "outbox": [["support"], ["support", "--row", "1"], ["support", "--take-back", "1"]],
+    "token": [["add", "crm", "--scope", "read"], ["list"], ["remove", "crm"]],
+    "webhook": [["list"], ["test", "crm"], ["dead", "crm"]],
+    "consumer": [
+        ["list"], ["reset", "crm", "--from", "now"], ["pause", "echo"], ["resume", "echo"], ["dead", "echo"],
+        ["replay", "echo"],
+    ],
+    "bot": [["run", "my_bot:bot", "--no-reload"]],
+    "on-change": [["test"], ["status"]],
+    "config": [["check"], ["show", "support"]],
+    "page": [[]],
+}  # fmt: skip
 """How each command is given that asks for the configuration."""
 OTHERS = {"install-unit", "demo", "sandbox"}
 """Commands that read no configuration of the current folder."""
 GIVEN = [(name, arguments) for name, ways in ARGUMENTS.items() for arguments in ways]
 
+BOT = "from orchestrator.bots import Bot\nbot = Bot()\nbot.on_message()(print)\n"
 LISTENER = """
 import os, socket, sys
 path, uid = sys.argv[1], int(sys.argv[2])
@@ -72,6 +98,7 @@ while True:
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     tmp_path.chmod(0o755)
+    (tmp_path / "my_bot.py").write_text(BOT)
     return Cli(tmp_path)
 
 
@@ -151,11 +178,52 @@ def test_a_configuration_of_ones_own_is_used_and_a_strangers_if_it_is_named(cli:
     assert json.loads(cli.run([*COMMAND, "list", "--json"]).stdout)[0]["name"] == "support"
 
 
+def test_a_bot_is_not_run_from_a_folder_that_others_can_write_to(cli: Cli) -> None:
+    cli.configure("support: {}")
+    bots = cli.folder / "bots"
+    bots.mkdir()
+    (bots / "my_bot.py").write_text("print('RUN')\n" + BOT)
+    command = ["bot", "run", "my_bot:bot", "--no-reload", "--path", str(bots)]
+    assert "RUN" in cli(*command, code=ExitCode.NOT_RUNNING).stdout
+    bots.chmod(0o777)
+    done = cli(*command, code=ExitCode.FAILED)
+    assert "one where others may put a program of theirs" in done.stderr
+    bots.chmod(0o755)
+    os.chown(bots / "my_bot.py", MALLORY, MALLORY)
+    done = cli(*command, code=ExitCode.FAILED)
+    assert "RUN" not in done.stdout
+    os.chown(bots, MALLORY, MALLORY)
+    assert "RUN" not in cli(*command, code=ExitCode.FAILED).stdout
+
+
 # Who listens
 
 
+ALONE = ("run", "config", "doctor", "messages", "outbox", "token", "trace")
+"""Commands that ask no service, or do without one that they do not trust. `bot` lacks its module first."""
+
+
+TAKE_BACK = ("outbox", ["support", "--take-back", "1"])
+EVERYBODY: tuple[str, list[str]] = ("history", [])
+"""Of all accounts, the timelines alone tell what happened."""
+LOOKS_ONLY: tuple[tuple[str, list[str]], ...] = (
+    ("on-change", ["status"]),
+    ("restore", []),
+    ("restore", ["--json"]),
+    ("quarantine", ["list"]),
+    ("quarantine", ["list", "--json"]),
+    ("quarantine", ["purge", "--all", "--yes"]),  # nothing is there that could be deleted
+)
+"""Read what is kept, and ask no service."""
+
+
 @pytest.mark.parametrize(
-    ("name", "arguments"), [one for one in GIVEN if one[0] not in ("run", "config", "doctor")]
+    ("name", "arguments"),
+    [
+        one
+        for one in GIVEN
+        if (one[0] not in ALONE and one not in (EVERYBODY, *LOOKS_ONLY)) or one == TAKE_BACK
+    ],
 )
 def test_a_strangers_program_gets_no_byte(cli: Cli, name: str, arguments: list[str]) -> None:
     cli.configure("support: {}")

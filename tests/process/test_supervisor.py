@@ -137,7 +137,7 @@ async def test_orders_about_nobody_and_about_disabled_accounts_are_refused(tmp_p
         assert fleet.state("a") is State.DISABLED
         with pytest.raises(NoSuchAccount):
             fleet.supervisor.order("nobody", Order.START)
-        with pytest.raises(OrchestratorError, match="enabled: true"):
+        with pytest.raises(OrchestratorError, match="`orchestrator enable a` first"):
             fleet.supervisor.order("a", Order.START)
 
 
@@ -408,7 +408,9 @@ async def test_reload_touches_only_what_has_changed(tmp_path: Path) -> None:
         pid, other = fleet.pid("a"), fleet.pid("b")
         write_config(fleet, "a: {}", "b: {device_name: Elsewhere}", "new: {}")
         changes = await fleet.supervisor.reload()
-        assert changes == {"added": ["new"], "changed": ["b"], "removed": ["gone"], "restart": []}
+        assert changes == {
+            "added": ["new"], "changed": ["b"], "removed": ["gone"], "reconnect": ["b"], "restart": []
+        }  # fmt: skip
         await fleet.until("b", State.CONNECTED, after=other)
         await fleet.until_true(lambda: "gone" not in fleet.supervisor.names(), "it is gone")
         await fleet.until("new", State.PAIRING)

@@ -128,17 +128,22 @@ def test_a_terminal_that_is_too_small_is_told_where_the_picture_is(
         assert not terminal.has_picture()
 
 
-def test_a_terminal_that_becomes_large_enough_shows_the_next_code(tmp_path: Path) -> None:
+def test_a_code_is_drawn_anew_when_the_terminal_changes_its_size(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     cli.configure("p: {}")
-    cli.puppets.play("p", ["connecting: unpaired", "code", "await: next", "code", "await: scanned"])
+    cli.puppets.play("p", ["connecting: unpaired", "code", "await: scanned"])
+    small = "the code needs a terminal of"
     with cli.service():
         cli.until("p", "pairing")
-        with on_terminal(cli, "qr", "p", rows=10, columns=60) as terminal:
-            terminal.until(lambda text: "the code needs a terminal of" in text, "that it is too small")
+        line = [*CONTROLLED, *cli.line("qr", "p")]  # the kernel tells the foreground of a new size
+        with Terminal(line, cli.environment, cli.folder, rows=10, columns=60) as terminal:
+            terminal.until(lambda text: small in text, "that it is too small")
+            terminal.until(lambda text: "link p --code`" in text.replace("\r\n", ""), "the code to type")
             terminal.resize(80, 200)
-            cli.puppets.go("p", "next")
-            terminal.until(lambda _: terminal.has_picture(), "a code")
+            terminal.until(lambda _: terminal.has_picture(), "the code")
+            shown = len(terminal.text)
+            terminal.resize(10, 60)
+            terminal.until(lambda text: small in text[shown:], "that it is too small again")
 
 
 @pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, ASCII, {"TERM": "dumb", **ASCII}], ids=str)
@@ -369,3 +374,21 @@ def test_the_judge_needs_nothing_that_takes_long_to_load() -> None:
         env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip
     assert not {"rich", "curses", "asyncio"} & set(re.findall(r"'([a-z]+)'", done.stdout))
+
+
+# Files of messages
+
+
+def test_a_file_that_a_stranger_has_sent_is_not_written_to_a_terminal(place: Cli) -> None:
+    media = "4711"
+    folder = place.folder / "state/messages/a/media"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / media).write_text("\x1b]0;steered\a\x1b[2Jhello")
+    with on_terminal(place, "media", "a", media, "-o", "-") as terminal:
+        assert terminal.exit_code() == 2
+        assert "terminal" in terminal.text
+        assert "steered" not in terminal.text
+    piped = subprocess.run(
+        place.line("media", "a", media, "-o", "-"), env=place.environment, capture_output=True, check=True
+    )
+    assert piped.stdout.startswith(b"\x1b]0;steered")

@@ -190,6 +190,15 @@ BROKEN = [
     (missing_library, "has no library for this machine"),
     (flipped_library, "neonize-linux-"),
 ]
+MENDED = {
+    old_protobuf,
+    module_that_exits,
+    missing_dependency,
+    truncated_library,
+    missing_library,
+    flipped_library,
+}
+"""One of each way in which a process can end by it."""
 REFUSED = [  # which a child refuses in the same way
     (flipped_source, "builder.py is not the file that neonize's package has"),
     (another_module, "download.abi3.so does not belong to neonize's package"),
@@ -221,7 +230,7 @@ def test_the_service_does_not_start_and_says_what_would_help(
     assert advice in str(caught.value)
 
 
-@pytest.mark.parametrize(("harm", "advice"), BROKEN)
+@pytest.mark.parametrize(("harm", "advice"), [one for one in BROKEN if one[0] in MENDED])
 @asynchronous
 async def test_a_service_that_runs_gets_over_it(
     in_front: Path, tmp_path: Path, harm: Callable[[Path], None], advice: str

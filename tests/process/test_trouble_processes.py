@@ -249,8 +249,7 @@ async def test_no_file_descriptors_for_however_long_is_never_given_up(tmp_path: 
     async with fleet:
         await fleet.until("a", State.CONNECTED)
         pid = fleet.pid("a")
-        # Not even those that a fork server gives back that ends, which would be enough for a start.
-        with no_descriptors(ever=True):
+        with no_descriptors():
             os.kill(pid, signal.SIGKILL)
             # More tries than `max_retries` allows a process that crashes.
             await fleet.until_true(lambda: fleet.about("a")["attempt"] > 12, "it is tried again and again")
@@ -584,7 +583,7 @@ async def test_nothing_is_restarted_while_no_process_can_be_started(
         fleet.config_file.write_text(f"defaults: {{device_name: Other}}\n{text}")
         assert sorted((await fleet.call("reload"))["kept"]) == sorted(NAMES)
         for name in NAMES:
-            assert "keeps its old process" in fleet.about(name)["reason"]
+            assert "keeps its old settings" in fleet.about(name)["reason"]
         assert {name: fleet.pid(name) for name in NAMES} == pids
         place.unlink()
         await fleet.call("trial")

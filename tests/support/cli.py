@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,13 +30,16 @@ _VARIABLES = (
     "ORCHESTRATOR_CONFIG",
     "STATE_DIRECTORY",
     "RUNTIME_DIRECTORY",
-    "COLUMNS",
+    "COLUMNS",  # which readline sets in pytest's own process, and LINES likewise
+    "LINES",
     "NO_COLOR",
     "FORCE_COLOR",
     "LANG",
     "LC_ALL",
     "PYTHONIOENCODING",
 )
+
+_REPEATED = re.compile(r"orchestrator (?:--(?:config|state-dir) \S+ )+")
 
 Done = subprocess.CompletedProcess[str]
 
@@ -181,6 +185,11 @@ class Cli:
             _, left = psutil.wait_procs(everything, PATIENCE)
             assert not left, left
         assert "Traceback" not in self.log.read_text(), self.log.read_text()
+
+
+def bare(text: str) -> str:
+    """Return what a command says without the options of its own that its hints repeat."""
+    return _REPEATED.sub("orchestrator ", text)
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:  # noqa: ANN401 - what the condition returns

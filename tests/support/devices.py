@@ -36,3 +36,40 @@ def write_unlinked(path: Path) -> Path:
         connection.executescript(SCHEMA)
     path.chmod(0o600)
     return path
+
+
+JID = "4915100000001:1@s.whatsapp.net"
+"""The address of the device of `write_session`."""
+_ADA, _NUMBER = "269139479534551", "4915100001234"
+_TABLES = """
+CREATE TABLE whatsmeow_message_secrets (
+    our_jid TEXT, chat_jid TEXT, sender_jid TEXT, message_id TEXT, key bytea NOT NULL,
+    PRIMARY KEY (our_jid, chat_jid, sender_jid, message_id)
+);
+CREATE TABLE whatsmeow_lid_map (lid TEXT PRIMARY KEY, pn TEXT UNIQUE NOT NULL);
+"""
+
+
+def write_session(folder: Path, secrets: int = 0) -> Path:
+    """Write a session's file with what it has of messages; it knows one person by both addresses."""
+    path = write_device(folder / "session.sqlite3")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript(_TABLES)
+        connection.execute("UPDATE whatsmeow_device SET lid = '200000000000001:1@lid'")
+        connection.execute("INSERT INTO whatsmeow_lid_map VALUES (?, ?)", (_ADA, _NUMBER))
+    add_secrets(path, *(f"A{number}" for number in range(secrets)))
+    return path
+
+
+def add_secrets(
+    path: Path,
+    *ids: object,
+    chat: object = f"{_ADA}@lid",
+    sender: object = f"{_ADA}@lid",
+    jid: str = JID,
+    key: object = b"k" * 32,
+) -> None:
+    """Add secrets of messages to a session's file, as the library does when it has decrypted them."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        rows = [(jid, chat, sender, one, key) for one in ids]
+        connection.executemany("INSERT INTO whatsmeow_message_secrets VALUES (?, ?, ?, ?, ?)", rows)

@@ -18,6 +18,7 @@ from orchestrator.accounts.settings import AccountSettings, Backoff
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
+from orchestrator.service.control import overview, reloading, sending, showing
 from orchestrator.service.control.commands import Commands
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.service.control.server import ControlServer
@@ -122,7 +123,12 @@ class Fleet:
         if self._start:
             self.supervisor.start()
         if self._control:
-            self.server = ControlServer(ControlSocket(self.paths.control_socket), Commands(self.supervisor))
+            commands = Commands(self.supervisor)
+            sending.add(commands, self.supervisor.sends)
+            overview.add(commands, self.supervisor)
+            showing.add(commands, self.supervisor)
+            reloading.add(commands, self.supervisor)
+            self.server = ControlServer(ControlSocket(self.paths.control_socket), commands)
             await self.server.start()
         return self
 
@@ -212,7 +218,7 @@ class Fleet:
             states = [self.about(name) for name in self.supervisor.names()]
             raise AssertionError(f"not within {PATIENCE:g} s: {what}; {states}") from None
 
-    async def call(self, command: str, **arguments: object) -> dict[str, Any]:
+    async def call(self, command: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401
         """Give a command over the socket."""
         return await asyncio.to_thread(self.client.call, command, **arguments)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,6 +68,25 @@ def fill(folder: Path, *, leave: int = 0) -> Path:
     if leave:
         os.truncate(filler, max(0, filler.stat().st_size - leave))
     return filler
+
+
+@contextmanager
+def kept_full(folder: Path) -> Iterator[Path]:
+    """Keep a disk full, also while others delete files there; yield the file to remove for room again."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        while not is_over.wait(0.01):
+            fill(folder)
+
+    filler = fill(folder)
+    filling = threading.Thread(target=work)
+    filling.start()
+    try:
+        yield filler
+    finally:
+        is_over.set()
+        filling.join()
 
 
 @contextmanager

@@ -71,6 +71,13 @@ def media_of(message: Proto) -> tuple[str, Proto] | None:
     return None
 
 
+def all_of(event: Proto) -> Fields:
+    """Return an event as neonize has it, for what has no fields of its own here."""
+    from google.protobuf.json_format import MessageToDict
+
+    return {"event_fields": MessageToDict(event, preserving_proto_field_name=True)}
+
+
 def message_fields(event: Proto) -> Fields:
     message = event.Message
     fields: Fields = {
@@ -78,6 +85,7 @@ def message_fields(event: Proto) -> Fields:
         **source(event.Info.MessageSource),
         "text": message.conversation or message.extendedTextMessage.text,
         "media": None,
+        **all_of(event),
     }
     if (found := media_of(message)) is not None:
         kind, medium = found
@@ -95,6 +103,8 @@ def group_fields(group: Proto) -> Fields:
         "jid": address(group.JID),
         "name": group.GroupName.Name,
         "owner": address(group.OwnerJID),
+        "topic": group.GroupTopic.Topic,
+        "topic_id": group.GroupTopic.TopicID,
         "participants": [
             {
                 "jid": address(one.JID),
@@ -137,12 +147,18 @@ EVENTS: dict[str, Callable[[Proto], Fields]] = {
         **source(e.MessageSource),
         "type": name_of(e, "Type"),
         "ids": list(e.MessageIDs),
+        "timestamp": e.Timestamp,
     },
     "UndecryptableMessage": lambda e: {
         "id": e.Info.ID,
         **source(e.Info.MessageSource),
         "is_unavailable": e.IsUnavailable,
     },
+    "CallOffer": all_of,
+    "CallOfferNotice": all_of,
+    "CallTerminate": all_of,
+    "ChatPresence": all_of,
+    "HistorySync": all_of,
     "JoinedGroup": lambda e: {
         "reason": e.Reason,
         "sender": address(e.Sender),
@@ -152,6 +168,7 @@ EVENTS: dict[str, Callable[[Proto], Fields]] = {
         "jid": address(e.JID),
         "sender": address(e.Sender),
         "name": e.Name.Name,
+        **all_of(e),
         **{part.lower(): [address(jid) for jid in getattr(e, part)] for part in GROUP_CHANGES},
     },
     "IdentityChange": lambda e: {"jid": address(e.JID), "implicit": e.Implicit},
@@ -176,6 +193,8 @@ class Bot:
         self._proxy = _binder.ProxySettings(proxy) if proxy else None
         self._download = download
         self._with_media: dict[str, Proto] = {}
+        self._votes: dict[str, Proto] = {}
+        self._polls: dict[str, Proto] = {}
         self._connecting: threading.Thread | None = None
         props = DeviceProps(os=device_name, platformType=DeviceProps.SAFARI) if device_name else None
         self._client = client.NewClient(str(database), props=props)
@@ -249,6 +268,37 @@ class Bot:
         """Fetch the medium of a message that has come, by its id."""
         return self._fetched(self._with_media[message])
 
+    def command_decrypt_vote(self, message: str) -> Fields:
+        """Tell what a vote that has come was for, as hashes of options."""
+        # neonize's own decrypt_poll_vote takes the library's answer for bytes, which it is not.
+        from neonize.proto.Neonize_pb2 import ReturnFunctionWithError
+
+        data = self._votes[message].SerializeToString()
+        library = self._client._NewClient__client
+        answer = library.DecryptPollVote(self._client.uuid, data, len(data))
+        result = ReturnFunctionWithError.FromString(answer.contents.get_bytes())
+        if result.Error:
+            raise RuntimeError(result.Error)
+        return {"hashes": [one.hex() for one in result.PollVoteMessage.selectedOptions]}
+
+    def command_send_poll(self, to: str, question: str, options: list[str], select: int = 1) -> Fields:
+        poll = self._client.build_poll_vote_creation(question, options, self._utils.enum.VoteType(select))
+        return self._sent(self._client.send_message(self._jid(to), poll))
+
+    def command_vote(self, to: str, poll: str, options: list[str]) -> Fields:
+        """Vote in a poll that has come, by its id."""
+        vote = self._client.build_poll_vote(self._polls[poll], options)
+        return self._sent(self._client.send_message(self._jid(to), vote))
+
+    def command_send_proto(self, to: str, content: Fields) -> Fields:
+        """Send a message of any kind; its fields are neonize's."""
+        from google.protobuf.json_format import ParseDict
+
+        return self._sent(self._client.send_message(self._jid(to), ParseDict(content, self._proto.Message())))
+
+    def command_reject_call(self, caller: str, call: str) -> None:
+        self._client.reject_call(self._jid(caller), call)
+
     def command_mark_read(self, ids: list[str], chat: str, sender: str) -> None:
         self._client.mark_read(
             *ids, chat=self._jid(chat), sender=self._jid(sender), receipt=self._utils.ReceiptType.READ
@@ -274,10 +324,29 @@ class Bot:
     def command_set_group_name(self, group: str, name: str) -> None:
         self._client.set_group_name(self._jid(group), name)
 
-    def command_update_group_participants(self, group: str, participants: list[str], change: str) -> None:
+    def command_update_group_participants(self, group: str, participants: list[str], change: str) -> Fields:
         """Change the members; what to do with them is ``add``, ``remove``, ``promote`` or ``demote``."""
         jids = [self._jid(one) for one in participants]
-        self._client.update_group_participants(self._jid(group), jids, self._utils.ParticipantChange(change))
+        done = self._client.update_group_participants(
+            self._jid(group), jids, self._utils.ParticipantChange(change)
+        )
+        return {"outcomes": [{"jid": address(one.JID), "error": one.Error} for one in done]}
+
+    def command_set_group_topic(self, group: str, topic: str, previous: str = "", new: str = "") -> None:
+        self._client.set_group_topic(self._jid(group), previous, new, topic)
+
+    def command_set_group_setting(self, group: str, setting: str, *, on: bool) -> None:
+        """Turn ``announce`` or ``locked`` on or off."""
+        getattr(self._client, f"set_group_{setting}")(self._jid(group), on)
+
+    def command_get_group_invite_link(self, group: str, *, reset: bool = False) -> Fields:
+        return {"link": self._client.get_group_invite_link(self._jid(group), reset)}
+
+    def command_get_group_info_from_link(self, link: str) -> Fields:
+        return group_fields(self._client.get_group_info_from_link(link))
+
+    def command_join_group_with_link(self, link: str) -> Fields:
+        return {"jid": address(self._client.join_group_with_link(link))}
 
     def command_leave_group(self, group: str) -> None:
         self._client.leave_group(self._jid(group))
@@ -319,6 +388,10 @@ class Bot:
 
     def _event_fields(self, name: str, now: float, event: Proto) -> Fields | None:
         fields = {"event": name, "time": now, **EVENTS[name](event)}
+        if name == "Message" and event.Message.HasField("pollCreationMessageV3"):
+            self._polls[fields["id"]] = event.Info
+        if name == "Message" and event.Message.HasField("pollUpdateMessage"):
+            self._votes[fields["id"]] = event
         if name == "Message" and fields["media"]:
             self._with_media[fields["id"]] = event.Message
             if self._download:
@@ -347,7 +420,7 @@ class Bot:
             except Exception as error:  # noqa: BLE001 - one event that cannot be read must not end all others
                 line = {"event": "driver_error", "message": f"{type(error).__name__}: {error}"}
             if line is not None:
-                self._out.write(json.dumps(line) + "\n")
+                self._out.write(json.dumps(line, default=repr) + "\n")
                 self._out.flush()
 
     def _jid(self, text: str) -> Proto:

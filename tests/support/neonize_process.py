@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -44,6 +44,7 @@ class NeonizeProcess:
         device_name: What the phone shows under linked devices.
         download: Have the media of each incoming message fetched before its Message event, which then has
             ``sha256`` and ``length``, or ``download_error``.
+        program: What is run instead of neonize's driver, with all arguments.
     """
 
     def __init__(
@@ -54,11 +55,12 @@ class NeonizeProcess:
         proxy: str | None = None,
         device_name: str | None = None,
         download: bool = False,
+        program: Sequence[str] | None = None,
     ) -> None:
         self.database = database
         self.log = database.with_name(f"{database.name}.log")
         self._environment = environment
-        self._arguments = [sys.executable, str(DRIVER), str(database), "--log", str(self.log)]
+        self._arguments = [sys.executable, *(program or (str(DRIVER), str(database), "--log", str(self.log)))]
         if proxy is not None:
             self._arguments += ["--proxy", proxy]
         if device_name is not None:

@@ -33,8 +33,12 @@ def run(spec: ChildSpec, connection: Any) -> NoReturn:  # noqa: ANN401 - multipr
     code = pipe.Code(f"2@{spec.name}-{'A' * 200}", PNG, now, now + 3600)
     for message in (pipe.Connecting(False), code):
         connection.send_bytes(pipe.encode(message))
-    while not connection.poll(BEAT_SECONDS):
-        connection.send_bytes(pipe.encode(pipe.Heartbeat(time.time(), 16_000_000)))
+    stopped = False
+    while not stopped:  # it is told other things as well, such as what consumers have had
+        if connection.poll(BEAT_SECONDS):
+            stopped = isinstance(pipe.decode(connection.recv_bytes()), pipe.Stop)
+        else:
+            connection.send_bytes(pipe.encode(pipe.Heartbeat(time.time(), 16_000_000)))
     connection.send_bytes(pipe.encode(pipe.Ended(Kind.STOPPED, "asked to stop")))
     os._exit(EXIT_CODES[Kind.STOPPED])
 

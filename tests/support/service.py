@@ -436,6 +436,7 @@ class Service:
 
 _NOT_OURS = {
     "COLUMNS",
+    "LINES",
     "ORCHESTRATOR_CONFIG",
     "STATE_DIRECTORY",
     "RUNTIME_DIRECTORY",

@@ -15,8 +15,9 @@ A step is one of these words, some with an argument after a colon:
     beat                a heartbeat
     idle                send heartbeats until told to stop, then stop in good order; or until told to have
                         the device unlinked, then end as one that is logged out
-    texts: WHAT         what becomes of texts from now on: refused, kept (nobody ever hears of them) or, as
-                        without this step, sent
+    texts: WHAT         what becomes from now on of messages that are to be sent, and of all else that is
+                        done: kept (nobody ever hears of it), queued (it waits in the outbox), refused, a
+                        `Fate`, or, as without this step, sent
     deaf                send heartbeats, and ignore being told to stop
     hang                do nothing at all any more
     hold                hang in C, with the GIL held
@@ -36,6 +37,7 @@ A step is one of these words, some with an argument after a colon:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -49,12 +51,23 @@ from typing import Any, NoReturn
 
 from support.pictures import PNG
 
-from orchestrator.accounts import pipe
+from orchestrator.accounts import acts, attachments, pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.worker.spec import ChildSpec
+from orchestrator.accounts.outgoing import Fault
+from orchestrator.messages.outbox import Outbox
+from orchestrator.messages.outbox_form import KeyConflict, New, NoRow, NotWaiting, OutboxFull
+from orchestrator.sending import asks, telling, wire
+from orchestrator.sending.row import Pace
+from orchestrator.worker.spec import LAST_CALL_SIGNAL, ChildSpec
 from orchestrator.worker.traceback_file import Trace
 
 BEAT_SECONDS = 0.5
+_FAULTS = {
+    KeyConflict: Fault.CONFLICT,
+    OutboxFull: Fault.FULL,
+    NoRow: Fault.NO_ROW,
+    NotWaiting: Fault.NOT_WAITING,
+}
 NUMBER = "4915100000001"
 _POLL = 0.01
 
@@ -87,9 +100,30 @@ class Puppets:
         """Return what each of an account's runs was started with, and its ``pid``."""
         return self._lines(f"{name}.runs")
 
+    def acts(self, name: str) -> list[dict[str, Any]]:
+        """Return what an account was asked to do at once, in the words of clients."""
+        return self._lines(f"{name}.acts")
+
+    def sends(self, name: str) -> list[dict[str, Any]]:
+        """Return what an account's process was told to send, in the words of clients."""
+        return self._lines(f"{name}.sends")
+
+    def secrets(self, name: str) -> list[str]:
+        """Return what an account's process was told of messages that it had asked about."""
+        return [one["found"] for one in self._lines(f"{name}.secrets")]
+
     def texts(self, name: str) -> list[dict[str, Any]]:
         """Return the texts that an account was asked to send: ``to`` and ``text``."""
-        return self._lines(f"{name}.texts")
+        found = [one for one in self.sends(name) if one["kind"] == "text"]
+        return [{"to": one["to"].partition("@")[0], "text": one["text"]} for one in found]
+
+    def files(self, name: str) -> list[dict[str, Any]]:
+        """Return the files that an account was asked to fetch: ``media``."""
+        return self._lines(f"{name}.files")
+
+    def taken(self, name: str) -> list[int | None]:
+        """Return what an account was told of what all consumers have had."""
+        return [one["seq"] for one in self._lines(f"{name}.taken")]
 
     def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
@@ -106,6 +140,7 @@ def run(spec: ChildSpec, connection: Any) -> NoReturn:  # noqa: ANN401 - multipr
     try:
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(LAST_CALL_SIGNAL, lambda *_: None)  # it hears the last call, and does nothing
         Trace.open(spec.trace)
         code = _Child(spec, connection).run()
     except (EOFError, OSError):
@@ -131,6 +166,7 @@ class _Child:
         self._number = spec.phone or NUMBER
         self._codes = 0
         self._texts = "sent"
+        self._files = ""
 
     def run(self) -> int:
         steps = self._steps()
@@ -158,6 +194,7 @@ class _Child:
             "proxy": self._spec.proxy,
             "device_name": self._spec.device_name,
             "had_session": self._spec.database.exists(),
+            "taken": self._spec.taken,
             "modules": [name for name in ("neonize", "orchestrator.cli", "typer") if name in sys.modules],
         }
         with runs.open("a") as file:
@@ -224,6 +261,8 @@ class _Child:
             case "flood":
                 for _ in range(int(argument or 20_000)):
                     self._beat()
+            case "files":
+                self._files = argument
             case "flap":
                 for _ in range(int(argument)):
                     self._say(pipe.LinkLost("the link was cut"))
@@ -271,20 +310,88 @@ class _Child:
         """Wait, but hear what the parent says, and notice when it is gone."""
         if self._connection.poll(seconds):
             message = pipe.decode(self._connection.recv_bytes())
-            if isinstance(message, pipe.Send):
-                self._send(message)
+            if isinstance(message, pipe.Act):
+                self._act(message)
+            elif isinstance(message, pipe.Send | pipe.TakeBack):
+                self._write(message)
+            elif isinstance(message, pipe.Secrets):
+                with (self._folder / f"{self._spec.name}.secrets").open("a") as file:
+                    file.write(json.dumps({"found": message.found}) + "\n")
+            elif isinstance(message, pipe.Fetch):
+                self._fetch(message)
+            elif isinstance(message, pipe.Taken):
+                self._note_taken(message.seq)
             elif not deaf and isinstance(message, pipe.Unlink):
                 raise _Unlinked
             elif not deaf:
                 assert isinstance(message, pipe.Stop)
                 raise _Stopped
 
-    def _send(self, message: pipe.Send) -> None:
-        with (self._folder / f"{self._spec.name}.texts").open("a") as file:
-            file.write(json.dumps({"to": message.to, "text": message.text}) + "\n")
-        if self._texts != "kept":
-            error = None if self._texts == "sent" else "WhatsApp would not have it"
-            self._say(pipe.Sent(message.id, error))
+    def _act(self, message: pipe.Act) -> None:
+        with (self._folder / f"{self._spec.name}.acts").open("a") as file:
+            file.write(message.body + "\n")
+        if self._texts == "sent" or self._texts.startswith("{"):
+            listed = asks.groups_answer([asks.Group("120363000000000001@g.us", "Friends")])
+            result = listed if asks.kind(asks.from_text(message.body)) is asks.Kind.GROUPS else {}
+            said = self._texts if self._texts.startswith("{") else asks.result_text(result)
+            self._say(pipe.Acted(message.id, acts.Fate.DONE, None, "", said))
+        elif self._texts != "kept":
+            fate = acts.Fate.FAILED if self._texts == "refused" else acts.Fate(self._texts)
+            self._say(pipe.Acted(message.id, fate, 463, "WhatsApp would not have it", None))
+
+    def _write(self, message: pipe.Send | pipe.TakeBack) -> None:
+        """Do what the real one does with its outbox, and what the test says with the row."""
+        if isinstance(message, pipe.Send):
+            with (self._folder / f"{self._spec.name}.sends").open("a") as file:
+                file.write(message.body + "\n")
+        if self._texts == "kept":
+            return
+        folder = self._spec.database.parents[2] / "messages" / self._spec.name
+        folder.mkdir(exist_ok=True)
+        with contextlib.closing(Outbox.open(folder)) as outbox:
+            try:
+                if isinstance(message, pipe.TakeBack):
+                    self._say(telling.queued(message.id, outbox.take_back(message.row)))
+                    return
+                new = New(
+                    *(wire.from_text(message.body), message.body, bytes.fromhex(message.key)),
+                    *(message.key_until, message.expires_at, 10_000),
+                )
+                row, again = outbox.add(new)
+            except (KeyConflict, OutboxFull, NoRow, NotWaiting) as error:
+                self._say(telling.refused(message.id, _FAULTS[type(error)]))
+                return
+            self._say(telling.queued(message.id, row, again=again))
+            if not again and self._texts != "queued":
+                self._carry(outbox, row.number, message.id)
+
+    def _carry(self, outbox: Outbox, number: int, id_: int) -> None:
+        outbox.hand_over(number, Pace.NEW)
+        self._say(telling.moved(outbox.row(number)))
+        match self._texts:
+            case "sent":
+                row = outbox.sent(number, f"3EB0{id_}")
+            case "unknown":
+                row = outbox.unknown(number, "WhatsApp did not answer")
+            case _:
+                row = outbox.failed(number, "WhatsApp would not have it", 463)
+        self._say(telling.moved(row))
+
+    def _note_taken(self, seq: int | None) -> None:
+        with (self._folder / f"{self._spec.name}.taken").open("a") as file:
+            file.write(json.dumps({"seq": seq}) + "\n")
+
+    def _fetch(self, message: pipe.Fetch) -> None:
+        with (self._folder / f"{self._spec.name}.files").open("a") as file:
+            file.write(json.dumps({"media": message.media}) + "\n")
+        if self._files == "":
+            assert self._spec.messages is not None
+            folder = self._spec.messages / "media"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / message.media).write_text("a file")
+            self._say(pipe.Fetched(message.id, None, ""))
+        elif self._files != "kept":
+            self._say(pipe.Fetched(message.id, attachments.Fault(self._files), "as the test wants it"))
 
     def _end(self, kind: Kind, expire: float | None = None) -> int:
         self._say(pipe.Ended(kind, f"a stand-in's end: {kind}", None, expire))

@@ -89,11 +89,15 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        code = self._process.poll()
         self._process.kill()
         self._process.wait()
         os.close(self._master)
         if error is not None:
-            error.add_note(f"the end of what was on the terminal:\n{self.text[-3000:]!r}")
+            ended = "was still running" if code is None else f"had ended with {code}"
+            error.add_note(
+                f"the command {ended}; the end of what was on the terminal:\n{self.text[-3000:]!r}"
+            )
 
     @property
     def pid(self) -> int:

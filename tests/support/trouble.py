@@ -24,23 +24,16 @@ BALLAST = 1536 * 1024 * 1024
 
 
 @contextmanager
-def no_descriptors(pid: int = 0, *, ever: bool = False) -> Iterator[None]:
-    """Let a process open no further file until the end of the context.
+def no_descriptors(pid: int = 0) -> Iterator[None]:
+    """Let a process open no further file until the end of the context, nor in the place of one it closes.
+
+    Some file is always closed meanwhile, if only by the garbage collector, and a start needs very few.
 
     Args:
         pid: The process, by default this one.
-        ever: Not even in the place of one that it closes.
     """
-    if ever:
-        first_free = 3
-    elif pid:
-        taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
-        first_free = next(number for number in range(len(taken) + 1) if number not in taken)
-    else:
-        first_free = os.dup(0)
-        os.close(first_free)
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, before[1]))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
     try:
         yield
     finally:
@@ -147,6 +140,8 @@ def resource_tracker(parent: int | None = None) -> psutil.Process:
 
 def _helper(parent: int | None, module: str) -> psutil.Process:
     for process in psutil.Process(parent).children():
+        if process.status() == psutil.STATUS_ZOMBIE:
+            continue  # which says nothing of what it was
         if any(f"{module} import main" in argument for argument in process.cmdline()):
             return process
     raise AssertionError(f"there is no {module}")

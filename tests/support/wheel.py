@@ -16,7 +16,9 @@ INSTALL_SECONDS = 600.0
 """Seconds for what takes 20 when pip has everything in its cache."""
 STALE = "orchestrator/module_of_an_earlier_version.py"
 """What an earlier build has left in ``build/lib``."""
-_SOURCES = ("orchestrator", "systemd", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+_SOURCES = (
+    "orchestrator", "systemd", "pyproject.toml", "setup.py", "README.md", "LICENSE", "accounts.example.yaml"
+)  # fmt: skip
 
 
 def clean_environment() -> dict[str, str]:

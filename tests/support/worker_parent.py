@@ -7,7 +7,8 @@ Run it as ``python worker_parent.py SPEC [--spawn]``, where SPEC is a `ChildSpec
   CLOCK_MONOTONIC,
 - at its end ``{"event": "exit", "status": CODE}``.
 
-On stdin it takes ``stop`` (ask the child to stop), ``deaf`` (hear nothing any more) and ``hear`` (again).
+On stdin it takes ``stop`` (ask the child to stop), ``deaf`` (hear nothing any more), ``hear`` (again), and
+any message for the child as JSON, as it goes through the pipe.
 Its stderr is the child's.
 """
 
@@ -27,6 +28,7 @@ from pathlib import Path
 import multiprocess
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.settings import Messages, Sending
 from orchestrator.worker.main import run
 from orchestrator.worker.pipe import Connection
 from orchestrator.worker.spec import ChildSpec
@@ -63,6 +65,8 @@ def obey(connection: Connection, hears: threading.Event) -> None:
                 hears.clear()
             case "hear":
                 hears.set()
+            case message if message.startswith("{"):
+                connection.send_bytes(message.encode())
     os._exit(3)  # whoever started this is gone
 
 
@@ -72,7 +76,12 @@ def main() -> None:
     parser.add_argument("--spawn", action="store_true")
     arguments = parser.parse_args()
     given = arguments.spec
-    spec = ChildSpec(**{**given, "database": Path(given["database"]), "lock": Path(given["lock"])})
+    paths = {
+        key: Path(given[key]) for key in ("database", "lock", "home", "messages", "trace") if key in given
+    }
+    allow = {"keeps": Messages(allow=tuple(given.pop("allow")))} if "allow" in given else {}
+    sending = {"sending": Sending(**given.pop("sending"))} if "sending" in given else {}
+    spec = ChildSpec(**{**given, **paths, **allow, **sending})
     context = multiprocess.get_context("spawn" if arguments.spawn else "forkserver")
     if not arguments.spawn:
         context.set_forkserver_preload(["orchestrator.worker.library.preload"])

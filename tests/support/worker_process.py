@@ -171,7 +171,7 @@ class WorkerProcess:
         return {**words[0], "status": end["status"], "at": end["time"]}
 
     def tell(self, command: str) -> None:
-        """Have the parent do something: ``stop``, ``deaf`` or ``hear``."""
+        """Have the parent do something: ``stop``, ``deaf``, ``hear``, or pass on a message as JSON."""
         assert self._running.stdin is not None
         self._running.stdin.write(f"{command}\n")
 

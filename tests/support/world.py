@@ -6,7 +6,8 @@ import functools
 import heapq
 import itertools
 import random as randomness
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -15,6 +16,8 @@ from orchestrator.accounts.actions import (
     CallOff,
     Forget,
     Kill,
+    LookUp,
+    Quarantine,
     Queue,
     Record,
     RenewMaker,
@@ -28,6 +31,8 @@ from orchestrator.accounts.events import (
     Configured,
     Event,
     Exited,
+    Looked,
+    LookedUp,
     Moment,
     Order,
     Ordered,
@@ -39,7 +44,7 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.proxy import Proxy
-from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.settings import AccountSettings, ShowCodes
 from orchestrator.accounts.states import State
 
 DIAL = 1.0
@@ -48,6 +53,10 @@ STOP = 0.5
 """Seconds from being asked to stop to the end of the process."""
 LOST = 90.0
 """Seconds from the loss of a link to the end of its process."""
+CODE = 20.0
+"""Seconds for which a code is good."""
+ROUND = 160.0
+"""Seconds of a round of codes."""
 NUMBER = "4915100001"
 
 
@@ -67,6 +76,8 @@ class World:
         hangs: Seconds for which an account behind a dead proxy waits for an answer.
         outside: The environment's proxy.
         liars: What the processes of some accounts do, who do not do what they should.
+        unlinked: Accounts that have no session.
+        on_demand: Whether accounts show codes only while somebody looks.
 
     Attributes:
         dead: Proxies (None for no proxy) that nobody gets through.
@@ -74,6 +85,7 @@ class World:
         crashes: How each new process ends before it dials, if it does.
         liars: What the processes of some accounts do from when each has started.
         renewed: When the fork server was replaced.
+        codes: By account how many codes were shown.
     """
 
     def __init__(
@@ -86,12 +98,16 @@ class World:
         hangs: float = 0.0,
         outside: Proxy | None = None,
         liars: Mapping[str, Lie] | None = None,
+        unlinked: Iterable[str] = (),
+        on_demand: bool = False,
     ) -> None:
         ways = ways or {}
         self.dead: set[str | None] = set()
         self.refusing: set[str | None] = set()
         self.liars = dict(liars or {})
         self.renewed: list[float] = []
+        self.unlinked = set(unlinked)
+        self.codes: Counter[str] = Counter()
         self.hangs = hangs
         self.now = 1000.0
         self.random = randomness.Random(seed)
@@ -107,7 +123,8 @@ class World:
         self.accounts: dict[str, Account] = {}
         self.fleet = Fleet(self.accounts, parallel, spread, self.random.random, self.news.append, outside)
         for name in names:
-            settings = AccountSettings(name, proxy=ways.get(name))
+            pairing: ShowCodes = "on_demand" if on_demand else "always"
+            settings = AccountSettings(name, proxy=ways.get(name), pairing=pairing)
             self.accounts[name] = Account(settings, self.moment, random=self.random.random)
         for name in names:
             self.handle(name, Begin())
@@ -193,14 +210,18 @@ class World:
                     self.fleet.unqueue(name)
                 case Spawn():
                     self.spawn(name, account.child)
+                case LookUp():
+                    self.later(0, functools.partial(self.look_up, name))
+                case Quarantine():
+                    self.unlinked.add(name)
                 case Kill():
                     self.later(0, functools.partial(self.exit, name, account.child, -9))
                 case RenewMaker():
                     if self.fleet.renewals.not_loaded(name, self.now):
                         self.renewed.append(self.now)
-                case CallOff(why, seen):
+                case CallOff(why, seen, changed):
                     if self.fleet.renewals.failed(name, seen=seen):
-                        self.call_off(why)
+                        self.call_off(why, changed=changed)
                 case TellStop() if name in self.liars:
                     pass  # it goes on until it is killed
                 case TellStop():
@@ -219,13 +240,29 @@ class World:
         if dispatch:
             self.dispatch()
 
+    def look_up(self, name: str) -> None:
+        self.handle(name, LookedUp(name not in self.unlinked))
+
+    def look(self, *names: str) -> None:
+        """Look at the codes of accounts."""
+        for name in names:
+            self.handle(name, Looked())
+
+    def scan(self, name: str) -> None:
+        """Use the code that an account shows."""
+        child = self.accounts[name].child
+        self.unlinked.discard(name)
+        self.say(name, pipe.Paired(NUMBER), child)
+        self.later(DIAL, lambda: self.say(name, pipe.Connected(NUMBER), child))
+
     def spawn(self, name: str, child: object) -> None:
         self.starts.append((self.now, name))
         self.later(0, lambda: self.handle(name, Spawned(4711)))
         if name in self.liars:
             self.liars[name](self, name, child)
             return
-        self.later(DIAL / 2, lambda: self.say(name, pipe.Connecting(True), child))
+        linked = name not in self.unlinked
+        self.later(DIAL / 2, lambda: self.say(name, pipe.Connecting(linked), child))
         proxy = self.accounts[name].settings.proxy
         self.later(DIAL, lambda: self.beat(name, child))
         waits = self.hangs if proxy in self.dead else 0.0
@@ -240,8 +277,22 @@ class World:
             self.end(name, Kind.CONFIG, child)
         elif self.outdated:
             self.end(name, Kind.OUTDATED, child)
+        elif name in self.unlinked:
+            self.show_code(name, child, self.now + ROUND)
         else:
             self.say(name, pipe.Connected(NUMBER), child)
+
+    def show_code(self, name: str, child: object, until: float) -> None:
+        """Show codes until the round is over, or the account is linked."""
+        if name not in self.unlinked or not self.is_there(name, child):
+            return
+        if self.now >= until:
+            self.end(name, Kind.PAIRING_EXPIRED, child)
+            return
+        if not self.accounts[name].stopping:
+            self.codes[name] += 1
+        self.say(name, pipe.Code("2@secret", b"png", self.now, self.now + CODE), child)
+        self.later(CODE, lambda: self.show_code(name, child, until))
 
     def beat(self, name: str, child: object) -> None:
         if self.is_there(name, child):
@@ -261,10 +312,10 @@ class World:
         if self.is_there(name, child):
             self.handle(name, Exited(status))
 
-    def call_off(self, why: str) -> None:
+    def call_off(self, why: str, *, changed: bool) -> None:
         self.news.append(why)
         for name, account in list(self.accounts.items()):
-            if account.waits_for_renewal:
+            if account.waits_for_renewal and (account.behind or not changed):
                 self.handle(name, CalledOff(why), dispatch=False)
 
     def is_there(self, name: str, child: object) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -19,6 +20,7 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.accounts.states import State
 from orchestrator.cli import COMMANDS, app
 from orchestrator.errors import ExitCode
+from orchestrator.messages.rendering import form
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "orchestrator"
@@ -209,3 +211,75 @@ def test_the_changelog_has_this_version_first() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 100
+
+
+def test_the_page_about_messages_has_every_type_and_field_of_events() -> None:
+    text = (DOCS / "messages.md").read_text()
+
+    def fields(schema: object) -> Iterator[str]:
+        if isinstance(schema, dict):
+            yield from schema.get("properties", ())
+            for one in schema.values():
+                yield from fields(one)
+        elif isinstance(schema, list):
+            for one in schema:
+                yield from fields(one)
+
+    def words(schema: object) -> Iterator[str]:
+        if isinstance(schema, dict):
+            yield from (one for one in schema.get("enum", ()) if isinstance(one, str))
+            for one in schema.values():
+                yield from words(one)
+        elif isinstance(schema, list):
+            for one in schema:
+                yield from words(one)
+
+    named = {*re.findall(r"`([a-z0-9_.]+)`", text), *re.findall(r'"([a-z_]+)":', text)}
+    assert set(form.DATA) <= named
+    assert set(fields(form.schema())) <= named
+    assert set(words(form.schema())) <= named
+
+
+def imported(package: str) -> set[str]:
+    """Return what the modules of a package import of the program, without imports for types only."""
+
+    def found(node: ast.AST) -> Iterator[str]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            is_package = (ROOT / node.module.replace(".", "/")).is_dir()
+            yield from (f"{node.module}.{one.name}" if is_package else node.module for one in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        for child in ast.iter_child_nodes(node):
+            yield from found(child)
+
+    files = (ROOT / "orchestrator" / package).rglob("*.py")
+    every = {name for file in files for name in found(ast.parse(file.read_text()))}
+    return {name.removeprefix("orchestrator.") for name in every if name.startswith("orchestrator.")}
+
+
+def test_the_table_of_arrows_names_what_packages_import() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    table = [line.strip("|").split("|") for line in re.findall(r"(?m)^\|.*\|$", text.split("### Arrows")[1])]
+    columns = [one.strip() for one in table[0]]
+    assert columns[1:3] == ["errors", "system"]
+    wrong: list[str] = []
+    for row in table[2 : 2 + len(columns)]:
+        if not (match := re.fullmatch(r" \*\*([a-z]+)\*\* ", row[0])):
+            break
+        targets = imported(match[1])
+        for column, cell in zip(columns[1:], row[1:], strict=True):
+            if column == match[1]:
+                continue
+            used = {
+                one[len(column) + 1 :] for one in targets if one == column or one.startswith(f"{column}.")
+            }
+            named = re.findall(r"`([a-z_.]+)`", cell)
+            if named:
+                stray = {one for one in used if not any(f"{one}.".startswith(f"{name}.") for name in named)}
+                unused = {name for name in named if not any(f"{one}.".startswith(f"{name}.") for one in used)}
+                wrong += [f"{match[1]} → {column}.{one}" for one in sorted(stray | unused)]
+            elif not cell.strip():
+                wrong += [f"{match[1]} → {column}.{one}" for one in sorted(used)]
+    assert wrong == []

@@ -1,6 +1,8 @@
 """Every error that an operator can cause has a key for programs, and all keys are known and documented."""
 
 import ast
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,33 +14,39 @@ from orchestrator.errors import KEYS, ConfigError, NoSuchAccount, NotRunning, Or
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = ROOT / "orchestrator/worker"
 """Its errors are how a run ends, which the pipe tells: no operator gets them as they are."""
-NODES = [
-    (str(path.relative_to(ROOT)), node)
-    for path in (ROOT / "orchestrator").rglob("*.py")
-    if not path.is_relative_to(WORKER)
-    for node in ast.walk(ast.parse(path.read_text()))
-]
 LIST = "; `orchestrator list` shows all accounts"
-KEYED_BY_ARGUMENT = {"_error"}
-"""A function of the control socket's server whose last argument is a key."""
+KEYED_BY_ARGUMENT = {"_error", "RefusedError"}
+"""What takes a key as its last argument: on the control socket, and where HTTP requests are refused."""
+KEYED_BY_ONE = {"Denied", "No", "_answer", "problems.body"}
+"""What takes nothing but a key, in the HTTP API."""
+
+
+def nodes() -> Iterator[tuple[str, ast.AST]]:
+    """Walk through what is written in each module but the worker's, one module after the other.
+
+    All of the package at once takes several hundred MB, which each process that runs tests would keep.
+    """
+    for path in (ROOT / "orchestrator").rglob("*.py"):
+        if not path.is_relative_to(WORKER):
+            place = str(path.relative_to(ROOT))
+            for node in ast.walk(ast.parse(path.read_text())):
+                yield place, node
 
 
 def name_of(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+@functools.cache
 def error_classes() -> dict[str, ast.ClassDef]:
     """Return the classes of errors with keys, by name."""
-    classes = [node for _, node in NODES if isinstance(node, ast.ClassDef)]
+    classes = [node for _, node in nodes() if isinstance(node, ast.ClassDef)]
     found = {one.name: one for one in classes if one.name == "OrchestratorError"}
     while True:
         more = {one.name: one for one in classes if any(name_of(base) in found for base in one.bases)}
         if more.keys() <= found.keys():
             return found
         found |= more
-
-
-CLASSES = error_classes()
 
 
 def own_key(of: ast.ClassDef) -> str | None:
@@ -57,24 +65,28 @@ def texts(node: ast.expr) -> set[str]:
 
 
 def used_keys() -> set[str]:
-    used = {key for one in CLASSES.values() if (key := own_key(one))}
-    for _, node in NODES:
-        if isinstance(node, ast.Call) and name_of(node.func) in CLASSES:
+    classes = error_classes()
+    used = {key for one in classes.values() if (key := own_key(one))}
+    for _, node in nodes():
+        if isinstance(node, ast.Call) and name_of(node.func) in classes:
             used |= {text for word in node.keywords if word.arg == "key" for text in texts(word.value)}
         if isinstance(node, ast.Call) and name_of(node.func) in KEYED_BY_ARGUMENT and len(node.args) == 2:
             used |= texts(node.args[1])
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in KEYED_BY_ONE and node.args:
+            used |= texts(node.args[0])
     return used
 
 
 def test_every_class_has_a_key_of_its_own() -> None:
-    assert {"ConfigError", "LibraryError", "UnitError", "BadRequest", "SandboxError"} <= CLASSES.keys()
-    assert [name for name, one in CLASSES.items() if own_key(one) is None] == []
+    classes = error_classes()
+    assert {"ConfigError", "LibraryError", "UnitError", "BadRequest", "SandboxError"} <= classes.keys()
+    assert [name for name, one in classes.items() if own_key(one) is None] == []
 
 
 def test_an_error_without_a_class_of_its_own_is_given_a_key() -> None:
     without = [
         place
-        for place, node in NODES
+        for place, node in nodes()
         if isinstance(node, ast.Call)
         and name_of(node.func) == "OrchestratorError"
         and not any(word.arg == "key" for word in node.keywords)
@@ -121,7 +133,7 @@ def test_an_older_service_sends_no_key_and_a_newer_one_sends_others() -> None:
 def test_a_missing_account_is_worded_in_one_place() -> None:
     worded = [
         place
-        for place, node in NODES
+        for place, node in nodes()
         if isinstance(node, ast.Constant) and "there is no account " in str(node.value)
     ]
     assert set(worded) == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -16,7 +17,30 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "orchestrator"
 PURE = sorted(
     {PACKAGE / "errors.py", *(PACKAGE / "accounts").glob("*.py"), *PACKAGE.glob("texts.py")}
+    | {PACKAGE / f"access/{name}.py" for name in ("exposure", "scopes", "token")}
+    | {*(PACKAGE / "consumers").glob("*.py"), *(PACKAGE / "sending").glob("*.py")}
+    | {
+        PACKAGE / f"gateway/http/{name}.py"
+        for name in ("attempts", "crowd", "head", "idempotency", "peers", "positions", "problems", "sniffing")
+    }
     | set((PACKAGE / "messages").glob("*.py"))
+    - {
+        PACKAGE / f"messages/{name}.py"
+        for name in (
+            "bell",
+            "database",
+            "ends",
+            "inbox",
+            "ledger",
+            "media_files",
+            "outbox",
+            "outbox_form",
+            "outbox_notes",
+            "outbox_reader",
+            "present",
+            "reserve",
+        )
+    }
 )
 """What decides: standard library and each other, no I/O."""
 
@@ -36,6 +60,7 @@ def imports_of(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache  # to read the whole package takes some seconds
 def everything() -> dict[str, set[str]]:
     return {module_name(path): set(imports_of(path)) for path in PACKAGE.rglob("*.py")}
 
@@ -64,6 +89,13 @@ def test_private_names_of_multiprocess_are_used_in_one_place() -> None:
     for path in PACKAGE.rglob("*.py"):
         if "multiprocess" in path.read_text() and path.stem != "multiprocess_private":
             assert not re.search(r"multiprocess(\.\w+)*\._", path.read_text()), path
+
+
+def test_no_file_of_a_folder_with_programs_is_called_like_a_module_of_pythons() -> None:
+    """Python looks in the folder of the program first: there, `operator.py` would be taken for its own."""
+    files = [*ROOT.glob("tests/*/*.py"), *ROOT.glob("benchmarks/*.py"), *ROOT.glob("examples/**/*.py")]
+    assert len(files) > 200
+    assert [str(path) for path in files if path.stem in sys.stdlib_module_names] == []
 
 
 def test_no_python_is_started_with_the_current_folder_on_its_path() -> None:

@@ -145,6 +145,20 @@ class BackgroundService:
         """
         return self._wait(lambda: condition(self._accounts), otherwise, seconds)
 
+    def pause(self, seconds: float) -> None:
+        """Wait a moment.
+
+        Raises:
+            OrchestratorError: The service has ended.
+            Cancelled: See `cancel`.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_cancelled or self._is_over, seconds)
+            if self._is_cancelled:
+                raise Cancelled
+            if self._is_over:
+                raise self.failure("the service has ended")
+
     def cancel(self) -> None:
         """End all waiting, now and later."""
         with self._changed:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.accounts.names import shorten
 from orchestrator.cli.formatting import examples, printable
 from orchestrator.cli.sandbox.common import INSTALL
 from orchestrator.cli.terminal import judge
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from orchestrator.cli.demo.story import Screen
+    from orchestrator.consumers.settings import Tcp
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -38,34 +40,48 @@ def demo(
             show_default=False,
         ),
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT",
+            help="Where the page listens, such as 0.0.0.0:8080 in a container. The demonstration then goes on"
+            " until it is told to end. Default: a free port of 127.0.0.1.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Show the service at work with three accounts, on this machine only.
+    """Show the service at work with three accounts, a bot and a webhook, on this machine only.
 
     Runs the real service against the sandbox, a WhatsApp test server with its own phones. Phones scan QR
-    codes, and accounts connect and write to each other. One account is logged out and linked again. The
-    process of another account is killed. Nothing leaves this machine, and the files are removed at the end.
+    codes, and accounts connect and write to each other. A bot answers, and a webhook receives. One account is
+    logged out and linked again. The process of another account is killed. The story begins with a link to the
+    page, where all of it can be watched in a browser. Nothing leaves this machine, and the files are removed
+    at the end.
 
-    On a terminal the demonstration goes on until Ctrl-C, so that you can try commands. Otherwise the
-    demonstration ends after the story. The exit code is 0 after the whole story, 130 after an earlier
-    interruption, and 1 after an error.
+    On a terminal, or with --listen, the demonstration goes on until Ctrl-C, so that you can try commands.
+    Otherwise the demonstration ends after the story. The exit code is 0 after the whole story, 130 after an
+    earlier interruption, and 1 after an error.
     """
     from orchestrator.cli.demo import story as stage
     from orchestrator.sandbox.client import SandboxError
 
+    page = None if listen is None else _address(listen)
     able = judge()
     on_terminal = able.is_terminal
     screen: Screen = LiveScreen() if able.is_live else LineScreen()
     with stage.signals() as news:
         with _folder(keep) as folder:
             try:
-                told = stage.Demo(folder, screen, _program(), news).run(once=once or not on_terminal)
+                show = stage.Demo(folder, screen, _program(), news, page)
+                told = show.run(once=once or not (on_terminal or page))
             except SandboxError as error:
                 if not news.empty():  # Ctrl-C reached the sandbox before the sandbox had its own session
                     raise KeyboardInterrupt from None
                 if INSTALL not in str(error):
                     raise
                 raise OrchestratorError(
-                    f"the demonstration needs more packages: {INSTALL}", key="packages_missing"
+                    f"the demonstration needs more packages: in a checkout of this project, run {INSTALL}",
+                    key="packages_missing",
                 ) from None
         print(f"the demonstration has ended; its files are {f'in {folder}' if keep else 'removed'}")
     if not told:
@@ -92,6 +108,18 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     if not empty:
         raise OrchestratorError(f"{folder} is not empty: name a new folder", key="folder_unusable")
     yield folder
+
+
+def _address(text: str) -> Tcp:
+    from orchestrator.consumers.settings import Tcp
+
+    try:
+        return Tcp.parse(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f'expected "ADDRESS:PORT" such as 0.0.0.0:8080, found {printable(shorten(text))}',
+            param_hint="--listen",
+        ) from None
 
 
 def _program() -> str:

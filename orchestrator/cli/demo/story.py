@@ -1,4 +1,4 @@
-"""The demonstration: the real service with three accounts, against the sandbox.
+"""The demonstration: the real service with three accounts, a bot and a webhook, against the sandbox.
 
 Everything is real except WhatsApp. The service is `python -m orchestrator run` as an operator starts it, the
 accounts' processes use neonize, and the sandbox's phones read the pictures in the service's folder of codes.
@@ -12,18 +12,23 @@ import json
 import os
 import shlex
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
+from http.client import HTTPException
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Protocol
 
+from orchestrator.access import invitations, token, tokens
 from orchestrator.cli.demo.background import Accounts, BackgroundService, Cancelled
+from orchestrator.cli.demo.programs import BOT, Receiver, read_metrics
+from orchestrator.consumers.settings import Tcp
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
@@ -32,6 +37,8 @@ from orchestrator.store.layout import StatePaths
 
 PATIENCE = 120.0
 """Seconds to wait for each step; on an idle machine no step takes more than five."""
+_PAGE_SECONDS = 43_200.0
+"""For how long the page is open to whoever opened it."""
 STOP_SECONDS = 30.0
 """Seconds for the service to stop before it is killed; the service gives its accounts 15."""
 MAX_FOLDER = 60
@@ -53,12 +60,46 @@ state_dir: {state}
 start: {{parallel: 3, spread: 100ms}}
 defaults:
   backoff: {{base: 1s}}  # shorter than the default, 3s, so that the demonstration is quick
+http:
+  listen:
+    - "{page}"  # for the page, which asks who you are
+    - unix:{socket}  # for this user alone, so it needs no token
+  public_url: {url_of_page}
+webhooks:
+  crm: {{url: "{url}", secret_file: crm.secret, accounts: [support]}}
+bots:
+  echo: {{app: "echo_bot:bot", path: ., accounts: [support]}}
 accounts:
+"""
+_ALLOW = """\
+    messages: {{allow: ["{number}"]}}  # without this, messages that come in are not kept
 """
 _ACCOUNT = """\
   {name}:
     phone: "{number}"  # prevents linking another phone by mistake
 """
+
+
+def _free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def _url_of(page: Tcp) -> str:
+    """Return the page's address for a browser: of a port on all addresses, that of this machine."""
+    host = "127.0.0.1" if page.is_wildcard else page.host
+    return f"http://{Tcp(host, page.port)}"
+
+
+def _let_in(page: Tcp, paths: StatePaths) -> None:
+    """Make a token that nobody has: without any, the service opens no port to other machines."""
+    if page.is_loopback:
+        return
+    paths.prepare()
+    now, random = time.time(), os.urandom(token.ID_BYTES + token.SECRET_BYTES)
+    nobodys, _ = token.make("nobody", ["metrics"], None, created=now, expires=now + 1, random=random)
+    tokens.add(paths.tokens, nobodys)
 
 
 class News(Enum):
@@ -121,12 +162,20 @@ class Demo:
         screen: Where the demonstration is shown.
         program: How a person types the command, for the suggestions.
         news: Where signals come in; see `signals`.
+        page: Where the page listens; None for a port of loopback that nobody uses.
 
     Raises:
         StateError: The folder's path is too long.
     """
 
-    def __init__(self, folder: Path, screen: Screen, program: str, news: SimpleQueue[News]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        screen: Screen,
+        program: str,
+        news: SimpleQueue[News],
+        page: Tcp | None = None,
+    ) -> None:
         self._folder = folder
         self._screen = screen
         self._program = program
@@ -136,6 +185,9 @@ class Demo:
         self._paths = StatePaths.of(folder / "state", environ={})
         self._sandbox = SandboxProcess(folder / "sandbox")
         self._service: BackgroundService
+        self._receiver = Receiver()
+        self._api = folder / "api.sock"
+        self._page = page or Tcp("127.0.0.1", _free_port())
         self._teller: threading.Thread | None = None
         self._error: Exception | None = None
 
@@ -161,13 +213,15 @@ class Demo:
             self._screen.say(
                 f"the sandbox, a WhatsApp test server, listens on 127.0.0.1:{self._sandbox.port}"
             )
-            told = self._news.empty() and self._run_service(once=once)
+            with self._receiver:
+                told = self._news.empty() and self._run_service(once=once)
         if self._teller is not None:
             self._teller.join()  # without a sandbox and a service there is nothing to wait for
         return told
 
     def _run_service(self, *, once: bool) -> bool:
         self._configure()
+        _let_in(self._page, self._paths)
         self._service = BackgroundService(
             self._config,
             self._paths.control_socket,
@@ -192,9 +246,20 @@ class Demo:
         return environment
 
     def _configure(self) -> None:
-        accounts = "".join(_ACCOUNT.format(name=name, number=number) for name, number in NUMBERS.items())
-        state = json.dumps(str(self._paths.root))  # YAML reads it the same
-        self._config.write_text(_CONFIGURATION.format(state=state) + accounts)
+        accounts = {name: _ACCOUNT.format(name=name, number=number) for name, number in NUMBERS.items()}
+        accounts["support"] += _ALLOW.format(number=ADA)
+        head = _CONFIGURATION.format(
+            state=json.dumps(str(self._paths.root)),  # YAML reads it the same
+            page=self._page,
+            url_of_page=_url_of(self._page),
+            socket=self._api,
+            url=self._receiver.url,
+        )
+        self._config.write_text(head + "".join(accounts.values()))
+        (self._folder / "echo_bot.py").write_text(BOT)
+        secret = self._folder / "crm.secret"
+        secret.touch(mode=0o600)
+        secret.write_text(self._receiver.secret + "\n")
 
     def _play(self, started: float, *, once: bool) -> bool:
         self._teller = threading.Thread(target=self._story, args=(started,), name="story", daemon=True)
@@ -259,6 +324,7 @@ class Demo:
         with self._timed("the service starts", since=started):
             self._service.until_up(PATIENCE)
         self._screen.say(f"the service runs: orchestrator --config {self._config} run")
+        self._screen.say(f"watch it in a browser, by this link, which is good once: {self._invite()}")
         with self._timed("every account shows a code"):
             for name in NUMBERS:
                 picture = self._wait_for_code(name).qr_path
@@ -268,10 +334,19 @@ class Demo:
             self._link(*NUMBERS)
         with self._timed("the accounts and Ada write to each other"):
             self._converse()
+        with self._timed("a bot answers Ada, a webhook receives, the metrics say so"):
+            self._answer()
         with self._timed("a phone logs its account out, and links the account again"):
             self._log_out("sales")
         with self._timed("a process is killed, and its account reconnects"):
             self._kill("alerts")
+
+    def _invite(self) -> str:
+        """Return the address that opens the page once, as `orchestrator page` prints it."""
+        _, code = invitations.invite(
+            self._paths.tokens, self._paths.gateway, now=time.time(), seconds=_PAGE_SECONDS
+        )
+        return invitations.url(_url_of(self._page), code)
 
     @contextmanager
     def _timed(self, title: str, since: float | None = None) -> Iterator[None]:
@@ -330,16 +405,44 @@ class Demo:
         self._write("support", "sales", NUMBERS["sales"], "Somebody asks for a price.")
         self._write("sales", "alerts", NUMBERS["alerts"], "Sold! Ring the bell.")
         self._write("alerts", "Ada", ADA, "Your parcel is on its way.")
+
+    def _answer(self) -> None:
         text = "When does it arrive?"
         since = self._phones.last_event()
         message = self._phones.send_text(ADA, NUMBERS["support"], text)
         self._phones.wait_for("receipt", PATIENCE, since, id=message, by=NUMBERS["support"])
         self._screen.say(f"Ada → support: “{text}”")
+        heard = self._phones.wait_for("received", PATIENCE, since, phone=ADA)
+        (answer,) = [one for one in self._phones.inbox(ADA) if one["seq"] == heard["inbox"]]
+        self._screen.say(f"the bot echo → Ada: “{answer['text']}”")
+        event = self._receiver.wait_for(lambda one: one["data"].get("id") == message, PATIENCE)
+        if event is None:
+            raise self._service.failure("the webhook received nothing")
+        said = f"{event['type']} “{event['data']['text']}”"
+        self._screen.say(f"the webhook crm received {event['id']}, rightly signed: {said}")
+        for line in self._wait_for_deliveries("crm", "echo"):
+            self._screen.say(f"the metrics say {line}")
+
+    def _wait_for_deliveries(self, *consumers: str) -> list[str]:
+        """Return the lines of the metrics by which consumers have had events."""
+        wanted = [f'orchestrator_events_delivered_total{{consumer="{one}"}}' for one in consumers]
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(OSError, HTTPException):
+                lines = read_metrics(self._api)
+                found = [
+                    line for line in lines if line.startswith(tuple(wanted)) and not line.endswith(" 0.0")
+                ]
+                if len(found) == len(wanted):
+                    return found
+            if time.monotonic() > deadline:
+                raise self._service.failure("the metrics do not tell of what was delivered")
+            self._service.pause(0.1)
 
     def _write(self, name: str, receiver: str, number: str, text: str) -> None:
         """Send a text from an account, and read the text on the receiver's phone."""
         since = self._phones.last_event()
-        self._service.client.call("send", name=name, to=number, text=text)
+        self._service.client.call("send", name=name, message={"to": number, "text": text})
         event = self._phones.wait_for("received", PATIENCE, since, phone=number)
         (message,) = [one for one in self._phones.inbox(number) if one["seq"] == event["inbox"]]
         self._screen.say(f"{name} → {receiver}: “{message['text']}”")
@@ -383,11 +486,16 @@ class Demo:
             "",
             "Try from another terminal:",
             f"  export {CONTROL_VARIABLE}={control}",
+            f"  {command} page --open",
             f"  {command} list --watch",
             f"  {command} explain sales",
             f"  {command} send support --to {ADA} 'Hello Ada'",
             f"  {sandbox} inbox {ADA}",
-            f"  {command} repair support --no-wait",
+            f"  {sandbox} send --from {ADA} --to {NUMBERS['support']} 'Hello bot'",
+            f"  {command} messages support",
+            f"  {command} webhook list",
+            f"  curl --unix-socket {shlex.quote(str(self._api))} http://localhost/metrics",
+            f"  {command} repair support --no-wait --yes",
             f"  {sandbox} scan {picture} --phone {NUMBERS['support']}",
             f"  {sandbox} fault reset --target {NUMBERS['alerts']}",
             f"  {sandbox} fault refuse --seconds 20",

@@ -73,7 +73,7 @@ def forget_session(settings: Settings, name: str, *, any_phone: bool = False) ->
         guard = known.guard.open_to_any() if any_phone else known.guard.found(number)
         _save(paths, {**kept, name: replace(known, guard=guard)})
         place = quarantine(paths, name, "repair")
-        wishes = replace(known, stopped=False, parked=None, shown=None, guard=guard)
+        wishes = replace(known, stopped=False, parked=None, shown=None, guard=guard, past=known.past.moved())
         _save(paths, {**kept, name: wishes})
     return place
 
@@ -98,7 +98,8 @@ def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None
             parked = kept[name].parked
             ban = parked if parked is not None and parked.until is not None else None
             guard = kept[name].guard.restored(device.look(paths.session(name)).number)
-            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None, guard=guard)})
+            past = kept[name].past.linked().moved()
+            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None, guard=guard, past=past)})
     return about
 
 
@@ -120,24 +121,31 @@ def forget_account(paths: StatePaths, name: str, *, keep_session: bool) -> Path 
     if name in kept:
         _save(paths, {other: entry for other, entry in kept.items() if other != name})
     Tracebacks(paths.tracebacks).forget(name)
-    return None if keep_session else quarantine(paths, name, "removed")
+    return None if keep_session else quarantine(paths, name, "removed", messages=True)
 
 
-def quarantine(paths: StatePaths, name: str, reason: str) -> Path | None:
+def quarantine(paths: StatePaths, name: str, reason: str, *, messages: bool = False) -> Path | None:
     """Put a session into quarantine.
 
+    Args:
+        paths: The state folder.
+        name: The account.
+        reason: A word that says why.
+        messages: Put the account's messages away, too.
+
     Returns:
-        The folder in quarantine; None if there was no session.
+        The folder in quarantine; None if there was neither a session nor messages to move.
 
     Raises:
         StateError: The session cannot be moved. It stays where it was.
     """
+    theirs = paths.message_folder(name) if messages else None
     try:
-        place = put_away.put(paths.home(name), paths.quarantine, reason, time.time())
+        place = put_away.put(paths.home(name), paths.quarantine, reason, time.time(), messages=theirs)
     except OSError as error:
-        raise StateError(
-            f"{paths.session(name)}: the session cannot be moved to quarantine: {error.strerror or error}"
-        ) from None
+        what = "the session and the messages cannot" if messages else "the session cannot"
+        at = error.filename if messages and isinstance(error.filename, str) else paths.session(name)
+        raise StateError(f"{at}: {what} be moved to quarantine: {error.strerror or error}") from None
     if place is not None:
         quarantine_note.write(paths.quarantine)
     return place

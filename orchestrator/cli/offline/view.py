@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from orchestrator.accounts import same_phone
+from orchestrator.accounts.moments import why_disabled
 from orchestrator.accounts.names import no_such_account
-from orchestrator.accounts.settings import AccountSettings
+from orchestrator.accounts.orderers import STOPPED
 from orchestrator.accounts.states import State
+from orchestrator.cli.formatting import during
 from orchestrator.cli.invocation import Places
 from orchestrator.config import file
 from orchestrator.control.outlook import NOT_RUNNING
-from orchestrator.control.view import AccountView
+from orchestrator.control.view import AccountView, Cause
+from orchestrator.store import maintenance as kept_maintenance
 from orchestrator.store import sessions, status, summary
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.summary import Summary
 from orchestrator.system.clock import iso
-from orchestrator.system.masking import mask_number
 
 
 def read_accounts(where: Places, *, reveal: bool = False) -> Mapping[str, Summary]:
@@ -36,14 +40,7 @@ def read_accounts(where: Places, *, reveal: bool = False) -> Mapping[str, Summar
         if found is not None:
             return found
     accounts = where.settings().accounts
-    return {name: _summarize(settings, reveal=reveal) for name, settings in accounts.items()}
-
-
-def _summarize(settings: AccountSettings, *, reveal: bool) -> Summary:
-    phone = settings.phone
-    if phone is not None:
-        phone = f"+{phone}" if reveal else mask_number(phone)
-    return Summary(settings.name, settings.enabled, phone)
+    return {name: summary.summarize(settings, reveal=reveal) for name, settings in accounts.items()}
 
 
 def describe(
@@ -66,7 +63,27 @@ def describe(
     if unknown:
         raise no_such_account(*unknown, known=accounts, file=config_file)
     kept = status.load(paths.status)
-    return [_describe(accounts[name], kept.get(name, status.Kept())) for name in wanted]
+    shared = _on_one_phone(accounts, kept, paths)
+    found = [_describe(accounts[name], kept.get(name, status.Kept())) for name in wanted]
+    return [one._replace(same_phone=shared.get(one.name, ())) for one in found]
+
+
+def _on_one_phone(
+    accounts: Mapping[str, Summary], kept: Mapping[str, status.Kept], paths: StatePaths
+) -> dict[str, tuple[str, ...]]:
+    """Return the other accounts of its phone for each account that shares one with others."""
+    remembered = [(name, kept[name].guard.number) for name in accounts if name in kept]
+    if not (groups := same_phone.groups(remembered)):
+        return {}
+    from orchestrator.store import device  # only now: `list` has to start fast
+
+    met = [name for group in groups for name in group]
+    found = [(name, device.look(sessions.find(paths.sessions, name)).number) for name in met]
+    return {
+        name: tuple(one for one in group if one != name)
+        for group in same_phone.groups(found)
+        for name in group
+    }
 
 
 def strays(accounts: Mapping[str, Summary], paths: StatePaths) -> list[str]:
@@ -78,9 +95,21 @@ def strays(accounts: Mapping[str, Summary], paths: StatePaths) -> list[str]:
     return moving.about_strays(paths, moving.strays(paths, accounts), accounts)
 
 
+def maintenance(paths: StatePaths) -> list[str]:
+    """Return what there is to say of maintenance; nothing while it is off.
+
+    Raises:
+        StateError: Nobody can tell.
+    """
+    since = iso(kept_maintenance.load(paths.maintenance))
+    return [] if since is None else [during(since)]
+
+
 def _describe(account: Summary, kept: status.Kept) -> AccountView:
     last = _last(account.name, kept)
-    state, reason, retry_at = _state(account, kept, last)
+    runs = account.runs_at(time.time())
+    state, reason, retry_at = _state(account, kept, last, runs=runs)
+    cause = kept.past.cause
     return AccountView(
         name=account.name,
         state=state.value,
@@ -92,7 +121,21 @@ def _describe(account: Summary, kept: status.Kept) -> AccountView:
         next_retry_at=retry_at,
         restarts=last.restarts,
         last_seen_at=last.last_seen_at,
+        phone_seen_at=last.phone_seen_at,
+        phone_unlinks_at=last.phone_unlinks_at,
+        stored=last.stored,
+        lost=last.lost,
+        queued=last.queued,
+        restricted=last.restricted,
+        restricted_until=last.restricted_until,
         last_exit=last.last_exit,
+        tags=account.tags,
+        proxy=account.proxy,
+        last_in_at=last.last_in_at,
+        last_out_at=last.last_out_at,
+        note=account.note,
+        disabled_until=None if runs else iso(account.disabled_until),
+        cause=None if cause is None else Cause(cause.kind.value, cause.reason, iso(cause.at)),
     )
 
 
@@ -103,12 +146,14 @@ def _last(name: str, kept: status.Kept) -> AccountView:
     return AccountView.from_json({**shown, "state": state if isinstance(state, str) else "", "name": name})
 
 
-def _state(account: Summary, kept: status.Kept, last: AccountView) -> tuple[State, str | None, str | None]:
+def _state(
+    account: Summary, kept: status.Kept, last: AccountView, *, runs: bool
+) -> tuple[State, str | None, str | None]:
     """Return the state, the reason and the time of the next try."""
-    if not account.enabled:
-        return State.DISABLED, None, None
+    if not runs:
+        return State.DISABLED, why_disabled(account.disabled_until, account.note), None
     if kept.stopped:
-        return State.STOPPED, "stopped by an operator", None
+        return State.STOPPED, STOPPED, None
     if kept.parked is not None:
         return kept.parked.state, kept.parked.reason, iso(kept.parked.until)
     if last.state == State.FAILED:

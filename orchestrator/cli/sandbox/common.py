@@ -11,9 +11,16 @@ from typing import Annotated, Final
 import typer
 
 from orchestrator.cli.formatting import printable
+from orchestrator.cli.repeating import quoted
 from orchestrator.sandbox.client import CONTROL_VARIABLE, SandboxClient, SandboxError
 
-INSTALL: Final = "pip install 'whatsapp-orchestrator[sandbox]'"
+ACCOUNTS: Final = "accounts"
+"""The folder in the sandbox's folder that is the state folder of a service in the sandbox."""
+INSTALL: Final = f"`{quoted([sys.prefix])}/bin/pip install -r requirements/sandbox.txt`"
+"""How the packages of the sandbox get into this environment, in a checkout of this project.
+
+On the package index, the name of this project may be anybody's.
+"""
 
 
 def _checked(address: str) -> str:
@@ -71,3 +78,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     from orchestrator.cli.table import show_rows
 
     show_rows(columns, (map(as_text, row) for row in rows))
+
+
+def check_ours(place: Path, control: str) -> None:
+    """See that nobody but root and this user decides what is in a folder or a file that a sandbox has named.
+
+    Any user of the machine may listen where a sandbox is expected, and choose what it names: a configuration,
+    which names programs to run, or a link to a file of this user's, which would be sent there.
+
+    Args:
+        place: The folder or the file; it may be missing.
+        control: The address of the sandbox.
+
+    Raises:
+        SandboxError: Others may change it.
+    """
+    from orchestrator.system import trust
+
+    if (weak := trust.weak_for_us(trust.read_way(place))) is not None:
+        raise SandboxError(
+            f"the sandbox at {control} is not used: it keeps {place}, and others may change that:"
+            f" {weak.text}; start a sandbox of your own, on other ports"
+        )

@@ -21,6 +21,8 @@ app = typer.Typer(rich_markup_mode=None)
         "orchestrator sandbox fault stream-error --target +4915100001 code=503",
         "orchestrator sandbox fault failure --target +4915100001 --times 3 reason=403",
         "orchestrator sandbox fault refuse --seconds 30",
+        "orchestrator sandbox fault send-error --target +4915100001 --endless code=463 to=new ends=3600",
+        "orchestrator sandbox fault lost-ack --target +4915100001 --times 2 to=+4915100002 delivered=no",
     )
 )
 def fault(
@@ -51,6 +53,9 @@ def fault(
             metavar="S", help="Seconds for which the fault waits or lasts; by default until used up."
         ),
     ] = None,
+    endless: Annotated[
+        bool, typer.Option("--endless", help="The fault strikes until it is cleared.", show_default=False)
+    ] = False,
     control: Control = DEFAULT_CONTROL,
 ) -> None:
     """Make something go wrong, now or for the next clients.
@@ -60,6 +65,8 @@ def fault(
     from orchestrator.sandbox.server.faults import KINDS, FaultBook, FaultError
 
     known = KINDS[kind].params if kind in KINDS else {}
+    if endless and (times is not None or seconds is not None):
+        raise typer.BadParameter("--endless takes neither --times nor --seconds")
     limits = {"times": times, "seconds": seconds}
     params: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     for setting in settings or ():
@@ -68,10 +75,12 @@ def fault(
             raise typer.BadParameter(f"{setting!r}: write each parameter of {kind} once, as NAME=VALUE")
         params[name] = _value(value, known.get(name))
     try:
-        FaultBook(lambda: 0).make({"kind": kind, "target": target, **params})
+        FaultBook(lambda: 0).make(
+            {"kind": kind, "target": target, **params, **({"times": None} if endless else {})}
+        )
     except FaultError as error:
         raise typer.BadParameter(str(error)) from None
-    made = SandboxClient(control).fault(kind, target, **params)
+    made = SandboxClient(control).fault(kind, target, endless=endless, **params)
     print(f"fault {made['id']}: {kind} for {made['target']}, struck {made['struck']} so far")
 
 
@@ -112,7 +121,8 @@ def kinds() -> None:
 
     A fault of 'now' strikes the matching open connections at once. Other faults wait: 'connect' for the next
     connection, 'identified' for the next client that has identified itself, 'pairing' for the next client
-    that wants to be linked.
+    that wants to be linked, 'sent' for the next message of a phone, 'upload' for the next attachment of a
+    client.
     """
     from orchestrator.sandbox.server.faults import KINDS
 
@@ -141,6 +151,8 @@ def _param_line(name: str, param: Param) -> str:
         values = " or ".join(param.choices)
     elif param.low is not None and param.high is not None:
         values = f"{param.low:.0f} to {param.high:.0f}"
+    elif param.form:
+        values = param.form[1]
     else:
         values = {bool: "true or false", str: "text"}.get(param.type, "number")
     default = "" if param.default is None else f", by default {as_text(param.default)}"

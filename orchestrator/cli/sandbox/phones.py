@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli.formatting import examples
 from orchestrator.cli.sandbox.common import (
+    ACCOUNTS,
     AsJson,
     Control,
     Number,
     Phone,
     as_text,
+    check_ours,
     print_json,
     print_table,
     read,
 )
-from orchestrator.sandbox.client import DEFAULT_CONTROL, SandboxClient
+from orchestrator.sandbox.client import DEFAULT_CONTROL, SandboxClient, SandboxError
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -25,6 +28,7 @@ app = typer.Typer(rich_markup_mode=None)
 @app.command(
     epilog=examples(
         "orchestrator sandbox scan qr/support.png --phone +4915100001",
+        "orchestrator sandbox scan support --phone +4915100001",
         "orchestrator sandbox scan - --phone +4915100001 < support.png",
         "orchestrator sandbox scan --text '2@…' --phone +4915100001",
     )
@@ -33,7 +37,12 @@ def scan(
     phone: Phone,
     png: Annotated[
         str | None,
-        typer.Argument(metavar="PNG", help="Picture of the code; - reads stdin.", show_default=False),
+        typer.Argument(
+            metavar="PNG",
+            help="Picture of the code; - reads stdin. The name of an account of `orchestrator sandbox run --"
+            " orchestrator run` stands for its picture.",
+            show_default=False,
+        ),
     ] = None,
     text: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Text of the code, instead of a picture.")
@@ -43,7 +52,25 @@ def scan(
     """Scan a client's QR code with a phone, to link the client."""
     if (png is None) == (text is None):
         raise typer.BadParameter("give either a picture or --text")
-    _print_linked(SandboxClient(control).scan(phone, text=text, png=None if png is None else read(png)))
+    client = SandboxClient(control)
+    _print_linked(client.scan(phone, text=text, png=None if png is None else read(_picture(client, png))))
+
+
+def _picture(client: SandboxClient, given: str) -> str:
+    """Return the path of a picture, which may be given as the name of an account of the sandbox's service."""
+    from orchestrator.accounts.names import is_name
+    from orchestrator.store.layout import QR_FOLDER
+
+    if given == "-" or not is_name(given) or Path(given).exists():
+        return given
+    picture = Path(client.about()["state_dir"]) / ACCOUNTS / QR_FOLDER / f"{given}.png"
+    check_ours(picture, client.address)
+    if not picture.exists():
+        raise SandboxError(
+            f"there is no file {given}, and no code of an account of that name in {picture.parent}: give the"
+            " path of the picture, or wait until the account shows a code"
+        )
+    return str(picture)
 
 
 @app.command(epilog=examples("orchestrator sandbox code ABCD-1234 --phone +4915100001"))

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
 from orchestrator.cli.formatting import examples
-from orchestrator.cli.sandbox.common import INSTALL, Control, print_json
+from orchestrator.cli.repeating import SANDBOX_RUN
+from orchestrator.cli.sandbox.common import ACCOUNTS, INSTALL, Control, check_ours, print_json
 from orchestrator.sandbox.client import (
+    CONTROL_VARIABLE,
     DEFAULT_CONTROL,
     DEFAULT_CONTROL_PORT,
     DEFAULT_PORT,
     SandboxClient,
     SandboxError,
+    environment_of,
 )
 
 PARENT_GONE_SECONDS: Final = 10.0
@@ -74,7 +78,8 @@ def serve(
         if (error.name or "orchestrator").startswith("orchestrator"):
             raise
         raise SandboxError(
-            f"the sandbox needs packages that are not installed ({error.name}): {INSTALL}"
+            f"the sandbox needs packages that are not installed ({error.name}): in a checkout of this"
+            f" project, run {INSTALL}"
         ) from None
 
     logging.basicConfig(
@@ -147,13 +152,24 @@ def env(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object instead of lines for a shell.")
     ] = False,
+    unset: Annotated[
+        bool,
+        typer.Option("--unset", help="Print lines by which the shell leaves this environment again."),
+    ] = False,
 ) -> None:
     """Print the environment variables that send a bot to the sandbox.
 
-    A shell can evaluate the lines. After that, neonize connects to the sandbox instead of WhatsApp.
+    A shell can evaluate the lines. After that, neonize connects to the sandbox instead of WhatsApp, in this
+    shell and in all programs that it starts: leave with --unset, or close the shell. `orchestrator sandbox
+    run` sends one program only.
     """
-    from orchestrator.sandbox.environment import as_shell
+    from orchestrator.sandbox.environment import as_shell, as_unset
 
+    if unset:
+        if as_json:
+            raise typer.BadParameter("cannot be combined with --json", param_hint="--unset")
+        print(as_unset(os.environ, CONTROL_VARIABLE).rstrip("\n"))
+        return
     path = os.environ.get("PYTHONPATH")
     variables = SandboxClient(control).environment({"PYTHONPATH": path} if path else {})
     print(json.dumps(variables, indent=2) if as_json else as_shell(variables).rstrip("\n"))
@@ -161,7 +177,10 @@ def env(
 
 @app.command(
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    epilog=examples("orchestrator sandbox run -- python bot.py --name support"),
+    epilog=examples(
+        "orchestrator sandbox run -- python bot.py --name support",
+        "orchestrator sandbox run -- orchestrator run",
+    ),
 )
 def run(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...", show_default=False)],
@@ -169,13 +188,67 @@ def run(
 ) -> NoReturn:
     """Run a program that connects to the sandbox instead of WhatsApp.
 
-    The program replaces this command and gets the variables that 'env' prints.
+    The program replaces this command and gets the variables that 'env' prints. `orchestrator` itself has its
+    state in the sandbox's folder, and its configuration, too, unless there is ./accounts.yaml: the accounts
+    of a real service are not touched. Other folders and files that are named count.
     """
-    environment = SandboxClient(control).environment()
+    about = SandboxClient(control).about()
+    places = _places(command[0], Path(about["state_dir"]) / ACCOUNTS, os.environ)
+    for place in places.values():
+        check_ours(Path(place), control)
+    if "ORCHESTRATOR_CONFIG" in places:
+        _begin(file := Path(places["ORCHESTRATOR_CONFIG"]))
+        check_ours(file, control)  # somebody may have made the folder in this moment
+    environment = environment_of(about) | places
+    environment.pop(SANDBOX_RUN, None)  # of a command that has started this one
+    if places:
+        environment[SANDBOX_RUN] = "" if control == DEFAULT_CONTROL else control
     try:
         os.execvpe(command[0], command, environment)
     except OSError as error:
         raise SandboxError(f"{command[0]} cannot be run: {error.strerror}") from None
+
+
+def _places(program: str, folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return variables by which this program has a state and a configuration of its own in the sandbox.
+
+    What the command or the configuration names itself counts, and so does ./accounts.yaml.
+
+    Args:
+        program: The program that is run.
+        folder: The folder of both.
+        environ: The environment.
+    """
+    if Path(program).name != "orchestrator":
+        return {}
+    from orchestrator.config.locate import CONFIG_NAME
+
+    places = {"STATE_DIRECTORY": str(folder)}
+    if not environ.get("ORCHESTRATOR_CONFIG") and not os.path.lexists(CONFIG_NAME):
+        places["ORCHESTRATOR_CONFIG"] = str(folder / CONFIG_NAME)
+    return places
+
+
+def _begin(file: Path) -> None:
+    """Make the configuration of a sandbox, if there is none: nothing is wrong before the first account.
+
+    Raises:
+        SandboxError: The file cannot be written.
+    """
+    if os.path.lexists(file):
+        return
+    from orchestrator.config.edit import NEW_FILE
+
+    try:
+        file.parent.mkdir(0o700, exist_ok=True)
+        # Not by a replacement: another command may have added an account to its file in this moment.
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as new:
+            new.write(NEW_FILE.encode())
+    except FileExistsError:
+        pass  # another command has made the file in this moment
+    except OSError as error:
+        raise SandboxError(f"{file} cannot be written: {error.strerror}") from None
 
 
 @app.command(epilog=examples("orchestrator sandbox state | jq .connections"))

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.cli import invocation
-from orchestrator.cli.formatting import examples
+from orchestrator.cli.formatting import examples, printable
 from orchestrator.errors import OrchestratorError
 
 app = typer.Typer(rich_markup_mode=None)
@@ -79,6 +79,8 @@ def install_unit(
             files[unit.config_file] = unit.first_config()
         for path, text in files.items():
             print(f"# {path}\n{text}")
+        if unit.config is None:
+            print(printable(f"# {unit.example_file}: what `orchestrator config example` prints"))
         print(f"# folders: {unit.state}, {unit.config_file.parent}; while the service runs, {unit.runtime}")
         return
     _say(install.install(unit))

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.cli.unit.plan import Unit, UnitError, check_open, digest
+from orchestrator.cli.unit.plan import Unit, UnitError, check_open, digest, marked
+from orchestrator.config import reference
 from orchestrator.system.files import replacing, sweep, sync
 from orchestrator.system.units import BOOTED, MARK, UNITS
 
@@ -39,6 +40,7 @@ def install(unit: Unit) -> Iterator[str]:
     if unit.config is None:
         yield from _folder(unit.config_file.parent, 0, about.pw_gid, 0o2750)
         yield from _own_config(unit, about.pw_gid)
+        yield from _example(unit.example_file)
     _run("systemctl", "daemon-reload")
     if not changed:
         yield f"{unit.path} is up to date"
@@ -58,6 +60,17 @@ def _own_config(unit: Unit, group: int) -> Iterator[str]:
         os.chown(file, -1, group)
         file.chmod(about.st_mode & 0o7777 | 0o040)
         yield f"{file}: now readable by the service's group"
+
+
+def _example(file: Path) -> Iterator[str]:
+    """Write the file that shows every key of the configuration; one that somebody has edited stays."""
+    text = marked(reference.example())
+    try:
+        if _differs(file, text):
+            _write(file, text, 0o644)
+            yield f"wrote {file}, which shows every key of the configuration"
+    except UnitError:
+        yield f"kept {file}, which was edited; `orchestrator config example` prints the present one"
 
 
 def _folder(path: Path, uid: int, gid: int, mode: int) -> Iterator[str]:

@@ -89,6 +89,11 @@ class Unit:
         return self.config or Path("/etc") / self.folder / CONFIG_NAME
 
     @property
+    def example_file(self) -> Path:
+        """The file beside the configuration that shows every key."""
+        return self.config_file.with_name("accounts.example.yaml")
+
+    @property
     def state(self) -> Path:
         """The service's state folder."""
         return Path("/var/lib") / self.folder

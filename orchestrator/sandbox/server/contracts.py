@@ -6,7 +6,7 @@ protocols stand below all of them, so that imports run one way only.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from orchestrator.sandbox.crypto.keys import KeyPair
@@ -18,6 +18,13 @@ from orchestrator.sandbox.server.store import Device, DeviceKey, Person, Store
 from orchestrator.sandbox.wire.binxml import Codec
 from orchestrator.sandbox.wire.jid import JID
 from orchestrator.sandbox.wire.node import Node
+
+
+class Screen(Protocol):
+    """What the owner of a phone sees; see `orchestrator.sandbox.server.screen.Screen`."""
+
+    def take_typing(self, sender: Person, group: str, state: str) -> None:
+        """Take that somebody types, or does no longer."""
 
 
 class Phone(Protocol):
@@ -32,6 +39,10 @@ class Phone(Protocol):
 
     def take_receipt(self, receipt: Node) -> None:
         """Take a receipt."""
+
+    @property
+    def screen(self) -> Screen:
+        """What its owner sees of others."""
 
 
 class Hub(Protocol):
@@ -48,6 +59,13 @@ class Hub(Protocol):
     events: EventLog
     storage_codec: Codec
     media_passes: Passes
+
+    @property
+    def online(self) -> Mapping[DeviceKey, Session]:
+        """The connections of clients that are logged in."""
+
+    def now(self) -> float:
+        """Return the present time as the server tells it to clients."""
 
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside the connection that caused it."""
@@ -97,11 +115,15 @@ class Session(Protocol):
         who: What is known of the client.
         device: Its stored device once it has logged in.
         active: Whether it has asked for what waits for it.
+        present: Whether it has said that somebody is looking.
+        watched: The numbers of whom it wants to know whether they are online.
     """
 
     who: Who
     device: Device | None
     active: bool
+    present: bool
+    watched: set[str]
 
     @property
     def hub(self) -> Hub:
@@ -133,6 +155,9 @@ class Session(Protocol):
 
     def end_soon(self, last: Node | None = None) -> None:
         """End the connection from outside."""
+
+    def reset(self) -> None:
+        """Cut the connection with a TCP reset."""
 
     def end_if_it_stays(self) -> None:
         """Let the client close by itself; end the connection if it does not."""

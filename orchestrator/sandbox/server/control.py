@@ -10,7 +10,6 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,17 +19,19 @@ from PIL import Image, UnidentifiedImageError
 
 from orchestrator.sandbox.crypto.linking import LinkingError, QRText, normalise_code
 from orchestrator.sandbox.server import groups
+from orchestrator.sandbox.server.acts import Acts
 from orchestrator.sandbox.server.channel import Channel, Closed, OpenChannels
 from orchestrator.sandbox.server.faults import KINDS, Fault, FaultError
+from orchestrator.sandbox.server.fields import Bad, Field, NotPossible, parse_number
 from orchestrator.sandbox.server.groups import GroupError
 from orchestrator.sandbox.server.http import Request, Response, json_response, serve
-from orchestrator.sandbox.server.hub import Hub, NotPossible, parse_number
+from orchestrator.sandbox.server.hub import Hub
 from orchestrator.sandbox.server.listener import Listener
 from orchestrator.sandbox.server.pairing import NOT_SHOWN, LinkingRefused, Pairing
-from orchestrator.sandbox.server.phone import kind_of
+from orchestrator.sandbox.server.reading import HIDDEN
 from orchestrator.sandbox.server.session import Session
-from orchestrator.sandbox.server.store import Device, Group
-from orchestrator.sandbox.wire.jid import GROUP, JID
+from orchestrator.sandbox.server.store import Device, Group, Person
+from orchestrator.sandbox.wire.jid import GROUP, JID, STATUS
 from orchestrator.sandbox.wire.node import Node, NodeError
 
 log = logging.getLogger(__name__)
@@ -43,56 +44,6 @@ MAX_PIXELS = 25_000_000
 """Pixels a picture of a code may have; a screen's has fewer."""
 
 Json: TypeAlias = dict[str, Any]
-
-
-class Bad(Exception):  # noqa: N818 - it is an answer
-    """A request that makes no sense as it stands; the message says what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """Reads one value of a request's JSON object."""
-
-    body: Mapping[str, Any]
-
-    def text(self, name: str) -> str:
-        """Return a text that must be there."""
-        value = self.body.get(name)
-        if not isinstance(value, str) or not value:
-            raise Bad(f"{name!r} must be given, as text")
-        return _text(name, value)
-
-    def optional(self, name: str) -> str | None:
-        """Return a text that may be left out."""
-        return self.text(name) if self.body.get(name) is not None else None
-
-    def number(self, name: str) -> str:
-        """Return the digits of a phone number that must be there."""
-        try:
-            return parse_number(self.text(name))
-        except NotPossible as error:
-            raise Bad(str(error)) from None
-
-    def whole(self, name: str) -> int | None:
-        """Return a whole number that may be left out."""
-        value = self.body.get(name)
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise Bad(f"{name!r} must be a whole number")
-        return value
-
-    def data(self, name: str) -> bytes:
-        """Return bytes, which are given in base64."""
-        try:
-            return base64.b64decode(self.text(name), validate=True)
-        except ValueError:
-            raise Bad(f"{name!r} must be base64") from None
-
-    def texts(self, name: str) -> list[str]:
-        """Return a list of texts."""
-        value = self.body.get(name)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise Bad(f"{name!r} must be a list of texts")
-        return [_text(name, item) for item in value]
 
 
 class Control:
@@ -126,8 +77,11 @@ class Control:
             ("POST", "/code"): self._enter_code,
             ("POST", "/unlink"): self._unlink,
             ("POST", "/send"): self._send,
-            ("POST", "/read"): self._read,
+            **Acts(hub, self._address).routes,
             ("GET", "/inbox"): self._inbox,
+            ("GET", "/sent"): self._outbox,
+            ("GET", "/messages"): self._messages,
+            ("GET", "/typing"): lambda given: hub.phone(given.number("phone")).screen.typing(),
             ("GET", "/attachment"): self._attachment,
             ("POST", "/forget-sessions"): self._forget_sessions,
             ("GET", "/groups"): lambda _: [_group_json(group) for group in hub.store.groups()],
@@ -291,43 +245,40 @@ class Control:
     def _send(self, given: Field) -> Json:
         phone = self._hub.phone(given.number("from"))
         to = self._address(given.text("to"))
-        if to.server == GROUP and (code := groups.error_for_sender(self._hub, to, phone.person.number)):
-            raise NotPossible("no such group" if code == 404 else "not a member of the group")
-        media = given.body.get("media")
-        if media is None:
-            return {"id": phone.send_text(to, given.text("text"))}
-        if not isinstance(media, dict):
-            raise Bad("'media' must be an object with kind, data and mime")
-        part = Field(media)
-        message_id = phone.send_media(
-            to,
-            kind_of(part.text("kind")),
-            part.data("data"),
-            mime=part.optional("mime") or "application/octet-stream",
-            caption=part.optional("caption") or "",
-            file_name=part.optional("file_name") or "",
-        )
-        return {"id": message_id}
+        groups.check_sender(self._hub, to, phone.person.number)
+        return {"id": phone.send(to, given)}
 
     def _address(self, text: str) -> JID:
+        if text in ("status", str(STATUS)):
+            return STATUS
         if text.endswith(f"@{GROUP}") or re.fullmatch(r"120363[0-9]+", text):
             return groups.address_of(text)
         return self._hub.person(parse_number(text)).lid_jid
 
-    def _read(self, given: Field) -> Json:
-        if not self._hub.phone(given.number("phone")).read(given.text("id")):
-            raise NotPossible("the phone has received no message with this id")
-        return {}
-
     def _inbox(self, given: Field) -> list[Json]:
         number = given.number("phone")
         self._hub.person(number)
-        hidden = ("media_key", "media_id", "address")
-        messages = self._hub.store.inbox(number, _query_number(given, "after"))
-        return [{key: value for key, value in item.items() if key not in hidden} for item in messages]
+        messages = self._hub.store.inbox(number, given.asked("after"))
+        return [{key: value for key, value in item.items() if key not in HIDDEN} for item in messages]
+
+    def _outbox(self, given: Field) -> list[Json]:
+        messages = self._hub.phone(given.number("phone")).screen.sent()
+        return [{key: value for key, value in item.items() if key not in HIDDEN} for item in messages]
+
+    def _messages(self, given: Field) -> list[Json]:
+        phone = self._hub.phone(given.number("phone"))
+        chat = given.optional("chat") or ""
+        if chat:
+            address = self._address(chat)
+            person = self._hub.store.person_by_jid(address)
+            chat = f"+{person.number}" if person else str(address)
+        return [
+            {key: value for key, value in one.items() if key not in HIDDEN}
+            for one in phone.screen.messages(chat)
+        ]
 
     def _attachment(self, given: Field) -> Json:
-        data = self._hub.phone(given.number("phone")).attachment(_query_number(given, "seq"))
+        data = self._hub.phone(given.number("phone")).attachment(given.asked("seq"))
         if data is None:
             raise NotPossible("no attachment has this number in the phone's inbox")
         return {"data": base64.b64encode(data).decode()}
@@ -347,15 +298,35 @@ class Control:
         change = given.text("change")
         if change == "subject":
             return _group_json(groups.set_subject(self._hub, actor, group, given.text("subject")))
+        if change in groups.CHANGES:
+            return _group_json(self._change_setting(given, actor, group, change))
         if change not in groups.MEMBER_CHANGES:
-            raise Bad(f"'change' must be one of subject, {', '.join(groups.MEMBER_CHANGES)}")
+            known = ("subject", *groups.MEMBER_CHANGES, *groups.CHANGES)
+            raise Bad(f"'change' must be one of {', '.join(known)}")
         people = [self._hub.person(parse_number(text)) for text in given.texts("members")]
         return _group_json(groups.change_members(self._hub, actor, group, change, people))
+
+    def _change_setting(self, given: Field, actor: Person, group: Group, change: str) -> Group:
+        match change:
+            case "description":
+                return groups.set_description(self._hub, actor, group, given.words("value"))
+            case "invite":
+                return groups.set_invite(self._hub, actor, group)
+            case "join":
+                return groups.join(self._hub, actor, group, given.text("value"))
+            case "delete":
+                return groups.delete(self._hub, actor, group)
+            case "ephemeral":
+                seconds = given.count("value")
+                return groups.change_setting(self._hub, actor, group, change, str(seconds) if seconds else "")
+            case _:
+                value = "1" if given.flag("value") else ""
+                return groups.change_setting(self._hub, actor, group, change, value)
 
     # Events
 
     async def _events(self, given: Field) -> Json:
-        since, wait = _query_number(given, "since"), _query_number(given, "wait")
+        since, wait = given.asked("since"), given.asked("wait")
         events = await self._hub.events.wait(since, min(wait, MAX_WAIT))
         return {"events": events, "last": self._hub.events.last}
 
@@ -399,7 +370,7 @@ class Control:
             )
 
     async def _clear_faults(self, given: Field) -> list[Json]:
-        wanted = _query_number(given, "id") if "id" in given.body else None
+        wanted = given.asked("id") if "id" in given.body else None
         gone = self._hub.faults.clear(wanted)
         if wanted is not None and not gone:
             raise NotPossible(f"there is no fault {wanted}; it may have struck often enough")
@@ -493,28 +464,14 @@ def _body(request: Request) -> Mapping[str, Any]:
     return body
 
 
-def _text(name: str, value: str) -> str:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise Bad(f"{name!r} is no text: JSON's escapes in it make half a character") from None
-    return value
-
-
-def _query_number(given: Field, name: str) -> int:
-    text = given.body.get(name, "0")
-    if not re.fullmatch(r"[0-9]{1,15}", text):
-        raise Bad(f"{name!r} must be a whole number")
-    return int(text)
-
-
 def _linked(device: Device) -> Json:
     return {"phone": f"+{device.number}", "device": device.device}
 
 
 def _group_json(group: Group) -> Json:
     members = {f"+{number}": role or "member" for number, role in group.members.items()}
-    return {"group": str(group.jid), "subject": group.subject, "members": members}
+    shown = {name: value for name, value in group.settings.items() if name not in groups.HIDDEN_SETTINGS}
+    return {"group": str(group.jid), "subject": group.subject, "members": members, "settings": shown}
 
 
 def _connection_json(session: Session) -> Json:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-When = Literal["now", "connect", "identified", "pairing"]
+When = Literal["now", "connect", "identified", "pairing", "sent", "upload"]
 
 HANG_PHASES = ("connect", "tls", "upgrade", "noise", "success")
 """The phases in which a connection can hang, in their order."""
@@ -20,7 +20,10 @@ class FaultError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """A parameter of a kind: its type, its default (None: optional), and its bounds or choices."""
+    """A parameter of a kind: its type, its default (None: optional), and its bounds, choices or form.
+
+    The form of a text is a pair: a regular expression, and words for people.
+    """
 
     type: type
     default: Any = None
@@ -28,6 +31,7 @@ class Param:
     high: float | None = None
     choices: tuple[str, ...] = ()
     required: bool = False
+    form: tuple[str, str] | None = None
 
     def check(self, name: str, value: object) -> object:
         """Return the value as the kind uses the value.
@@ -40,6 +44,8 @@ class Param:
             raise FaultError(f"{name} must be {_TYPE_NAMES[self.type]}, not {value!r}")
         if self.choices and value not in self.choices:
             raise FaultError(f"{name} must be one of {', '.join(self.choices)}, not {value!r}")
+        if self.form is not None and not re.fullmatch(self.form[0], str(value)):
+            raise FaultError(f"{name} must be {self.form[1]}, not {value!r}")
         if isinstance(value, int | float):
             # Written so that NaN, which JSON in Python knows, is out of every bounds.
             if self.low is not None and not value >= self.low:
@@ -48,6 +54,13 @@ class Param:
                 raise FaultError(f"{name} must be at most {self.high:g}, not {value!r}")
         return float(value) if self.type is float and isinstance(value, int) else value
 
+
+NEW = "new"
+"""Receivers who have never written to the account, as value of the parameter ``to``."""
+RECEIVER = Param(
+    str, form=(r"\+[0-9]{1,20}|[0-9]{1,30}@g\.us|new", "+NUMBER, the address of a group, or new")
+)
+"""Whom a message is for that a fault strikes; by default anybody."""
 
 _TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
@@ -59,7 +72,8 @@ class Kind:
     Attributes:
         when: ``now`` strikes the open connections that match, once. The others wait for the next connection
             that matches: ``connect`` before the client is identified, ``identified`` once the client's number
-            is known (or known to be absent), ``pairing`` while the client is being linked.
+            is known (or known to be absent), ``pairing`` while the client is being linked, ``sent`` the next
+            message of a phone, ``upload`` the next attachment that a client uploads, whoever that is.
         params: The parameters besides target, times and seconds.
         about: One line for people.
         lasting: Whether the fault lasts until it is cleared or over. Other faults are used up.
@@ -120,8 +134,30 @@ KINDS: dict[str, Kind] = {
         {"part": Param(str, "hmac", choices=("hmac", "signature"))},
     ),
     "passkey": Kind("pairing", "the server demands a passkey, which this client cannot give"),
+    "undecryptable": Kind(
+        "sent",
+        "linked devices cannot decrypt a message",
+        {"repair": Param(bool, True)},
+    ),
     "send-error": Kind(
-        "identified", "messages are acknowledged with an error", {"code": Param(int, 463, 400, 999)}
+        "identified",
+        "messages are acknowledged with an error, and nobody gets them",
+        {"code": Param(int, 463, 400, 999), "to": RECEIVER, "ends": Param(int, None, 1, 10**8)},
+    ),
+    "request-error": Kind(
+        "identified",
+        "requests are answered with an error: all, or those of a namespace, such as usync or w:g2",
+        {"code": Param(int, 429, 400, 599), "xmlns": Param(str)},
+    ),
+    "upload-error": Kind(
+        "upload",
+        "attachments are not taken, but answered with an HTTP status",
+        {"status": Param(int, 507, 400, 599)},
+    ),
+    "lost-ack": Kind(
+        "identified",
+        "messages are not acknowledged",
+        {"to": RECEIVER, "delivered": Param(bool, True), "cut": Param(bool, False)},
     ),
 }
 
@@ -306,6 +342,10 @@ class FaultBook:
                 f"{name} strikes before the client has said who it is: "
                 f"target {target} cannot be known there; use all or proxy:USER"
             )
+        if kind.when == "sent" and target.kind not in ("all", "number"):
+            raise FaultError(f"{name} strikes messages of phones; use all or +NUMBER, the phone that sends")
+        if kind.when == "upload" and target.kind != "all":
+            raise FaultError(f"{name} strikes uploads, of which nobody says whose they are; use all")
         if kind.when == "pairing" and target.kind in ("number", "device") and name != "tamper":
             raise FaultError(
                 f"{name} strikes clients that have no number yet; use pairing, all or proxy:USER"
@@ -330,13 +370,16 @@ class FaultBook:
         return list(self._faults.values())
 
     def find(self, kind: str, who: Who, **params: object) -> Fault | None:
-        """Return the oldest fault of a kind, with these parameters, whose target includes a connection."""
+        """Return the oldest fault of a kind whose target includes a connection.
+
+        The fault has these parameters, or leaves them open. A function instead of a value tells what fits.
+        """
         self._expire()
         for fault in self._faults.values():
             if (
                 fault.kind == kind
                 and fault.target.matches(who)
-                and all(fault.params[key] == value for key, value in params.items())
+                and all(_fits(fault.params[key], value) for key, value in params.items())
             ):
                 return fault
         return None
@@ -364,3 +407,9 @@ class FaultBook:
         now = self._clock()
         for fault in [f for f in self._faults.values() if f.until is not None and f.until <= now]:
             del self._faults[fault.id]
+
+
+def _fits(set_value: object, value: object) -> bool:
+    if set_value is None:
+        return True
+    return bool(value(set_value)) if callable(value) else set_value == value

@@ -9,13 +9,14 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from orchestrator.accounts import characters, phones
 from orchestrator.sandbox.crypto.keys import KeyPair
 from orchestrator.sandbox.crypto.noise import certificate_chain
 from orchestrator.sandbox.crypto.signal import PreKeyBundle, SignalPhone
+from orchestrator.sandbox.server.calls import Exchange
 from orchestrator.sandbox.server.contracts import Session
 from orchestrator.sandbox.server.events import EventLog
 from orchestrator.sandbox.server.faults import Fault, FaultBook, Who
+from orchestrator.sandbox.server.fields import NotPossible
 from orchestrator.sandbox.server.passes import Passes
 from orchestrator.sandbox.server.phone import Phone
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person, Store
@@ -33,25 +34,6 @@ PREKEYS_LOW = 5
 """A client with fewer one-time prekeys than that is told to upload more."""
 
 
-class NotPossible(Exception):  # noqa: N818 - it is an answer
-    """What was asked for cannot be done now; the message says why and what would do."""
-
-
-def parse_number(text: str) -> str:
-    """Return the digits of a phone number written as +4915… or 4915….
-
-    Raises:
-        NotPossible: It is no phone number.
-    """
-    try:
-        return phones.parse(text if "+" in text else f"+{text}")
-    except phones.NotANumber:
-        raise NotPossible(
-            f"{text!r} is no phone number{characters.remark(text)}: write it with its country code,"
-            " such as +4915100001"
-        ) from None
-
-
 class Hub:
     """The server's common ground.
 
@@ -67,6 +49,8 @@ class Hub:
         self.codec = Codec(tokens)
         self.storage_codec = Codec(Tokens.none())  # what is stored must be readable with other tables too
         self.online: dict[DeviceKey, Session] = {}
+        self.calls = Exchange(self)
+        self._ahead = 0.0
         self._phones: dict[str, Phone] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         root, intermediate, self.noise_static = (
@@ -88,6 +72,15 @@ class Hub:
         if not task.cancelled() and (error := task.exception()):
             log.error("background work failed", exc_info=error)
 
+    def now(self) -> float:
+        """Return the present time, in seconds since 1970, as the server tells it to clients."""
+        return time.time() + self._ahead
+
+    def set_clock(self, ahead: float) -> None:
+        """Let the server's clock be so many seconds ahead of this machine's; less than 0: behind."""
+        self._ahead = ahead
+        self.events.add("clock", ahead=ahead)
+
     def strikes(self, kind: str, who: Who, **params: object) -> Fault | None:
         """Return the fault of that kind that strikes a connection now, and record it."""
         fault = self.faults.take(kind, who, **params)
@@ -105,7 +98,9 @@ class Hub:
         """
         person = self.store.person(number)
         if person is None:
-            raise NotPossible(f"no phone has the number +{number}")
+            raise NotPossible(
+                f"no phone has the number +{number}; `orchestrator sandbox add-phone +{number}` makes one"
+            )
         return person
 
     def phone(self, number: str) -> Phone:
@@ -196,7 +191,7 @@ class Hub:
             "from": sender,
             "type": kind,
             "id": secrets.token_hex(8).upper(),
-            "t": str(int(time.time())),
+            "t": str(int(self.now())),
             **attrs,
         }
         self.deliver(key, Node("notification", notification, list(children)))

@@ -6,10 +6,12 @@ import base64
 import hashlib
 
 from orchestrator.sandbox.server.contracts import Hub
+from orchestrator.sandbox.server.faults import Who
 from orchestrator.sandbox.server.http import Request, Response, json_response
 
 HOST = "mmg.whatsapp.net"
-KINDS = ("image", "video", "audio", "document", "sticker")
+KINDS = ("image", "video", "audio", "document", "sticker", "thumbnail-link", "sticker-pack")
+"""What can be uploaded, as it is called in an address."""
 
 
 def media_id(blob_sha256: bytes) -> str:
@@ -34,6 +36,8 @@ async def handle(hub: Hub, request: Request) -> Response:
         case "POST", ["mms", kind, token] if kind in KINDS:
             if not hub.media_passes.is_good(request.query.get("auth", "")):
                 return json_response({"error": "only a linked client may upload"}, 401)
+            if fault := hub.strikes("upload-error", Who(0)):
+                return json_response({"error": "refused by a fault"}, fault.params["status"])
             return _upload(hub, kind, token.rstrip("="), request.body)
         case "GET", ["v", blob_id]:
             blob = hub.store.media(blob_id)

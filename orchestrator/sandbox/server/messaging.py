@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.sandbox.server import groups
+from orchestrator.sandbox.server import gate, groups
 from orchestrator.sandbox.server.contracts import Hub, Session
 from orchestrator.sandbox.server.store import Device, DeviceKey, Person
-from orchestrator.sandbox.wire.jid import GROUP, JID, SERVER
+from orchestrator.sandbox.wire.jid import GROUP, JID, SERVER, STATUS
 from orchestrator.sandbox.wire.node import Node, NodeError
 
 PASSED_ON = ("device-identity", "meta", "biz", "bot")
@@ -20,7 +19,7 @@ READ = ("read", "played")
 
 
 async def from_client(session: Session, message: Node) -> None:
-    """Acknowledge a client's message and bring it to every device it names.
+    """Acknowledge a client's message and bring it to every device it names, unless `gate` refuses it.
 
     Raises:
         NodeError: It has no id, no receiver, or an address that is none.
@@ -30,52 +29,34 @@ async def from_client(session: Session, message: Node) -> None:
     if not message_id:
         raise NodeError("<message> has no id")
     hub = session.hub
-    ack: dict[str, str | JID] = {"class": "message", "id": message_id, "from": to, "t": str(int(time.time()))}
-    if fault := hub.strikes("send-error", session.who):
-        session.send(Node("ack", {**ack, "error": str(fault.params["code"])}))
+    ack: dict[str, str | JID] = {"class": "message", "id": message_id, "from": to, "t": str(int(hub.now()))}
+    about = {"phone": device.number, "id": message_id, "to": _name(hub, to)}
+    if code := gate.refusal(session, message, to, device.number):
+        hub.events.add("send-refused", connection=session.number, **about, code=code)
+        session.send(Node("ack", {**ack, "error": str(code)}))
         return
-    if to.server == GROUP:
-        error = groups.error_for_sender(hub, to, device.number)
-        if error:
-            session.send(Node("ack", {**ack, "error": str(error)}))
-            return
-    elif hub.store.person_by_jid(to) is None:
-        session.send(Node("ack", {**ack, "error": "404"}))
+    lost = gate.lost_ack(session, to, device.number)
+    if lost is None or lost.params["delivered"]:
+        kind = message.text("type")
+        hub.events.add("message", connection=session.number, device=device.device, **about, type=kind)
+        route(hub, hub.person(device.number), device.device, message)
+    if lost is None:
+        session.send(Node("ack", ack))
         return
-    if not _are_addressed(hub, message, to, device.number):
-        session.send(Node("ack", {**ack, "error": "400"}))
-        return
-    hub.events.add(
-        "message",
-        connection=session.number,
-        phone=device.number,
-        device=device.device,
-        id=message_id,
-        to=_name(hub, to),
-        type=message.text("type"),
-    )
-    route(hub, hub.person(device.number), device.device, message)
-    session.send(Node("ack", ack))
+    hub.events.add("ack-lost", connection=session.number, **about, delivered=lost.params["delivered"])
+    if lost.params["cut"]:
+        session.reset()
 
 
-def _are_addressed(hub: Hub, message: Node, to: JID, sender: str) -> bool:
-    """Tell whether all whom a message has a part for are in its chat: the receiver, the sender, the group."""
-    group = hub.store.group(to.user) if to.server == GROUP else None
-    receiver = hub.store.person_by_jid(to)
-    inside = {sender, *(group.members if group else ()), *((receiver.number,) if receiver else ())}
-    if message.text("category") == "peer":
-        inside = {sender}  # it is for the sender's own devices
-        if receiver is None or receiver.number != sender:
-            return False
-    participants = message.find("participants")
-    named = [part.jid("jid") for part in participants.all("to")] if participants else []
-    if isinstance(message.attrs.get("participant"), JID):
-        named.append(message.jid("participant"))
-    people = [hub.store.person_by_jid(address) for address in named]
-    return all(person is not None and person.number in inside for person in people)
-
-
-def route(hub: Hub, sender: Person, sender_device: int, message: Node) -> None:
+def route(
+    hub: Hub,
+    sender: Person,
+    sender_device: int,
+    message: Node,
+    *,
+    stamp: Sequence[Node] = (),
+    linked_only: bool = False,
+) -> None:
     """Bring a message to every device it has a part for: linked ones by the queue, phones directly.
 
     Args:
@@ -83,15 +64,18 @@ def route(hub: Hub, sender: Person, sender_device: int, message: Node) -> None:
         sender: Who sends it.
         sender_device: From which device.
         message: The stanza as a client sends it.
+        stamp: What the server itself says of the message.
+        linked_only: Whether phones get nothing.
     """
     to = message.jid("to")
     for address, encs in _parts(hub, message, to, (sender.number, sender_device)):
         receiver = hub.store.person_by_jid(address)
         if receiver is None or (receiver.number, address.device) == (sender.number, sender_device):
             continue
-        stanza = _for_device(hub, sender, sender_device, receiver, message, encs)
+        stanza = _for_device(hub, sender, sender_device, receiver, message, [*encs, *stamp])
         if address.device == 0:
-            hub.phone(receiver.number).receive(stanza)
+            if not linked_only:
+                hub.phone(receiver.number).receive(stanza)
         elif (known := hub.store.device((receiver.number, address.device))) and not known.removed:
             hub.deliver(known.key, stanza)
 
@@ -117,6 +101,10 @@ def _parts(hub: Hub, message: Node, to: JID, sender: DeviceKey) -> Iterator[tupl
             key = (person.number if person else "", address.device)
             if key != sender:
                 yield address, [*own_part.get(key, []), *shared]
+    elif to == STATUS and isinstance(message.attrs.get("participant"), JID):
+        yield message.jid("participant"), shared
+    elif to == STATUS:
+        yield from ((address, [*encs, *shared]) for address, encs in named.items())
     elif named:
         yield from named.items()
     elif isinstance(message.attrs.get("participant"), JID):
@@ -132,9 +120,9 @@ def _for_device(
     attrs: dict[str, str | JID] = {
         name: message.attrs[name] for name in ("id", "type", "edit", "category") if name in message.attrs
     }
-    attrs.update(t=str(int(time.time())), notify=sender.name, addressing_mode="lid")
+    attrs.update(t=str(int(hub.now())), notify=sender.name, addressing_mode="lid")
     own = sender.lid_jid.with_device(sender_device)
-    if to.server == GROUP:
+    if to.server == GROUP or to == STATUS:
         attrs.update({"from": to.bare, "participant": own, "participant_pn": sender.pn_jid})
     else:
         attrs.update({"from": own, "sender_pn": sender.pn_jid})
@@ -149,23 +137,41 @@ async def receipt_from_client(session: Session, receipt: Node) -> None:
     """Take a client's receipt: what it confirms need not be kept, and its sender is told.
 
     Raises:
-        NodeError: It has no receiver.
+        NodeError: It has no receiver, or marks something as read in a chat that there is not.
     """
     device = _logged_in(session)
     to, kind = receipt.jid("to"), receipt.text("type")
+    if kind in READ:
+        _check_read(session.hub, receipt, to, device.number)
     session.hub.store.confirm(device.key, "message", receipt_ids(receipt))
     ack: dict[str, str | JID] = {"class": "receipt", "id": receipt.text("id"), "from": to}
     for name in ("type", "participant"):
         if name in receipt.attrs:
             ack[name] = receipt.attrs[name]
-    session.send(Node("ack", {**ack, "t": str(int(time.time()))}))
+    session.send(Node("ack", {**ack, "t": str(int(session.hub.now()))}))
     pass_receipt(session.hub, session.hub.person(device.number), device.device, receipt, to, kind)
+
+
+def _check_read(hub: Hub, receipt: Node, to: JID, reader: str) -> None:
+    """See that a client marks as read what it can have received.
+
+    Raises:
+        NodeError: There is no such chat, or the author of the message is not named, or not in it.
+    """
+    if not all(receipt_ids(receipt)):
+        raise NodeError("a read receipt names no message")
+    group = hub.store.group(to.user) if to.server == GROUP else None
+    author = hub.store.person_by_jid(receipt.jid("participant") if to.server == GROUP else to)
+    if to.server == GROUP and (group is None or reader not in group.members):
+        raise NodeError("a read receipt for a group that the reader is not in")
+    if author is None or (group is not None and author.number not in group.members):
+        raise NodeError("a read receipt for the messages of nobody")
 
 
 def pass_receipt(hub: Hub, sender: Person, device: int, receipt: Node, to: JID, kind: str) -> None:
     """Bring a receipt to the device whose message it is about; one that says read, to all of its person's."""
     own = sender.lid_jid.with_device(device)
-    attrs: dict[str, str | JID] = {"id": receipt.text("id"), "t": str(int(time.time()))}
+    attrs: dict[str, str | JID] = {"id": receipt.text("id"), "t": str(int(hub.now()))}
     if kind:
         attrs["type"] = kind
     if to.server == GROUP:
@@ -187,6 +193,18 @@ def pass_receipt(hub: Hub, sender: Person, device: int, receipt: Node, to: JID, 
             hub.phone(receiver.number).take_receipt(stanza)
         elif (known := hub.store.device((receiver.number, number))) and not known.removed:
             hub.deliver(known.key, stanza)
+
+
+def tell_own_devices(hub: Hub, person: Person, message: Mapping[str, str], kind: str) -> None:
+    """Tell somebody's linked devices what was done with a message on the phone."""
+    sender = JID.parse(message["sender"]).bare
+    attrs: dict[str, str | JID] = {"id": message["id"], "type": kind, "t": str(int(hub.now()))}
+    if message["group"]:
+        attrs |= {"from": JID.parse(message["group"]), "participant": person.lid_jid}
+    else:
+        attrs |= {"from": person.lid_jid, "recipient": sender}
+    for device in hub.store.devices(person.number):
+        hub.deliver(device.key, Node("receipt", attrs))
 
 
 def receipt_ids(receipt: Node) -> list[str]:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import secrets
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,7 +128,7 @@ class Pairing:
         self._notify("passkey_prologue_request", Node("passkey_request_options", {}, options))
 
     def _notify(self, kind: str, child: Node) -> None:
-        now = str(int(time.time()))
+        now = str(int(self._hub.now()))
         attrs: dict[str, str | JID] = {"from": SERVER, "type": kind, "id": secrets.token_hex(8), "t": now}
         self._session.send(Node("notification", attrs, [child]))
 
@@ -288,7 +287,7 @@ class Pairing:
             phone.identity,
             client_identity,
             raw_id=person.raw_id,
-            timestamp=int(time.time()),
+            timestamp=int(self._hub.now()),
             key_index=number,
         )
         signed = identity.sealed(adv_secret)
@@ -333,7 +332,7 @@ class Pairing:
         data = self._data
         return Device(
             number, device, self._noise_key, data.identity, data.registration_id, data.signed_prekey_id,
-            data.signed_prekey, data.signed_prekey_signature, self._os, int(time.time()), False,
+            data.signed_prekey, data.signed_prekey_signature, self._os, int(self._hub.now()), False,
         )  # fmt: skip
 
 

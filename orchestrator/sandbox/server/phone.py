@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import base64
+import json
 import secrets
-import time
-from typing import Any, get_args
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-from orchestrator.sandbox.crypto import linking, media
+from orchestrator.sandbox.crypto import linking
 from orchestrator.sandbox.crypto.keys import CryptoError, KeyPair
-from orchestrator.sandbox.crypto.media import MediaKind
-from orchestrator.sandbox.crypto.sender_keys import ReceivedSenderKeys, SenderKey
 from orchestrator.sandbox.crypto.signal import PreKeyMessage, SignalError, SignalPhone
-from orchestrator.sandbox.server import groups, messaging
+from orchestrator.sandbox.server import contents, groups, messaging, reading
+from orchestrator.sandbox.server.contents import Content
 from orchestrator.sandbox.server.contracts import Hub
-from orchestrator.sandbox.server.media import direct_path, media_id, stored_url
+from orchestrator.sandbox.server.desk import Desk, verified
+from orchestrator.sandbox.server.faults import Who
+from orchestrator.sandbox.server.fields import Bad, Field, parse_number
+from orchestrator.sandbox.server.screen import Screen
+from orchestrator.sandbox.server.sealing import Sealer, copy_of, spoilt
+from orchestrator.sandbox.server.shelf import Shelf
 from orchestrator.sandbox.server.store import Person
-from orchestrator.sandbox.wire import proto
-from orchestrator.sandbox.wire.jid import GROUP, JID
-from orchestrator.sandbox.wire.node import Node, NodeError
+from orchestrator.sandbox.wire.jid import GROUP, JID, STATUS
+from orchestrator.sandbox.wire.node import Node
 from orchestrator.sandbox.wire.proto import ProtoError
 
 MAX_RETRIES = 5
 """How often a phone sends a message again to a device that cannot decrypt it."""
-MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
+MAX_ID = 128
+"""Characters of a message's id."""
+
+
+def new_id() -> str:
+    """Return a new id for a message."""
+    return "3EB0" + secrets.token_hex(9).upper()
 
 
 class Phone:
@@ -33,134 +44,164 @@ class Phone:
     Attributes:
         person: Whose it is.
         linking: Held while it links a client.
+        screen: What its owner sees of others besides their messages.
     """
 
     def __init__(self, hub: Hub, person: Person) -> None:
         self.person = person
         self.linking = asyncio.Lock()
         self._hub = hub
-        self._signal = SignalPhone.from_state(hub.store.signal_state(person.number))
-        keys = hub.store.sender_keys(person.number)
-        self._own_keys = {
-            group: (SenderKey.from_state(entry["key"]), set(entry["given"]))
-            for group, entry in keys.get("own", {}).items()
-        }
-        self._received_keys = {
-            place: ReceivedSenderKeys.from_state(state) for place, state in keys.get("received", {}).items()
-        }
+        self._sealer = Sealer(hub, person)
+        self._shelf = Shelf(hub, person)
+        self.screen = Screen(hub, person, self._shelf)
+        self._unrepaired: set[str] = set()
+        self._asked: Counter[tuple[str, str]] = Counter()
 
     @property
     def identity(self) -> KeyPair:
         """The account's identity key, with which it signs its linked devices."""
-        return self._signal.identity
+        return self._sealer.identity
 
     @property
     def signal(self) -> SignalPhone:
         """The phone's end of its Signal sessions."""
-        return self._signal
+        return self._sealer.signal
 
     def save(self) -> None:
         """Keep the sessions for a restart."""
-        own = {
-            group: {"key": key.to_state(), "given": sorted(given)}
-            for group, (key, given) in self._own_keys.items()
-        }
-        received = {place: keys.to_state() for place, keys in self._received_keys.items()}
-        self._hub.store.save_signal(
-            self.person.number, self._signal.to_state(), {"own": own, "received": received}
-        )
+        self._sealer.save()
 
     def forget_sessions(self) -> None:
         """Lose every session, as a phone does that was set up anew without its old messages."""
-        state = self._signal.to_state()
-        self._signal = SignalPhone.from_state({**state, "sessions": {}})
-        self._received_keys.clear()
-        self.save()
+        self._sealer.forget()
 
     # Sending
 
     def send_text(self, to: JID, text: str) -> str:
         """Send a text to a person or a group; return the message's id."""
-        return self._send(to, "text", {"conversation": text})
+        return self.send(to, Field({"kind": "text", "text": text}))
 
-    def send_media(
-        self, to: JID, kind: MediaKind, data: bytes, *, mime: str, caption: str = "", file_name: str = ""
-    ) -> str:
-        """Send an attachment to a person or a group; return the message's id."""
-        sealed = media.encrypt(data, kind)
-        blob_id = media_id(sealed.blob_sha256)
-        self._hub.store.save_media(blob_id, kind, sealed.blob)
-        fields: dict[str, Any] = {
-            "url": stored_url(blob_id),
-            "direct_path": direct_path(blob_id),
-            "mime": mime,
-            "sha256": sealed.sha256,
-            "blob_sha256": sealed.blob_sha256,
-            "key": sealed.key,
-            "length": sealed.length,
-        }
-        if caption and kind in ("image", "video", "document"):
-            fields["caption"] = caption
-        if file_name and kind == "document":
-            fields["file_name"] = file_name
-        return self._send(to, "media", {kind: fields})
+    def send(self, to: JID, given: Field) -> str:
+        """Send a message of any kind; return the message's id.
 
-    def _send(self, to: JID, kind: str, content: dict[str, Any]) -> str:
-        message_id = "3EB0" + secrets.token_hex(9).upper()
-        plain = proto.PlainMessage.encode(**content)
-        copy = proto.PlainMessage.encode(device_sent={"destination": str(to), "message": content})
-        self._hub.store.remember_sent(self.person.number, message_id, str(to), kind, plain)
-        if to.server == GROUP:
-            parts, shared = self._seal_for_group(to, plain)
-        else:
-            parts, shared = self._seal_for_person(to, plain, copy), []
-        attrs: dict[str, str | JID] = {"id": message_id, "type": kind, "to": to}
-        message = Node("message", attrs, [Node("participants", {}, parts), *shared])
+        Args:
+            to: A person, a group, or `STATUS`.
+            given: What `orchestrator.sandbox.server.contents` knows: the kind, and the kind's options.
+
+        Raises:
+            Bad: A value is missing or wrong.
+            NotPossible: WhatsApp would not let the phone do that.
+        """
+        content = contents.compose(given, Desk(self._hub, self.person, self._shelf, to))
+        message_id = given.optional("id") or new_id()
+        if len(message_id) > MAX_ID:
+            raise Bad(f"'id' must have at most {MAX_ID} characters")
+        stamp = verified(name) if (name := given.optional("business")) else ()
+        viewers = given.texts("viewers") if given.body.get("viewers") is not None else None
+        self._send(to, message_id, content, stamp=stamp, viewers=viewers)
         self.save()
-        self._hub.events.add("phone-sent", phone=self.person.number, id=message_id, type=kind)
-        messaging.route(self._hub, self.person, 0, message)
         return message_id
 
-    def _seal_for_person(self, to: JID, plain: bytes, copy: bytes) -> list[Node]:
+    def _send(
+        self,
+        to: JID,
+        message_id: str,
+        content: Content,
+        *,
+        stamp: Sequence[Node] = (),
+        viewers: list[str] | None = None,
+    ) -> None:
+        kind = json.dumps({"type": content.kind, "edit": content.edit, "at": round(self._hub.now(), 3)})
+        self._hub.store.remember_sent(self.person.number, message_id, str(to), kind, content.plain)
+        parts, shared = self._seal(to, content, viewers)
+        attrs: dict[str, str | JID] = {"id": message_id, "type": content.kind, "edit": content.edit, "to": to}
+        if content.peer:
+            attrs["category"] = "peer"
+        if fault := self._hub.strikes("undecryptable", Who(0, None, True, self.person.number, 0)):
+            parts, shared = spoilt(parts, shared)
+            if not fault.params["repair"]:
+                self._unrepaired.add(message_id)
+        meta = [Node("meta", content.meta)] if content.meta else []
+        message = Node("message", attrs, [Node("participants", {}, parts), *shared, *meta])
+        self._hub.events.add("phone-sent", phone=self.person.number, id=message_id, type=content.kind)
+        messaging.route(self._hub, self.person, 0, message, stamp=stamp)
+
+    def _seal(self, to: JID, content: Content, viewers: list[str] | None) -> tuple[list[Node], list[Node]]:
+        plain, media_type = content.plain, content.media_type
+        if to == STATUS:
+            return self._seal_status(content, viewers)
+        if to.server == GROUP:
+            devices = groups.device_addresses(self._hub, to)
+            return self._sealer.seal_for_group(to, devices, plain, media_type)
+        if content.peer:
+            own = [device.device for device in self._hub.store.devices(self.person.number)]
+            addresses = [self.person.lid_jid.with_device(number) for number in own]
+            parts = [Node("to", {"jid": one}, [self._sealer.seal(one, plain)]) for one in addresses]
+            return parts, []
         receiver = self._hub.store.person_by_jid(to)
         assert receiver is not None, "the caller looks people up"
-        parts = []
-        for person in dict.fromkeys((receiver, self.person)):
-            text = copy if person == self.person else plain
-            for device in self._hub.device_numbers(person):
-                address = person.lid_jid.with_device(device)
-                if (person.number, device) != (self.person.number, 0):
-                    parts.append(Node("to", {"jid": address}, [self._seal(address, text)]))
-        return parts
+        return self._sealer.seal_for_people(to, [receiver], plain, media_type), []
 
-    def _seal_for_group(self, group: JID, plain: bytes) -> tuple[list[Node], list[Node]]:
-        key, given = self._own_keys.get(str(group), (SenderKey.make(), set()))
-        distribution = {"group_id": str(group), "distribution": key.distribution()}
-        key_message = proto.PlainMessage.encode(sender_key=distribution)
-        parts = []
-        for address in groups.device_addresses(self._hub, group):
-            if address != self.person.lid_jid and str(address) not in given:
-                parts.append(Node("to", {"jid": address}, [self._seal(address, key_message)]))
-                given.add(str(address))
-        self._own_keys[str(group)] = (key, given)
-        return parts, [Node("enc", {"v": "2", "type": "skmsg"}, key.encrypt(plain))]
+    def _seal_status(self, content: Content, viewers: list[str] | None) -> tuple[list[Node], list[Node]]:
+        """Encrypt a status post, which names everybody who may see it."""
+        store = self._hub.store
+        people = (
+            store.people() if viewers is None else [self._hub.person(parse_number(one)) for one in viewers]
+        )
+        devices = [
+            person.lid_jid.with_device(number)
+            for person in dict.fromkeys((*people, self.person))
+            for number in self._hub.device_numbers(person)
+        ]
+        keyed, shared = self._sealer.seal_for_group(STATUS, devices, content.plain, content.media_type)
+        named = {part.jid("jid") for part in keyed}
+        rest = [
+            Node("to", {"jid": one}) for one in devices if one not in named and one != self.person.lid_jid
+        ]
+        return [*keyed, *rest], shared
 
-    def _seal(self, address: JID, plain: bytes, *, anew: bool = False) -> Node:
-        bundle = None
-        if anew or not self._signal.has_session(str(address)):
-            person = self._hub.store.person_by_jid(address)
-            bundle = self._hub.bundle((person.number, address.device)) if person else None
-        kind, data = self._signal.encrypt(str(address), plain, bundle)
-        return Node("enc", {"v": "2", "type": kind}, data)
+    def send_unavailable(self, to: JID, kind: str) -> str:
+        """Send a message that linked devices are told of, but do not get; return its id.
 
-    def read(self, message_id: str) -> bool:
-        """Show the sender of a received message that it was read; return False if there is no such one."""
-        for message in self._hub.store.inbox(self.person.number):
-            if message["id"] == message_id and message["direction"] == "in":
-                receipt = Node("receipt", {"id": message_id})
-                self._send_receipt(JID.parse(message["address"]), receipt, "read", message["group"])
-                return True
-        return False
+        Args:
+            to: A person or a group.
+            kind: Why: ``view_once`` or ``fanout``.
+        """
+        message_id = new_id()
+        attrs: dict[str, str | JID] = {"id": message_id, "type": "media" if kind == "view_once" else "text"}
+        if to.server == GROUP:
+            devices = groups.device_addresses(self._hub, to)
+        else:
+            receiver = self._hub.store.person_by_jid(to)
+            numbers = self._hub.device_numbers(receiver) if receiver else []
+            devices = [to.with_device(number) for number in numbers]
+        parts = [Node("to", {"jid": device}) for device in devices if device.device]
+        message = Node("message", {**attrs, "to": to}, [Node("participants", {}, parts)])
+        notice = [Node("unavailable", {"type": kind})]
+        self._hub.events.add("phone-sent", phone=self.person.number, id=message_id, type="unavailable")
+        messaging.route(self._hub, self.person, 0, message, stamp=notice, linked_only=True)
+        return message_id
+
+    def read(self, message_id: str, kind: str = "read", *, tell_sender: bool = True) -> bool:
+        """Open a received message: its sender is told, and the owner's linked devices are.
+
+        Args:
+            message_id: The message's id.
+            kind: ``read``, ``played`` for a voice note, or what a phone says of a message that it cannot use.
+            tell_sender: Whether the owner lets others know what was read.
+
+        Returns:
+            False if there is no such message.
+        """
+        record = self._hub.store.inbox_message(self.person.number, message_id)
+        if record is None or record["direction"] != "in":
+            return False
+        receipt = Node("receipt", {"id": message_id})
+        if tell_sender:
+            self._send_receipt(JID.parse(record["sender"]), receipt, kind, record["group"])
+        if kind in messaging.READ:
+            messaging.tell_own_devices(self._hub, self.person, record, f"{kind}-self")
+        return True
 
     # Receiving
 
@@ -174,10 +215,10 @@ class Phone:
         kind = "sender" if self._hub.store.person_by_jid(sender) == self.person else ""
         try:
             self._check_device(sender, stanza)
-            plains = [self._open(sender, group, enc) for enc in stanza.all("enc")]
+            plains = [self._sealer.open(sender, group, enc) for enc in stanza.all("enc")]
         except (CryptoError, ProtoError) as error:
             # A second time nothing decrypts: each key is used once.
-            if self._has(sender, stanza.text("id")):
+            if self._shelf.has(stanza.text("id"), sender):
                 self._send_receipt(sender, stanza, kind, group)
                 return
             self._hub.events.add(
@@ -187,12 +228,8 @@ class Phone:
             return
         self.save()
         for plain in plains:
-            self._keep(sender, stanza, group, plain)
+            self._keep(sender, stanza, group, *plain)
         self._send_receipt(sender, stanza, kind, group)
-
-    def _has(self, sender: JID, message_id: str) -> bool:
-        messages = self._hub.store.inbox(self.person.number)
-        return any((one["id"], one["address"]) == (message_id, str(sender)) for one in messages)
 
     def _check_device(self, sender: JID, stanza: Node) -> None:
         """See that a session is begun by a device that the sender's account has linked.
@@ -210,87 +247,45 @@ class Phone:
         if identity is None or not linking.is_companion(account, device, identity.data):
             raise SignalError("the message does not prove that its sender is a linked device")
 
-    def _open(self, sender: JID, group: str, enc: Node) -> Any:  # noqa: ANN401 - protobuf
-        if enc.text("type") == "skmsg":
-            keys = self._received_keys.get(f"{group} {sender}")
-            if keys is None:
-                raise SignalError("the sender's key for the group is not known")
-            return proto.PlainMessage.decode(keys.decrypt(enc.data))
-        plain = proto.PlainMessage.decode(self._signal.decrypt(str(sender), enc.text("type"), enc.data))
-        if plain.HasField("sender_key"):
-            place = f"{plain.sender_key.group_id} {sender}"
-            self._received_keys.setdefault(place, ReceivedSenderKeys()).process(plain.sender_key.distribution)
-        return plain
-
-    def _keep(self, sender: JID, stanza: Node, group: str, plain: Any) -> None:  # noqa: ANN401 - protobuf
+    def _keep(self, sender: JID, stanza: Node, group: str, plain: Any, data: bytes) -> None:  # noqa: ANN401
         chat, inner = group, plain
         person = self._hub.store.person_by_jid(sender)
         direction = "copy" if person == self.person else "in"
-        if plain.HasField("device_sent"):
+        if plain.HasField("device_sent") and person == self.person:  # from others it is a forgery
             inner = plain.device_sent.message
-            chat = self._number_of(JID.parse(plain.device_sent.destination))
+            data = inner.SerializeToString()
+            chat = self._shelf.name_of(plain.device_sent.destination)
         elif not group:
             chat = f"+{person.number}" if person else str(sender)
-        content = self._content(inner)
+        if stanza.text("category") == "peer":
+            return  # what a linked device asks of its phone is no message
+        content = reading.read(inner, sender, self._shelf)
         if content is None:
             return  # a sender key, or something else without anything to show
+        if not self.screen.shows(inner, content, stanza, sender, chat):
+            return
+        self.screen.wrote(sender, group)
         record = {
             "id": stanza.text("id"),
-            "at": round(time.time(), 3),
+            "at": round(self._hub.now(), 3),
             "direction": direction,
             "from": f"+{person.number}" if person else str(sender),
-            "address": str(sender),
+            "sender": str(sender),
             "chat": chat,
             "group": group,
             **content,
+            "plain": base64.b64encode(data).decode(),
         }
         seq = self._hub.store.add_inbox(self.person.number, record)
         self._hub.events.add(
             "received", phone=self.person.number, id=record["id"], kind=content["kind"], inbox=seq
         )
 
-    def _number_of(self, address: JID) -> str:
-        person = self._hub.store.person_by_jid(address)
-        return f"+{person.number}" if person else str(address)
-
-    def _content(self, message: Any) -> dict[str, Any] | None:  # noqa: ANN401 - protobuf
-        if message.HasField("conversation"):
-            return {"kind": "text", "text": message.conversation}
-        if message.HasField("extended_text"):
-            return {"kind": "text", "text": message.extended_text.text}
-        for kind in MEDIA_KINDS:
-            if message.HasField(kind):
-                return self._media_content(kind, getattr(message, kind))
-        return None
-
-    def _media_content(self, kind: MediaKind, part: Any) -> dict[str, Any]:  # noqa: ANN401 - protobuf
-        content: dict[str, Any] = {
-            "kind": kind,
-            "mime": part.mime,
-            "caption": getattr(part, "caption", ""),
-            "file_name": getattr(part, "file_name", ""),
-        }
-        blob = self._hub.store.media(media_id(part.blob_sha256))
-        try:
-            if blob is None:
-                raise CryptoError("nothing was uploaded for it")
-            data = media.decrypt(blob, part.key, kind, sha256=part.sha256, blob_sha256=part.blob_sha256)
-        except CryptoError as error:
-            return {**content, "error": str(error)}
-        digest = hashlib.sha256(data).hexdigest()
-        return {**content, "sha256": digest, "size": len(data), "media_key": part.key.hex(),
-                "media_id": media_id(part.blob_sha256)}  # fmt: skip
-
     def attachment(self, seq: int) -> bytes | None:
         """Return the clear bytes of a received attachment by its number in the inbox."""
         for message in self._hub.store.inbox(self.person.number, seq - 1):
-            if message["seq"] == seq and "media_key" in message:
-                blob = self._hub.store.media(message["media_id"])
-                return (
-                    media.decrypt(blob, bytes.fromhex(message["media_key"]), message["kind"])
-                    if blob
-                    else None
-                )
+            if message["seq"] == seq:
+                return reading.attachment(message, self._shelf)
         return None
 
     # Receipts
@@ -307,21 +302,28 @@ class Phone:
         messaging.pass_receipt(self._hub, self.person, 0, receipt, address, kind)
 
     def _ask_again(self, sender: JID, message: Node, group: str) -> None:
-        """Tell the sender that its message could not be decrypted, with what it needs to begin anew."""
-        bundle = self._signal.bundle()
+        """Tell the sender that its message could not be decrypted, with what it needs to begin anew.
+
+        What is no message the second time is none for ever: a phone gives up, as it does on its own messages.
+        """
+        self._asked[str(sender), message.text("id")] += 1
+        count = self._asked[str(sender), message.text("id")]
+        if count > MAX_RETRIES:
+            return
+        bundle = self.signal.bundle()
         skey = [
             Node("id", {}, bundle.signed_prekey_id.to_bytes(3)),
             Node("value", {}, bundle.signed_prekey),
             Node("signature", {}, bundle.signature),
         ]
         keys = [Node("type", {}, b"\x05"), Node("identity", {}, bundle.identity), Node("skey", {}, skey)]
-        message_id, now = message.text("id"), str(int(time.time()))
+        message_id, now = message.text("id"), str(int(self._hub.now()))
         self._send_receipt(
             sender,
             message,
             "retry",
             group,
-            Node("retry", {"count": "1", "id": message_id, "t": now, "v": "1"}),
+            Node("retry", {"count": str(count), "id": message_id, "t": now, "v": "1"}),
             Node("registration", {}, bundle.registration_id.to_bytes(4)),
             Node("keys", {}, keys),
         )
@@ -333,7 +335,8 @@ class Phone:
         person = self._hub.store.person_by_jid(sender)
         by = person.number if person else str(sender)
         for message_id in messaging.receipt_ids(receipt):
-            self._hub.events.add("receipt", phone=self.person.number, id=message_id, type=kind, by=by)
+            if self.screen.shows_receipt(message_id, by, kind):
+                self._hub.events.add("receipt", phone=self.person.number, id=message_id, type=kind, by=by)
         retry = receipt.find("retry")
         count = retry.text("count", "1") if retry else "1"
         if kind == "retry" and count.isdecimal() and int(count) <= MAX_RETRIES:
@@ -341,27 +344,23 @@ class Phone:
 
     def _send_again(self, receiver: JID, message_id: str) -> None:
         remembered = self._hub.store.sent(self.person.number, message_id)
-        if remembered is None:
+        if remembered is None or message_id in self._unrepaired:
             return
         chat, kind, plain = remembered
         if not self._is_in(chat, receiver):
             return
         if self._hub.store.person_by_jid(receiver) == self.person and not chat.endswith(f"@{GROUP}"):
-            inner = proto.InnerMessage.decode(plain)
-            plain = proto.PlainMessage.encode(device_sent={"destination": chat, "message": inner})
-        if chat.endswith(f"@{GROUP}") and str(JID.parse(chat)) in self._own_keys:
-            key, _ = self._own_keys[chat]
-            distribution = {"group_id": chat, "distribution": key.distribution()}
-            # Serialised messages join when their bytes are: the key rides with the text.
-            plain = proto.PlainMessage.encode(sender_key=distribution) + plain
+            plain = copy_of(plain, chat)
+        elif chat.endswith(f"@{GROUP}") or chat == str(STATUS):
+            plain = self._sealer.with_group_key(chat, plain)
         try:
-            enc = self._seal(receiver, plain, anew=True)
+            enc = self._sealer.seal(receiver, plain, anew=True)
         except SignalError:
             return  # the device has gone
         self.save()
         attrs: dict[str, str | JID] = {
             "id": message_id,
-            "type": kind,
+            **_stanza_facts(kind),
             "to": JID.parse(chat),
             "participant": receiver,
         }
@@ -372,19 +371,15 @@ class Phone:
         person = self._hub.store.person_by_jid(address)
         if person is None:
             return False
+        if chat == str(STATUS):
+            return True
         group = self._hub.store.group(JID.parse(chat).user) if chat.endswith(f"@{GROUP}") else None
         if group is not None:
             return person.number in group.members
         return person in (self.person, self._hub.store.person_by_jid(JID.parse(chat)))
 
 
-def kind_of(name: str) -> MediaKind:
-    """Return the kind of attachment of that name.
-
-    Raises:
-        NodeError: There is none.
-    """
-    for kind in MEDIA_KINDS:
-        if kind == name:
-            return kind
-    raise NodeError(f"{name!r} is no kind of attachment: {', '.join(MEDIA_KINDS)}")
+def _stanza_facts(kind: str) -> dict[str, str]:
+    """Return what the stanza of a remembered message says; of earlier versions, only the type is known."""
+    facts = json.loads(kind) if kind.startswith("{") else {"type": kind}
+    return {name: facts[name] for name in ("type", "edit") if name in facts}

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeAlias
 
 from orchestrator.sandbox.crypto import linking
-from orchestrator.sandbox.server import groups, media, messaging
+from orchestrator.sandbox.server import group_requests, media, messaging
 from orchestrator.sandbox.server.contracts import Session
 from orchestrator.sandbox.server.store import Device, Person
 from orchestrator.sandbox.wire.jid import JID, PN
@@ -32,6 +32,11 @@ async def answer(session: Session, iq: Node) -> None:
     """
     namespace = iq.text("xmlns")
     child = iq.children[0].tag if iq.children else ""
+    if session.device is not None and (
+        fault := session.hub.strikes("request-error", session.who, xmlns=namespace)
+    ):
+        session.refuse(iq, fault.params["code"], "refused by a fault")
+        return
     known = _UNPAIRED if session.device is None else _PAIRED
     handler = known.get((namespace, child)) or known.get((namespace, "*"))
     if handler is None:
@@ -191,6 +196,8 @@ def _looked_up(session: Session, user: Node, asked: list[str]) -> Node:
 def _looked_up_by_number(session: Session, written: bytes) -> Node:
     number = written.decode("ascii", "replace").partition("@")[0].lstrip("+")
     person = session.hub.store.person(number)
+    asker = _device(session).number
+    session.hub.events.add("looked-up", phone=asker, number=f"+{number}", exists=person is not None)
     if person is None:
         address = JID(number, PN)
         return Node("user", {"jid": address, "pn_jid": address}, [Node("contact", {"type": "out"}, written)])
@@ -210,7 +217,7 @@ def _facts(session: Session, person: Person, asked: list[str]) -> Iterator[Node]
             {},
             [
                 Node("device-list", {"hash": f"2:{secrets.token_urlsafe(6)}"}, devices),
-                Node("key-index-list", {"ts": str(int(time.time()))}),
+                Node("key-index-list", {"ts": str(int(session.hub.now()))}),
             ],
         )
     if "lid" in asked:
@@ -279,6 +286,6 @@ _PAIRED: dict[tuple[str, str], Answer] = {
     ("w:sync:app:state", "sync"): _app_state,
     ("urn:xmpp:whatsapp:dirty", "*"): _empty,
     ("status", "*"): _empty,
-    ("w:g2", "*"): groups.answer,
+    ("w:g2", "*"): group_requests.answer,
 }
 """What is answered, by namespace and first child; ``*`` stands for any."""

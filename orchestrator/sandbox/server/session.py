@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from orchestrator.sandbox.crypto.noise import NoiseError, Responder, Transport
-from orchestrator.sandbox.server import messaging, pairing, queries
+from orchestrator.sandbox.server import messaging, pairing, presence, queries
 from orchestrator.sandbox.server.channel import GREETING_TIMEOUT, Channel, Closed, Refused, WebSocket
 from orchestrator.sandbox.server.faults import Who
 from orchestrator.sandbox.server.hub import Hub
@@ -57,6 +57,8 @@ class Session:
         who: What is known of it; grows during the handshake.
         device: Its stored device once it has logged in.
         active: Whether it has asked for what waits for it.
+        present: Whether it has said that somebody is looking.
+        watched: The numbers of whom it wants to know whether they are online.
     """
 
     def __init__(self, hub: Hub, channel: Channel, websocket: WebSocket) -> None:
@@ -64,6 +66,7 @@ class Session:
         self.who = Who(channel.origin.number, channel.origin.user)
         self.device: Device | None = None
         self.active = False
+        self.present, self.watched = False, set[str]()
         self.pairing: pairing.Pairing | None = None
         self.client: dict[str, Any] = {}
         self.opened_at = time.time()
@@ -221,9 +224,8 @@ class Session:
             Closed: Always, once the connection has ended.
         """
         who = self.who
-        self.hub.events.add(
-            "login-refused", connection=self.number, phone=who.number, device=who.device, reason=reason
-        )
+        facts_of = {"connection": self.number, "phone": who.number, "device": who.device}
+        self.hub.events.add("login-refused", **facts_of, reason=reason)
         if reason in LOG_OUTS and self._proven:
             self.hub.forget_device(self._proven)
         attrs = {"reason": str(reason), **{key: str(value) for key, value in facts.items()}}
@@ -244,7 +246,7 @@ class Session:
         self._wait_for_silence()
         lid = person.lid_jid.with_device(device.device)
         about: dict[str, str | JID] = {"props": "27", "abprops": "1", "location": "cln", "lid": lid}
-        self.send(Node("success", {"t": str(int(time.time())), **about, "display_name": person.name}))
+        self.send(Node("success", {"t": str(int(self.hub.now())), **about, "display_name": person.name}))
 
     def _wait_for_silence(self) -> None:
         """End the connection of a client that has said nothing for `SILENCE`; else look again later."""
@@ -288,7 +290,11 @@ class Session:
                 await messaging.receipt_from_client(self, node)
             case "ack":
                 messaging.ack_from_client(self, node)
-            case "ib" | "presence" | "chatstate":
+            case "presence" | "chatstate":
+                presence.from_client(self, node)
+            case "call":
+                self.hub.calls.from_client(self, node)
+            case "ib":
                 pass
             case _:
                 self.hub.events.add("unknown-stanza", connection=self.number, tag=node.tag)
@@ -345,7 +351,7 @@ class Session:
         future: asyncio.Future[Node] = asyncio.get_running_loop().create_future()
         self._asked[request_id] = future
         attrs: dict[str, str | JID] = {"from": SERVER, "type": iq_type, "id": request_id, "xmlns": namespace}
-        self.send(Node("iq", {**attrs, "t": str(int(time.time()))}, list(children)))
+        self.send(Node("iq", {**attrs, "t": str(int(self.hub.now()))}, list(children)))
         try:
             async with asyncio.timeout(timeout):
                 return await future

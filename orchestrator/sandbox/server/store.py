@@ -10,13 +10,14 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from orchestrator.sandbox.wire.jid import GROUP, JID, LID, PN
+from orchestrator.sandbox.server.group_store import SETTINGS, GroupStore
+from orchestrator.sandbox.server.group_store import Group as Group
+from orchestrator.sandbox.wire.jid import JID, LID, PN
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -64,6 +65,11 @@ CREATE TABLE sent (
 );
 CREATE INDEX sent_by_id ON sent (number, stanza_id);
 """
+
+_ID = "CASE WHEN json_valid(message) THEN json_extract(message, '$.id') END"
+"""A message's id in an inbox. Earlier versions have kept places that are no numbers, which is no JSON."""
+_INDEXES = f"CREATE INDEX IF NOT EXISTS inbox_by_id ON inbox (number, {_ID});"
+"""What state files of earlier versions do not have yet."""
 
 SENT_KEPT = 500
 """How many sent messages a phone remembers for a receiver that asks again; phones keep a few hundred."""
@@ -129,30 +135,12 @@ class Queued:
     stanza: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A group: its subject and who is in it, number → role (``superadmin``, ``admin`` or empty)."""
-
-    id: str
-    subject: str
-    creator: str
-    created: int
-    subject_by: str
-    subject_at: int
-    members: dict[str, str]
-
-    @property
-    def jid(self) -> JID:
-        """The group's address."""
-        return JID(self.id, GROUP)
-
-
 def lid_of(number: str) -> str:
     """Return the 15 digits that stand for a number: the same ones in every sandbox."""
     return str(10**14 + int.from_bytes(hashlib.sha256(f"lid {number}".encode()).digest()[:8]) % (9 * 10**14))
 
 
-class Store:
+class Store(GroupStore):
     """The state file. Every public method is one transaction.
 
     Raises:
@@ -195,26 +183,16 @@ class Store:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA cache_size = -4000")
-        if new:
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+        if not new:
+            self._db.executescript(SETTINGS + _INDEXES)
+        else:
+            self._db.executescript(
+                f"BEGIN; {_SCHEMA} {SETTINGS} {_INDEXES} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
+            )
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make everything inside happen together or not at all; may be nested."""
-        if self._db.in_transaction:
-            yield
-            return
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     # Secrets of the server
 
@@ -407,42 +385,6 @@ class Store:
         rows = self._db.execute("SELECT number, device, count(*) FROM queued GROUP BY number, device")
         return {(number, device): count for number, device, count in rows}
 
-    # Groups
-
-    def save_group(self, group: Group) -> None:
-        """Save a group whole."""
-        with self.transaction():
-            self._db.execute(
-                "INSERT OR REPLACE INTO crowd VALUES (?, ?, ?, ?, ?, ?)",
-                (group.id, group.subject, group.creator, group.created, group.subject_by, group.subject_at),
-            )
-            self._db.execute("DELETE FROM member WHERE crowd = ?", (group.id,))
-            self._db.executemany(
-                "INSERT INTO member VALUES (?, ?, ?)",
-                [(group.id, number, role) for number, role in group.members.items()],
-            )
-
-    def group(self, group_id: str) -> Group | None:
-        """Return a group."""
-        row = self._db.execute("SELECT * FROM crowd WHERE id = ?", (group_id,)).fetchone()
-        return self._group(row) if row else None
-
-    def groups(self, number: str | None = None) -> list[Group]:
-        """Return all groups, or those somebody is in."""
-        rows = self._db.execute(
-            "SELECT * FROM crowd "
-            "WHERE ? IS NULL OR id IN (SELECT crowd FROM member WHERE number = ?) ORDER BY id",
-            (number, number),
-        ).fetchall()
-        return [self._group(row) for row in rows]
-
-    def _group(self, row: tuple[Any, ...]) -> Group:
-        members = self._db.execute(
-            "SELECT number, role FROM member WHERE crowd = ? ORDER BY number", (row[0],)
-        )
-        id_, subject, creator, created, subject_by, subject_at = row
-        return Group(id_, subject, creator, created, subject_by, subject_at, dict(members.fetchall()))
-
     # Media and messages
 
     def save_media(self, media_id: str, kind: str, blob: bytes) -> None:
@@ -468,7 +410,19 @@ class Store:
         rows = self._db.execute(
             "SELECT seq, message FROM inbox WHERE number = ? AND seq > ? ORDER BY seq", (number, after)
         )
-        return [{"seq": seq, **json.loads(message)} for seq, message in rows]
+        return [_record(seq, message) for seq, message in rows]
+
+    def inbox_messages(self, number: str, message_id: str) -> list[dict[str, Any]]:
+        """Return the messages with an id that a phone received, of different senders; oldest first."""
+        rows = self._db.execute(
+            f"SELECT seq, message FROM inbox WHERE number = ? AND {_ID} = ? ORDER BY seq",
+            (number, message_id),
+        )
+        return [_record(seq, message) for seq, message in rows]
+
+    def inbox_message(self, number: str, message_id: str) -> dict[str, Any] | None:
+        """Return the first message with an id that a phone received."""
+        return next(iter(self.inbox_messages(number, message_id)), None)
 
     def remember_sent(self, number: str, stanza_id: str, chat: str, kind: str, plain: bytes) -> None:
         """Keep what a phone sent, for a receiver that asks for it again."""
@@ -483,15 +437,31 @@ class Store:
                 (number, number, SENT_KEPT),
             )
 
+    def sent_messages(self, number: str) -> list[tuple[str, str, str, bytes]]:
+        """Return id, chat, kind and plain text of what a phone has sent and still knows, oldest first."""
+        rows = self._db.execute(
+            "SELECT stanza_id, chat, kind, plain FROM sent WHERE number = ? ORDER BY seq", (number,)
+        )
+        return [(stanza_id, chat, kind, bytes(plain)) for stanza_id, chat, kind, plain in rows]
+
     def sent(self, number: str, stanza_id: str) -> tuple[str, str, bytes] | None:
-        """Return chat, kind and plain text of what a phone sent."""
+        """Return chat, kind and plain text of what a phone sent; the kind is JSON: type, edit and at."""
         row = self._db.execute(
-            "SELECT chat, kind, plain FROM sent WHERE number = ? AND stanza_id = ?", (number, stanza_id)
+            "SELECT chat, kind, plain FROM sent WHERE number = ? AND stanza_id = ? ORDER BY seq DESC LIMIT 1",
+            (number, stanza_id),
         ).fetchone()
         return (row[0], row[1], bytes(row[2])) if row else None
 
 
+def _record(seq: int, message: str) -> dict[str, Any]:
+    """Return a message of an inbox; earlier versions have the sender's address under another name."""
+    record = json.loads(message)
+    if "sender" not in record and "address" in record:
+        record["sender"] = record.pop("address")
+    return {"seq": seq, **record}
+
+
 def _device(row: tuple[Any, ...]) -> Device:
     *facts, removed = row
-    names = [field.name for field in fields(Device)]
+    names = [one.name for one in fields(Device)]
     return Device(**dict(zip(names, [*facts, bool(removed)], strict=True)))

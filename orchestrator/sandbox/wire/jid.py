@@ -11,6 +11,10 @@ LID = "lid"
 """Server part of a hidden address, which stands for a person without showing the number."""
 GROUP = "g.us"
 """Server part of a group."""
+BROADCAST = "broadcast"
+"""Server part of status posts."""
+NEWSLETTER = "newsletter"
+"""Server part of a channel."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -58,5 +62,7 @@ class JID:
         return f"{user}@{self.server}" if user else self.server
 
 
+STATUS = JID("status", BROADCAST)
+"""Where status posts are."""
 SERVER = JID("")
 """WhatsApp itself: the sender of everything that no person sent."""

@@ -1,11 +1,13 @@
 """The protobuf messages a server has to know, down to the fields it reads or writes.
 
-They are built at run time from the table below, so there is no generated code to keep in step
-with the protobuf library. Field numbers are WhatsApp's; fields left out are skipped on reading.
+They are built at run time from tables, so there is no generated code to keep in step with the protobuf
+library. Field numbers are WhatsApp's; fields left out are skipped on reading. What people send each other
+is in `orchestrator.sandbox.wire.content`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -19,8 +21,21 @@ BYTES = _Field.TYPE_BYTES
 STRING = _Field.TYPE_STRING
 UINT = _Field.TYPE_UINT64
 BOOL = _Field.TYPE_BOOL
+DOUBLE = _Field.TYPE_DOUBLE
 
-FieldType: TypeAlias = "int | Kind"
+FieldType: TypeAlias = "int | str | Kind"
+"""A scalar's type, a kind, or the name of a kind of the same family."""
+
+
+class Many:
+    """A field that may be there any number of times."""
+
+    def __init__(self, kind: FieldType) -> None:
+        self.kind = kind
+
+
+Table: TypeAlias = "Mapping[str, tuple[int, FieldType | Many]]"
+"""The fields of a kind: a number and a type each."""
 
 
 class ProtoError(ValueError):
@@ -33,23 +48,10 @@ class Kind:
     A fixed-width number is as good as absent here: nothing the server reads has one.
     """
 
-    def __init__(self, name: str, **fields: tuple[int, FieldType]) -> None:
+    def __init__(self, name: str, **fields: tuple[int, FieldType | Many]) -> None:
         self.name: str = name
-        # Optional fields know whether they are there, as in proto2, but a text must be UTF-8.
-        file = descriptor_pb2.FileDescriptorProto(
-            name=f"{name}.proto", package=_PACKAGE, syntax="editions", edition=descriptor_pb2.EDITION_2023
-        )
-        message = file.message_type.add(name=name)
-        for field, (number, kind) in fields.items():
-            entry = message.field.add(name=field, number=number, label=_Field.LABEL_OPTIONAL)
-            if isinstance(kind, Kind):
-                entry.type = _Field.TYPE_MESSAGE
-                entry.type_name = f".{_PACKAGE}.{kind.name}"
-                if f"{kind.name}.proto" not in file.dependency:
-                    file.dependency.append(f"{kind.name}.proto")
-            else:
-                entry.type = _Field.Type.ValueType(kind)
-        _POOL.Add(file)
+        if fields:
+            _add_file(name, {name: fields})
         self._class = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
 
     def encode(self, **fields: Any) -> bytes:  # noqa: ANN401 - the fields' types stand in the table
@@ -67,6 +69,33 @@ class Kind:
             return self._class.FromString(data)
         except DecodeError:
             raise ProtoError(f"{len(data)} bytes are no {self.name}") from None
+
+
+def family(name: str, tables: Mapping[str, Table]) -> dict[str, Kind]:
+    """Make kinds of message that hold each other, in circles too; return them by name."""
+    _add_file(name, tables)
+    return {kind: Kind(kind) for kind in tables}
+
+
+def _add_file(name: str, tables: Mapping[str, Table]) -> None:
+    # Optional fields know whether they are there, as in proto2, but a text must be UTF-8.
+    file = descriptor_pb2.FileDescriptorProto(
+        name=f"{name}.proto", package=_PACKAGE, syntax="editions", edition=descriptor_pb2.EDITION_2023
+    )
+    for kind, fields in tables.items():
+        message = file.message_type.add(name=kind)
+        for field, (number, given) in fields.items():
+            label = _Field.LABEL_REPEATED if isinstance(given, Many) else _Field.LABEL_OPTIONAL
+            of = given.kind if isinstance(given, Many) else given
+            entry = message.field.add(name=field, number=number, label=label)
+            if isinstance(of, int):
+                entry.type = _Field.Type.ValueType(of)
+                continue
+            entry.type = _Field.TYPE_MESSAGE
+            entry.type_name = f".{_PACKAGE}.{of if isinstance(of, str) else of.name}"
+            if isinstance(of, Kind) and f"{of.name}.proto" not in file.dependency:
+                file.dependency.append(f"{of.name}.proto")
+    _POOL.Add(file)
 
 
 # The Noise handshake and the server's certificates.
@@ -156,77 +185,3 @@ SenderKeyDistribution = Kind(
     signing_key=(4, BYTES),
 )
 SenderKeyMessage = Kind("SenderKeyMessage", key_id=(1, UINT), iteration=(2, UINT), ciphertext=(3, BYTES))
-
-# The plain text inside them.
-SenderKeyDistributionMessage = Kind(
-    "SenderKeyDistributionMessage", group_id=(1, STRING), distribution=(2, BYTES)
-)
-ExtendedText = Kind("ExtendedText", text=(1, STRING))
-
-
-def _media(name: str, **fields: tuple[int, FieldType]) -> Kind:
-    return Kind(name, url=(1, STRING), **fields)
-
-
-ImageMessage = _media(
-    "ImageMessage",
-    mime=(2, STRING),
-    caption=(3, STRING),
-    sha256=(4, BYTES),
-    length=(5, UINT),
-    key=(8, BYTES),
-    blob_sha256=(9, BYTES),
-    direct_path=(11, STRING),
-)
-DocumentMessage = _media(
-    "DocumentMessage",
-    mime=(2, STRING),
-    sha256=(4, BYTES),
-    length=(5, UINT),
-    key=(7, BYTES),
-    file_name=(8, STRING),
-    blob_sha256=(9, BYTES),
-    direct_path=(10, STRING),
-    caption=(20, STRING),
-)
-AudioMessage = _media(
-    "AudioMessage",
-    mime=(2, STRING),
-    sha256=(3, BYTES),
-    length=(4, UINT),
-    key=(7, BYTES),
-    blob_sha256=(8, BYTES),
-    direct_path=(9, STRING),
-)
-VideoMessage = _media(
-    "VideoMessage",
-    mime=(2, STRING),
-    sha256=(3, BYTES),
-    length=(4, UINT),
-    key=(6, BYTES),
-    caption=(7, STRING),
-    blob_sha256=(11, BYTES),
-    direct_path=(13, STRING),
-)
-StickerMessage = _media(
-    "StickerMessage",
-    sha256=(2, BYTES),
-    blob_sha256=(3, BYTES),
-    key=(4, BYTES),
-    mime=(5, STRING),
-    direct_path=(8, STRING),
-    length=(9, UINT),
-)
-_PLAIN: dict[str, tuple[int, FieldType]] = {
-    "conversation": (1, STRING),
-    "sender_key": (2, SenderKeyDistributionMessage),
-    "image": (3, ImageMessage),
-    "extended_text": (6, ExtendedText),
-    "document": (7, DocumentMessage),
-    "audio": (8, AudioMessage),
-    "video": (9, VideoMessage),
-    "sticker": (26, StickerMessage),
-}
-InnerMessage = Kind("InnerMessage", **_PLAIN)
-DeviceSentMessage = Kind("DeviceSentMessage", destination=(1, STRING), message=(2, InnerMessage))
-PlainMessage = Kind("PlainMessage", **_PLAIN, device_sent=(31, DeviceSentMessage))

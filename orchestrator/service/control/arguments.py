@@ -46,6 +46,10 @@ class Arguments:
             raise BadRequest(f"{key} must be a text")
         return value
 
+    def value(self, key: str) -> object:
+        """Return an argument of any form; whoever takes it checks it."""
+        return self._values.get(key)
+
     def names(self) -> list[str]:
         """Return the names of the accounts that the command is for, each once. The list may be empty."""
         value = self._values.get("names") or []

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from orchestrator import __version__
 from orchestrator.accounts import deadlines
+from orchestrator.accounts.attachments import is_id
 from orchestrator.accounts.events import Order
+from orchestrator.accounts.maintenance import REASON
 from orchestrator.accounts.names import is_name, no_such_account
 from orchestrator.accounts.pipe import Code, LinkCode
 from orchestrator.accounts.states import State
@@ -31,13 +34,18 @@ from orchestrator.system.clock import iso
 
 log = logging.getLogger(__name__)
 
-WATCH_SECONDS = 0.25
+WATCH_SECONDS = 0.1
 """Seconds between two events of one `watch`: changes within this time go out together."""
 STOP_SECONDS = deadlines.STOP_COMMAND.outer
 """How long `stop` waits for the end of a process."""
+LOOKING = ("list", "watch", "explain", "ping", "companions", "facts", "settings", "strips", "process")
+"""Commands that change nothing and need no process: they are answered also while the service stops."""
 TIMELINE_ENTRIES = 20
 """Entries of the timeline in `explain`, unless asked for more."""
 MAX_TIMELINE_ENTRIES = 1000
+
+WAIT = f"{REASON}, except accounts that are named"
+"""What an operator is told who starts all accounts during maintenance."""
 
 OVER = frozenset(
     {
@@ -60,9 +68,39 @@ class Result:
     value: Json
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """An event that comes with sockets. Whoever sends it closes them.
+
+    Attributes:
+        value: The event.
+        sockets: What is handed over.
+    """
+
+    value: Json
+    sockets: tuple[socket.socket, ...]
+
+
 Events: TypeAlias = AsyncGenerator[Json | Result, None]
+Handing: TypeAlias = AsyncGenerator[Handed, None]
 Command: TypeAlias = Callable[[Json], Awaitable[Json]]
-StreamingCommand: TypeAlias = Callable[[Json], Events]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who gives a command.
+
+    Attributes:
+        owner: Whose keys count, in words that nobody else has.
+        fds: Descriptors of files that came with it. They are closed when it is answered.
+    """
+
+    owner: tuple[str, ...] = ("control",)
+    fds: Sequence[int] = ()
+
+
+SendingCommand: TypeAlias = Callable[[Json, Caller], Awaitable[Json]]
+StreamingCommand: TypeAlias = Callable[[Json], Events | Handing]
 
 
 class Commands:
@@ -92,15 +130,45 @@ class Commands:
             "remove": self._remove,
             "rename": self._rename,
             "restore": self._restore,
-            "send": self._send,
+            "media": self._media,
             "ping": self._about,
             "trial": self._trial,
         }
         self._streaming: dict[str, StreamingCommand] = {
             "watch": self._watch,
             "repair": self._repair,
-            "qr": self._qr,
         }
+        self._sending: dict[str, SendingCommand] = {}
+
+    def add(self, once: Mapping[str, Command], streaming: Mapping[str, StreamingCommand]) -> None:
+        """Take further commands up: those of parts that the supervisor does not know of."""
+        self._once.update(once)
+        self._streaming.update(streaming)
+
+    def add_sending(self, commands: Mapping[str, SendingCommand]) -> None:
+        """Take further commands up for which it matters who gives them, and with which files."""
+        self._sending.update(commands)
+
+    def answer(self, request: Json, caller: Caller | None = None) -> Awaitable[Json] | Events | Handing:
+        """Carry out a request.
+
+        Args:
+            request: It, with its command.
+            caller: Who gives it; None for somebody on the control socket who sends no file.
+
+        Raises:
+            BadRequest: There is no such command, or it takes no file.
+            NotRunning: The service is stopping, and the command would change something.
+        """
+        name, caller = request.get("command"), caller or Caller()
+        sending = self._sending.get(str(name))
+        if sending is not None:
+            self._refuse_at_the_end(name)
+            return sending(request, caller)
+        if caller.fds:
+            self.find(name)
+            raise BadRequest("the command takes no file")
+        return self.find(name)(request)
 
     def find(self, name: object) -> Command | StreamingCommand:
         """Return the command of this name.
@@ -114,9 +182,12 @@ class Commands:
             raise BadRequest(
                 f"the service (version {__version__}) does not know this command", key="unknown_command"
             )
-        if self.stopping and name not in ("list", "watch", "explain", "ping"):
-            raise NotRunning("the service is stopping")
+        self._refuse_at_the_end(name)
         return command
+
+    def _refuse_at_the_end(self, name: object) -> None:
+        if self.stopping and name not in LOOKING:
+            raise NotRunning("the service is stopping")
 
     # To look
 
@@ -126,23 +197,25 @@ class Commands:
         reveal = arguments.flag("reveal")
         result: Json = {"accounts": await self._with_usage(names, reveal=reveal)}
         if not arguments.names():
-            result["without_account"] = self._supervisor.strays()
-        return result
+            result["without_account"] = self._supervisor.reloader.strays()
+        return result | {"maintenance": iso(self._supervisor.upkeep.since)}
 
     async def _watch(self, request: Json) -> Events:
-        arguments = Arguments(request, "names", "reveal")
+        arguments = Arguments(request, "names", "reveal", "numbers")
         wanted = arguments.names()
-        reveal = arguments.flag("reveal")
+        reveal, numbers = arguments.flag("reveal"), arguments.flag("numbers")
         supervisor = self._supervisor
         changed, gone = self._known(wanted), list[str]()
         version = supervisor.version
+        is_first = not wanted
         while True:
-            if changed or gone or not wanted:
+            if changed or gone or is_first:
                 yield {"accounts": await self._with_usage(changed, reveal=reveal), "gone": gone}
+            is_first = False
             await asyncio.sleep(WATCH_SECONDS)
             while supervisor.version == version:
                 await supervisor.wait_for_change()
-            changed, gone = supervisor.changed_since(version)
+            changed, gone = supervisor.changed_since(version, numbers=numbers)
             version = supervisor.version
             if wanted:
                 changed = [name for name in changed if name in wanted]
@@ -156,7 +229,9 @@ class Commands:
         about = self._supervisor.describe(name, reveal=arguments.flag("reveal"))
         timeline = self._supervisor.timeline(name, entries)
         (about,) = await self._usage.add([about])
-        return {"account": about.as_json(), "outlook": outlook(about).as_json(), "timeline": timeline}
+        ahead = outlook(about).as_json()
+        since = iso(self._supervisor.upkeep.since)
+        return {"account": about.as_json(), "outlook": ahead, "timeline": timeline, "maintenance": since}
 
     async def _with_usage(self, names: Iterable[str], *, reveal: bool) -> list[Json]:
         # All views are made at once: the service may change while the processes are looked at.
@@ -175,7 +250,9 @@ class Commands:
             "config_file": str(settings.config_file),
             "state_dir": str(settings.state_dir),
             "accounts": len(self._supervisor.names()),
+            "unseen": self._supervisor.looking.missed(),
             "refused": self.refused,
+            "maintenance": iso(self._supervisor.upkeep.since),
         }
 
     async def _trial(self, request: Json) -> Json:
@@ -193,6 +270,8 @@ class Commands:
     async def _restart(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all")
         names = self._named(arguments)
+        if arguments.flag("all"):  # as `list --check` has it: what somebody stopped on purpose stays so
+            names = [name for name in names if not self._is_stopped(name)]
         machines = map(self._supervisor.machine, names)
         if any(machine is not None and machine.child is not None for machine in machines):
             try:
@@ -200,6 +279,10 @@ class Commands:
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
         return self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
+
+    def _is_stopped(self, name: str) -> bool:
+        machine = self._supervisor.machine(name)
+        return machine is not None and machine.stopped
 
     async def _stop(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all", "wait")
@@ -224,6 +307,8 @@ class Commands:
             else:
                 done.append(name)
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}
+        if done and self._supervisor.upkeep.since is not None and not by_name and order is not Order.STOP:
+            result["warning"] = WAIT
         if done and not self._supervisor.save():
             result["warning"] = (
                 f"the service forgets this order when it ends: {self._supervisor.record_place} cannot be"
@@ -253,7 +338,7 @@ class Commands:
     async def _reload(self, request: Json) -> Json:
         Arguments(request)
         changes = await self._supervisor.reload()
-        return {**changes, "without_account": self._supervisor.strays()}
+        return {**changes, "without_account": self._supervisor.reloader.strays()}
 
     async def _remove(self, request: Json) -> Json:
         """Remove an account from the service after the command has removed it from the configuration.
@@ -288,7 +373,7 @@ class Commands:
         if not is_name(new) or name == new:
             raise BadRequest("new must be a valid name, and another one than name")
         begins = arguments.flag("begin")
-        edit = await self._supervisor.begin_rename(name, new, anew=begins)
+        edit = await self._supervisor.reloader.begin_rename(name, new, anew=begins)
         if begins:
             return {"edit": edit}
         await self._supervisor.reload()
@@ -297,7 +382,7 @@ class Commands:
     async def _restore(self, request: Json) -> Json:
         arguments = Arguments(request, "name", "quarantine")
         name = arguments.name()
-        about = await self._supervisor.restore(name, arguments.text("quarantine") or None)
+        about = await self._supervisor.leaving.restore(name, arguments.text("quarantine") or None)
         return {"folder": about.folder, "notes": list(about.notes), "accounts": self._describe([name])}
 
     async def _until_gone(self, name: str) -> None:
@@ -312,12 +397,13 @@ class Commands:
                 key="still_stopping",
             ) from None
 
-    async def _send(self, request: Json) -> Json:
-        arguments = Arguments(request, "name", "to", "text")
-        name = arguments.name()
+    async def _media(self, request: Json) -> Json:
+        arguments = Arguments(request, "name", "media")
+        name, media = arguments.name(), arguments.text("media")
         (name,) = self._known([name])
-        await self._supervisor.send(name, arguments.text("to"), arguments.text("text"))
-        return {}
+        if not is_id(media):
+            raise BadRequest("media must be the identifier of an attachment, a number")
+        return {"path": str(await self._supervisor.fetch(name, media))}
 
     # To pair
 
@@ -332,22 +418,6 @@ class Commands:
                 yield event
         else:
             yield Result({"account": self._supervisor.describe(name).as_json()})
-
-    async def _qr(self, request: Json) -> Events:
-        name = Arguments(request, "name").name()
-        state = State(self._supervisor.describe(name).state)
-        if state in OVER and not self._supervisor.is_stopping(name):
-            if state is State.CONNECTED:
-                raise OrchestratorError(
-                    f"{name} is connected: there is no code to scan", key="already_connected"
-                )
-            raise OrchestratorError(
-                f"{name} is {state}, so there is no code: `orchestrator explain {name}` says why,"
-                f" `orchestrator repair {name}` pairs the account again",
-                key="no_code",
-            )
-        async for event in follow(self._supervisor, name):
-            yield event
 
     # Shared
 
@@ -375,7 +445,7 @@ class Commands:
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:
-    """Yield an account's changes of state and its codes, until the account waits for no code.
+    """Yield an account's changes of state and its codes, until the account waits for no code. That is a look.
 
     An event has ``account``, as in a list, and ``stopping``: whether the old process still has to end. Or the
     event has ``code``: null, or ``kind`` ("qr" or "link"), ``text``, which is a secret, and ``expires_at``.
@@ -384,6 +454,12 @@ async def follow(supervisor: Supervisor, name: str) -> Events:
     Raises:
         NoSuchAccount: The account does not exist, or was removed.
     """
+    async with supervisor.looking.on(name):
+        async for event in _changes(supervisor, name):
+            yield event
+
+
+async def _changes(supervisor: Supervisor, name: str) -> Events:
     before: tuple[Any, ...] = ()
     shown: Code | LinkCode | None = None
     while True:

@@ -9,21 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
+import traceback
 from collections.abc import AsyncGenerator
 
 from orchestrator.control import peer
-from orchestrator.control.protocol import (
-    MAX_LINE,
-    MAX_REQUEST,
-    Json,
-    ProtocolError,
-    decode,
-    encode,
-    error_answer,
-)
+from orchestrator.control.descriptors import ancillary, close_all
+from orchestrator.control.protocol import MAX_LINE, Json, ProtocolError, encode, error_answer
 from orchestrator.errors import NotRunning, OrchestratorError
-from orchestrator.service.control.commands import Commands, Events, Result
+from orchestrator.service import who
+from orchestrator.service.control.commands import Caller, Commands, Events, Handed, Handing, Result
+from orchestrator.service.control.incoming import Incoming
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.system.os_errors import trouble
 
@@ -39,6 +36,9 @@ ACCEPT_RETRY_SECONDS = 1.0
 """How long the service waits before it accepts again when it has no file descriptor left."""
 SEND_SECONDS = 30.0
 """How long a client may leave an answer unread, such as a client that was stopped by Ctrl-Z."""
+
+_MORE = 1024
+"""Bytes that are taken in behind a request, of which one says already that there is too much."""
 
 STRANGERS_NAMED = 10
 """How many users the log names who were refused, once each. All refusals are counted."""
@@ -191,31 +191,52 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         self._begun.add(task)
+        self._silent[task] = None
+        incoming = Incoming(connection)
         try:
-            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=MAX_REQUEST)
-        except BaseException:
+            await incoming.receive(REQUEST_SECONDS)
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_MORE)
+        except BaseException as error:
+            close_all(incoming.fds)
+            if isinstance(error, asyncio.CancelledError):
+                _turn_away(connection, self._farewell(task))
             connection.close()
             raise
-        self._silent[task] = None
         # A line is sent off whole before the next one is made: no more than one is ever unsent.
         writer.transport.set_write_buffer_limits(high=0)
         try:
-            last = await self._last_word(task, reader, writer)
+            last = await self._last_word(task, incoming, reader, writer)
             if last is not None:
                 await _send(writer, last)
         except _Gone:
             writer.transport.abort()  # what is unsent is of no use to anybody
         except asyncio.CancelledError:
             # There is room for a line unless the client does not read, and then it does not matter.
-            writer.write(encode(_TOO_MANY if task in self._turned_away else _STOPPED))
+            writer.write(encode(self._farewell(task)))
             if writer.transport.get_write_buffer_size():
                 writer.transport.abort()
             raise
         finally:
+            close_all(incoming.fds)
             writer.close()
 
+    def _farewell(self, task: asyncio.Task[None]) -> Json:
+        """Return what is said to a client whose connection is ended."""
+        return _TOO_MANY if task in self._turned_away else _STOPPED
+
+    def _note_who(self, command: object, connection: socket.socket) -> None:
+        """Note for the rest of this task who gives the command."""
+        with contextlib.suppress(OSError):
+            process, user = peer.of(connection)
+            who.begin(who.peer(process, user))
+            log.debug("command %s from process %d of user %d", command, process, user)
+
     async def _last_word(
-        self, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        task: asyncio.Task[None],
+        incoming: Incoming,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> Json | None:
         """Carry out the request; return the line to end with, None if nobody is there to hear it.
 
@@ -224,18 +245,17 @@ class ControlServer:
         """
         name: object = None
         try:
-            request = await _read(reader)
             self._silent.pop(task, None)
+            request = incoming.request()
             if request is None:
                 return None
             name = request.get("command")
-            command = self._commands.find(name)
-            with contextlib.suppress(OSError):
-                log.debug(
-                    "command %s from process %d of user %d", name, *peer.of(writer.get_extra_info("socket"))
-                )
-            answer = command(request)
+            self._note_who(name, writer.get_extra_info("socket"))
+            answer = self._commands.answer(request, Caller(fds=incoming.fds))
             if isinstance(answer, AsyncGenerator):
+                if incoming.has_more:
+                    await answer.aclose()
+                    return _ONE_REQUEST
                 return await _with_events(answer, reader, writer)
             return {"result": await answer}
         except OrchestratorError as error:
@@ -244,30 +264,13 @@ class ControlServer:
             return _error(str(error), "bad_request")
         except _Gone:
             raise
-        except Exception as error:
-            log.exception("unhandled exception in the command %.40r", name)
+        except Exception as error:  # noqa: BLE001 - a bug is answered, and logged
+            # What the error says could quote what was asked for: a message, or a number.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("unhandled exception in the command %.40r: %s\n%s", name, type(error).__name__, where)
             return _error(
                 f"a bug in the service: {type(error).__name__}; its log has the details", "internal_error"
             )
-
-
-async def _read(reader: asyncio.StreamReader) -> Json | None:
-    """Read the request, None if there is none."""
-    try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            line = await reader.readuntil(b"\n")
-    except TimeoutError:
-        raise ProtocolError(f"no request within {REQUEST_SECONDS:g} s") from None
-    except asyncio.LimitOverrunError:
-        raise ProtocolError(f"the request is longer than {MAX_REQUEST} bytes") from None
-    except asyncio.IncompleteReadError as error:
-        if error.partial:
-            # Half a request could be another one than was meant.
-            raise ProtocolError("the request is incomplete: the line has no end") from None
-        return None
-    except ConnectionError:
-        return None
-    return decode(line)
 
 
 async def _send(writer: asyncio.StreamWriter, line: Json) -> None:
@@ -287,8 +290,28 @@ async def _send(writer: asyncio.StreamWriter, line: Json) -> None:
         raise _Gone from None
 
 
+def _hand_over(writer: asyncio.StreamWriter, handed: Handed) -> None:
+    """Send an event with its sockets. Nothing is unsent before it, and it is short: it goes at once.
+
+    Raises:
+        _Gone: The client is no longer there, or does not read.
+    """
+    data = encode({"event": handed.value})
+    try:
+        own = os.dup(writer.get_extra_info("socket").fileno())
+        with socket.socket(fileno=own) as connection:
+            fds = [one.fileno() for one in handed.sockets]
+            if connection.sendmsg([data], ancillary(fds)) < len(data):
+                raise _Gone
+    except OSError:
+        raise _Gone from None
+    finally:
+        for one in handed.sockets:
+            one.close()
+
+
 async def _with_events(
-    events: Events, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    events: Events | Handing, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> Json | None:
     """Send events, and return the last word; or None as soon as the client goes, which ends the command."""
     pump = asyncio.ensure_future(_pump(events, writer))
@@ -298,7 +321,7 @@ async def _with_events(
         if pump.done():
             return pump.result()
         if gone.exception() is None and gone.result():
-            return _error("one connection has one request", "bad_request")
+            return _ONE_REQUEST
         return None
     finally:
         pump.cancel()
@@ -306,12 +329,15 @@ async def _with_events(
         await asyncio.gather(pump, gone, return_exceptions=True)
 
 
-async def _pump(events: Events, writer: asyncio.StreamWriter) -> Json:
+async def _pump(events: Events | Handing, writer: asyncio.StreamWriter) -> Json:
     async with contextlib.aclosing(events):
         async for event in events:
             if isinstance(event, Result):
                 return {"result": event.value}
-            await _send(writer, {"event": event})
+            if isinstance(event, Handed):
+                _hand_over(writer, event)
+            else:
+                await _send(writer, {"event": event})
     raise RuntimeError("the command has no last word")
 
 
@@ -319,6 +345,7 @@ def _error(message: str, key: str) -> Json:
     return error_answer(OrchestratorError(message, key=key))
 
 
+_ONE_REQUEST = _error("one connection has one request", "bad_request")
 _TOO_MANY = _error("too many commands at once; try again in a moment", "service_busy")
 _STOPPED = error_answer(NotRunning("the service has stopped"))
 _STRANGER = _error("only root and the user of the service may give commands", "permission_denied")

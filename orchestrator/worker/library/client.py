@@ -1,13 +1,15 @@
 """neonize, as far as a child needs it: calls that return at once, and events as plain data.
 
-This is the only module that imports neonize, and neonize loads Go's library: whoever imports this module must
-be the process that connects, and must not fork any more.
+This module and `groups` are the only ones that import neonize, and neonize loads Go's library: whoever
+imports one of them must be the process that connects, and must not fork any more.
 """
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,22 +17,53 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from google.protobuf import message as protobuf
+from google.protobuf.message import DecodeError
 from neonize import client
 from neonize import events as library
-from neonize._binder import ProxySettings
+from neonize._binder import ProxySettings, free_bytes, gocode
+from neonize.proto.Neonize_pb2 import MessageInfo, ReturnFunctionWithError
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
-from neonize.proto.waE2E.WAWebProtobufsE2E_pb2 import Message
+from neonize.utils.enum import ChatPresence, ChatPresenceMedia, MediaType, ReceiptType
 from neonize.utils.jid import build_jid
 
-from orchestrator.worker import events, session_check
+from orchestrator.accounts.acts import Fate
+from orchestrator.messages.allow import HIDDEN
+from orchestrator.messages.entry import Source, address
+from orchestrator.sending import asks
+from orchestrator.sending.forms import Kind
+from orchestrator.worker import asking, events, session_check
+from orchestrator.worker.composing.contents import Uploaded
+from orchestrator.worker.intake import Intake
+from orchestrator.worker.library import groups, phone_signs
 from orchestrator.worker.library.callbacks import Callbacks
-from orchestrator.worker.library.lines import log_event
+from orchestrator.worker.library.farewell import Farewell
+from orchestrator.worker.library.groups import Groups, jid
+from orchestrator.worker.library.lines import log_event, secret_is_missing
+from orchestrator.worker.library.phone_signs import PhoneSigns
 from orchestrator.worker.outcomes import BANS, REASONS
+from orchestrator.worker.tidings import Rejections
+
+log = logging.getLogger(__name__)
 
 Put: TypeAlias = Callable[[events.Event], None]
 Proto: TypeAlias = Any
 """A message of neonize's, which ship without types."""
 
+MAX_ACTS = 16
+"""Things that an account does at once when it is asked, each in a thread; the service asks for no more."""
+NONCE_BYTES = 12
+"""Bytes of what a vote is encrypted with besides the secret. Whoever votes chooses them, and with any other
+number of them the library's cipher ends the process."""
+
+_UPLOADS = {
+    Kind.IMAGE: MediaType.MediaImage,
+    Kind.VIDEO: MediaType.MediaVideo,
+    Kind.AUDIO: MediaType.MediaAudio,
+    Kind.VOICE: MediaType.MediaAudio,
+    Kind.DOCUMENT: MediaType.MediaDocument,
+    Kind.STICKER: MediaType.MediaImage,
+}
 # WhatsApp checks this pair against the browsers and systems it knows; neonize's own names are in capitals.
 _BROWSER = SimpleNamespace(name="Chrome", value=1)
 _SYSTEM = SimpleNamespace(name="Linux")
@@ -60,6 +93,7 @@ class ClientSettings:
         device_name: What the phone shows under linked devices.
         proxy: URL of a proxy, or None for what the environment says.
         log_level: What is wanted of the library's log, a level of `logging`.
+        rejects_calls: Whether calls are rejected.
     """
 
     name: str
@@ -67,6 +101,7 @@ class ClientSettings:
     device_name: str
     proxy: str | None = field(default=None, repr=False)
     log_level: int = logging.WARNING
+    rejects_calls: bool = False
 
 
 class Client:
@@ -75,23 +110,34 @@ class Client:
     Args:
         settings: What it is made with.
         put: Takes the events; it is called from the library's threads and has to return at once.
+        intake: Takes what is stored, likewise.
     """
 
-    def __init__(self, settings: ClientSettings, put: Put) -> None:
+    def __init__(self, settings: ClientSettings, put: Put, intake: Intake) -> None:
         self._put = put
+        self._intake = intake
+        intake.ask(self)
         self._proxy = ProxySettings(settings.proxy) if settings.proxy else None
         self._is_there = False
         self._callbacks = Callbacks()
-        _hear_log(settings.log_level, put, settings.database.parent)
+        self._signs = PhoneSigns(time.time)
+        self._rejections: Rejections | None = None
+        self._room = threading.BoundedSemaphore(MAX_ACTS)
+        _hear_log(settings.log_level, self._heard_by_log, settings.database.parent)
         # The library opens "file:NAME?options", where the name is one of a URL.
         self._client = client.NewClient(
             quote(str(settings.database)),
             props=DeviceProps(os=settings.device_name, platformType=DeviceProps.SAFARI),
             uuid=settings.name,
         )
+        if settings.rejects_calls:
+            self._rejections = Rejections(self._client.reject_call)
+        self.groups = Groups(self._client)
+        self._farewell = Farewell(self._client.disconnect, self._callbacks, lambda: self._is_there)
         self._client.event.qr(self._callbacks.watch(lambda _, text: self._report(events.Qr(text.decode()))))
         # All other events come by way of this one, which neonize hands to Go when it connects.
-        self._client.event.execute = self._callbacks.watch(self._client.event.execute)
+        self._execute = self._client.event.execute
+        self._client.event.execute = self._callbacks.watch(self._hear)
         for kind, translate in _TRANSLATIONS.items():
             self._client.event(kind)(self._hand_over(translate))
 
@@ -100,7 +146,7 @@ class Client:
         """Whether the library takes the account for logged in; does not block.
 
         Go's table of clients is not locked, so it is left alone until the first event shows that the client
-        has been entered there.
+        has been entered there. Asked about people before, Go ends the process.
         """
         return self._is_there and bool(self._client.is_logged_in)
 
@@ -116,6 +162,90 @@ class Client:
         # The name that neonize gives to a person's own address.
         return str(self._client.get_me().JID.User) or None
 
+    @property
+    def calls(self) -> int:
+        """How many of Go's calls into Python have begun or ended."""
+        return self._callbacks.count
+
+    def own_addresses(self) -> list[str]:
+        """See `losses.Library`."""
+        me = self._client.get_me()
+        return [f"{one.User}:{one.Device}@{one.Server}" for one in (me.JID, me.LID) if one.User]
+
+    def number_of(self, user: str) -> str | None:
+        """See `intake.People`."""
+        if not self._is_there:
+            return None
+        found = self._client.get_pn_from_lid(build_jid(user, HIDDEN))
+        return str(found.User) if found.User.isdecimal() else None
+
+    def name_of(self, user: str, server: str) -> str | None:
+        """See `intake.People`."""
+        if not self._is_there:
+            return None
+        found = self._client.contact.get_contact(build_jid(user, server))
+        return str(found.FullName or found.FirstName) or None if found.Found else None
+
+    def vote_of(self, event: Proto) -> list[bytes]:
+        """See `intake.People`."""
+        if len(event.Message.pollUpdateMessage.vote.encIV) != NONCE_BYTES:
+            raise ValueError("nobody can decrypt this vote")
+        # neonize's decrypt_poll_vote takes the library's answer for bytes, which it is not in 0.5.2.
+        data = event.SerializeToString()
+        answer = gocode.DecryptPollVote(self._client.uuid, data, len(data))
+        try:
+            result = ReturnFunctionWithError.FromString(
+                answer if isinstance(answer, bytes) else answer.contents.get_bytes()
+            )
+        finally:
+            free_bytes(answer)
+        if result.Error:
+            raise client.DecryptPollVoteError(result.Error)
+        return list(result.PollVoteMessage.selectedOptions)
+
+    def hidden_address_of(self, digits: str) -> str | None:
+        """See `composer.Library`."""
+        if not self._is_there:
+            return None
+        found = self._client.get_lid_from_pn(build_jid(digits))
+        return address(found.User, found.Server) if found.User else None
+
+    def send(self, chat: str, message: Proto) -> tuple[str, float]:
+        """See `composer.Library`.
+
+        Raises:
+            TypeError: It is a text, in which the library would look for people, links and files.
+        """
+        if not isinstance(message, protobuf.Message):
+            raise TypeError("only finished messages are sent")
+        done = self._client.send_message(jid(chat), message)
+        return done.ID, float(done.Timestamp)
+
+    def upload(self, data: bytes, kind: Kind) -> Uploaded:
+        """See `composer.Library`. Only bytes: neonize opens or fetches what it is given as a text."""
+        done = self._client.upload(bytes(data), _UPLOADS[kind])
+        return Uploaded(
+            done.url, done.DirectPath, done.MediaKey, done.FileEncSHA256, done.FileSHA256, done.FileLength
+        )
+
+    def is_on_whatsapp(self, numbers: tuple[str, ...]) -> list[asks.Found]:
+        """See `asking.Library`."""
+        return groups.found(self._client.is_on_whatsapp(*(f"+{one}" for one in numbers)))
+
+    def mark_read(self, chat: str, sender: str, ids: tuple[str, ...]) -> None:
+        """See `composer.Library`."""
+        self._client.mark_read(*ids, chat=jid(chat), sender=jid(sender), receipt=ReceiptType.READ)
+
+    def show_typing(self, chat: str, *, writes: bool, records: bool) -> None:
+        """See `composer.Library`."""
+        state = ChatPresence.CHAT_PRESENCE_COMPOSING if writes else ChatPresence.CHAT_PRESENCE_PAUSED
+        media = (
+            ChatPresenceMedia.CHAT_PRESENCE_MEDIA_AUDIO
+            if records
+            else ChatPresenceMedia.CHAT_PRESENCE_MEDIA_TEXT
+        )
+        self._client.send_chat_presence(jid(chat), state, media)
+
     def dial(self) -> None:
         """Connect, and stay connected; how that ends is an event."""
         self._in_thread("connect", self._connect)
@@ -124,18 +254,46 @@ class Client:
         """Have WhatsApp wait for a code from that phone; the code, or why there is none, is an event."""
         self._in_thread("pair-phone", lambda: self._pair_phone(phone))
 
-    def send(self, message_id: int, to: str, text: str) -> None:
-        """Send a text to the number of these digits; how that ends is an event, within some 75 s."""
-        self._in_thread("send", lambda: self._send(message_id, to, text))
+    def words(self, error: Exception) -> str:
+        """Return what an error that a call has raised says, without what anybody has written.
+
+        neonize's errors are the library's words. All others may quote what was to be done.
+        """
+        known = isinstance(error, client.NeonizeError)
+        return (known and str(error)) or type(error).__name__
+
+    def act(self, number: int, ask: asks.Ask) -> None:
+        """Do something at once; how that ends is an event, within some 75 s."""
+        if not self._room.acquire(blocking=False):
+            self._put(events.ActEnded(number, Fate.BUSY))
+            return
+        try:
+            self._in_thread("act", lambda: self._act(number, ask))
+        except RuntimeError:  # there is no thread to be had
+            self._room.release()
+            self._put(events.ActEnded(number, Fate.BUSY))
 
     def unlink(self) -> None:
         """Have WhatsApp unlink this device; whether it did is an event."""
         self._in_thread("logout", self._log_out)
 
-    def hang_up(self) -> None:
-        """Close the link in good order; that it is closed is an event, which may take for ever."""
-        self._is_there = False
-        self._in_thread("stop", self._stop)
+    def hang_up(self, seconds: float) -> None:
+        """Close the link in good order, and take what the library still holds; that it is done is an event.
+
+        Args:
+            seconds: How long that may take.
+        """
+        until = time.monotonic() + seconds
+        self._in_thread("hang-up", lambda: self._hang_up(until))
+
+    def leave(self, seconds: float, *, closes: bool) -> bool:
+        """Do what `hang_up` does and wait for it, whoever else does the same; return whether it was done.
+
+        Args:
+            seconds: How long that may take.
+            closes: Whether there is a link, whose end is to be waited for.
+        """
+        return self._farewell.drain(time.monotonic() + seconds, closes=closes)
 
     def _connect(self) -> None:
         try:
@@ -155,16 +313,11 @@ class Client:
         else:
             self._put(events.LinkCodeIssued(code))
 
-    def _send(self, message_id: int, to: str, text: str) -> None:
-        try:
-            # A message of its own making: in a plain text, neonize looks for mentions of people and groups.
-            self._client.send_message(build_jid(to), Message(conversation=text))
-        except client.NeonizeError as error:
-            self._put(events.SendEnded(message_id, str(error) or type(error).__name__))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it may quote what was to be sent
-            self._put(events.SendEnded(message_id, type(error).__name__))
-        else:
-            self._put(events.SendEnded(message_id, None))
+    def _act(self, number: int, ask: asks.Ask) -> None:
+        done = asking.answer(self, ask)
+        result = None if done.result is None else asks.result_text(done.result)
+        self._room.release()
+        self._put(events.ActEnded(number, done.fate, done.code, done.about, result))
 
     def _log_out(self) -> None:
         try:
@@ -174,9 +327,9 @@ class Client:
         else:
             self._put(events.Unlinked(None))
 
-    def _stop(self) -> None:
+    def _hang_up(self, until: float) -> None:
         try:
-            self._client.stop()
+            self._farewell.drain(until, closes=True)
         finally:
             self._put(events.HungUp())
 
@@ -186,6 +339,35 @@ class Client:
     def _hand_over(self, translate: Callable[[Proto], events.Event]) -> Callable[[object, Proto], None]:
         # The library stands still while a callback runs, and drops nothing: hand over and return.
         return lambda _, event: self._report(translate(event))
+
+    def _hear(self, uuid: int, binary: int, size: int, code: int) -> None:
+        """Take an event from Go; what is stored goes past neonize, which would drop what it cannot read."""
+        source = _STORED.get(code)
+        try:
+            if source is None:
+                self._execute(uuid, binary, size, code)
+            else:
+                self._take(source, library.INT_TO_EVENT[code], ctypes.string_at(binary, size))
+        except Exception as error:  # noqa: BLE001 - ctypes would print it whole, whatever it quotes
+            log.error("an event of the library's was left out: %s", type(error).__name__)
+
+    def _take(self, source: Source, kind: Proto, raw: bytes) -> None:
+        self._report(events.Activity())
+        try:
+            event = kind.FromString(raw)
+        except DecodeError:
+            self._intake.take_unread(source, raw, MessageInfo.FromString)
+            return
+        self._intake.take(source, event, raw)
+        if (seen := self._signs.heard(phone_signs.of(source, event))) is not None:
+            self._put(seen)
+        if source == "call" and self._rejections is not None:
+            self._rejections.hear(event)
+
+    def _heard_by_log(self, event: events.Event) -> None:
+        if isinstance(event, events.DiskFull):
+            self._intake.make_room()
+        self._put(event)
 
     def _report(self, event: events.Event) -> None:
         self._is_there = True
@@ -204,6 +386,18 @@ def _pair_status(event: Proto) -> events.Event:
     return events.PairStatus(phone=event.ID.User)
 
 
+_SOURCES: dict[type[Any], Source] = {
+    library.MessageEv: "message",
+    library.ReceiptEv: "receipt",
+    library.UndecryptableMessageEv: "undecryptable",
+    library.CallOfferEv: "call",
+    library.CallOfferNoticeEv: "call_notice",
+    library.GroupInfoEv: "group",
+    library.JoinedGroupEv: "joined",
+}
+"""What is stored."""
+_STORED: dict[int, Source] = {library.EVENT_TO_INT[kind]: source for kind, source in _SOURCES.items()}
+
 _TRANSLATIONS: dict[type[Any], Callable[[Proto], events.Event]] = {
     library.PairStatusEv: _pair_status,
     library.ConnectedEv: lambda _: events.Connected(),
@@ -221,9 +415,8 @@ _TRANSLATIONS: dict[type[Any], Callable[[Proto], events.Event]] = {
     ),
     library.ClientOutdatedEv: lambda _: events.ClientOutdated(),
     # What only shows that WhatsApp is there.
-    library.OfflineSyncCompletedEv: lambda _: events.Activity(),
-    library.MessageEv: lambda _: events.Activity(),
-    library.ReceiptEv: lambda _: events.Activity(),
+    library.OfflineSyncCompletedEv: lambda _: events.CaughtUp(),
+    **dict.fromkeys(_SOURCES, lambda _: events.Activity()),
 }
 
 
@@ -240,6 +433,8 @@ class _LogEvents(logging.Handler):
         self._folder = folder
 
     def emit(self, record: logging.LogRecord) -> None:
+        if secret_is_missing(record.name, record.getMessage()):
+            self._put(events.SecretMissing())
         event = log_event(record.name, record.getMessage())
         if isinstance(event, events.DiskFull) and session_check.has_room(self._folder):
             return  # a name that somebody gave themselves may end in any words

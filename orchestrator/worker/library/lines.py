@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from orchestrator.messages.loss import bare
 from orchestrator.system.redaction import redact
 from orchestrator.worker import events
 
@@ -32,6 +33,19 @@ _REDIAL = "Error reconnecting after autoreconnect sleep: "
 _LAST_REDIAL = "Failed to reconnect after 515 code: "
 _LINKING = "Failed to pair device: "
 _DISK_FULL = ": database or disk is full"
+
+_JID = r"[0-9A-Za-z_-]{1,64}(?:\.[0-9]{1,3})?(?::[0-9]{1,5})?@[a-z.]{1,24}"
+_REPEATED = re.compile(
+    rf"Ignoring message ([!-~]{{1,128}}) from ({_JID})(?: in ({_JID}))?: failed to decrypt"
+    r" (?:prekey|normal|group) message: (?:[a-z ]{1,60}: ){0,3}received message with old counter"
+    r"(?: \((?:index|current): [0-9]{1,20}, (?:count|received): [0-9]{1,20}\))?"
+)
+"""A message that the library had decrypted before. Its sender chooses the identifier, so all of the line
+counts: an identifier without a blank cannot hold what looks like the rest of the line."""
+_NAMED = re.compile(r"\b((?:Ignoring|Error decrypting|Unavailable) message) .* from ")
+"""What comes before an identifier in the log; the sender of a message may have written anything into that."""
+_NOT_STORED = "Failed to store message secret key for outgoing message "
+_COPIED = re.compile(r"Stored [0-9]{1,9} message secret keys from history sync")
 
 _NOISE = re.compile(r"\s*|\d{6,}|Press Ctrl\+C to exit|Login event: ?\S*|Pair ?Code\b.*|.*[▀-▟].*")
 """Blank lines, a pointer that neonize prints, what `login_line` has told, a code to type in, a code drawn."""
@@ -61,6 +75,10 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
         return events.RedialFailed(message.removeprefix(_REDIAL))
     if message.startswith(_LAST_REDIAL):
         return events.RedialFailed(message.removeprefix(_LAST_REDIAL), for_good=True)
+    if match := _REPEATED.fullmatch(message):
+        return events.Repeated(match[1], bare(match[2]), bare(match[3] or match[2]))
+    if _COPIED.fullmatch(message):
+        return events.HistoryCopied()
     if message.startswith(_LINKING):
         return events.LinkingFailed(message.removeprefix(_LINKING))
     if match := _STREAM_ERROR.match(message):
@@ -76,6 +94,11 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
     if match := _REFUSED_BY_NUMBER.match(message):
         return events.RefusalLogged(int(match[1] or match[2]))
     return None
+
+
+def secret_is_missing(logger: str, message: str) -> bool:
+    """Tell whether a record says that the library sends a message whose secret is not in the session."""
+    return logger == "whatsmeow.Client" and message.startswith(_NOT_STORED)
 
 
 def is_noise(line: str) -> bool:
@@ -105,4 +128,4 @@ class Scrubber:
         """Return a text without secrets."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return redact(text)
+        return redact(_NAMED.sub(rf"\1 {HIDDEN} from ", text))

@@ -10,6 +10,7 @@ import io
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -122,22 +123,33 @@ def _version_of(path: Path) -> str:
 def forbid_connections() -> None:
     """Keep Python in this process from reaching other machines, for good; Go's half is not concerned.
 
-    Nothing of ours in an account's process does, and what neonize's Python half fetches by itself, such as
-    libraries, pictures and previews of links, would go past the account's proxy.
+    What neonize's Python half fetches by itself, such as libraries, pictures and previews of links, would go
+    past the account's proxy. What of ours fetches attachments says so; see `connections_of_ours`.
     """
     if not _Ban.is_there:
         _Ban.is_there = True
         sys.addaudithook(_refuse_connection)
 
 
+@contextlib.contextmanager
+def connections_of_ours() -> Iterator[None]:
+    """Let this thread reach other machines meanwhile; all other threads still may not."""
+    _Ban.lifted.here = True
+    try:
+        yield
+    finally:
+        _Ban.lifted.here = False
+
+
 class _Ban:
-    """Whether connections are forbidden already; a hook cannot be taken away."""
+    """Whether connections are forbidden already, and for which thread not; a hook cannot be taken away."""
 
     is_there = False
+    lifted = threading.local()
 
 
 def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in _TO_OTHERS:
+    if event not in _TO_OTHERS or getattr(_Ban.lifted, "here", False):
         return
     if event.startswith("socket.get") or getattr(arguments[0], "family", None) in _NETWORKS:
         raise LibraryError("Python may not reach other machines from this process")

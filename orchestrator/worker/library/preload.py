@@ -43,6 +43,9 @@ MODULES = (
     "tqdm",
     "uuid",
     # ours
+    "cryptography.hazmat.primitives.ciphers.algorithms",
+    "cryptography.hazmat.primitives.ciphers.modes",
+    "h11",
     "multiprocess.connection",
     "qrcode",
     "sqlite3",

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.cli import Cli, wait_for
+from support.cli import COMMAND, Cli, wait_for
+from support.ports import free_port
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.service.doctor.checks import CHECKS
@@ -22,6 +23,19 @@ def findings(cli: Cli, *, code: int = 0) -> dict[str, list[dict[str, str]]]:
     for finding in json.loads(cli("doctor", "--json", code=code).stdout):
         found.setdefault(finding["check"], []).append(finding)
     return found
+
+
+def test_a_configuration_that_the_environment_names_may_be_missing_before_the_first_account(cli: Cli) -> None:
+    cli.environment |= {"ORCHESTRATOR_CONFIG": str(cli.config), "STATE_DIRECTORY": str(cli.state)}
+    looks = ("doctor", "--only", "configuration", "--only", "state_folder", "--only", "qr_folder")
+    said = cli.run([*COMMAND, *looks]).stdout
+    assert "there is none yet" in said
+    assert f"the service makes {cli.state} when it starts" in said
+    # Who names a file to the command means one that is there.
+    assert "there is no such file" in cli.run([*COMMAND, "--config", str(cli.config), *looks], code=1).stdout
+    # With sessions, the file was there.
+    cli.has_session("a")
+    assert f"{cli.state / 'sessions'} has 1 session" in cli.run([*COMMAND, *looks], code=1).stdout
 
 
 def test_all_is_well_with_a_sandbox(cli: Cli, sandbox: SandboxProcess) -> None:
@@ -55,15 +69,14 @@ def test_each_problem_of_a_configuration_has_a_line(cli: Cli) -> None:
     cli.configure("a: {}", top="first: 1\nsecond: 2\n")
     lines = cli("doctor", "--only", "configuration", code=1).stdout.splitlines()
     assert [line.partition(": unknown key")[0] for line in lines[:2]] == [
-        f"FAIL  configuration  {cli.config}:3: first",
-        f"{'':<21}{cli.config}:4: second",
+        f"FAIL  {'configuration':<22} {cli.config}:3: first",
+        f"{'':<29}{cli.config}:4: second",
     ]
-    assert lines[2].startswith(f"{'':<20} → correct the file")
+    assert lines[2].startswith(f"{'':<28} → correct the file")
 
 
 def test_what_is_wrong_is_told_with_what_to_do(cli: Cli) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = free_port()
     cli.configure(
         f"a: {{proxy: 'http://ada:geheim@127.0.0.1:{port}'}}",
         top="qr_dir: codes\nqr_group: nobody-has-this\n",

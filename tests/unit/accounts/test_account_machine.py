@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from support import driving
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.actions import (
@@ -20,6 +21,7 @@ from orchestrator.accounts.actions import (
     Forget,
     HideCode,
     Kill,
+    LookUp,
     Quarantine,
     Queue,
     Record,
@@ -27,6 +29,7 @@ from orchestrator.accounts.actions import (
     ShowCode,
     Spawn,
     TellStop,
+    TellUnlink,
     Unqueue,
 )
 from orchestrator.accounts.child import HEARTBEAT_DEADLINE, Parked
@@ -37,6 +40,8 @@ from orchestrator.accounts.events import (
     Event,
     Exited,
     Held,
+    Looked,
+    LookedUp,
     Moment,
     Order,
     Ordered,
@@ -51,16 +56,18 @@ from orchestrator.accounts.events import (
     TurnCame,
 )
 from orchestrator.accounts.failure import EXIT_CODES, HAS_ENDED_SESSION, Kind
+from orchestrator.accounts.looking import LOOK_SECONDS
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.memory_limit import PAUSE, Advice, MemoryWatch
 from orchestrator.accounts.running import STARTING_DEADLINE
-from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.settings import AccountSettings, Backoff, Messages, ShowCodes
 from orchestrator.accounts.states import State
 
 RUNNING = {State.STARTING, State.CONNECTING, State.PAIRING, State.CONNECTED, State.RECONNECTING}
 """The states of an account that has a process, or is about to."""
 
 NUMBER = "4915100001"
+WHEN: st.SearchStrategy[ShowCodes] = st.sampled_from(["always", "on_demand"])
 KINDS = st.sampled_from(list(Kind))
 RESTING = [state for state in State if state not in RUNNING]
 
@@ -81,6 +88,9 @@ class World(RuleBasedStateMachine):
         self.logged_in = False
         self.may_quarantine = False
         self.may_forget_attempts = False
+        self.looks_up = False
+        self.looked_until = 0.0
+        self.asked = False
         self.attempts: dict[Kind, int] = {}
 
     @initialize(
@@ -95,10 +105,18 @@ class World(RuleBasedStateMachine):
             ]
         ),
         retries=st.integers(0, 3),
+        pairing=WHEN,
     )
-    def set_up(self, stopped: bool, enabled: bool, parked: Parked | None, retries: int) -> None:
+    def set_up(
+        self, stopped: bool, enabled: bool, parked: Parked | None, retries: int, pairing: ShowCodes
+    ) -> None:
         self.settings = AccountSettings(
-            "support", enabled=enabled, max_retries=retries, pairing_rounds=2, backoff=Backoff(max=60.0)
+            "support",
+            enabled=enabled,
+            max_retries=retries,
+            pairing=pairing,
+            pairing_rounds=2,
+            backoff=Backoff(max=60.0),
         )
         self.account = Account(
             self.settings, self.moment, random=self.random.random, stopped=stopped, parked=parked
@@ -109,8 +127,20 @@ class World(RuleBasedStateMachine):
     def moment(self) -> Moment:
         return Moment(self.now, self.now)
 
+    @property
+    def on_demand(self) -> bool:
+        return self.account.settings.pairing == "on_demand"
+
+    @property
+    def somebody_looks(self) -> bool:
+        return self.asked or self.now < self.looked_until
+
     def happens(self, event: Event) -> None:
         stopped_before = self.account.stopped
+        if isinstance(event, Exited) and self.account.child is not None:
+            outcome = self.account.child.outcome_of(event)
+            if outcome.kind is Kind.PAIRING_EXPIRED and self.account.child.purpose is None:
+                self.asked = False
         for action in self.account.handle(event, self.moment):
             self.carry_out(action)
         self.may_quarantine = False
@@ -140,7 +170,17 @@ class World(RuleBasedStateMachine):
                 assert not self.account.stopped, "a stopped account starts"
                 assert not self.closing, "a start while the service stops"
                 assert self.account.settings.enabled
+                if self.on_demand and not self.somebody_looks:
+                    assert self.account.linked, "a process for a code that nobody sees"
                 self.alive, self.killed, self.logged_in = True, False, False
+            case LookUp():
+                assert not self.alive, "a session is looked at while a process uses it"
+                assert self.on_demand
+                self.looks_up = True
+            case TellUnlink():
+                assert self.alive
+                assert self.account.state is State.CONNECTED, "WhatsApp cannot be asked"
+                assert not self.closing, "one that the service stops is not to lose its device"
             case TellStop() | Kill():
                 assert self.alive
                 assert not (self.killed and isinstance(action, Kill)), "killed twice"
@@ -166,29 +206,45 @@ class World(RuleBasedStateMachine):
     @precondition(lambda self: not self.forgotten)
     @rule(order=st.sampled_from(list(Order)), pairing=st.sampled_from(["qr", "code"]))
     def order(self, order: Order, pairing: pipe.Pairing) -> None:
-        self.may_quarantine = order is Order.REPAIR
-        self.repair_ordered = order is Order.REPAIR
+        # A disabled account takes from an order only whether it is to run once it is enabled.
+        repairs = order is Order.REPAIR and self.account.settings.enabled and not self.closing
+        self.may_quarantine = repairs
+        self.asked = (self.asked or repairs) and order is not Order.STOP
         self.happens(Ordered(order, pairing))
 
     @precondition(lambda self: not self.forgotten)
-    @rule(enabled=st.booleans(), proxy=st.sampled_from([None, "http://127.0.0.1:1"]))
-    def configure(self, enabled: bool, proxy: str | None) -> None:
+    @rule(enabled=st.booleans(), proxy=st.sampled_from([None, "http://127.0.0.1:1"]), pairing=WHEN)
+    def configure(self, enabled: bool, proxy: str | None, pairing: ShowCodes) -> None:
         self.settings = AccountSettings(
             "support",
             enabled=enabled,
             proxy=proxy,
             max_retries=2,
+            pairing=pairing,
             pairing_rounds=2,
             backoff=Backoff(max=60.0),
         )
         self.happens(Configured(self.settings))
 
     @precondition(lambda self: not self.forgotten and not self.closing)
-    @rule(keep=st.booleans())
-    def remove(self, keep: bool) -> None:
+    @rule(keep=st.booleans(), unlink=st.booleans())
+    def remove(self, keep: bool, unlink: bool) -> None:
         self.may_quarantine = not keep
-        self.happens(Removed(keep))
+        self.happens(Removed(keep, unlink=unlink))
         self.closing = True
+
+    @precondition(lambda self: not self.forgotten)
+    @rule()
+    def somebody_looks_at_its_code(self) -> None:
+        self.looked_until = max(self.looked_until, self.now + LOOK_SECONDS)
+        self.happens(Looked())
+
+    @precondition(lambda self: self.looks_up)
+    @rule(linked=st.booleans())
+    def is_looked_up(self, linked: bool) -> None:
+        self.looks_up = False
+        if not self.forgotten:
+            self.happens(LookedUp(linked))
 
     @precondition(lambda self: not self.forgotten)
     @rule()
@@ -228,12 +284,15 @@ class World(RuleBasedStateMachine):
                 pipe.Connected(NUMBER),
                 pipe.LinkLost("reset"),
                 pipe.Heartbeat(1000.0, 20_000_000),
+                pipe.PhoneSeen(900.0),
             ]
         )
     )
     def says(self, message: pipe.FromChild) -> None:
         self.logged_in = self.logged_in or isinstance(message, pipe.Connected)
         self.happens(Said(message))
+        if self.account.linked:
+            self.asked = False  # there is a session, so there is no code to ask for
 
     @precondition(lambda self: self.alive)
     @rule(kind=KINDS, expire=st.sampled_from([None, 0.0, 100.0]))
@@ -277,6 +336,8 @@ class World(RuleBasedStateMachine):
         )
     )
     def fleet(self, event: Event) -> None:
+        if isinstance(event, Stalled):
+            self.looked_until += event.seconds
         self.happens(event)
 
     @precondition(lambda self: self.forgotten)
@@ -317,6 +378,30 @@ class World(RuleBasedStateMachine):
             assert not account.queued
         if account.state is State.FAILED:
             assert account.reason
+        if account.state is State.PAIRING and not self.alive and not self.closing:
+            assert account.waits_for_look
+            assert self.on_demand
+            assert not self.somebody_looks, "somebody looks, and no code comes"
+            assert not account.held
+            assert account.next_retry_at is None
+        if account.state is State.STARTING and not self.alive and not account.queued and not self.closing:
+            assert self.looks_up, "it waits for its turn, and is in no queue"
+
+    @invariant()
+    def nobody_sees_codes_for_nothing(self) -> None:
+        """Whoever has a process that shows codes, or is about to, ends it as soon as nobody looks."""
+        if not hasattr(self, "account") or self.account.child is None or not self.on_demand:
+            return
+        child = self.account.child
+        if child.may_hold_messages:
+            return  # what it says of a code is not true, and its deadline ends it: `nobody_is_stuck`
+        if self.code_shown or child.paired is False:
+            wakes_at = self.account.wakes_at()
+            going = child.purpose is not None or child.ends
+            assert going or self.asked or (self.somebody_looks and wakes_at is not None)
+            if not going and not self.asked:
+                assert wakes_at is not None
+                assert wakes_at <= self.looked_until
 
     @invariant()
     def attempts_fall_only_after_a_stable_connection(self) -> None:
@@ -324,6 +409,8 @@ class World(RuleBasedStateMachine):
             return
         now: dict[Kind, int] = dict(self.account.attempts)
         fell = [kind for kind, count in self.attempts.items() if now.get(kind, 0) < count]
+        if self.account.waits_for_look or self.account.state is State.STARTING:
+            fell = [kind for kind in fell if kind is not Kind.PAIRING_EXPIRED]  # whoever looks next has all
         assert not fell or self.may_forget_attempts
         self.attempts = now
         self.may_forget_attempts = False
@@ -338,25 +425,8 @@ World.TestCase.settings = settings(
 TestWorld: Any = World.TestCase
 
 
-class Driver:
-    """An account with a clock, for telling stories."""
-
-    def __init__(self, *, parked: Parked | None = None, stopped: bool = False, **settings: Any) -> None:  # noqa: ANN401
-        self.now = 1000.0
-        self.account = Account(
-            AccountSettings("support", **settings),
-            Moment(self.now, self.now),
-            random=lambda: 0.5,
-            parked=parked,
-            stopped=stopped,
-        )
-
-    def __call__(self, event: Event, after: float = 0.0) -> list[Action]:
-        self.now += after
-        return self.account.handle(event, Moment(self.now, self.now))
-
-    def state(self) -> State:
-        return self.account.state
+class Driver(driving.Driver):
+    """An account with a clock, and what happens to most."""
 
     def dials(self) -> bool:
         return self.account.dials
@@ -373,10 +443,6 @@ class Driver:
     def connect(self) -> None:
         self.begin()
         self(Said(pipe.Connected(NUMBER)))
-
-    def end(self, kind: Kind, *, code: int | None = None, expire: float | None = None) -> list[Action]:
-        self(Said(pipe.Ended(kind, f"ended by {kind}", code, expire)))
-        return self(Exited(EXIT_CODES[kind]))
 
     def wait_out(self) -> None:
         """Let the time pass until the next try and start it."""
@@ -590,7 +656,7 @@ def test_rounds_of_codes_end() -> None:
     driver.wait_out()
     driver.end(Kind.PAIRING_EXPIRED)
     assert driver.state() is State.FAILED
-    assert "orchestrator repair support" in (driver.account.reason or "")
+    assert "orchestrator qr support" in (driver.account.reason or "")
 
 
 def test_a_configuration_fault_waits_for_the_configuration() -> None:
@@ -636,6 +702,18 @@ def test_a_silent_process_is_killed_and_a_slow_one_is_not() -> None:
     driver(Exited(-9))
     assert driver.account.kind is Kind.CRASH
     assert "no sign of life" in (driver.account.reason or "")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("allow", [(), ("*",)])
+def test_a_process_that_may_hold_messages_is_to_take_them_first(
+    *, linked: bool, allow: tuple[str, ...]
+) -> None:
+    driver = Driver(messages=Messages(allow=allow))
+    for event in (Begin(), TurnCame(), Spawned(4711), Said(pipe.Connecting(linked))):
+        driver(event)
+    (kill,) = [one for one in driver(Ticked(), 10_000) if isinstance(one, Kill)]
+    assert kill.holds is (linked and bool(allow))
 
 
 def test_nobody_is_blamed_for_the_time_in_which_the_service_stood_still() -> None:
@@ -1104,5 +1182,5 @@ def test_who_is_called_off_keeps_its_process_and_says_why() -> None:
         driver(Configured(AccountSettings("support", proxy="http://127.0.0.1:1"), "none starts"))[0]
         != Queue()
     )
-    assert "keeps its old process (none starts)" in (driver.account.reason or "")
+    assert "keeps its old settings (none starts)" in (driver.account.reason or "")
     assert driver(Ordered(Order.RESTART)) == [Queue()]

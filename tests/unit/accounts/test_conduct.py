@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from support.pictures import PNG
 
 from orchestrator.accounts import conduct, pipe
+from orchestrator.accounts.acts import Fate
 from orchestrator.accounts.conduct import Conduct
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.flood import Meter, more
+from orchestrator.accounts.outgoing import Restriction
 from orchestrator.accounts.pipe import FromChild, MessageError
 
 LOADING, NOT_LOADED = pipe.Loading(), pipe.NotLoaded()
@@ -21,7 +23,10 @@ CONNECTING, PAIRED = pipe.Connecting(paired=True), pipe.Paired("4915100000001")
 CODE = pipe.Code("2@" + "A" * 40, PNG, 1.0, 61.0)
 LINK_CODE = pipe.LinkCode("ABCD-1234", 161.0)
 CONNECTED, LOST = pipe.Connected("4915100000001"), pipe.LinkLost("the connection was lost")
-BEAT, SENT = pipe.Heartbeat(None, 1), pipe.Sent(1, None)
+BEAT, SENT = pipe.Heartbeat(None, 1), pipe.Acted(1, Fate.DONE, None, "", None)
+SEEN = pipe.PhoneSeen(1_800_000_000.0)
+UNSETTLED = pipe.Unsettled("0a" * 16)
+NOTHING, NEW = pipe.Restricted(Restriction.NOTHING), pipe.Restricted(Restriction.NEW, 2.0, 463)
 ENDED = pipe.Ended(Kind.NETWORK, "over")
 
 
@@ -42,6 +47,8 @@ def said(*messages: FromChild) -> list[FromChild]:
         [NOT_LOADED, ENDED],
         [ENDED],
         [SENT, CONNECTING],
+        [LOADING, NOTHING, UNSETTLED, CONNECTING, NEW, pipe.Queued(1), ENDED],
+        [CONNECTING, SEEN, PAIRED, SEEN, CONNECTED, SEEN, LOST, SEEN, ENDED],
         # Races of the library
         [CONNECTING, PAIRED, CODE, PAIRED, CONNECTED, CONNECTED],
         [CONNECTING, LOST, CONNECTED, LOST, LOST, CONNECTED],
@@ -57,6 +64,7 @@ def test_what_an_honest_child_says_is_heard(messages: list[FromChild]) -> None:
         ([CONNECTED], "a Connected before a Connecting"),
         ([LOADING, PAIRED], "a Paired before a Connecting"),
         ([CODE], "a Code before a Connecting"),
+        ([LOADING, SEEN], "a PhoneSeen before a Connecting"),
         ([LINK_CODE], "a LinkCode before a Connecting"),
         ([LOST], "a LinkLost before a Connecting"),
         ([LOADING, LOADING], "a second Loading"),
@@ -80,8 +88,15 @@ def test_nothing_counts_after_the_last_word() -> None:
 
 def test_every_message_has_its_place() -> None:
     """A new message is added to the rules, or this says so."""
-    known = {*conduct._START, *conduct._ANY_TIME, *conduct._LINKING, *conduct._LINK}
+    known = {*conduct._START, *conduct._ANY_TIME, *conduct._LINKING, *conduct._LINK, pipe.PhoneSeen}
     assert known == set(get_args(pipe.FromChild))
+
+
+def test_signs_of_the_phone_without_end_are_left_out() -> None:
+    child = Conduct()
+    child.hear(CONNECTING, 0.0)
+    assert sum(len(child.hear(SEEN, 1.0)) for _ in range(100)) == 5
+    assert sum(len(child.hear(SEEN, 1.0 + at)) for at in range(100)) <= 11
 
 
 def test_messages_without_end_are_a_breach() -> None:
@@ -107,6 +122,33 @@ def test_codes_without_end_are_a_breach() -> None:
     child.hear(CONNECTING, 0.0)
     for second in range(0, 3600, 20):
         assert child.hear(CODE, float(second)) == [CODE]
+
+
+def test_questions_about_secrets_without_end_are_a_breach() -> None:
+    child = Conduct()
+    for _ in range(50):
+        child.hear(UNSETTLED, 0.0)
+    with pytest.raises(MessageError, match="one question about secrets after the other"):
+        child.hear(UNSETTLED, 0.0)
+
+
+def test_of_restrictions_without_end_the_last_counts() -> None:
+    child = Conduct()
+    assert sum(len(child.hear(one, 0.0)) for _ in range(50) for one in (NOTHING, NEW)) == 20
+    assert child.holds
+    at = child.due(0.0)
+    assert at == pytest.approx(5.0)
+    assert child.release(at) == ([NEW], 0), "only changes of the link are counted"
+    assert not child.holds
+
+
+def test_the_end_comes_before_a_restriction_that_waits() -> None:
+    child = Conduct()
+    for _ in range(21):
+        child.hear(NEW, 0.0)
+    assert child.holds
+    assert child.hear(ENDED, 0.0) == [ENDED]
+    assert not child.holds
 
 
 def test_a_link_that_comes_and_goes_is_heard_now_and_then_and_the_last_word_counts() -> None:

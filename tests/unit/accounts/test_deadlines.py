@@ -25,6 +25,7 @@ def test_the_process_nearer_to_the_work_gives_up_first(pair: Pair) -> None:
     [
         (deadlines.STARTING, 2.0),  # to load the library
         (deadlines.CONNECTING, deadlines.UNLINK_SECONDS),
+        (deadlines.CONNECTING, deadlines.CLOSE_SECONDS + deadlines.EXITING.inner),
         (deadlines.PAIRING, deadlines.EXITING.inner),
         (deadlines.RECONNECTING, deadlines.CLOSE_SECONDS + deadlines.EXITING.inner),
         (deadlines.HEARTBEAT, deadlines.HEARTBEAT.inner),  # one heartbeat may be lost
@@ -66,7 +67,9 @@ def test_no_other_module_writes_such_a_deadline_down() -> None:
         "ANSWER_SECONDS",
     }
     apart = {  # the same word for something else: another lock, another program that is busy
+        ("access/tokens.py", "LOCK_SECONDS"),
         ("config/edit.py", "LOCK_SECONDS"),
+        ("gateway/parent.py", "BUSY_SECONDS"),
     }
     found = {
         (str(path.relative_to(PACKAGE)), name)

@@ -343,7 +343,7 @@ def test_an_outdated_client_takes_the_place_of_a_lost_network() -> None:
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
-    count=st.integers(1, 30),
+    count=st.integers(1, 12),
     parallel=st.integers(1, 4),
     script=st.lists(
         st.tuples(

@@ -14,12 +14,16 @@ from hypothesis import strategies as st
 from support.messages import FROM_CHILD, MESSAGES, RIGHT, WRONG, with_field
 from support.pictures import PNG
 
-from orchestrator.accounts import pipe
+from orchestrator.accounts import acts, outgoing, pipe
 from orchestrator.accounts.bounds import Field, Range, fields_of
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.pipe import Message, MessageError, decode, encode
-from orchestrator.messages import texts
+from orchestrator.sending import forms, wire
+from orchestrator.sending.row import Pace, State
 from orchestrator.system.redaction import redact
+
+ADA = "269139479534551@lid"
+SEND = {"id": 1, "body": "{}", "key": "0a" * 32, "key_until": 2.0, "expires_at": 1.0}
 
 
 @given(MESSAGES)
@@ -55,7 +59,7 @@ def test_whatever_a_field_holds_is_refused_or_within_its_bounds(place: tuple[str
 
 
 @given(
-    st.sampled_from([*RIGHT, "Stop", "Send"]),
+    st.sampled_from([*RIGHT, "Stop", "Act", "Send"]),
     st.dictionaries(st.sampled_from(sorted({field for _, field in PLACES})), JSON),
 )
 def test_messages_with_other_fields_are_refused(name: str, values: dict[str, object]) -> None:
@@ -94,7 +98,13 @@ def test_what_a_field_may_not_hold_is_refused_and_not_quoted(name: str, field: s
         assert value.strip('"') not in shown or len(value) < 6
 
 
-OPTIONAL = (("Ended", "code"), ("Ended", "expire"), ("Heartbeat", "open_files"), ("Loading", "missing"))
+OPTIONAL = (
+    *(("Ended", "code"), ("Ended", "expire"), ("Loading", "missing")),
+    *(("Heartbeat", field) for field in ("open_files", "stored", "lost", "refused", "queued")),
+    *(("Heartbeat", field) for field in ("last_in_at", "last_out_at")),
+    *(("Queued", field) for field in RIGHT["Queued"] if field != "id"),
+    *(("Restricted", "until"), ("Restricted", "code")),
+)
 
 
 @pytest.mark.parametrize(("name", "field"), PLACES)
@@ -130,9 +140,30 @@ def test_a_field_that_is_not_there(name: str, field: str) -> None:
         '{"type": "Stop"}'.encode("utf-32"),
         '{"type": "LinkLost", "why": "für"}'.encode(),
         b'{"type": "LinkLost", "why": "\xff"}',
-        b'{"type": "Send", "id": true, "to": "12345", "text": ""}',
-        b'{"type": "Send", "id": 1, "to": "12345", "text": "\\ud800"}',
-        b'{"type": "Sent", "id": 1}',
+        *(
+            json.dumps({"type": "Send", **SEND, **wrong}).encode()
+            for wrong in list[dict[str, object]](
+                [
+                    {"id": True},
+                    {"body": None},
+                    {"body": "\ud800"},
+                    {"body": "x" * (outgoing.MAX_WRITTEN + 1)},
+                    {"key": "0a"},
+                    {"key": "0A" * 32},
+                    {"key_until": -1},
+                    {"expires_at": float("inf")},
+                ]
+            )
+        ),
+        *(
+            json.dumps({"type": "Secrets", "found": wrong}).encode()
+            for wrong in (
+                *("0a:3EB0", f"{'0a' * 16}", f"{'0a' * 16}:", f"{'0a' * 16}:3EB0 ", f" {'0a' * 16}:3EB0"),
+                " ".join([f"{'0a' * 16}:3EB0"] * 101),
+            )
+        ),
+        b'{"type": "TakeBack", "id": 1, "row": 0}',
+        b'{"type": "Acted", "id": 1}',
         b"[" * 60_000,
         b'{"a":' * 10_000,
         b'{"type": "LinkLost", "why": ' + b"[" * 50_000 + b"]" * 10,
@@ -147,13 +178,47 @@ def test_what_is_wrong_is_refused(data: bytes) -> None:
 
 def test_too_much_is_not_written() -> None:
     with pytest.raises(MessageError, match="too long"):
-        encode(pipe.Send(1, "4915100001", "x" * 70_000))
+        encode(pipe.Act(1, "x" * (outgoing.MAX_WRITTEN + 1)))
+    with pytest.raises(MessageError, match="too long"):
+        encode(pipe.Acted(1, acts.Fate.DONE, None, "", "x" * outgoing.MAX_RESULT))
 
 
-def test_the_largest_messages_fit() -> None:
-    for text in ("\N{GRINNING FACE}" * pipe.MAX_BODY, "\0" * pipe.MAX_BODY):
-        assert decode(encode(pipe.Send(2**53, "1" * 20, text))) == pipe.Send(2**53, "1" * 20, text)
-    assert pipe.MAX_BODY == texts.MAX_TEXT, "what may be sent fits into a message"
+@pytest.mark.parametrize(
+    "card",
+    ["a", '"', "\0", "é", "€", "\N{GRINNING FACE}"],
+    ids=["plain", "quoted", "control", "two", "three", "four"],
+)
+def test_the_largest_messages_fit(card: str) -> None:
+    """Whatever `sending.wire` takes for a message goes over the pipe."""
+    card_size = len(json.dumps(card, ensure_ascii=False).encode()) - 2
+    cards = min(forms.MAX_VCARD - 11, 4600 // card_size)
+    contact = forms.Contact("A", (), "BEGIN:VCARD" + cards * card)
+    body = wire.as_text(forms.Outgoing(ADA, forms.Contacts((contact,) * forms.MAX_CONTACTS)))
+    assert len(body.encode()) > 0.9 * forms.MAX_BODY or card == '"'
+    send = pipe.Send(2**53, body, "0a" * 32, 2.0**33, 2.0**33)
+    assert len(encode(send)) <= pipe.MAX_MESSAGE
+    assert decode(encode(send)) == send
+
+
+def test_the_largest_answers_fit() -> None:
+    why, tag = 500 * "\N{GRINNING FACE}", outgoing.MAX_TAG * "\N{GRINNING FACE}"
+    acted = pipe.Acted(2**53, acts.Fate.UNKNOWN, 9_999_999_999, why, "x" * (outgoing.MAX_RESULT - 2))
+    queued = pipe.Queued(
+        *(2**53, 2**53, "taken_back", "reply", 128 * "A", 1.5, 463, why, outgoing.Fault.NOT_WAITING, True),
+        *("revocation", f"{'1' * 20}@s.whatsapp.net", tag, 1.5, 1.5, 1.5),
+    )
+    unsettled = pipe.Unsettled(" ".join(["0a" * 16] * 100))
+    for message in (acted, queued, unsettled):
+        assert len(encode(message)) <= pipe.MAX_FROM_CHILD
+        assert decode(encode(message)) == message
+
+
+def test_the_words_for_rows_are_those_of_sending() -> None:
+    """The packages below cannot import `sending`."""
+    for known, words in ((outgoing.KIND, forms.Kind), (outgoing.STATE, State), (outgoing.PACE, Pace)):
+        assert known.pattern.split("|") == [str(one) for one in words]
+    assert outgoing.MAX_BODY == forms.MAX_BODY
+    assert outgoing.MAX_TAG == forms.MAX_TAG
 
 
 # What an honest child says fits
@@ -165,11 +230,11 @@ ODD = "\x1b[31mfailed\x1b[0m:\r\n\t\u202eto \u200bdial\ud800 " + "wss://web.what
 def test_whatever_others_have_worded_is_made_to_fit(text: str) -> None:
     for message in (
         pipe.LinkLost(text),
-        pipe.Sent(1, text),
+        pipe.Acted(1, acts.Fate.FAILED, None, text, None),
         pipe.Ended(Kind.CRASH, text),
     ):
         read = decode(encode(message))
-        (shown,) = (getattr(read, one) for one in ("why", "error", "text") if hasattr(read, one))
+        (shown,) = (getattr(read, one) for one in ("why", "about", "text") if hasattr(read, one))
         assert shown.isprintable()
         assert len(shown) <= 500
 
@@ -204,8 +269,11 @@ def test_times_that_others_have_reckoned_are_made_to_fit(time: float) -> None:
         pipe.Connected("not a number"),
         pipe.Heartbeat(None, -1),
         pipe.Heartbeat(float("nan"), 1),
-        pipe.Sent(-1, None),
-        pipe.Send(1, "+4915100001", "text"),
+        pipe.Acted(-1, acts.Fate.DONE, None, "", None),
+        pipe.Acted(1, acts.Fate.DONE, None, "", "\ud800"),
+        pipe.Queued(1, to="+4915100001"),
+        pipe.Queued(1, message="not one word"),
+        pipe.Send(1, "{}", "my key", 2.0, 1.0),
     ],
 )
 def test_what_no_honest_side_says_is_not_written(message: Message) -> None:
@@ -259,11 +327,21 @@ def test_a_field_with_bounds() -> None:
 @given(FROM_CHILD)
 def test_secrets_are_not_in_the_repr(message: pipe.FromChild) -> None:
     shown = repr(message)
-    for secret in ("text", "png", "code", "phone"):
+    for secret in ("text", "png", "phone", "result", "message", "to", "tag", "digests"):
         if not isinstance(message, pipe.Ended) and hasattr(message, secret):
-            assert f"{secret}=" not in shown
-    assert "my secret" not in repr(pipe.Send(1, "4915100001", "my secret"))
-    assert "49151" not in repr(pipe.Send(1, "4915100001", "my secret"))
+            assert f" {secret}=" not in shown
+    assert not isinstance(message, pipe.LinkCode) or message.code not in shown
+    digest = "0a" * 32
+    for told in (
+        pipe.Act(1, '{"text": "my secret"}'),
+        pipe.Acted(1, acts.Fate.DONE, None, "", '{"id": "3EB0A1"}'),
+        pipe.Send(1, '{"text": "my secret"}', digest, 2.0, 1.0),
+        pipe.Queued(1, 7, message="3EB0A1", to=ADA, tag="my secret"),
+        pipe.Moved(7, "sent", None, "3EB0A1", None, None, None, 1.0),
+        pipe.Unsettled(digest[:32]),
+        pipe.Secrets(digest[:32], f"{digest[:32]}:3EB0A1"),
+    ):
+        assert not any(one in repr(told) for one in ("my secret", "3EB0A1", ADA, digest[:32]))
 
 
 @pytest.mark.parametrize("letter", "123456789ABCDEFGHJKLMNPQRSTVWXYZ")

@@ -226,6 +226,9 @@ def test_an_account_that_an_operator_names_is_tried_while_all_are_held(order: Or
     # Should WhatsApp let it in, that is news for all.
     world.outdated = False
     world.order("d", order, by_name=True)
+    world.run(10)
+    if order is Order.REPAIR:
+        world.scan("d")
     world.run(60)
     assert world.states() == {State.CONNECTED}
 

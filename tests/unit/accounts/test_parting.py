@@ -56,7 +56,7 @@ def test_a_connected_account_is_unlinked_first() -> None:
     actions = end(made, Kind.LOGGED_OUT)
     assert made.parting == Parting(unlinked=True)
     assert [one for one in actions if isinstance(one, Quarantine | Forget)] == [
-        Quarantine("logged_out"),
+        Quarantine("logged_out", messages=True),
         Forget(),
     ]
 
@@ -66,7 +66,7 @@ def test_what_kept_whatsapp_from_it_is_told_and_the_session_goes_as_before() -> 
     made.handle(UNLINK, NOW)
     actions = end(made, Kind.STOPPED, "WhatsApp did not answer")
     assert made.parting == Parting(unlinked=False, why="WhatsApp did not answer")
-    assert Quarantine("removed") in actions
+    assert Quarantine("removed", messages=True) in actions
 
 
 def test_it_does_not_take_for_ever() -> None:
@@ -77,10 +77,27 @@ def test_it_does_not_take_for_ever() -> None:
     actions = made.handle(Exited(-9), later)
     assert made.parting is not None
     assert not made.parting.unlinked
-    assert Quarantine("removed") in actions
+    assert Quarantine("removed", messages=True) in actions
 
 
-@pytest.mark.parametrize("removed", [Removed(), Removed(keep_session=True, unlink=True)])
+@pytest.mark.parametrize(
+    ("kind", "put_away"),
+    [(Kind.LOGGED_OUT, [Quarantine("logged_out")]), (Kind.STOPPED, []), (Kind.NETWORK, [])],
+)
+def test_one_whose_session_is_to_be_kept_loses_only_what_whatsapp_has_ended(
+    kind: Kind, put_away: list[Action]
+) -> None:
+    made = connected()
+    actions = made.handle(Removed(keep_session=True, unlink=True), NOW)
+    assert TellUnlink() in actions
+    assert TellStop() not in actions
+    actions = end(made, kind, "WhatsApp did not answer")
+    assert made.parting is not None
+    assert made.parting.unlinked is (kind is Kind.LOGGED_OUT)
+    assert [one for one in actions if isinstance(one, Quarantine | Forget)] == [*put_away, Forget()]
+
+
+@pytest.mark.parametrize("removed", [Removed(), Removed(keep_session=True)])
 def test_nothing_is_unlinked_that_is_not_to_be(removed: Removed) -> None:
     made = connected()
     actions = made.handle(removed, NOW)

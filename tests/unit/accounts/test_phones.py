@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.accounts.phones import NotANumber, canonical, parse, same
+from orchestrator.cli.send import receiver
 from orchestrator.config import reader
 from orchestrator.errors import ConfigError, OrchestratorError
-from orchestrator.messages import texts
-from orchestrator.sandbox.server.hub import NotPossible, parse_number
+from orchestrator.sandbox.server.fields import NotPossible, parse_number
 
 
 def configured(text: str) -> str | None:
@@ -29,7 +29,7 @@ def test_a_number_is_spelled_alike_wherever_it_is_given(text: str) -> None:
     assert parse(text) == "4915112345678"
     assert configured(text) == "4915112345678"
     assert reader.check_value("phone", text) == "4915112345678"
-    assert texts.check(text, "hello") == "4915112345678"
+    assert receiver(text) == "4915112345678@s.whatsapp.net"
     assert parse_number(text) == "4915112345678"
 
 
@@ -62,7 +62,7 @@ def test_a_character_that_nobody_sees_is_named_wherever_a_number_is_given(text: 
     with pytest.raises(ConfigError) as told_of_option:
         reader.check_value("phone", text)
     with pytest.raises(OrchestratorError) as told_of_send:
-        texts.check(text, "hello")
+        receiver(text)
     with pytest.raises(ConfigError) as told_of_file:
         configured(text)
     character = chr(int(words[2:6], 16))
@@ -89,10 +89,12 @@ def test_a_character_that_nobody_sees_is_named_wherever_a_number_is_given(text: 
         ("+49+15112345678", "other characters"),
         ("", "a number without +"),
         ("+", "0 digits"),
+        ("all", "a text without digits"),
+        ("everybody", "a text without digits"),
     ],
 )
 def test_what_is_no_number_is_said_in_the_same_words(text: str, found: str) -> None:
-    for judge in (parse, configured, lambda text: texts.check(text, "hello")):
+    for judge in (parse, configured, receiver):
         with pytest.raises((NotANumber, OrchestratorError), match=re.escape(found)):
             judge(text)
 

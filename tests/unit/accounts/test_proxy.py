@@ -20,6 +20,7 @@ from orchestrator.accounts.proxy import (
     parse_environment,
     secrets,
 )
+from orchestrator.accounts.proxy import shown as shown_of
 from orchestrator.config import reader
 from orchestrator.errors import ConfigError
 from orchestrator.worker import proxy as worker
@@ -96,6 +97,11 @@ def test_what_is_refused_everywhere_and_not_quoted(url: str) -> None:
         assert str(caught.value).partition("found ")[2] in str(error.value)
 
 
+def test_of_no_proxy_and_of_one_that_cannot_be_used_nothing_is_shown() -> None:
+    assert shown_of(None) is None
+    assert shown_of("http://ada:geheim@h") is None
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -107,6 +113,7 @@ def test_what_is_refused_everywhere_and_not_quoted(url: str) -> None:
 def test_a_proxy_is_shown_without_user_and_password(url: str, shown: str) -> None:
     proxy = parse(url)
     assert str(proxy) == shown
+    assert shown_of(url) == shown
     assert not any(word in str(proxy) + repr(proxy) for word in ("ada", "heim"))
 
 
@@ -207,3 +214,25 @@ def test_addresses_that_are_taken_are_addresses_for_the_sockets() -> None:
     for url in ("http://10.0.0.255:1", "http://[fe80::1]:1", "http://[::ffff:10.0.0.1]:1"):
         host = parse(url).host
         assert socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+
+
+@pytest.mark.parametrize(
+    ("excepted", "through"),
+    [
+        ("", True),
+        ("web.whatsapp.com", True),
+        ("whatsapp.com", True),
+        (".whatsapp.net", False),
+        ("whatsapp.net", False),
+        ("mmg.whatsapp.net", False),
+        ("mmg.whatsapp.net:443", False),
+        ("mmg.whatsapp.net:80", True),
+        ("*", False),
+        ("notwhatsapp.net", True),
+        ("localhost, WHATSAPP.NET ", False),
+    ],
+)
+def test_the_environment_may_except_a_host_of_whatsapps(excepted: str, through: bool) -> None:
+    variables = {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": excepted}
+    wanted = "http://proxy:3128" if through else None
+    assert environment_proxy(variables, "mmg.whatsapp.net") == wanted

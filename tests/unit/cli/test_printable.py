@@ -22,7 +22,7 @@ def test_an_error(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("state", ["connected", "failed", "\x1b[2J"])
 def test_how_a_pairing_ended(state: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
-        pairing._report(AccountView(f"a{ESCAPES}", state, reason=ESCAPES, phone=ESCAPES))
+        pairing.report(AccountView(f"a{ESCAPES}", state, reason=ESCAPES, phone=ESCAPES))
     except OrchestratorError as error:
         cli._fail(str(error))
     shown = capsys.readouterr()

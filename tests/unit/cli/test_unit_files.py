@@ -104,7 +104,7 @@ def test_the_template_is_the_same_with_folders_of_its_own() -> None:
 
 def test_its_times_and_limits_are_those_of_the_service(shipped: Path) -> None:
     values = {key: value[-1] for key, value in settings(shipped).items()}
-    stop = deadlines.SHUTDOWN.outer + deadlines.REAP_SECONDS
+    stop = deadlines.COMPANIONS_STOPPING + deadlines.SHUTDOWN.outer + deadlines.REAP_SECONDS
     assert seconds(values["TimeoutStopSec"]) >= stop + 5
     assert int(values["LimitNOFILE"]) == startup.OPEN_FILES
     assert values["Type"] == "notify"

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.accounts.settings import AccountSettings, Backoff
+from orchestrator.accounts.settings import AccountSettings, Backoff, Messages, Sending
 from orchestrator.config import file, reader, yaml_tree
 from orchestrator.config import problems as problems_of_file
 from orchestrator.config.reader import load, parse
@@ -212,7 +212,10 @@ def test_relative_paths_start_from_the_files_folder_not_from_what_it_links_to(
 
 # What is wrong
 
-TOP = "state_dir, qr_dir, qr_group, quarantine_days, confine, start, defaults, accounts"
+TOP = (
+    "state_dir, qr_dir, qr_group, quarantine_days, confine, start, defaults, http, webhooks, bots, on_change,"
+    " accounts"
+)
 TWICE = "expected every key once, found this one on line"
 NAME = "expected a name of 1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit, found"
 IN_QUOTES = "expected a name in quotes, found one that YAML takes for"
@@ -438,6 +441,7 @@ def test_a_message_for_everything_that_is_wrong(
 
 
 TAB = "found character that cannot start any token while scanning for the next token"
+NO_KEY = "not valid YAML: did not find expected key while parsing a block mapping"
 EMPTY = "expected settings, found an empty file; for no accounts, write `accounts: {}`"
 
 
@@ -452,6 +456,10 @@ EMPTY = "expected settings, found an empty file; for no accounts, write `account
         (
             "a:\n\tb: 1",
             f"2: not valid YAML: {TAB}; indent with spaces, not with tabs",
+        ),
+        (
+            "accounts:\n  a: {}  # new\n    # what it keeps\n    note: x\n",
+            f"4: {NO_KEY}; remove the {{}} at the end of line 2, because line 4 belongs into it",
         ),
         ("a: 'x", "1: not valid YAML: found unexpected end of stream while scanning a quoted scalar"),
         (
@@ -604,10 +612,163 @@ def test_the_example_shows_every_key_with_its_default() -> None:
         return {field.name for field in fields(cls)} - set(without)
 
     flat = {f"start_{key}" for key in shown.pop("start")} | set(shown) - {"defaults"}
-    assert flat == keys(Settings, "config_file", "digest")
+    assert flat == keys(Settings, "config_file", "digest", "missing_variables", "given", "given_to_all")
     assert set(shown["defaults"]["backoff"]) == keys(Backoff)
-    assert set(shown["defaults"]) == keys(AccountSettings, "name", "phone", "enabled") | {"proxy_file"}
-    assert set(shown["accounts"]["support"]) == {"phone", "enabled"}
+    assert set(shown["defaults"]["messages"]) == keys(Messages)
+    assert set(shown["defaults"]["sending"]) == keys(Sending)
+    own = ("phone", "enabled", "note", "disabled_until")
+    assert set(shown["defaults"]) == keys(AccountSettings, "name", *own) | {"proxy_file"}
+    assert set(shown["accounts"]["support"]) == {*own}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("[]", ()),
+        ('"*"', ("*",)),
+        ('["*"]', ("*",)),
+        ('"+49 151 0000 1234"', ("4915100001234",)),
+        ('["+4915100001234", "+49 (151) 0000-1234"]', ("4915100001234",)),
+        ("120363000000000001@g.us", ("120363000000000001@g.us",)),
+        ('["4915100001234-1400000000@g.us", "269139479534551@lid"]',
+         ("4915100001234-1400000000@g.us", "269139479534551@lid")),
+    ],
+)  # fmt: skip
+def test_whose_messages_are_kept(text: str, wanted: tuple[str, ...]) -> None:
+    settings = read(f"accounts:\n  a: {{messages: {{allow: {text}}}}}\n")
+    assert settings.accounts["a"].messages == Messages(allow=wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "found nothing"),
+        ("everybody", "found a text without digits"),
+        ('"15550100"', "found a number without"),
+        ("+15550100", "found one without quotes"),
+        ("5", "found one without quotes"),
+        ("true", "found"),
+        ('["+15550100", [1]]', "found a list"),
+        ('["+15550100", {a: 1}]', "found a mapping"),
+        ("{a: 1}", "found a mapping"),
+        ("ada@example.com", "found an address of another form"),
+        ("status@broadcast", "found an address of another form"),
+        ("120363000000000001@newsletter", "found an address of another form"),
+        ("4915100001234@s.whatsapp.net", "found an address of another form"),
+        ("[" + ", ".join(["'*'"] * 10_001) + "]", "found 10,001"),
+    ],
+)
+def test_who_cannot_be_allowed(text: str, found: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"accounts:\n  a: {{messages: {{allow: {text}}}}}\n")
+    assert "accounts.a.messages.allow: expected" in str(caught.value)
+    assert found in str(caught.value)
+    assert "15550100" not in str(caught.value).replace('"+15550100"', "")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("sales", ("sales",)),
+        ("[]", ()),
+        ("[sales, brazil]", ("sales", "brazil")),
+        ("[sales, sales, 1st.floor_a-b]", ("sales", "1st.floor_a-b")),
+        ('["12", "on", "null"]', ("12", "on", "null")),
+        ("[" + ", ".join(f"t{number}" for number in range(20)) + "]",
+         tuple(f"t{number}" for number in range(20))),
+    ],
+)  # fmt: skip
+def test_tags(text: str, wanted: tuple[str, ...]) -> None:
+    assert read(f"accounts:\n  a: {{tags: {text}}}\n").accounts["a"].tags == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "found nothing"),
+        ("5", "takes for a number"),
+        ("[on]", "takes for true/false"),
+        ("[sales, [a]]", "found a list"),
+        ("{a: 1}", "found a mapping"),
+        ("Sales", 'found "Sales"'),
+        ("[sales, a b]", 'found "a b"'),
+        ("[.a]", 'found ".a"'),
+        ("['']", 'found ""'),
+        ("['<img src=x onerror=alert(1)>']", "a tag of 1 to 63"),
+        ("[" + "a" * 64 + "]", "a tag of 1 to 63"),
+        ("[" + ", ".join(f"t{number}" for number in range(21)) + "]", "found 21"),
+    ],
+)
+def test_what_is_no_tag(text: str, found: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(f"accounts:\n  a: {{tags: {text}}}\n")
+    assert "accounts.a.tags: expected" in str(caught.value)
+    assert found in str(caught.value)
+
+
+def test_tags_of_an_account_replace_those_of_all() -> None:
+    found = read("defaults: {tags: [all]}\naccounts:\n  a:\n  b: {tags: [own]}\n  c: {tags: []}\n").accounts
+    assert [one.tags for one in found.values()] == [("all",), ("own",), ()]
+
+
+def test_messages_of_an_account_are_laid_over_those_of_all() -> None:
+    text = """
+defaults:
+  messages: {allow: "*", keep: 2d, media: never}
+accounts:
+  a: {}
+  b: {messages: {allow: [], media: always, media_limit: 1M, calls: reject, from_me: true}}
+"""
+    accounts = read(text).accounts
+    assert accounts["a"].messages == Messages(allow=("*",), keep=172_800.0, media="never")
+    assert accounts["b"].messages == Messages(
+        keep=172_800.0, media="always", media_limit=1 << 20, calls="reject", from_me=True
+    )
+    assert accounts["a"].needs_new_process(accounts["b"]) or accounts["a"].name != accounts["b"].name
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "key"),
+    [
+        ("{}", "{keep: 31d}", "keep"),
+        ("{}", "{keep_at_most: 1d}", "keep_at_most"),
+        ("{keep: 20d}", "{keep_at_most: 9d}", "keep_at_most"),
+    ],
+)
+def test_what_all_have_had_is_not_kept_longer_than_the_rest(defaults: str, own: str, key: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"accounts.a.messages.{key}: expected a keep of at most keep_at_most"
+    ):
+        read(f"defaults: {{messages: {defaults}}}\naccounts: {{a: {{messages: {own}}}}}\n")
+
+
+def test_how_an_account_sends_is_laid_over_how_all_do() -> None:
+    text = """
+defaults:
+  sending: {pacing: off, new_every: 2m, new_a_day_later: 50}
+accounts:
+  a: {}
+  b: {sending: {pacing: on, on_unknown: resend, typing_most: 0s, media_limit: 1M}}
+"""
+    accounts = read(text).accounts
+    assert accounts["a"].sending == Sending(pacing="off", new_every=120.0, new_a_day_later=50)
+    assert accounts["b"].sending == Sending(
+        pacing="on", new_every=120.0, new_a_day_later=50, on_unknown="resend", typing_most=0.0,
+        media_limit=1 << 20,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("defaults", "own", "key"),
+    [
+        ("{}", "{new_a_day: 201}", "new_a_day"),
+        ("{}", "{new_a_day_later: 19}", "new_a_day_later"),
+        ("{new_a_day: 50}", "{new_a_day_later: 49}", "new_a_day_later"),
+    ],
+)
+def test_new_chats_a_day_do_not_become_fewer(defaults: str, own: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=rf"accounts.a.sending.{key}: expected a new_a_day of at most"):
+        read(f"defaults: {{sending: {defaults}}}\naccounts: {{a: {{sending: {own}}}}}\n")
 
 
 def test_what_the_example_has_in_comments_is_right_too() -> None:

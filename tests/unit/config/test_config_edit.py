@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.config_files import TEXTS, files, files_with_account, on_disk
 from support.full_disk import size_limit
 
 from orchestrator.accounts.settings import AccountSettings
@@ -177,6 +178,14 @@ def test_what_was_added_is_returned(path: Path) -> None:
     assert remove_account(path, "a").accounts == {}
 
 
+def test_tags_are_written_so_that_they_read_as_the_same(path: Path) -> None:
+    tags = ["sales", "123", "on", "1st.floor", "null", "a-b", "sales"]
+    after = add_account(path, "a", tags=tags)
+    assert after.accounts["a"].tags == ("sales", "123", "on", "1st.floor", "null", "a-b")
+    assert '    tags: [sales, "123", "on", 1st.floor, "null", a-b]\n' in path.read_text()
+    assert add_account(path, "b").accounts["b"].tags == ()
+
+
 def test_the_state_folder_of_the_command_line_counts(path: Path) -> None:
     path.write_text("state_dir: ${env:HERE}\naccounts:\n")
     assert add_account(path, "a", state_dir="/s", environ={"HERE": "/h"}).state_dir == Path("/s")
@@ -305,6 +314,8 @@ def test_an_account_that_is_not_there(path: Path) -> None:
         ({"proxy": "http://u:s3cr3t/@h:1"}, "^proxy: expected .* found user or password with characters"),
         ({"device_name": "a\nb"}, "^device_name: expected .* found one with line breaks"),
         ({"device_name": "a\udcff"}, "^device_name: expected"),
+        ({"tags": ["a b"]}, '^tags: expected a tag of 1 to 63 .* found "a b"$'),
+        ({"tags": [f"t{number}" for number in range(21)]}, "^tags: expected at most 20, found 21$"),
         ({"memory_limit": "lots"}, '^memory_limit: expected .* found "lots"$'),
     ],
 )
@@ -547,52 +558,6 @@ def test_nobody_waits_for_ever_for_the_lock(path: Path, monkeypatch: pytest.Monk
 
 # Any layout
 
-NAMES = st.from_regex(r"\A[a-z][a-z0-9._-]{0,6}\Z").filter(lambda name: name not in ("new", "y", "n"))
-COMMENTS = st.sampled_from(["# a comment", "#", "# key: value", "#: 'x"])
-
-
-@st.composite
-def files(draw: st.DrawFn) -> tuple[str, list[str]]:
-    """A configuration as a person may have written it, and its accounts."""
-    indent = draw(st.integers(1, 5))
-    inner = draw(st.integers(1, 5))
-    names = draw(st.lists(NAMES, unique=True, max_size=4))
-    spaced = draw(st.booleans())
-    lines = draw(st.lists(COMMENTS | st.just(""), max_size=2))
-    if draw(st.booleans()):
-        lines += ["defaults:", " " * inner + "max_retries:   5  # five"]
-    lines += ["accounts:" + draw(st.sampled_from(["", "   ", " # ours"]))]
-    for index, name in enumerate(names):
-        if spaced and index:
-            lines.append("")
-        lines += [" " * indent + text for text in draw(st.lists(COMMENTS, max_size=2))]
-        quote = (
-            draw(st.sampled_from(["", "'", '"'])) if name not in ("on", "no", "off", "yes", "null") else "'"
-        )
-        form = draw(st.sampled_from(["null", "braces", "block"]))
-        key = " " * indent + quote + name + quote + ":"
-        deeper = " " * (indent + inner)
-        match form:
-            case "null":
-                lines.append(key)
-            case "braces":
-                lines.append(key + "  { enabled: true,   max_retries: 3 } # x")
-            case "block":
-                lines += [
-                    key + "   # block",
-                    deeper + "enabled:   off",
-                    deeper + "# inside",
-                    deeper + "backoff:",
-                ]
-                lines += [deeper + " base: 1s", deeper + 'device_name: "# no: comment"']
-        lines += [deeper + text for text in draw(st.lists(COMMENTS, max_size=1))]
-    if draw(st.booleans()):
-        lines += draw(
-            st.sampled_from([["start: {parallel: 3}"], ["", "# end", "start:", "  spread: 2s"], [""]])
-        )
-    newline = draw(st.sampled_from(["\n", "\r\n"]))
-    return newline.join(lines) + draw(st.sampled_from(["", newline])), names
-
 
 @settings(max_examples=150, deadline=None)
 @given(
@@ -603,9 +568,7 @@ def test_adding_and_removing_gives_the_same_bytes(
     file: tuple[str, list[str]], values: dict[str, Any]
 ) -> None:
     text, names = file
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "accounts.yaml"
-        path.write_bytes(text.encode())
+    with on_disk(text.encode()) as path:
         before = reader.load(path)
         assert list(before.accounts) == names
         after = add_account(path, "new", **values)
@@ -615,14 +578,10 @@ def test_adding_and_removing_gives_the_same_bytes(
 
 
 @settings(max_examples=40, deadline=None)
-@given(file=files(), choice=st.integers(0, 3))
-def test_removing_takes_only_whole_lines(file: tuple[str, list[str]], choice: int) -> None:
-    text, names = file
-    assume(names)
-    name = names[choice % len(names)]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "accounts.yaml"
-        path.write_bytes(text.encode())
+@given(files_with_account())
+def test_removing_takes_only_whole_lines(file: tuple[str, list[str], str]) -> None:
+    text, names, name = file
+    with on_disk(text.encode()) as path:
         after = remove_account(path, name)
         assert list(after.accounts) == [other for other in names if other != name]
         left = path.read_bytes().decode().splitlines()
@@ -631,15 +590,9 @@ def test_removing_takes_only_whole_lines(file: tuple[str, list[str]], choice: in
 
 
 @settings(max_examples=60, deadline=None)
-@given(text=st.text(max_size=80), name=st.sampled_from(["a", "new"]))
-def test_any_text_is_edited_or_refused(text: str, name: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "accounts.yaml"
-        try:
-            data = text.encode()
-        except UnicodeEncodeError:
-            return
-        path.write_bytes(data)
+@given(data=TEXTS, name=st.sampled_from(["a", "new"]))
+def test_any_text_is_edited_or_refused(data: bytes, name: str) -> None:
+    with on_disk(data) as path:
         try:
             add_account(path, name)
         except ConfigError:

@@ -13,7 +13,8 @@ import yaml
 
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.config import reader, reference
-from orchestrator.config.model import SECTIONS, Section
+from orchestrator.config.model import SECTIONS
+from orchestrator.config.section import Section
 from orchestrator.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,6 +58,11 @@ def judge(text: str) -> bool:
         reference.example(), "{}", "accounts:", "accounts: {a: }", "defaults:\nstart:\n",
         "accounts: {a: {phone: '+49 151 1234567', proxy: SOCKS5://u:p@h:1, memory_limit: 1.5G}}",
         "defaults: {backoff: {base: 1m30s, factor: 1.5}, memory_limit: null}", "quarantine_days: 0.5",
+        "http:\nwebhooks:\nbots:", "http: {}", "confine: off\naccounts: {a: {sending: {pacing: off}}}",
+        "http: {listen: [systemd, '[::1]:80', unix:/x], allowed_hosts: h}",
+        "http: {public_url: https://h/x, trusted_proxies: 10.0.0.0/8, max_body: 16K}",
+        "webhooks: {crm: {url: HTTPS://h/, secret_env: X, accounts: null, headers: {X-A: 1, X-B: b}}}",
+        "webhooks: {crm: {url: http://h/, secret_env: X, accounts: a, events: ['*']}}\naccounts: {a: }",
     ],
 )  # fmt: skip
 def test_an_editor_takes_what_the_service_takes(text: str) -> None:
@@ -70,6 +76,10 @@ def test_an_editor_takes_what_the_service_takes(text: str) -> None:
         "acounts: {}", "accounts: {a: {prxy: x}}", "start: {parallel: two}", "defaults: {backoff: {base: 3}}",
         "accounts: {a: {proxy: 3128}}", "accounts: {a: {enabled: perhaps}}", "defaults: {memory_limit: 100}",
         "accounts: {a: {device_name: ''}}", "start: {parallel: 0}", "defaults: {backoff: {jitter: 2}}",
+        "http: {listen: []}", "http: {listen: 80}", "http: {prt: 80}", "webhooks: {crm: }", "webhooks: []",
+        "webhooks: {crm: {secret_env: X}}", "webhooks: {crm: {url: ftp://h/, secret_env: X}}",
+        "webhooks: {crm: {url: http://h/, secret_env: X, format: clout}}", "bots: {echo: {path: .}}",
+        "bots: {echo: {app: my_bot}}", "bots: {echo: {app: 'a:b', memory_limit: 1}}",
     ],
 )  # fmt: skip
 def test_an_editor_refuses_what_the_service_refuses(text: str) -> None:

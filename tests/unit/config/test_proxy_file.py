@@ -1,7 +1,12 @@
 """A proxy's URL in a file of its own: who may have access to it, and what it means beside `proxy:`."""
 
+import grp
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ from orchestrator.config.reader import load
 from orchestrator.errors import ConfigError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to others")
+ROOT = Path(__file__).resolve().parents[3]
 URL = "socks5://ada:hunter2@10.0.0.1:1080"
 OTHER = "http://h:1"
 
@@ -20,6 +26,15 @@ OTHER = "http://h:1"
 def folder(tmp_path: Path) -> Path:
     tmp_path.chmod(0o700)
     return tmp_path
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can look into, and only this one can change."""
+    made = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
 
 
 def secret(path: Path, text: str | bytes = URL + "\n", mode: int = 0o600) -> Path:
@@ -90,6 +105,65 @@ def test_a_folder_that_gives_its_files_to_a_group_lets_the_group_read(folder: Pa
         with pytest.raises(ValueError, match="other users may read or write"):
             secret_file.read_line(path)
         path.chmod(0o640)
+
+
+def secret_of_pod(folder: Path, *, group: int, mode: int = 0o440) -> Path:
+    """Make what the kubelet makes of a Secret, for a pod with fsGroup."""
+    version = folder / "..2026_11_30_04_00_00.123456789"
+    version.mkdir()
+    os.chown(secret(version / "proxy", mode=mode), 0, group)
+    os.chown(version, 0, group)
+    version.chmod(0o2755)
+    (folder / "..data").symlink_to(version.name)
+    (folder / "proxy").symlink_to("..data/proxy")
+    return folder / "proxy"
+
+
+def read_as(user: int, group: int, path: Path) -> str:
+    """Return what a process of a user without a name reads there, or why it does not."""
+    line = (
+        "import sys; from pathlib import Path; from orchestrator.config import secret_file\n"
+        "try: print(secret_file.read_line(Path(sys.argv[1])))\n"
+        "except ValueError as error: print(error)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", line, str(path)],
+        user=user, group=group, extra_groups=[group], cwd="/", capture_output=True, text=True, check=True,
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    ).stdout.strip()  # fmt: skip
+
+
+@as_root
+def test_a_secret_of_a_pod_is_read_by_its_user(open_folder: Path) -> None:
+    path = secret_of_pod(open_folder, group=1000650000)
+    assert read_as(1000650000, 1000650000, path) == URL
+    assert "this user may not read" in read_as(1000650000, 1000650001, path)
+    os.chown(path.resolve(), 0, 1000650001)
+    assert "this user may not read" in read_as(1000650000, 1000650000, path)
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o444, 0o460, 0o450])
+def test_a_secret_of_a_pod_that_others_get_at_is_refused(open_folder: Path, mode: int) -> None:
+    path = secret_of_pod(open_folder, group=1000650000, mode=mode)
+    assert "other users may read or write" in read_as(1000650000, 1000650000, path)
+
+
+@as_root
+def test_links_like_those_of_a_secret_are_refused_where_others_can_make_them(open_folder: Path) -> None:
+    path = secret_of_pod(open_folder, group=1000650000)
+    open_folder.chmod(0o777)
+    assert "is a symbolic link: name the file itself" in read_as(1000650000, 1000650000, path)
+    open_folder.chmod(0o755)
+    os.chown(path, 65534, 0, follow_symlinks=False)
+    assert "is a symbolic link: name the file itself" in read_as(1000650000, 1000650000, path)
+
+
+@as_root
+def test_a_group_with_others_in_it_is_not_this_users_own(open_folder: Path) -> None:
+    group = grp.getgrnam("daemon").gr_gid  # whose user is another one
+    path = secret_of_pod(open_folder, group=group)
+    assert "other users may read or write" in read_as(1000650000, group, path)
 
 
 @as_root

@@ -243,6 +243,27 @@ def test_a_choice_is_one_of_those_there_are(book: FaultBook) -> None:
         make(book, "hang", phase="x")
 
 
+@pytest.mark.parametrize("to", ["+4915100001", "120363000000000001@g.us", "new"])
+def test_a_receiver_is_a_number_a_group_or_whoever_is_new(book: FaultBook, to: str) -> None:
+    assert make(book, "lost-ack", to=to).params["to"] == to
+
+
+@pytest.mark.parametrize("to", ["", "4915100001", "+49 151", "+", "@g.us", "ada@g.us", "New", "all", "+1\n"])
+def test_what_is_no_receiver_is_refused(book: FaultBook, to: str) -> None:
+    with pytest.raises(FaultError, match=r"to must be \+NUMBER, the address of a group, or new, not "):
+        make(book, "send-error", to=to)
+
+
+def test_a_fault_strikes_messages_to_its_receiver_and_without_one_to_anybody(book: FaultBook) -> None:
+    ada, stranger = "+4915100002".__eq__, ("+4915100003", "new").__contains__
+    first = enter(book, "send-error", to="new")
+    assert book.take("send-error", CLIENT, to=ada) is None
+    anybody = enter(book, "send-error")
+    assert book.take("send-error", CLIENT, to=ada) is anybody
+    assert book.take("send-error", CLIENT, to=stranger) is first
+    assert book.active() == []
+
+
 def test_what_a_kind_does_not_know_is_refused_with_what_it_knows(book: FaultBook) -> None:
     with pytest.raises(
         FaultError, match=r"^hang does not take delay, x; it takes kind, target, times, seconds, phase$"
@@ -335,6 +356,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=3,
 )
+
+
+@pytest.mark.parametrize("target", ["+4915100001", "+4915100001:1", "pairing", "connection:1", "proxy:ada"])
+def test_nobody_says_whose_an_upload_is(book: FaultBook, target: str) -> None:
+    with pytest.raises(FaultError, match="of which nobody says whose they are; use all"):
+        make(book, "upload-error", target=target)
+
+
 KEYS = sorted({"target", "times", "seconds", *(key for _, key, _ in PARAMS)})
 
 

@@ -279,7 +279,8 @@ def test_a_group_is_saved_whole(store: Store, reopened: Callable[[], Store]) -> 
     group = Group("120363", "Ducks", ANN, 1, BEA, 2, {ANN: "superadmin", BEA: ""})
     store.save_group(group)
     store.save_group(Group("120364", "Alone", BEA, 3, BEA, 3, {BEA: "superadmin"}))
-    changed = replace(group, subject="Geese", members={ANN: "superadmin"})
+    settings = {"announcement": "1", "description": "Ponds"}
+    changed = replace(group, subject="Geese", members={ANN: "superadmin"}, settings=settings)
     store.save_group(changed)
     opened = reopened()
     assert opened.group("120363") == changed
@@ -288,6 +289,21 @@ def test_a_group_is_saved_whole(store: Store, reopened: Callable[[], Store]) -> 
     assert [one.subject for one in opened.groups(BEA)] == ["Alone"]
     assert opened.groups("4915100003") == []
     assert changed.jid == JID("120363", GROUP)
+    opened.save_group(replace(changed, settings={}))
+    assert opened.group("120363") == replace(changed, settings={})
+    opened.delete_group("120363")
+    assert [one.subject for one in opened.groups()] == ["Alone"]
+
+
+def test_a_file_of_an_earlier_version_has_groups_without_settings(store: Store, path: Path) -> None:
+    group = Group("120363", "Ducks", ANN, 1, BEA, 2, {ANN: "superadmin"})
+    store.save_group(group)
+    store.close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE crowd_setting")
+
+    with closing(Store(path)) as opened:
+        assert opened.group("120363") == group
 
 
 def test_media_are_kept_by_name(store: Store, reopened: Callable[[], Store]) -> None:
@@ -307,6 +323,36 @@ def test_an_inbox_is_read_from_any_place_on(store: Store, reopened: Callable[[],
     ]
     assert opened.inbox(ANN, places[0]) == [{"seq": places[2], "text": ANN}]
     assert opened.inbox(ANN, places[2]) == []
+
+
+def test_a_message_of_an_inbox_is_found_by_its_id(store: Store) -> None:
+    for text in ("first", "again"):
+        store.add_inbox(ANN, {"id": "A", "text": text})
+    store.add_inbox(BEA, {"id": "B", "text": "of Bea"})
+
+    found = store.inbox_message(ANN, "A")
+
+    assert found is not None
+    assert found["text"] == "first"
+    assert store.inbox_message(ANN, "B") is None
+
+
+def test_the_sender_of_an_earlier_version_is_found(store: Store) -> None:
+    store.add_inbox(ANN, {"id": "A", "address": "1@lid"})
+    store.add_inbox(ANN, {"id": "B", "sender": "2@lid", "address": "A street"})
+    assert [one["sender"] for one in store.inbox(ANN)] == ["1@lid", "2@lid"]
+    assert store.inbox(ANN)[1]["address"] == "A street"
+
+
+def test_a_place_of_an_earlier_version_that_is_no_number_does_no_harm(
+    store: Store, reopened: Callable[[], Store]
+) -> None:
+    store._db.execute("DROP INDEX inbox_by_id")
+    store.add_inbox(ANN, {"id": "A", "sender": "1@lid", "latitude": float("nan")})
+    store.add_inbox(ANN, {"id": "B", "sender": "1@lid"})
+    opened = reopened()
+    assert opened.inbox_message(ANN, "A") is None
+    assert [one["id"] for one in opened.inbox_messages(ANN, "B")] == ["B"]
 
 
 def test_the_last_sent_messages_are_remembered(store: Store, reopened: Callable[[], Store]) -> None:

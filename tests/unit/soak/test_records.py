@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.soak import growth, report
+from benchmarks.soak.deliveries import Delivered
 from benchmarks.soak.growth import Growth
 from benchmarks.soak.kinds import KINDS, PING_SECONDS
 from benchmarks.soak.leaks import Secrets
+from benchmarks.soak.letters import Fate
 from benchmarks.soak.observation import Account, Finding, Link, Observation, Parent
 from benchmarks.soak.plan import Strike
 from benchmarks.soak.records import PATIENCE, SLACK, Record, not_kept, rows
@@ -225,7 +227,10 @@ def a_result(*findings: Finding) -> Result:
     record.note(seen(11.25, 6))
     found = [(12.0, one, ["  10.0 s  reset account 0"]) for one in findings]
     lives = life(7, 200).lives()
-    return Result(rows([record]), found, [(record.strike, "why")], lives, [0.25], 100, 1, 1, 60.0, 5)
+    fate = Fate(sent=9, stored=7, reported=2)
+    strikes = [(record.strike, "why")]
+    delivered = [Delivered("steady", 7, 0, 8, 1)]
+    return Result(rows([record]), found, strikes, lives, [0.25], 100, 1, 1, 60.0, 5, fate, delivered)
 
 
 def test_the_table_has_the_faults_the_violations_and_the_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,6 +238,8 @@ def test_the_table_has_the_faults_the_violations_and_the_command(capsys: pytest.
     output = capsys.readouterr().out
     lines = [line.split() for line in output.splitlines()]
     assert ["reset", "1", "1", "1", "1", "1.2", "s", "1.2", "s"] in lines
+    assert ["lost,", "and", "reported", "as", "lost", "2"] in lines
+    assert ["steady", "7", "0", "8", "1"] in lines
     assert ["number", "1"] in lines
     assert "to repeat it  python -m benchmarks.soak --seed 3" in output
     assert "orphan: the service: process 5" in output

@@ -15,6 +15,9 @@ import pytest
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.states import State
 from orchestrator.errors import AlreadyRunning, NoSuchAccount, OrchestratorError, StateError
+from orchestrator.messages.database import NoInbox
+from orchestrator.messages.entry import Entry
+from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.store import sessions
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
@@ -43,6 +46,12 @@ class World(Protocol):
 
     def content(self, name: str) -> object:
         """Return everything in an account's session, None if there is none."""
+
+    def receive(self, name: str, count: int) -> None:
+        """Have an account's process store messages in its inbox."""
+
+    def messages(self, name: str) -> list[int]:
+        """Return the numbers of the messages that an account has."""
 
     def process(self, name: str) -> AbstractContextManager[None]:
         """Have a process use an account's session."""
@@ -81,6 +90,21 @@ class Files:
     def content(self, name: str) -> object:
         path = self.store.sessions.place(name).database
         return path.read_bytes() if path.exists() else None
+
+    def receive(self, name: str, count: int) -> None:
+        assert self.store.sessions.admit(name) is None
+        with closing(Inbox.open(self.store.sessions.place(name).messages)) as inbox:
+            for number in range(count):
+                chat = "1@s.whatsapp.net"
+                assert inbox.append(Entry("message", chat, chat, f"{inbox.count}-{number}", NOW, b"x"))
+
+    def messages(self, name: str) -> list[int]:
+        try:
+            reader = Reader.open(self.store.sessions.place(name).messages)
+        except NoInbox:
+            return []
+        with closing(reader):
+            return [one.seq for one in reader.after(0)]
 
     @contextmanager
     def process(self, name: str) -> Iterator[None]:
@@ -201,10 +225,66 @@ def test_only_what_is_old_enough_is_deleted(world: World) -> None:
         world.store.moves.check_restore(configured("old"), "old", None)
 
 
+def test_what_is_deleted_for_good_cannot_be_restored(world: World) -> None:
+    for name in ("a", "b"):
+        world.link(name, name)
+        world.store.sessions.quarantine(name, "repair", NOW)
+    _, about = world.store.moves.check_restore(configured("a"), "a", None)
+    assert world.store.sessions.purge([about.folder]).done == [about.folder]
+    assert list(world.store.sessions.purge([about.folder]).kept) == [about.folder]
+    world.store.moves.check_restore(configured("b"), "b", None)
+    with pytest.raises(OrchestratorError, match='there is no session of "a"'):
+        world.store.moves.check_restore(configured("a"), "a", None)
+
+
 def test_closing_to_others_is_done_once(world: World) -> None:
     world.link("a", "1")
     world.store.sessions.close_to_others()
     assert world.store.sessions.close_to_others() == []
+
+
+# Messages
+
+
+def test_messages_go_and_come_back_with_the_session(world: World) -> None:
+    world.link("a", "1")
+    world.receive("a", 3)
+    assert world.store.sessions.quarantine("a", "removed", NOW, messages=True)
+    assert world.messages("a") == []
+    task, about = world.store.moves.check_restore(configured("a"), "a", None)
+    assert any("messages" in note for note in about.notes)
+    world.store.moves.begin(task)
+    assert world.reopen().moves.finish(configured("a"))
+    assert world.messages("a") == [1, 2, 3]
+
+
+def test_messages_stay_when_the_session_alone_goes(world: World) -> None:
+    world.link("a", "1")
+    world.receive("a", 3)
+    world.store.sessions.quarantine("a", "logged_out", NOW)
+    assert world.messages("a") == [1, 2, 3]
+
+
+def test_no_number_comes_twice_under_one_name(world: World) -> None:
+    world.receive("a", 3)
+    world.store.sessions.quarantine("a", "removed", NOW, messages=True)
+    world.receive("a", 2)
+    assert world.messages("a") == [4, 5]
+    world.store.moves.begin(Rename("a", "b"))
+    world.store.moves.finish(configured("b"))
+    world.receive("a", 1)
+    assert (world.messages("a"), world.messages("b")) == ([6], [4, 5])
+
+
+def test_newer_messages_are_never_replaced(world: World) -> None:
+    world.link("a", "1")
+    world.receive("a", 2)
+    world.store.sessions.quarantine("a", "removed", NOW, messages=True)
+    world.receive("a", 1)
+    task, _ = world.store.moves.check_restore(configured("a"), "a", None)
+    world.store.moves.begin(task)
+    world.store.moves.finish(configured("a"))
+    assert (world.store.sessions.names(), world.messages("a")) == (["a"], [3])
 
 
 # Moves
@@ -312,6 +392,17 @@ def test_what_is_kept_is_there_after_a_kill(world: World) -> None:
     assert parked.until == pytest.approx(NOW, abs=1)
 
 
+def test_maintenance_is_off_until_it_is_on_and_that_is_there_after_a_kill(world: World) -> None:
+    assert world.store.record.maintenance() is None
+    world.store.record.keep_maintenance(None)
+    world.store.record.keep_maintenance(NOW)
+    assert world.reopen().record.maintenance() == NOW
+    world.store.record.keep_maintenance(NOW + 1)
+    assert world.reopen().record.maintenance() == NOW + 1
+    world.store.record.keep_maintenance(None)
+    assert world.reopen().record.maintenance() is None
+
+
 def test_saving_replaces_everything(world: World) -> None:
     world.store.record.save({"a": Kept(stopped=True)})
     world.store.record.save({"b": Kept()})
@@ -330,6 +421,24 @@ def test_a_history_ends_with_its_last_entries(world: World) -> None:
     assert [entry["attempt"] for entry in found] == [2, 3, 4]
     assert {entry["others"] for entry in found} == {7}
     assert record.tail("a", 0) == []
+
+
+def test_entries_of_a_history_have_numbers_that_rise(world: World) -> None:
+    record = world.store.record
+    assert record.newest("a") == 0
+    assert record.after("a", 0, 10) == []
+    for number in range(5):
+        record.append("a", TimelineEntry(NOW, "starting", "backoff", attempt=number))
+    record.append("b", TimelineEntry(NOW, "starting", "connected"))
+    again = world.reopen().record
+    found = again.after("a", 0, 10)
+    numbers = [entry["n"] for entry in found]
+    assert numbers == sorted(set(numbers))
+    assert [entry["attempt"] for entry in found] == [0, 1, 2, 3, 4]
+    assert again.newest("a") == numbers[-1]
+    assert [entry["n"] for entry in again.after("a", numbers[1], 2)] == numbers[2:4]
+    again.append("a", TimelineEntry(NOW - 1000, "backoff", "starting"))
+    assert again.newest("a") > numbers[-1]
 
 
 def test_nothing_that_is_written_down_has_a_number_in_full(world: World) -> None:

@@ -345,3 +345,31 @@ def test_a_session_of_an_earlier_version_waits_for_descriptors(paths: StatePaths
     assert old.read_bytes() == before
     assert sessions.admit("a") is None
     assert paths.session("a").read_bytes() == before
+
+
+WORLDS = {
+    (False, None): None,
+    (False, realm.WHATSAPP): None,
+    (False, "sandbox 0123456789abcdef"): "started in a sandbox's environment",
+    (True, None): realm.WARNING,
+    (True, realm.WHATSAPP): "has accounts of WhatsApp",
+    (True, "sandbox 0123456789abcdef"): realm.WARNING,
+}
+
+
+@pytest.mark.parametrize(("in_sandbox", "world"), WORLDS)
+def test_a_state_folder_remembers_where_its_service_connected_to(
+    tmp_path: Path, in_sandbox: bool, world: str | None
+) -> None:
+    environ = {realm.VARIABLE: "00" * 32} if in_sandbox else {}
+    if world is not None:
+        realm.note_world(tmp_path / "world", world)
+    said = realm.about_world(tmp_path / "world", environ)
+    wanted = WORLDS[in_sandbox, world]
+    assert said == wanted if wanted is None else wanted in str(said)
+
+
+@pytest.mark.parametrize("text", ["", "mars", "not whatsapp", "sandbox 0123", "x" * 5000, "\0"])
+def test_a_world_that_nobody_knows_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "world").write_text(text)
+    assert realm.read_world(tmp_path / "world") is None

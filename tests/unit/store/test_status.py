@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 from support.hostile import ESCAPES
 
 from orchestrator.accounts.child import Parked
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.past import CAUSES, RESTS, Cause, Past, Rest
+from orchestrator.accounts.phone_watch import PhoneWatch
 from orchestrator.accounts.states import State
 from orchestrator.cli import inspect, table
 from orchestrator.cli.offline import view
@@ -134,3 +138,60 @@ def test_what_is_read_can_be_written(value: str) -> None:
         or 0 <= (plain.unix_time(plain.loads(value)) or 0) <= 2**33
     )
     assert plain.count(plain.loads(value)) >= 0
+
+
+@pytest.mark.parametrize("watch", [PhoneWatch(), PhoneWatch(NOW, NOW - 5, 10), PhoneWatch(None, NOW)])
+def test_when_a_phone_was_seen_is_remembered(tmp_path: Path, watch: PhoneWatch) -> None:
+    path = tmp_path / "status.json"
+    status.save(path, {"a": Kept(watch=watch), "b": Kept()})
+    assert [kept.watch for kept in status.load(path).values()] == [watch, PhoneWatch()]
+
+
+PAST = Past(
+    Cause(Kind.LOGGED_OUT, "the phone unlinked this device", NOW - 60),
+    Rest(State.FAILED, Kind.PAIRING_EXPIRED, NOW - 5),
+)
+
+
+@pytest.mark.parametrize("past", [Past(), PAST, replace(PAST, cause=None), replace(PAST, rest=None)])
+def test_the_past_is_remembered(tmp_path: Path, past: Past) -> None:
+    path = tmp_path / "status.json"
+    status.save(path, {"a": Kept(past=past), "b": Kept()})
+    assert [kept.past for kept in status.load(path).values()] == [past, Past()]
+
+
+def test_an_account_that_an_earlier_version_has_written_has_no_past(tmp_path: Path) -> None:
+    assert not {"cause", "rest"} & set(FINE)
+    assert status.load(written(tmp_path, FINE, ""))["a"].past == Past()
+
+
+def test_another_name_is_in_the_cause_too() -> None:
+    cause = Cause(Kind.LOGGED_OUT, "run `orchestrator qr old`", NOW)
+    found = status.renamed(Kept(past=Past(cause)), "old", "new").past.cause
+    assert found == Cause(Kind.LOGGED_OUT, "run `orchestrator qr new`", NOW)
+
+
+@given(st.sampled_from(["cause", "rest", "cause.kind", "cause.reason", "cause.at",
+                        "rest.state", "rest.kind", "rest.since"]), VALUES)  # fmt: skip
+def test_a_strange_past_is_read_as_a_past(folder: Path, key: str, value: str) -> None:
+    about = status._written(Kept(past=PAST))
+    values: dict[str, Any] = {**FINE, "cause": dict(about["cause"]), "rest": dict(about["rest"])}
+    outer, _, inner = key.partition(".")
+    (values[outer] if inner else values)[inner or outer] = MARK
+    kept = status.load(written(folder, values, value))
+    check(kept)
+    cause, rest = kept["a"].past.cause, kept["a"].past.rest
+    assert cause is None or (cause.kind in CAUSES and 0 <= cause.at <= 2**33)
+    assert cause is None or cause.reason is None or (cause.reason.isprintable() and len(cause.reason) <= 1000)
+    assert rest is None or (rest.state in RESTS and 0 <= rest.since <= 2**33)
+
+
+@given(st.sampled_from(["phone_watch", "seen_at", "since", "told"]), VALUES)
+def test_a_strange_watch_is_read_as_a_watch(folder: Path, key: str, value: str) -> None:
+    watch = {"seen_at": NOW, "since": NOW, "told": 10}
+    values = {**FINE, "phone_watch": MARK if key == "phone_watch" else {**watch, key: MARK}}
+    kept = status.load(written(folder, values, value))
+    check(kept)
+    watch_read = kept["a"].watch
+    assert watch_read.told in (0, 10, 12)
+    assert all(time is None or 0 <= time <= 2**33 for time in (watch_read.seen_at, watch_read.since))

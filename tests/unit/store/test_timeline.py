@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.full_disk import fill, make_read_only, size_limit, small_disk
 
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.orderers import LONGEST
 from orchestrator.accounts.states import State
 from orchestrator.store import timeline
 from orchestrator.store.timeline import Timeline, TimelineEntry
@@ -46,17 +47,39 @@ def test_an_entry_is_a_line_of_json(history: Timeline, folder: Path) -> None:
         ),
     )
     assert (folder / "support.jsonl").read_text() == (
-        '{"at": "2026-11-22T13:27:54.125Z", "from": "connected", "to": "backoff", "kind": "temporary_ban", '
-        '"reason": "banned", "code": 402, "attempt": 2, "delay": 3605.123, "version": "0.5.2", "others": 7}\n'
+        '{"n": 1795354074, "at": "2026-11-22T13:27:54.125Z", "from": "connected", "to": "backoff", '
+        '"kind": "temporary_ban", "reason": "banned", "code": 402, "attempt": 2, "delay": 3605.123, '
+        '"version": "0.5.2", "others": 7}\n'
     )
     assert history.tail("support", 1) == [json.loads((folder / "support.jsonl").read_text())]
+
+
+@given(by=st.text())
+@settings(max_examples=200)
+def test_who_has_caused_something_is_a_short_line(by: str) -> None:
+    said = entry(by=by).as_json()["by"]
+    assert len(said) <= LONGEST
+    assert said.isprintable()
+
+
+def test_who_has_caused_something_is_kept_and_checked(history: Timeline, folder: Path) -> None:
+    history.append("support", entry(by="anna (1000), as root"))
+    history.append("support", entry())
+    line = (folder / "support.jsonl").read_text().splitlines()[0]
+    with (folder / "support.jsonl").open("a") as file:
+        file.write(line.replace('"anna (1000), as root"', "7") + "\n")
+    assert [one.get("by", "nobody") for one in history.tail("support", 3)] == [
+        "anna (1000), as root",
+        "nobody",
+        None,
+    ]
 
 
 def test_what_is_not_known_is_null(history: Timeline) -> None:
     history.append("support", entry())
     assert history.tail("support", 1)[0] == {
-        "at": "2026-11-22T13:27:54.125Z", "from": "connected", "to": "backoff", "kind": None, "reason": None,
-        "code": None, "attempt": 0, "delay": None, "version": "", "others": 0,
+        "n": 1795354074, "at": "2026-11-22T13:27:54.125Z", "from": "connected", "to": "backoff", "kind": None,
+        "reason": None, "code": None, "attempt": 0, "delay": None, "version": "", "others": 0,
     }  # fmt: skip
 
 
@@ -96,19 +119,110 @@ def test_the_tail_is_the_newest_entries_oldest_first(history: Timeline) -> None:
     assert history.tail("nobody", 5) == []
 
 
-def test_a_file_that_is_full_becomes_the_older_one(
+def test_a_file_that_is_full_becomes_an_older_one(
     history: Timeline, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timeline, "MAX_BYTES", 2000)
-    for number in range(50):
+    for number in range(200):
         history.append("support", entry(number))
         assert (folder / "support.jsonl").stat().st_size <= 2000
-    assert sorted(path.name for path in folder.iterdir()) == ["support.jsonl", "support.jsonl.1"]
+    names = ["support.jsonl", *(f"support.jsonl.{age}" for age in range(1, timeline.MOST_FILES))]
+    assert sorted(path.name for path in folder.iterdir()) == names
     kept = attempts(history)
-    assert kept == list(range(kept[0], 50))
-    assert len(kept) > 2000 // 200
-    # As many as asked for, from both.
+    assert kept == list(range(kept[0], 200))
+    assert 0 < kept[0] < 200 - (timeline.MOST_FILES - 1) * 2000 // 200
+    # As many as asked for, from all.
     assert attempts(history, len(kept) - 1) == kept[1:]
+
+
+def test_older_files_are_kept_as_long_as_they_are_of_use(
+    history: Timeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "MAX_BYTES", 2000)
+    number = 0
+
+    def fill(files: int) -> None:
+        nonlocal number
+        while sum(1 for _ in folder.glob("*")) != files or number == 0:
+            number += 1
+            history.append("support", entry(number))
+
+    fill(5)
+    for age, days in ((4, 36), (3, 36), (2, 34), (1, 33)):
+        at = AT - days * 86400
+        os.utime(folder / f"support.jsonl.{age}", (at, at))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    newest = before["support.jsonl"]
+    while (folder / "support.jsonl").read_bytes().startswith(newest):
+        number += 1
+        history.append("support", entry(number))
+    assert {path.name for path in folder.iterdir()} == {
+        "support.jsonl",
+        *(f"support.jsonl.{age}" for age in (1, 2, 3)),
+    }
+    assert (folder / "support.jsonl.3").read_bytes() == before["support.jsonl.2"]
+    assert (folder / "support.jsonl.2").read_bytes() == before["support.jsonl.1"]
+    # The newest of the older ones is kept, however old: it was full but a moment ago.
+    for path in folder.iterdir():
+        os.utime(path, (1, 1))
+    fill(2)
+    assert attempts(history) == list(range(attempts(history)[0], number + 1))
+
+
+def test_a_history_of_many_files_gets_another_name(
+    history: Timeline, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timeline, "MAX_BYTES", 2000)
+    for number in range(30):
+        history.append("old", at(1000.0 + number, number))
+    files = len([*folder.iterdir()])
+    assert files >= 3
+    kept = attempts(history, name="old")
+    history.rename("old", "new")
+    assert attempts(history, name="new") == kept
+    assert history.names() == ["new"]
+    # Together with what there is of that name.
+    for number in range(30):
+        history.append("more", at(1000.5 + number, 100 + number))
+    history.rename("more", "new")
+    assert attempts(history, name="new") == [
+        one for pair in zip(range(30), range(100, 130), strict=True) for one in pair
+    ]
+    assert all(path.stat().st_size <= 2000 for path in folder.iterdir())
+    assert history.names() == ["new"]
+    for number in range(200):
+        history.append("last", at(2000.0 + number, number))
+    history.rename("last", "new")
+    assert len([*folder.iterdir()]) == timeline.MOST_FILES
+    found = attempts(history, name="new")
+    assert found == list(range(found[0], 200))
+
+
+def test_the_names_are_of_all_that_have_a_history(history: Timeline, folder: Path) -> None:
+    assert history.names() == []
+    for name in ("b", "a.jsonl", "a", "a.b-1"):
+        history.append(name, entry())
+    (folder / "b.jsonl.1").touch()
+    (folder / ".a.0.tmp").touch()
+    (folder / "UPPER.jsonl").touch()
+    assert history.names() == ["a", "a.b-1", "a.jsonl", "b"]
+
+
+def test_entries_are_read_backwards_and_no_further(
+    history: Timeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3000):
+        history.append("support", entry(number))
+    real, read = os.pread, []
+
+    def counted(file: int, size: int, start: int) -> bytes:
+        read.append(size)
+        return real(file, size, start)
+
+    monkeypatch.setattr(os, "pread", counted)
+    found = history.backwards("support")
+    assert [next(found)["attempt"] for _ in range(3)] == [2999, 2998, 2997]
+    assert sum(read) <= 2 * 16 * 1024
 
 
 def test_reading_while_the_file_is_renamed_gives_nothing_twice(
@@ -278,3 +392,89 @@ def test_an_entry_is_one_write(
     assert len(written) == 3
     assert attempts(history) == [0, 2]
     assert "the disk is full: make room" in caplog.text
+
+
+def numbers(history: Timeline, after: int = 0, limit: int = 1000, name: str = "support") -> list[int]:
+    return [found["n"] for found in history.after(name, after, limit)]
+
+
+def at(seconds: float, attempt: int = 0) -> TimelineEntry:
+    return TimelineEntry(seconds, State.CONNECTED, State.BACKOFF, attempt=attempt)
+
+
+def test_entries_are_numbered_by_their_second_and_never_twice(history: Timeline, folder: Path) -> None:
+    for second in (100.2, 100.9, 100.9, 150.0, 90.0, 151.0):  # the clock was set back
+        history.append("support", at(second))
+    assert numbers(history) == [100, 101, 102, 150, 151, 152]
+    assert Timeline(folder).newest("support") == 152
+    assert numbers(history, 101) == [102, 150, 151, 152]
+    assert numbers(history, 101, 2) == [102, 150]
+    assert numbers(history, 152) == []
+    assert numbers(history, 0, 0) == []
+    assert history.newest("other") == 0
+    for path in folder.iterdir():
+        path.unlink()
+    history.append("support", at(153.0))
+    assert numbers(history) == [153]
+
+
+def test_numbers_go_on_in_the_next_file(history: Timeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timeline, "MAX_BYTES", 1000)
+    for number in range(1, 40):
+        history.append("support", at(5.0, number))
+        assert history.newest("support") == 4 + number
+    found = numbers(history)
+    assert found == [*range(found[0], 44)]
+    assert len(found) >= 5
+    assert numbers(history, 40) == [41, 42, 43]
+
+
+def test_entries_of_an_earlier_version_are_no_news(history: Timeline, folder: Path) -> None:
+    history.append("support", at(5.0))
+    file = folder / "support.jsonl"
+    old = file.read_text().replace('"n": 5, ', "")
+    file.write_text(old * 300)
+    assert history.newest("support") == 0
+    assert numbers(history) == []
+    assert len(history.tail("support", 1000)) == 300
+    history.append("support", at(3.0))
+    assert numbers(history) == [3]
+    with file.open("a") as more:
+        more.write(old)  # the earlier version ran again
+    history.append("support", at(2.0))
+    assert numbers(history) == [3, 4]
+
+
+def test_garbage_has_no_number(history: Timeline, folder: Path) -> None:
+    history.append("support", at(5.0))
+    with (folder / "support.jsonl").open("a") as file:
+        file.write('{"n": 6, "at"\n{"n": -7, "at": "", "to": ""}\n{"n": 1e9, "at": "", "to": ""}\n')
+        file.write('{"n": 99999999999999999999, "at": "", "to": ""}\n{"n": 6')
+    history.append("support", at(5.0))
+    assert numbers(history) == [5, 7]
+
+
+def test_numbers_move_with_the_name(history: Timeline) -> None:
+    for second in (10.0, 20.0, 30.0):
+        history.append("old", at(second))
+    history.rename("old", "new")
+    assert numbers(history, 10, name="new") == [20, 30]
+    assert history.newest("old") == 0
+
+
+def test_who_had_a_name_before_leaves_history_and_no_news(history: Timeline, folder: Path) -> None:
+    for second in (10.0, 20.0, 30.0):
+        history.append("old", at(second))
+    for second in (5.0, 25.0, 45.0):
+        history.append("new", at(second))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    history.rename("old", "new")
+    assert numbers(history, name="new") == [10, 20, 30]
+    assert len(history.tail("new", 10)) == 6
+    # The same, but killed before the old history was removed.
+    (folder / "old.jsonl").write_bytes(before["old.jsonl"])
+    history.rename("old", "new")
+    assert numbers(history, name="new") == [10, 20, 30]
+    assert len(history.tail("new", 10)) == 6
+    history.append("new", at(46.0))
+    assert history.newest("new") == 46

@@ -10,14 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.acts import Activity, Fate
+from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.failure import Kind, Outcome
+from orchestrator.sending.asks import Typing
 from orchestrator.worker import actions, events
-from orchestrator.worker.actions import Step
+from orchestrator.worker.actions import Rest, Step
 from orchestrator.worker.deadlines import (
     CALLBACK_SECONDS,
     CLOSE_SECONDS,
     CODE_GRACE,
     DIAL_SECONDS,
+    FINISH_SECONDS,
     LINK_CODE_SECONDS,
     LOST_SECONDS,
     ROUND_GRACE,
@@ -32,6 +36,7 @@ CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The machine may be busy with other tests."""
 NUMBER = "4915100001"
 OTHER = "4915100002"
+HELLO = Typing(f"{OTHER}@s.whatsapp.net", Activity.TYPING)
 QR = "https://wa.me/settings/linked_devices#2@secret"
 GOODBYE = events.SocketLost(orderly=True, error="received close frame: status = StatusNormalClosure")
 RESET = events.SocketLost(orderly=False, error="connection reset by peer")
@@ -304,6 +309,13 @@ def test_a_number_without_a_name_comes_from_the_log(
     assert (outcome.kind, outcome.code, outcome.expire) == (kind, code, expire)
 
 
+@pytest.mark.parametrize("what", ["Receipt.Type", "GroupLinkChange.Type"])
+def test_what_somebody_sends_is_no_refusal_of_whatsapp(what: str) -> None:
+    error = events.ConnectEnded(f"proto: required field neonize.{what} not set")
+    for refusal in ([], [events.RefusalLogged(503)]):
+        assert Run([STORED, events.Connected(NUMBER), *refusal, error]).kind is Kind.NETWORK
+
+
 # Ends while codes are shown
 
 
@@ -416,7 +428,7 @@ def test_the_log_in_after_linking_fails_for_good() -> None:
         ([*ONLINE, events.Disconnected()], LOST_SECONDS, Kind.NETWORK),
         ([*ONLINE, events.KeepAliveTimeout()], LOST_SECONDS, Kind.NETWORK),
         ([*ONLINE, events.StreamError("516")], LOST_SECONDS, Kind.NETWORK),
-        ([*ONLINE, events.StopAsked()], CLOSE_SECONDS, Kind.STOPPED),
+        ([*ONLINE, events.StopAsked()], FINISH_SECONDS + CLOSE_SECONDS, Kind.STOPPED),
     ],
 )
 def test_every_phase_ends(past: list[events.Event], seconds: float, kind: Kind) -> None:
@@ -471,6 +483,70 @@ def test_a_log_out_while_stopping_is_not_lost() -> None:
     assert Run([*ONLINE, events.StopAsked(), deleted]).kind is Kind.LOGGED_OUT
     assert Run([*ONLINE, deleted, events.StopAsked()]).kind is Kind.LOGGED_OUT
     assert Run([*ONLINE, events.StopAsked(), events.RefusalLogged(401)]).kind is None
+
+
+# What the library may still hold
+
+
+@pytest.mark.parametrize(
+    ("past", "rest"),
+    [
+        ((), Rest.NOTHING),
+        ((STORED,), Rest.EVENTS),
+        ((FRESH, events.Qr(QR)), Rest.NOTHING),
+        (LINKED, Rest.EVENTS),
+        (ONLINE, Rest.LINK),
+        ((*ONLINE, events.Disconnected()), Rest.EVENTS),
+        ((*ONLINE, events.KeepAliveTimeout()), Rest.EVENTS),
+    ],
+    ids=["loading", "dialling", "codes", "linked", "online", "lost", "silent"],
+)
+@pytest.mark.parametrize(
+    "end",
+    [
+        None,
+        events.StopAsked(),
+        events.UnlinkAsked(),
+        events.StreamReplaced(),
+        events.LoggedOut(401),
+        events.TemporaryBan(101, 60.0),
+        events.ClientOutdated(),
+        events.ConnectEnded("x", known=False),
+    ],
+)
+def test_an_end_takes_what_the_library_holds(
+    past: tuple[events.Event, ...], rest: Rest, end: events.Event | None
+) -> None:
+    run = Run(past)
+    assert run.course.rest is rest
+    if end is not None:
+        run.feed(end)
+        run.wait(UNLINK_SECONDS)
+        assert run.course.rest is (rest if past else Rest.NOTHING)
+
+
+def test_a_link_that_does_not_return_leaves_what_came_before() -> None:
+    run = Run([*ONLINE, events.Disconnected()])
+    run.wait(LOST_SECONDS)
+    assert (run.kind, run.course.rest) == (Kind.NETWORK, Rest.EVENTS)
+
+
+def test_a_library_that_stands_still_is_not_waited_for() -> None:
+    run = Run(ONLINE)
+    beats(run, *[7] * (SOME + 1))
+    assert (run.kind, run.course.rest) == (Kind.CRASH, Rest.NOTHING)
+    run = Run([*ONLINE, events.InboxFailed(Outcome(Kind.MACHINE, "x"))])
+    assert (run.kind, run.course.rest) == (Kind.MACHINE, Rest.NOTHING)
+
+
+def test_what_is_on_its_way_when_the_disk_is_full_has_room_and_is_taken() -> None:
+    run = Run([*ONLINE, events.DiskFull()])
+    assert (run.kind, run.course.rest) == (Kind.MACHINE, Rest.LINK)
+
+
+def test_what_comes_for_the_wrong_phone_is_not_waited_for() -> None:
+    run = Run([*LINKED, events.Connected(NUMBER), events.Unlinked(None)], phone=OTHER)
+    assert (run.kind, run.course.rest) == (Kind.WRONG_PHONE, Rest.NOTHING)
 
 
 # Unlinked, because the account is removed
@@ -574,31 +650,63 @@ def test_the_right_phone_in_whatsapps_own_form() -> None:
     assert pipe.Connected("551187654321") in run.said
 
 
-# Texts
+# What is done at once
 
 
-def test_a_text_is_sent_while_there_is_a_link() -> None:
+def test_something_is_done_while_there_is_a_link() -> None:
     run = Run(ONLINE)
-    assert run.feed(events.SendAsked(7, OTHER, "hello")) == [actions.SendText(7, OTHER, "hello")]
-    assert run.feed(events.SendEnded(7, None)) == [actions.Say(pipe.Sent(7, None))]
+    assert run.feed(events.ActAsked(7, HELLO)) == [actions.DoAct(7, HELLO)]
+    done = events.ActEnded(7, Fate.DONE, result='{"link": "x"}')
+    assert run.feed(done) == [actions.Say(pipe.Acted(7, Fate.DONE, None, "", '{"link": "x"}'))]
 
 
 @pytest.mark.parametrize(
     "past",
     [(), (FRESH,), (FRESH, events.Qr(QR)), (*ONLINE, events.Disconnected()), (*ONLINE, events.StopAsked())],
 )
-def test_a_text_without_a_link_is_refused_at_once(past: tuple[events.Event, ...]) -> None:
+def test_without_a_link_it_is_refused_at_once(past: tuple[events.Event, ...]) -> None:
     run = Run(past)
-    (step,) = run.feed(events.SendAsked(7, OTHER, "hello"))
-    assert step == actions.Say(pipe.Sent(7, "the account is not connected"))
+    (step,) = run.feed(events.ActAsked(7, HELLO))
+    assert step == actions.Say(pipe.Acted(7, Fate.FAILED, None, "the account is not connected", None))
 
 
-def test_what_became_of_a_text_is_told_also_while_the_link_is_closed() -> None:
-    run = Run([*ONLINE, events.SendAsked(7, OTHER, "hello"), events.StopAsked()])
-    (step,) = run.feed(events.SendEnded(7, "websocket disconnected before info query returned response"))
+def test_what_became_of_it_is_told_also_while_the_link_is_closed() -> None:
+    run = Run([*ONLINE, events.ActAsked(7, HELLO), events.StopAsked()])
+    (step,) = run.feed(events.ActEnded(7, Fate.UNKNOWN, 429, "why"))
+    assert step == actions.Say(pipe.Acted(7, Fate.UNKNOWN, 429, "why", None))
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        (FRESH,),
+        (FRESH, events.Qr(QR)),
+        ONLINE,
+        (*ONLINE, events.Disconnected()),
+        (*ONLINE, events.StopAsked()),
+        (*ONLINE, events.UnlinkAsked()),
+    ],
+)
+def test_a_file_is_fetched_with_and_without_a_link(past: tuple[events.Event, ...]) -> None:
+    run = Run(past)
+    assert run.feed(events.FetchAsked(7, "17")) == [actions.FetchMedia(7, "17")]
+    assert run.feed(events.FetchEnded(7, None)) == [actions.Say(pipe.Fetched(7, None, ""))]
+    gone = events.FetchEnded(8, Fault.EXPIRED, "x")
+    assert run.feed(gone) == [actions.Say(pipe.Fetched(8, Fault.EXPIRED, "x"))]
+
+
+def test_a_file_is_not_fetched_before_the_library_is_there_nor_after_the_end() -> None:
+    run = Run(())
+    (step,) = run.feed(events.FetchAsked(7, "17"))
     assert isinstance(step, actions.Say)
-    assert isinstance(step.message, pipe.Sent)
-    assert "connection was lost" in str(step.message.error)
+    assert isinstance(step.message, pipe.Fetched)
+    assert step.message.fault is Fault.UNREACHABLE
+    run = Run([*ONLINE, events.LoggedOut(401)])
+    assert run.feed(events.FetchAsked(7, "17")) == []
+    assert run.feed(events.FetchEnded(7, None)) == []
 
 
 # Whatever happens
@@ -646,9 +754,12 @@ ANY_EVENT = st.sampled_from(
         events.RedialFailed("x", for_good=True),
         events.LinkingFailed("x"),
         events.StopAsked(),
-        events.SendAsked(1, OTHER, "hello"),
-        events.SendEnded(1, None),
-        events.SendEnded(1, "x"),
+        events.ActAsked(1, HELLO),
+        events.ActEnded(1, Fate.DONE, result="{}"),
+        events.ActEnded(1, Fate.UNKNOWN, 403, "x"),
+        events.FetchAsked(1, "17"),
+        events.FetchEnded(1, None),
+        events.FetchEnded(1, Fault.EXPIRED, "x"),
         events.HungUp(),
         events.Unlinked(None),
         events.Unlinked("x"),
@@ -736,5 +847,5 @@ def test_a_stop_is_always_obeyed_in_time(
 ) -> None:
     run = wanders(happenings, NUMBER, pairing)
     run.feed(events.StopAsked())
-    run.wait(CLOSE_SECONDS)
+    run.wait(FINISH_SECONDS + CLOSE_SECONDS)
     assert run.course.phase is Phase.ENDED

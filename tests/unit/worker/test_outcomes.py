@@ -116,6 +116,9 @@ def test_a_ban_never_ends_in_the_past(expire: float) -> None:
         ("proto: required field neonize.ConnectFailure.Reason not set", Kind.REFUSED),
         ("proto: required field neonize.LoggedOut.Reason not set", Kind.REFUSED),
         ("proto: required field neonize.TemporaryBan.Code not set", Kind.REFUSED),
+        # By what anybody sends, nobody becomes an account that WhatsApp refuses, and is given up.
+        ("proto: required field neonize.Receipt.Type not set", Kind.NETWORK),
+        ("proto:\u00a0required field neonize.GroupLinkChange.Type not set", Kind.NETWORK),
         ('unsupported proxy scheme "ftp"', Kind.CONFIG),
         ('parse "http://u:p w@h": net/url: invalid userinfo', Kind.CONFIG),
         ("failed to open database: unable to open database file: no such file or directory", Kind.CONFIG),

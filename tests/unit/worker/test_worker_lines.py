@@ -7,7 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.worker import events
-from orchestrator.worker.library.lines import HIDDEN, Scrubber, is_noise, log_event, login_line
+from orchestrator.worker.library.lines import (
+    HIDDEN,
+    Scrubber,
+    is_noise,
+    log_event,
+    login_line,
+    secret_is_missing,
+)
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The machine may be busy with other tests."""
@@ -156,3 +163,90 @@ def test_known_secrets_are_hidden_wherever_they_turn_up() -> None:
     assert scrubber.clean("to user:hunter2 at hunter2's") == f"to {HIDDEN} at {HIDDEN}'s"
     scrubber.add("a word")
     assert scrubber.clean("it is a word") == f"it is {HIDDEN}"
+
+
+AGAIN = "failed to decrypt normal message: received message with old counter (index: 4, count: 2)"
+IN_GROUP = "failed to decrypt group message: received message with old counter (current: 43, received: 42)"
+OPENING = "failed to decrypt prekey message: received message with old counter (index: 1, count: 0)"
+ADA, GROUP = "269139479534551@lid", "120363000000000001@g.us"
+
+
+@pytest.mark.parametrize(
+    ("line", "sender", "chat"),
+    [
+        (f"Ignoring message 3EB0A1 from {ADA}: {AGAIN}", ADA, ADA),
+        (f"Ignoring message 3EB0A1 from 269139479534551:3@lid in {ADA}: {OPENING}", ADA, ADA),
+        (f"Ignoring message 3EB0A1 from {ADA} in {GROUP}: {IN_GROUP}", ADA, GROUP),
+        (f"Ignoring message 3EB0A1 from 4915100001.1:12@s.whatsapp.net in {GROUP}: {IN_GROUP}",
+         "4915100001@s.whatsapp.net", GROUP),
+        (f"Ignoring message 3EB0A1 from {ADA} in 4915-16@g.us: {IN_GROUP}", ADA, "4915-16@g.us"),
+        (f"Ignoring message 3EB0A1 from {ADA} in status@broadcast: {IN_GROUP}", ADA, "status@broadcast"),
+        (f"Ignoring message 3EB0A1 from {ADA}: {AGAIN.partition(' (')[0]}", ADA, ADA),
+    ],
+)  # fmt: skip
+def test_a_message_that_came_before(line: str, sender: str, chat: str) -> None:
+    assert log_event("whatsmeow.Client", line) == events.Repeated("3EB0A1", sender, chat)
+    assert log_event("whatsmeow.Client.Socket", line) is None
+    assert log_event("other", line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # The sender chooses the identifier, and would like others to seem to have lost something.
+        f"Ignoring message A from 1@lid: {AGAIN} from {ADA}: {AGAIN}",
+        f"Ignoring message A from 1@lid in 2@g.us: {IN_GROUP} from {ADA}: {AGAIN}",
+        f"Ignoring message A from 1@lid: {AGAIN}\n from {ADA}: {AGAIN}",
+        f"Ignoring message A\n from {ADA}: {AGAIN}",
+        f"Ignoring message  from {ADA}: {AGAIN}",
+        f"Ignoring message {'A' * 200} from {ADA}: {AGAIN}",
+        f"Ignoring message A from {'9' * 100}@lid: {AGAIN}",
+        f"Ignoring message A from ada@LID!: {AGAIN}",
+        f"Ignoring message A from {ADA}: something else",
+        f"Ignoring message A from {ADA}: {AGAIN} and more",
+        f"  Ignoring message A from {ADA}: {AGAIN}",
+        "Ignoring message A from",
+        "Stored many message secret keys from history sync",
+    ],
+)
+def test_lines_that_look_like_it(line: str) -> None:
+    assert log_event("whatsmeow.Client", line) is None
+
+
+def test_secrets_of_a_history() -> None:
+    line = "Stored 312 message secret keys from history sync"
+    assert log_event("whatsmeow.Client", line) == events.HistoryCopied()
+
+
+@CALM
+@given(st.text(max_size=60))
+def test_an_identifier_never_makes_another_sender(text: str) -> None:
+    event = log_event("whatsmeow.Client", f"Ignoring message {text} from {ADA}: {AGAIN}")
+    assert event is None or event == events.Repeated(text, ADA, ADA)
+
+
+def test_such_a_line_is_shown_without_whose_it_is() -> None:
+    line = f"Ignoring message 3EB0B27B0038A24D1DB452 from 4915100001234@s.whatsapp.net in {GROUP}: {IN_GROUP}"
+    for text in (line, f"Ignoring message 3EB0B27B0038A24D1DB452 from {ADA}: {AGAIN}"):
+        shown = Scrubber().clean(text)
+        assert not any(word in shown for word in ("4915100001234", "269139479534551", "120363000000000001"))
+        assert "3EB0B27B0038A24D1DB452" not in shown
+    for what in ("Ignoring", "Error decrypting", "Unavailable"):
+        assert (
+            Scrubber()
+            .clean(f"{what} message a needle from b from {ADA}: {AGAIN}")
+            .startswith(f"{what} message [hidden] from …")
+        )
+
+
+@pytest.mark.parametrize(
+    ("logger", "line", "missing"),
+    [
+        ("whatsmeow.Client", "Failed to store message secret key for outgoing message 3EB0A: disk", True),
+        ("whatsmeow.Client", "Failed to store message secret key for 3EB0A: disk", False),
+        ("whatsmeow.Client", "Stored message secret key for outgoing message 3EB0A", False),
+        ("whatsmeow.Client.Send", "Failed to store message secret key for outgoing message 3EB0A", False),
+    ],
+)
+def test_a_secret_that_could_not_be_written_down_is_told(logger: str, line: str, *, missing: bool) -> None:
+    assert secret_is_missing(logger, line) is missing

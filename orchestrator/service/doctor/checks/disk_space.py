@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
 from orchestrator.service.doctor.context import Context
+from orchestrator.service.room import SPACE_FAIL, SPACE_WARN
 
-SPACE_FAIL, SPACE_WARN = 50_000_000, 500_000_000
-"""Bytes free: a session has about one million, and an account ends whose session cannot be written."""
 INODES_WARN = 1000
 
 

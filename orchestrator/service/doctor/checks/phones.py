@@ -45,4 +45,4 @@ def readers(settings: Settings) -> str | None:
     return f"everybody who may enter {settings.qr_dir}" if mode & others else None
 
 
-CHECK = Check("phones", "Phones", "Whether others can scan the code of an account without `phone:`.", find)
+CHECK = Check("phones", "phones", "Whether others can scan the code of an account without `phone:`.", find)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator import __version__
+from orchestrator.accounts.moments import local
+from orchestrator.accounts.words import counted
 from orchestrator.errors import AlreadyRunning, NotRunning, OrchestratorError
 from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
 from orchestrator.service.doctor.context import Context
+from orchestrator.store import maintenance
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import read_holder
+
+END = "when the maintenance is done: `orchestrator maintenance off`"
 
 
 def find(context: Context) -> Iterator[Finding]:
@@ -21,16 +26,26 @@ def find(context: Context) -> Iterator[Finding]:
         about = context.ping.get()
     except NotRunning:
         yield _silent(context, paths)
+        if maintenance.load(paths.maintenance) is not None:
+            yield warn("maintenance is on: a service that starts lets no account start by itself", END)
     except OrchestratorError as error:
         yield fail(str(error))
     else:
         yield ok(
-            f"runs as process {about['pid']} with {about['accounts']} accounts, since {about['started_at']}"
+            f"runs as process {about['pid']} with {counted(about['accounts'], 'account')},"
+            f" since {local(about['started_at'])}"
         )
         if about["version"] != __version__:
             yield warn(
                 f"the service has version {about['version']}, this command has {__version__}",
                 "restart the service",
+            )
+        if since := about.get("maintenance"):
+            yield warn(f"maintenance is on since {local(since)}: no account starts by itself", END)
+        if unseen := about.get("unseen"):
+            yield ok(
+                f"{counted(unseen, 'account waits', 'accounts wait')} until somebody looks at a code",
+                "`orchestrator list` names them, and `orchestrator qr NAME` shows a code",
             )
         if refused := about.get("refused"):  # an older service does not count
             yield warn(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.accounts import duplicates
+from orchestrator.accounts import duplicates, same_phone
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, warn
 from orchestrator.service.doctor.context import Context
 from orchestrator.store import device, moving, sessions, status, takeover
 from orchestrator.store.layout import StatePaths
+from orchestrator.system.masking import mask_number
 
 _SHOWN = 10
 """How many accounts a finding names."""
@@ -69,13 +70,18 @@ def _shared(paths: StatePaths, settings: Settings) -> Iterator[Finding]:
         yield fail(str(error))
         kept = {}
     place = paths.sessions
-    marks = {name: device.look(sessions.find(place, name)).marks for name in settings.accounts}
-    for group in duplicates.groups(marks):
+    devices = {name: device.look(sessions.find(place, name)) for name in settings.accounts}
+    copies = duplicates.groups({name: one.marks for name, one in devices.items()})
+    for group in copies:
         run = [n for n in group if settings.accounts[n].enabled and not kept.get(n, status.Kept()).stopped]
         first = run[0] if run else group[0]
         other = next(name for name in reversed(group) if name != first)
         text = f"the accounts {' and '.join(group)} have the session of one device, which only one can use"
         yield (fail if len(run) > 1 else warn)(text, duplicates.advice(other))
+    for names in same_phone.groups((name, one.number) for name, one in devices.items()):
+        if not any(set(names) <= set(group) for group in copies):
+            phone = mask_number(devices[names[0]].number or "")
+            yield warn(same_phone.finding(names, phone), same_phone.cost(names))
 
 
 CHECK = Check("sessions", "sessions", "Whether each session is private and belongs to one account.", find)

@@ -15,7 +15,11 @@ from orchestrator.store import realm
 
 def find(context: Context) -> Iterator[Finding]:
     """Try every way to WhatsApp that an account takes, each once."""
-    if realm.is_sandbox():
+    paths = context.paths.or_none()
+    said = realm.about_world(paths.world) if paths is not None else None
+    if said is not None and said != realm.WARNING:
+        yield warn(said)
+    elif realm.is_sandbox():
         yield warn(realm.WARNING, realm.ADVICE)
     ways: dict[Proxy | None, list[str]] = {}
     unusable: dict[str, list[str]] = {}

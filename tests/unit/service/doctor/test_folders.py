@@ -22,19 +22,42 @@ def test_a_folder_of_another_users_is_told_with_what_to_do_about_it(tmp_path: Pa
     daemon = pwd.getpwnam("daemon").pw_uid
     state = StatePaths.of(tmp_path / "state", environ={})
     state.prepare()
-    advice = {
-        state.root: "`sudo -u daemon orchestrator …`",
-        state.sessions: "give the folder to root with `chown -R`",
-    }
-    for folder, what in advice.items():
+    os.chown(state.sessions, daemon, -1)
+    (finding,) = wrong_modes(state)
+    assert (finding.status, finding.text) == (
+        "FAIL",
+        f"{state.sessions} belongs to daemon, but this user is root",
+    )
+    assert "give the folder to root with `chown -R`" in (finding.advice or "")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give folders away")
+def test_root_finds_nothing_wrong_with_the_folders_of_another_users_service(tmp_path: Path) -> None:
+    daemon = pwd.getpwnam("daemon").pw_uid
+    context = context_of(tmp_path)
+    state = context.paths.get()
+    state.prepare()
+    for folder in (state.root, *state.private):
         os.chown(folder, daemon, -1)
-        (finding,) = wrong_modes(state)
-        assert (finding.status, finding.text) == (
-            "FAIL",
-            f"{folder} belongs to daemon, but this user is root",
-        )
-        assert what in (finding.advice or "")
-        os.chown(folder, 0, -1)
+    (finding,) = state_folder.find(context)
+    assert (finding.status, finding.text) == (
+        "OK",
+        f"{state.root}: owner and modes are right, for a service of daemon",
+    )
+    os.chown(state.sessions, 0, -1)  # as a command does that was given as root with an old version
+    (finding,) = state_folder.find(context)
+    assert (finding.status, finding.text) == (
+        "FAIL",
+        f"{state.sessions} belongs to root, but {state.root} to daemon, so a service of daemon cannot use it",
+    )
+    assert finding.advice == f"chown -R daemon {state.root}"
+    for folder in (state.root, *state.private):
+        os.chown(folder, 4242, -1)  # of no user: no service can be theirs
+    (finding,) = state_folder.find(context)
+    assert (finding.status, finding.text) == (
+        "FAIL",
+        f"{state.root} belongs to user 4242, but this user is root",
+    )
 
 
 def test_a_qr_folder_that_its_group_cannot_enter_is_told(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""How messages get to programs: how fast, how many, and what is lost when something ends."""

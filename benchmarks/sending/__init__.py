@@ -1,0 +1,1 @@
+"""How accounts send: how fast, and whether each message arrives once whatever goes wrong."""

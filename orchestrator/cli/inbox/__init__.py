@@ -1,0 +1,1 @@
+"""What the commands `messages` and `trace` do."""

@@ -1,0 +1,268 @@
+"""Carries out what the machine of one consumer says. Thin: all decisions are the machine's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from orchestrator.consumers.consumer import Consumer
+from orchestrator.consumers.machine import Flight, Gone, Machine, Revive
+from orchestrator.consumers.outcomes import Attempt, Delivered, Endpoint, Failed
+from orchestrator.consumers.reading import Find, Read
+from orchestrator.consumers.writes import Kept, Place
+from orchestrator.errors import OrchestratorError
+from orchestrator.gateway.dispatch import beginning
+from orchestrator.gateway.dispatch.store import Store
+from orchestrator.gateway.dispatch.writer import StoreError, Writer
+from orchestrator.gateway.feed import Feed, Stream
+
+log = logging.getLogger(__name__)
+
+LONGEST: Final = 900.0
+"""Seconds that a try may take, whatever an endpoint does: endpoints have shorter bounds of their own."""
+_AGAIN = 60.0  # seconds until dead letters are looked up again that could not be
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What an endpoint is given of an event.
+
+    Attributes:
+        id: The event's id.
+        type: Its type.
+        account: Its account.
+        at: When it was stored, in Unix seconds.
+        body: The event, as it is sent on every try.
+    """
+
+    id: str
+    type: str
+    account: str
+    at: float
+    body: bytes = field(repr=False)
+
+
+class Line:
+    """One consumer.
+
+    Args:
+        consumer: The consumer.
+        endpoint: Where its events go; without one, nothing is sent.
+        kept: What was written down of it.
+        feed: Where events come from.
+        writer: Writes down what becomes of them.
+        clock: Returns Unix seconds, and is never set back.
+        disabled: Called with the name of the consumer, and why, when it wants nothing any more.
+        since: When the configuration began to say so, None: now.
+
+    Attributes:
+        machine: Decides.
+        reach: Up to where nothing of an account is needed any more, as far as that is written down.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        endpoint: Endpoint | None,
+        kept: Kept,
+        feed: Feed,
+        writer: Writer,
+        clock: Callable[[], float],
+        disabled: Callable[[str, str], None],
+        since: float | None = None,
+    ) -> None:
+        self.machine = Machine(consumer, kept, clock(), since)
+        self.reach: dict[Place, int] = {}
+        self.wrote(self.reach_of(self.machine.courses))
+        self._endpoint = endpoint
+        self._feed = feed
+        self._writer = writer
+        self._clock = clock
+        self._disabled = disabled
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_planned = self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        """The name of the consumer."""
+        return self.machine.consumer.name
+
+    def start(self) -> None:
+        """Begin."""
+        self._writer.join(self.name, self)
+        self._hear_all()
+
+    def configure(self, consumer: Consumer, endpoint: Endpoint | None, since: float | None = None) -> None:
+        """Take over a changed configuration, which says so since a time, or since now."""
+        self._endpoint = endpoint
+        if consumer != self.machine.consumer:
+            self.machine.configure(consumer, self._clock(), since)
+            self._hear_all()
+        self.plan()
+
+    def heard(self, account: str, stream: Stream) -> None:
+        """Take in that there may be something new."""
+        self.machine.heard(Place(account, stream))
+        self.plan()
+
+    def _hear_all(self) -> None:
+        for account in self._feed.accounts():
+            self.heard(account, "messages")
+            self.heard(account, "account")
+        self.plan()
+
+    def plan(self) -> None:
+        """Have the machine asked soon, once for all that was told until then."""
+        if not self._is_planned and not self._is_closed:
+            self._is_planned = True
+            asyncio.get_running_loop().call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        """Do what is to be done now."""
+        self._is_planned = False
+        if self._is_closed:
+            return
+        now = self._clock()
+        if self._endpoint is not None:
+            for action in self.machine.next(now):
+                match action:
+                    case Flight():
+                        self._begin(self._deliver(action))
+                    case Read() | Find():
+                        self._begin(self._read(action))
+                    case Revive():
+                        self._begin(self._look_up_letter())
+        is_urgent = self.machine.is_urgent
+        writes = self.machine.writes()
+        if writes:
+            self._writer.note(self.name, writes, is_urgent=is_urgent)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake = self.machine.wake_at(now)
+        if wake is not None and self._endpoint is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.01, wake - now), self.plan)
+
+    async def close(self, seconds: float) -> None:
+        """Begin nothing more, and wait for what is on its way. What takes longer is given up.
+
+        Args:
+            seconds: How long to wait.
+        """
+        self.machine.is_closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.go_on()
+        self._is_closed = True
+
+    # For the writer
+
+    def reach_of(self, places: Iterable[Place]) -> dict[Place, int]:
+        """See `Writer`."""
+        courses = self.machine.courses
+        return {place: courses[place].needed() for place in places if place in courses}
+
+    def wrote(self, reach: Mapping[Place, int]) -> None:
+        """See `Writer`."""
+        self.reach.update(reach)
+
+    def strain(self, *, is_strained: bool) -> None:
+        """See `Writer`."""
+        self.machine.is_strained = is_strained
+        self.plan()
+
+    # Work
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver(self, flight: Flight) -> None:
+        outcome = await self._try(flight)
+        was_disabled = self.machine.standing.disabled
+        self.machine.ended(flight, outcome, self._clock(), random.random())
+        if self.machine.standing.disabled and not was_disabled:
+            log.warning("%s: it wants nothing any more (%s)", self.name, self.machine.standing.why)
+            self._disabled(self.name, self.machine.standing.why)
+        self.go_on()
+
+    async def _try(self, flight: Flight) -> Delivered | Failed | Gone:
+        if flight.body is None:
+            try:
+                flight.body = await self._body(flight)
+            except OrchestratorError:
+                return Failed("the event could not be looked up")
+            if flight.body is None:
+                return Gone()
+        if not flight.body:
+            return Gone()  # a dead letter whose body could not be looked up when it died
+        event = Sent(flight.head.id, flight.head.type, flight.place.account, flight.head.at, flight.body)
+        assert self._endpoint is not None
+        try:
+            async with asyncio.timeout(LONGEST):
+                return await self._endpoint.deliver(Attempt(event, flight.number))
+        except TimeoutError:
+            return Failed(f"no answer in {LONGEST:.0f} s")
+        except Exception as error:  # noqa: BLE001 - one consumer's bug must not end the others
+            # What the error says could quote what was sent, or where to.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error(
+                "%s: a delivery failed because of a bug: %s\n%s", self.name, type(error).__name__, where
+            )
+            return Failed("a bug in the gateway")
+
+    async def _body(self, flight: Flight) -> bytes | None:
+        assert flight.lane is not None
+        row = self._writer.row(self.name, flight.place, flight.lane.name)
+        if row is not None and row.head == flight.head and row.body is not None:
+            return row.body
+        lane, seq = flight.lane.name, flight.head.seq
+        body = await self._writer.call(Store.body, self.name, flight.place, lane, seq)
+        if body is None:
+            event = await self._feed.one(flight.place.account, _stream(flight.place), seq)
+            return None if event is None else event.body
+        return body
+
+    async def _read(self, read: Read | Find) -> None:
+        try:
+            if isinstance(read, Find):
+                self.machine.found(read, await beginning.find(self._feed, read.place, read.since))
+            else:
+                batch = await self._feed.after(
+                    read.place.account, _stream(read.place), read.after, read.limit, read.chat
+                )
+                self.machine.got(read, batch.events, batch.last, more=batch.more, now=self._clock())
+        except OrchestratorError:  # the feed says why, in the log
+            self.machine.unreadable(read, self._clock())
+        except Exception:
+            log.exception(
+                "%s: the events of %s cannot be read because of a bug", self.name, read.place.account
+            )
+            self.machine.unreadable(read, self._clock())
+        self.go_on()
+
+    async def _look_up_letter(self) -> None:
+        try:
+            if not await self._writer.flush():  # what became of the one before has to be known first
+                raise StoreError("not now")
+            self.machine.revived(*await self._writer.call(Store.next_letter, self.name, self._clock()))
+        except StoreError:
+            self.machine.revived(None, self._clock() + _AGAIN)
+        self.go_on()
+
+
+def _stream(place: Place) -> Stream:
+    return "account" if place.stream == "account" else "messages"

@@ -1,0 +1,75 @@
+"""The reader itself: answers one request after the other, until the gateway is gone."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import select
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.gateway.reader import wire
+from orchestrator.gateway.reader.shelf import Shelf
+from orchestrator.system.memory import give_back
+
+MEMORY: Final = 1 << 30
+"""Bytes of address space that a reader may take: some 200 MB are Python and its libraries."""
+
+
+def serve(sock: socket.socket, messages: Path) -> None:
+    """Answer requests until the other end is closed.
+
+    Args:
+        sock: Where they come from.
+        messages: The folder of all messages.
+    """
+    logging.disable()  # what is said of an inbox may quote it
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    shelf = Shelf(messages)
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN)
+    idle: float | None = None
+    while True:
+        was_open, idle = idle is not None, shelf.close_idle()
+        if was_open and idle is None:
+            give_back()
+        if not waiting.poll(None if idle is None else idle * 1000 + 1):
+            continue
+        request = _request(sock)
+        if request is None:
+            return
+        sock.sendall(_answer(shelf, request))
+
+
+def _answer(shelf: Shelf, request: bytes) -> bytes:
+    try:
+        return wire.write_answer(shelf.answer(wire.read_request(request)))
+    except MemoryError:
+        raise  # another reader has more
+    except OrchestratorError as error:
+        return wire.write_refusal(error.key)
+    except Exception:  # noqa: BLE001 - the next account's messages are as they should be
+        return wire.write_refusal("internal_error")
+
+
+def _request(sock: socket.socket) -> bytes | None:
+    """Return the next request, None if there is none any more."""
+    head = _exactly(sock, wire.LENGTH.size)
+    if head is None:
+        return None
+    (size,) = wire.LENGTH.unpack(head)
+    return _exactly(sock, size) if size <= wire.MAX_REQUEST else None
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes | None:
+    found = bytearray()
+    while len(found) < size:
+        piece = sock.recv(size - len(found))
+        if not piece:
+            return None
+        found += piece
+    return bytes(found)

@@ -1,0 +1,46 @@
+"""What the service asks of a configuration beyond its being valid: who could reach it, and what it lacks.
+
+Commands do not ask for this: they have another environment than the service, and change what is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from orchestrator.access import exposure, tokens
+from orchestrator.config.consumers import variables
+from orchestrator.config.settings import Settings
+from orchestrator.errors import ConfigError, StateError
+from orchestrator.store.layout import StatePaths
+
+log = logging.getLogger(__name__)
+
+
+def check(settings: Settings, paths: StatePaths) -> None:
+    """See that the service may run with a configuration.
+
+    Args:
+        settings: The configuration.
+        paths: The state folder.
+
+    Raises:
+        ConfigError: A variable that the configuration names is not set, or other machines could reach the
+            HTTP server and there is no token.
+    """
+    if lines := list(variables(settings.missing_variables)):
+        raise ConfigError("\n".join(f"{settings.config_file}: {line}" for line in lines))
+    if settings.http is not None and exposure.exposed(settings.http.listen):
+        exposure.check(settings.http.listen, count_tokens(paths))
+
+
+def count_tokens(paths: StatePaths) -> int:
+    """Return how many tokens there are; 1 if that is not known.
+
+    Rows of the page do not count: they are gone tomorrow, and the service would not start then. A damaged
+    file lets nobody in, and must keep no account from starting.
+    """
+    try:
+        return sum(not one.is_of_page for one in tokens.read(paths.tokens))
+    except StateError as error:
+        log.error("nobody is let in over TCP: %s", error)
+        return 1

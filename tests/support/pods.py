@@ -1,0 +1,401 @@
+"""Carries out a StatefulSet of one pod, as Kubernetes would, by podman: `Pod`.
+
+What the manifest says is done, and what this module does not know is an error, so that nothing in a chart is
+merely believed. The kubelet's part is done as the kubelet does it: files of ConfigMaps and Secrets are links
+to a folder of the newest version, an emptyDir may be written to by everybody, the group of fsGroup gets the
+volumes, and probes are commands that run inside, with their periods, time limits and thresholds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from support.container_engine import Engine
+
+Manifest = Mapping[str, Any]
+T = TypeVar("T")
+
+PATIENCE = 240.0
+_STATEFUL_SET = {
+    "replicas", "serviceName", "selector", "template", "persistentVolumeClaimRetentionPolicy",
+    "volumeClaimTemplates",
+}  # fmt: skip
+_POD = {
+    "serviceAccountName", "automountServiceAccountToken", "enableServiceLinks", "securityContext",
+    "containers", "terminationGracePeriodSeconds", "volumes",
+}  # fmt: skip
+_POD_SECURITY = {
+    "runAsNonRoot",
+    "runAsUser",
+    "runAsGroup",
+    "fsGroup",
+    "fsGroupChangePolicy",
+    "seccompProfile",
+}
+_CONTAINER = {
+    "name", "image", "imagePullPolicy", "args", "env", "ports", "startupProbe", "readinessProbe",
+    "livenessProbe", "resources", "securityContext", "volumeMounts",
+}  # fmt: skip
+_CONTAINER_SECURITY = {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"}
+_PROBE = {"exec", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+
+
+def known(found: Manifest, keys: set[str], where: str) -> None:
+    """See that a part of a manifest has only keys that are carried out.
+
+    Raises:
+        AssertionError: It has others.
+    """
+    assert set(found) <= keys, f"nobody has said how to carry out {sorted(set(found) - keys)} of {where}"
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A probe.
+
+    Attributes:
+        command: What runs inside.
+        period: Seconds from one run to the next.
+        limit: Seconds that a run may take.
+        threshold: How many failures in a row count.
+    """
+
+    command: tuple[str, ...]
+    period: float
+    limit: float
+    threshold: int
+
+    @classmethod
+    def of(cls, found: Manifest) -> Probe:
+        """Read a probe; only commands can be run."""
+        known(found, _PROBE, "a probe")
+        known(found["exec"], {"command"}, "exec")
+        command = tuple(found["exec"]["command"])
+        return cls(command, found["periodSeconds"], found["timeoutSeconds"], found["failureThreshold"])
+
+
+class Node:
+    """A machine of the cluster: volumes, ConfigMaps and Secrets in a folder.
+
+    Args:
+        folder: Where they are.
+        maps: The ConfigMaps and Secrets by name, the files of each by name.
+    """
+
+    def __init__(self, folder: Path, maps: dict[str, dict[str, str]]) -> None:
+        self.folder = folder
+        self.maps = maps
+        self._versions = 0
+
+    def projected(self, name: str, mode: int, group: int | None) -> Path:
+        """Return the folder of a ConfigMap or a Secret, in the newest version.
+
+        Args:
+            name: Its name.
+            mode: The mode of its files.
+            group: fsGroup, if the pod has one.
+        """
+        self._versions += 1
+        folder = self.folder / f"map-{name}"
+        folder.mkdir(exist_ok=True)
+        version = folder / f"..2026_11_30_04_00_{self._versions:02}.1"
+        version.mkdir()
+        for key, text in self.maps[name].items():
+            file = version / key
+            file.write_text(text)
+            file.chmod(mode)
+            with contextlib.suppress(FileExistsError):
+                (folder / key).symlink_to(f"..data/{key}")
+        (folder / "..new").symlink_to(version.name)
+        (folder / "..new").rename(folder / "..data")
+        folder.chmod(0o1777)
+        if group is not None:
+            give_to_group(folder, group, read_only=True)
+        return folder
+
+    def volume(self, name: str, group: int | None, *, policy: str = "Always") -> Path:
+        """Return a persistent volume: a file system of root, which the group of the pod gets."""
+        folder = self.folder / f"volume-{name}"
+        if not folder.exists():
+            folder.mkdir(mode=0o755)
+        if group is not None:
+            about = folder.stat()
+            matches = about.st_gid == group and about.st_mode & 0o2070 == 0o2070
+            if policy == "Always" or not matches:
+                give_to_group(folder, group)
+        return folder
+
+    def empty(self, name: str, group: int | None) -> Path:
+        """Return an emptyDir of a new pod."""
+        folder = self.folder / f"empty-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        folder.chmod(0o777)
+        if group is not None:
+            give_to_group(folder, group)
+        return folder
+
+
+def give_to_group(folder: Path, group: int, *, read_only: bool = False) -> None:
+    """Do to a volume what the kubelet does for fsGroup, to every file in it."""
+    for path in (folder, *_all_in(folder)):
+        about = path.lstat()
+        os.chown(path, -1, group, follow_symlinks=False)
+        if stat.S_ISLNK(about.st_mode):
+            continue
+        mode = stat.S_IMODE(about.st_mode) | (0o440 if read_only else 0o660)
+        if stat.S_ISDIR(about.st_mode):
+            mode |= stat.S_ISGID | 0o110
+        path.chmod(mode)
+
+
+def _all_in(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in (*folders, *files))
+
+
+class Pod:
+    """The pod of a StatefulSet; as a context manager it runs and, whatever happens, is ended.
+
+    Args:
+        engine: Runs its container.
+        node: Where it runs.
+        manifest: The StatefulSet.
+        image: The image in the place of the one it names, which no registry has here.
+        extra: More options of podman, which lead to a sandbox.
+
+    Attributes:
+        starts: How often its container was started.
+        is_ready: Whether its readiness probe, and before it the startup probe, succeeded last.
+        failures: What probes have said when they failed.
+    """
+
+    def __init__(
+        self, engine: Engine, node: Node, manifest: Manifest, image: str, extra: list[str] | None = None
+    ) -> None:
+        self._engine, self._node, self._image, self._extra = engine, node, image, extra or []
+        self.starts = 0
+        self.is_ready = False
+        self.failures: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._read(manifest)
+
+    def _read(self, manifest: Manifest) -> None:
+        assert manifest["kind"] == "StatefulSet"
+        spec = manifest["spec"]
+        known(spec, _STATEFUL_SET, "the StatefulSet")
+        assert spec["replicas"] == 1
+        labels = spec["template"]["metadata"]["labels"]
+        assert spec["selector"]["matchLabels"].items() <= labels.items()
+        pod = spec["template"]["spec"]
+        known(pod, _POD, "the pod")
+        known(pod["securityContext"], _POD_SECURITY, "the pod's securityContext")
+        (container,) = pod["containers"]
+        known(container, _CONTAINER, "the container")
+        known(container["securityContext"], _CONTAINER_SECURITY, "the container's securityContext")
+        self.name = f"{manifest['metadata']['name']}-0"
+        self._claims = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+        self._pod, self._container = pod, container
+        self.grace = int(pod["terminationGracePeriodSeconds"])
+        self._startup = Probe.of(container["startupProbe"])
+        self._readiness = Probe.of(container["readinessProbe"])
+        self._liveness = Probe.of(container["livenessProbe"])
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    # The life of the pod
+
+    def update(self, manifest: Manifest) -> None:
+        """Replace the pod by one of a new manifest, as a rolling update of one replica does."""
+        self._end()
+        self._read(manifest)
+        self._begin()
+
+    def until(self, condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
+        """Return what a condition returns as soon as that is something."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            if self._error is not None:
+                raise AssertionError(f"the pod could not be kept up: {self._error}") from self._error
+            assert time.monotonic() < deadline, (
+                f"not within {seconds:g} s: {what}; {self.failures}\n{self.log}"
+            )
+            time.sleep(0.2)
+        return found
+
+    def until_ready(self) -> None:
+        """Wait until the pod is ready."""
+        self.until(lambda: self.is_ready or None, f"{self.name} is ready")
+
+    @property
+    def log(self) -> str:
+        """What its containers have written."""
+        path = self._node.folder / f"{self.name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def exec(self, *command: str, seconds: float = PATIENCE) -> subprocess.CompletedProcess[bytes]:
+        """Run a command in the container, as `kubectl exec` does."""
+        line = self._engine.line("podman", "exec", self.name, *command)
+        return subprocess.run(
+            line, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+        )
+
+    def _begin(self) -> None:
+        self._options = self._made_of_manifest()
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._keep_up, name="kubelet", daemon=True)
+        self._thread.start()
+
+    def _end(self) -> None:
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.is_ready = False
+        self._terminate()
+
+    def _terminate(self) -> None:
+        """End the container: SIGTERM, and SIGKILL after the grace period."""
+        if self._process is None:
+            return
+        self._engine.podman("kill", "--signal", "TERM", self.name, check=False)
+        try:
+            self._process.wait(self.grace)
+        except subprocess.TimeoutExpired:
+            self.failures.append("killed after the grace period")
+            self._engine.podman("kill", self.name, check=False)
+            self._process.wait(PATIENCE)
+        self._process = None
+
+    def _keep_up(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._start()
+                self._watch()
+                if not self._stopping.is_set():
+                    self._terminate()
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            self._error = error
+
+    def _start(self) -> None:
+        self._engine.podman("rm", "--force", "--time", "0", self.name, check=False)
+        with (self._node.folder / f"{self.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._engine.line("podman", "run", "--rm", "--name", self.name, *self._options),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.starts += 1
+        self.is_ready = False
+
+    def _watch(self) -> None:
+        """Run the probes until the container has ended or is to be replaced."""
+        if not self._succeeds(self._startup):
+            return
+        self.is_ready = True
+        failed = {self._readiness: 0, self._liveness: 0}
+        due = {probe: time.monotonic() + probe.period for probe in failed}
+        while self._is_up():
+            for probe, when in due.items():
+                if time.monotonic() < when:
+                    continue
+                failed[probe] = 0 if self._run(probe) else failed[probe] + 1
+                due[probe] = time.monotonic() + probe.period
+                if probe is self._readiness:
+                    self.is_ready = failed[probe] < probe.threshold
+                elif failed[probe] >= probe.threshold:
+                    self.failures.append("liveness")
+                    return
+            self._stopping.wait(0.2)
+        self.is_ready = False
+
+    def _succeeds(self, probe: Probe) -> bool:
+        for _ in range(probe.threshold):
+            if self._stopping.wait(probe.period) or not self._is_up():
+                return False
+            if self._run(probe):
+                return True
+        self.failures.append("startup")
+        return False
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        return not self._stopping.is_set() and self._process.poll() is None
+
+    def _run(self, probe: Probe) -> bool:
+        try:
+            done = self.exec(*probe.command, seconds=probe.limit)
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
+    # The manifest, as options of podman
+
+    def _made_of_manifest(self) -> list[str]:
+        security, own = self._pod["securityContext"], self._container["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] > 0
+        assert security["seccompProfile"] == {
+            "type": "RuntimeDefault"
+        }  # which podman's own filter stands for
+        options = ["--user", f"{security['runAsUser']}:{security['runAsGroup']}", "--unsetenv", "HOME"]
+        if "fsGroup" in security:
+            options += ["--group-add", str(security["fsGroup"])]
+        assert own["allowPrivilegeEscalation"] is False
+        options += ["--security-opt=no-new-privileges"]
+        options += [f"--cap-drop={name}" for name in own["capabilities"]["drop"]]
+        if own["readOnlyRootFilesystem"]:
+            options += ["--read-only", "--read-only-tmpfs=false"]
+        for variable in self._container.get("env", ()):
+            options += ["--env", f"{variable['name']}={variable['value']}"]
+        options += self._volumes(security.get("fsGroup"), security.get("fsGroupChangePolicy", "Always"))
+        # The memory that all containers of a pod share, also one that is started again.
+        shared = self._node.empty("shm", None)
+        shared.chmod(0o1777)
+        options += ["--volume", f"{shared}:/dev/shm"]
+        # What this machine lacks, see `container_engine`.
+        options += ["--no-healthcheck", "--network", "host", "--cgroups", "disabled"]
+        options += ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
+        return [*options, *self._extra, self._image, *self._container["args"]]
+
+    def _volumes(self, group: int | None, policy: str) -> list[str]:
+        sources: dict[str, Path] = {
+            name: self._node.volume(name, group, policy=policy) for name in self._claims
+        }
+        for volume in self._pod["volumes"]:
+            match volume:
+                case {"name": name, "configMap": {"name": source, "defaultMode": mode, **rest}} if not rest:
+                    sources[name] = self._node.projected(source, mode, group)
+                case {"name": name, "secret": {"secretName": source, "defaultMode": mode, **rest}} if (
+                    not rest
+                ):
+                    sources[name] = self._node.projected(source, mode, group)
+                case {"name": name, "emptyDir": {"medium": "Memory", **rest}} if set(rest) <= {"sizeLimit"}:
+                    sources[name] = self._node.empty(name, group)
+                case _:
+                    raise AssertionError(f"nobody has said how to make {volume}")
+        options = []
+        for mount in self._container["volumeMounts"]:
+            known(mount, {"name", "mountPath", "readOnly"}, "a mount")
+            suffix = ":ro" if mount.get("readOnly") else ""
+            options += ["--volume", f"{sources.pop(mount['name'])}:{mount['mountPath']}{suffix}"]
+        assert not sources, f"nothing mounts {sorted(sources)}"
+        return options

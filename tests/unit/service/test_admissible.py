@@ -1,0 +1,56 @@
+"""Which configurations a service runs with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.access import token as form
+from orchestrator.access import tokens
+from orchestrator.config.settings import Settings
+from orchestrator.consumers.settings import Http, Tcp
+from orchestrator.errors import ConfigError
+from orchestrator.service import admissible
+from orchestrator.store.layout import StatePaths
+
+EVERYWHERE = Http(listen=(Tcp("0.0.0.0", 8080),))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    made = StatePaths.of(tmp_path / "state", environ={})
+    made.prepare()
+    return made
+
+
+def settings(paths: StatePaths, http: Http | None = None, *missing: tuple[str, str]) -> Settings:
+    return Settings(Path("/c.yaml"), paths.root, paths.qr, http=http, missing_variables=missing)
+
+
+def test_a_server_that_others_can_reach_needs_a_token(paths: StatePaths) -> None:
+    admissible.check(settings(paths), paths)
+    admissible.check(settings(paths, Http()), paths)
+    with pytest.raises(ConfigError, match="orchestrator token add") as caught:
+        admissible.check(settings(paths, EVERYWHERE), paths)
+    assert caught.value.key == "token_needed"
+    random = os.urandom(form.ID_BYTES + form.SECRET_BYTES)
+    tokens.add(paths.tokens, form.make("a", ["read"], None, created=1.0, expires=2.0, random=random)[0])
+    admissible.check(settings(paths, EVERYWHERE), paths)  # though it has expired
+
+
+def test_a_damaged_file_of_tokens_keeps_no_account_from_starting(paths: StatePaths) -> None:
+    (paths.tokens / tokens.FILE).write_text("{")
+    (paths.tokens / tokens.FILE).chmod(0o600)
+    admissible.check(settings(paths, EVERYWHERE), paths)
+
+
+def test_a_variable_that_is_not_set_is_named(paths: StatePaths) -> None:
+    missing = (("webhooks.crm.secret_env", "CRM"), ("bots.echo.env", "URL"))
+    with pytest.raises(ConfigError) as caught:
+        admissible.check(settings(paths, None, *missing), paths)
+    assert str(caught.value).splitlines() == [
+        "/c.yaml: webhooks.crm.secret_env: set $CRM in the service's environment",
+        "/c.yaml: bots.echo.env: set $URL in the service's environment",
+    ]

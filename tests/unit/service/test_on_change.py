@@ -1,0 +1,124 @@
+"""The program of `on_change`: what it prints is shown without its secrets, wherever it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.accounts.on_change import OnChange
+from orchestrator.config.settings import Settings
+from orchestrator.control.view import AccountView
+from orchestrator.service.on_change import Telling, without_secrets
+
+URL = "https://hooks.example.com/services/T01ABCDEF/B02ABCDEF/abcdefghijklmnop?thread=general-room"
+PASSWORD = "correct-horse"
+ENV = (("CHAT_URL", URL), ("PASSWORD", PASSWORD), ("SHORT", "on"))
+SECRETS = ("T01ABCDEF", "abcdefghijklmnop", "general-room", PASSWORD)
+
+
+class Accounts:
+    """No accounts, and a program."""
+
+    version = 0
+
+    def __init__(self, on_change: OnChange) -> None:
+        self.settings = cast("Settings", SimpleNamespace(on_change=on_change))
+
+    def names(self) -> list[str]:
+        return []
+
+    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
+        raise AssertionError(name, reveal)
+
+    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
+        del version, numbers
+        return [], []
+
+    async def wait_for_change(self) -> None:
+        await asyncio.Event().wait()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} is missing"
+        time.sleep(0.01)
+
+
+def try_out(folder: Path, script: str) -> dict[str, Any]:
+    """Call a program with secrets in its environment as `on-change test` does."""
+    program = folder / "tell"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o700)
+    settings = OnChange(run=(str(program),), env=ENV)
+
+    async def run() -> dict[str, Any]:
+        kept = folder / "on_change.json"
+        telling = Telling(Accounts(settings), kept)
+        telling.start()
+        try:
+            await asyncio.to_thread(wait_for, kept)  # the first that it writes down
+            return await telling.test()
+        finally:
+            await telling.stop()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.parametrize(
+    "said",
+    [
+        'echo "cannot reach $CHAT_URL with $PASSWORD"',
+        # As requests and urllib3 say it.
+        'echo "Max retries exceeded with url: ${CHAT_URL#https://hooks.example.com}"',
+        'echo "{\\"url\\": \\"$CHAT_URL\\", \\"with\\": \\"$PASSWORD\\"}"',
+        'echo "path ${CHAT_URL%%\\?*}"; echo "query ${CHAT_URL##*\\?}"',
+    ],
+)
+def test_the_program_s_own_variables_are_shown_nowhere(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, said: str, status: int
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    found = try_out(tmp_path, f"{said}; exit {status}")
+    assert found["worked"] is (status == 0)
+    shown = f"{found} {caplog.text} {(tmp_path / 'on_change.json').read_text()}"
+    assert "[CHAT_URL]" in str(found)
+    assert "[CHAT_URL]" in caplog.text
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+@pytest.mark.parametrize("length", range(380, 430, 5))
+def test_what_is_cut_off_tells_no_secret_that_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, length: int
+) -> None:
+    """The word that says what a token is may be just what is cut off."""
+    caplog.set_level(logging.DEBUG)
+    token = "zq7" * 6
+    found = try_out(tmp_path, f"echo 'Authorization: Bearer {token} {'. ' * (length // 2)}'; exit 1")
+    assert "has ended with exit code 1" in found["problem"]
+    assert token[-9:] not in f"{found} {caplog.text}"
+
+
+def test_a_line_whose_beginning_is_lost_is_not_shown(tmp_path: Path) -> None:
+    token = "zq7" * 6
+    rest = "x " * ((4096 - len(token) - 10) // 2)
+    found = try_out(tmp_path, f"echo first; echo 'Authorization: Bearer {token} {rest}'; echo last")
+    assert found["worked"]
+    assert found["output"] == "last"
+
+
+@given(st.text(max_size=60), st.text(max_size=40), st.text(max_size=60))
+def test_any_value_can_be_hidden(before: str, value: str, after: str) -> None:
+    settings = OnChange(run=("/bin/true",), env=(("A", value), ("B", f"https://u:{value}@h/{value}?{value}")))
+    shown = without_secrets(f"{before}{value}{after}", settings)
+    if len(value) >= 6 and value.isalnum():
+        assert value not in shown
