@@ -1,0 +1,58 @@
+{{- define "orchestrator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "orchestrator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "orchestrator.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "orchestrator.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "orchestrator.selector" -}}
+app.kubernetes.io/name: {{ include "orchestrator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "orchestrator.labels" -}}
+{{ include "orchestrator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "orchestrator.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* accounts.yaml: what the values say, and where this chart has put codes and the page. */}}
+{{- define "orchestrator.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- if not (hasKey $config "qr_dir") -}}
+{{- $_ := set $config "qr_dir" "$RUNTIME_DIRECTORY/qr" -}}
+{{- end -}}
+{{- if .Values.page.enabled -}}
+{{- if hasKey $config "http" -}}
+{{- if hasKey $config.http "listen" -}}{{- fail "config.http.listen: page.port and page.expose say where the page listens" -}}{{- end -}}
+{{- else -}}
+{{- $_ := set $config "http" dict -}}
+{{- end -}}
+{{- $host := ternary "0.0.0.0" "127.0.0.1" .Values.page.expose -}}
+{{- $_ := set $config.http "listen" (printf "%s:%d" $host (int .Values.page.port)) -}}
+{{- if and .Values.page.publicUrl (not (hasKey $config.http "public_url")) -}}
+{{- $_ := set $config.http "public_url" .Values.page.publicUrl -}}
+{{- end -}}
+{{- if and .Values.page.expose (not (hasKey $config.http "allowed_hosts")) -}}
+{{- $name := include "orchestrator.fullname" . -}}
+{{- $_ := set $config.http "allowed_hosts" (list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
