@@ -120,15 +120,19 @@ def secret_of_pod(folder: Path, *, group: int, mode: int = 0o440) -> Path:
 
 
 def read_as(user: int, group: int, path: Path) -> str:
-    """Return what a process of a user without a name reads there, or why it does not."""
+    """Return what a process of a user without a name reads there, or why it does not.
+
+    The process becomes that user when everything is loaded: Python may be in a folder of root's.
+    """
     line = (
-        "import sys; from pathlib import Path; from orchestrator.config import secret_file\n"
+        "import encodings.utf_8_sig, grp, os, pwd, sys; from pathlib import Path\n"
+        "from orchestrator.config import secret_file\n"
+        f"os.setgroups([{group}]); os.setgid({group}); os.setuid({user})\n"
         "try: print(secret_file.read_line(Path(sys.argv[1])))\n"
         "except ValueError as error: print(error)"
     )
     return subprocess.run(
-        [sys.executable, "-c", line, str(path)],
-        user=user, group=group, extra_groups=[group], cwd="/", capture_output=True, text=True, check=True,
+        [sys.executable, "-c", line, str(path)], cwd="/", capture_output=True, text=True, check=True,
         env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
     ).stdout.strip()  # fmt: skip
 

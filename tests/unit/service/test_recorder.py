@@ -66,8 +66,8 @@ def others(folder: Path, *names: str) -> list[int]:
         (100, 99, 99),  # it connected after the service had last said that it is there
         (200, 80.5, 80.5),
         (200, 79.5, None),  # no service of this version was there so long
-        (-1, 200, None),  # the clock was set back
-        (200, -1, None),
+        (-600, 200, None),  # the clock was set back
+        (200, -600, None),
     ],
 )
 def test_a_service_that_was_killed_leaves_no_account_open(
