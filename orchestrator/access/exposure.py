@@ -20,7 +20,7 @@ def exposed(listen: Iterable[Listen]) -> tuple[Tcp, ...]:
 def check(listen: Iterable[Listen], tokens: int) -> None:
     """See that no address is open to other machines while nobody can be let in.
 
-    A token that has expired counts: that a token has run out overnight must keep no account from starting.
+    A token that has expired counts: that a token has run out overnight must not close the server.
 
     Args:
         listen: Where the gateway listens.

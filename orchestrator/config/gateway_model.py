@@ -25,9 +25,9 @@ class HttpSection(Section):
         description="Where the server listens, or a list of such places. host:port takes an address, not a"
         " name. unix:PATH makes a socket for the service's user alone (mode 0600), and needs no token."
         " systemd: the sockets of a unit for sockets. Clients over TCP always need a token (`orchestrator"
-        " token add`). The service refuses an address other than loopback while there is no token. The server"
-        " has no TLS: put a reverse proxy in front of an address that others can reach. A reload opens and"
-        " closes what was changed, and keeps the others open.",
+        " token add`). Until there is one, an address other than loopback stays closed, and a reload refuses"
+        " a new one. The server has no TLS: put a reverse proxy in front of an address that others can reach."
+        " A reload opens and closes what was changed, and keeps the others open.",
         examples=['["127.0.0.1:8080", "unix:/run/orchestrator/http.sock"]'],
     )
     public_url: Annotated[str | None, types.OrNull(gateway.PublicUrl())] = Field(

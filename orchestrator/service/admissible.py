@@ -16,8 +16,24 @@ from orchestrator.store.layout import StatePaths
 log = logging.getLogger(__name__)
 
 
-def check(settings: Settings, paths: StatePaths) -> None:
-    """See that the service may run with a configuration.
+def check_start(settings: Settings) -> None:
+    """See that the service may start with a configuration.
+
+    It may without any token, even if other machines are to reach the HTTP server: the gateway's sockets wait
+    for the first token. In a container, nobody could run the command that makes one if no service ran.
+
+    Args:
+        settings: The configuration.
+
+    Raises:
+        ConfigError: A variable that the configuration names is not set.
+    """
+    if lines := list(variables(settings.missing_variables)):
+        raise ConfigError("\n".join(f"{settings.config_file}: {line}" for line in lines))
+
+
+def check_reload(settings: Settings, paths: StatePaths) -> None:
+    """See that a service that runs may take over a configuration; whoever asked for it hears the reason.
 
     Args:
         settings: The configuration.
@@ -27,8 +43,7 @@ def check(settings: Settings, paths: StatePaths) -> None:
         ConfigError: A variable that the configuration names is not set, or other machines could reach the
             HTTP server and there is no token.
     """
-    if lines := list(variables(settings.missing_variables)):
-        raise ConfigError("\n".join(f"{settings.config_file}: {line}" for line in lines))
+    check_start(settings)
     if settings.http is not None and exposure.exposed(settings.http.listen):
         exposure.check(settings.http.listen, count_tokens(paths))
 
@@ -36,8 +51,8 @@ def check(settings: Settings, paths: StatePaths) -> None:
 def count_tokens(paths: StatePaths) -> int:
     """Return how many tokens there are; 1 if that is not known.
 
-    Rows of the page do not count: they are gone tomorrow, and the service would not start then. A damaged
-    file lets nobody in, and must keep no account from starting.
+    Rows of the page do not count: they are gone tomorrow, and the server would be closed then. A damaged file
+    lets nobody in, so that the server may as well be open.
     """
     try:
         return sum(not one.is_of_page for one in tokens.read(paths.tokens))

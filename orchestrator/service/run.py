@@ -74,8 +74,7 @@ def run(
 
     Raises:
         AlreadyRunning: A service runs on the same state folder.
-        ConfigError: The configuration names a variable that is not set, or opens the HTTP server to other
-            machines without any token.
+        ConfigError: The configuration names a variable that is not set.
         StateError: A folder or file cannot be used, or this machine lacks what the service needs.
         OrchestratorError: The configuration requires isolation that this machine lacks.
         LibraryError: neonize does not work on this machine.
@@ -96,7 +95,7 @@ def run(
             log.warning("%s", said)
         for sentence in [*repaired, *store.sessions.close_to_others()]:
             log.warning("%s", sentence)
-        admissible.check(settings, paths)
+        admissible.check_start(settings)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         isolation.check(settings.confine)
         library = check_library()

@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from support.cli import PATIENCE, STAND_IN, Cli, bare
+from support.cli import PATIENCE, STAND_IN, Cli, bare, wait_for
 from support.ports import free_port
 
 from orchestrator.access import token as form
@@ -110,13 +110,22 @@ def test_root_makes_no_token_in_the_state_folder_of_somebody_else(cli: Cli) -> N
 # The service
 
 
-def test_a_service_that_others_could_reach_without_a_token_does_not_start(cli: Cli) -> None:
-    cli.configure("support: {}", top="http: {listen: '0.0.0.0:8080'}\n")
-    said = bare(cli("run", code=ExitCode.FAILED, program=STAND_IN).stderr)
-    assert "0.0.0.0:8080 can be reached from other machines" in said
-    assert "`orchestrator token add NAME" in said
-    assert cli("config", "check").stdout  # which is about the file alone
-    assert json.loads(cli("list", "--json").stdout)
+def test_a_service_is_open_to_others_from_the_first_token_on(cli: Cli) -> None:
+    port, inside = free_port(), free_port()
+    cli.configure("support: {}", top=f"http: {{listen: ['0.0.0.0:{port}', '127.0.0.1:{inside}']}}\n")
+    with cli.service():
+        # In a container nobody could run a command otherwise, not even the one that makes a token.
+        cli.until("support", "pairing")
+        wait_for(lambda: answer(inside, None) == 401, "the address of this machine alone is open")
+        assert answer(port, None) is None
+        said = bare(cli.log.read_text())
+        assert f"the gateway cannot listen on 0.0.0.0:{port}" in said
+        assert "`orchestrator token add NAME" in said
+        assert f"0.0.0.0:{port} can be reached from other machines" in bare(
+            cli.run_any(cli.line("doctor")).stdout
+        )
+        token = cli("token", "add", "me", "--scope", "read").stdout.strip()
+        wait_for(lambda: answer(port, token) == 200, "the other address is open, too")
 
 
 def test_a_reload_does_not_open_the_server_to_others_without_a_token(cli: Cli) -> None:

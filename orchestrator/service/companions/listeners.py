@@ -150,6 +150,8 @@ class Listeners:
     def _open(self, listen: Listen) -> Opened:
         match listen:
             case Tcp(host, port):
+                if exposure.exposed((listen,)):
+                    exposure.check((listen,), self._count_tokens())
                 return _tcp(host, port)
             case Unix(path):
                 return _unix(path)

@@ -29,27 +29,31 @@ def settings(paths: StatePaths, http: Http | None = None, *missing: tuple[str, s
     return Settings(Path("/c.yaml"), paths.root, paths.qr, http=http, missing_variables=missing)
 
 
-def test_a_server_that_others_can_reach_needs_a_token(paths: StatePaths) -> None:
-    admissible.check(settings(paths), paths)
-    admissible.check(settings(paths, Http()), paths)
+def test_a_reload_opens_the_server_to_others_only_if_there_is_a_token(paths: StatePaths) -> None:
+    admissible.check_reload(settings(paths), paths)
+    admissible.check_reload(settings(paths, Http()), paths)
     with pytest.raises(ConfigError, match="orchestrator token add") as caught:
-        admissible.check(settings(paths, EVERYWHERE), paths)
+        admissible.check_reload(settings(paths, EVERYWHERE), paths)
     assert caught.value.key == "token_needed"
     random = os.urandom(form.ID_BYTES + form.SECRET_BYTES)
     tokens.add(paths.tokens, form.make("a", ["read"], None, created=1.0, expires=2.0, random=random)[0])
-    admissible.check(settings(paths, EVERYWHERE), paths)  # though it has expired
+    admissible.check_reload(settings(paths, EVERYWHERE), paths)  # though it has expired
 
 
-def test_a_damaged_file_of_tokens_keeps_no_account_from_starting(paths: StatePaths) -> None:
+def test_a_service_starts_without_a_token(paths: StatePaths) -> None:
+    admissible.check_start(settings(paths, EVERYWHERE))
+
+
+def test_a_damaged_file_of_tokens_hinders_no_reload(paths: StatePaths) -> None:
     (paths.tokens / tokens.FILE).write_text("{")
     (paths.tokens / tokens.FILE).chmod(0o600)
-    admissible.check(settings(paths, EVERYWHERE), paths)
+    admissible.check_reload(settings(paths, EVERYWHERE), paths)
 
 
 def test_a_variable_that_is_not_set_is_named(paths: StatePaths) -> None:
     missing = (("webhooks.crm.secret_env", "CRM"), ("bots.echo.env", "URL"))
     with pytest.raises(ConfigError) as caught:
-        admissible.check(settings(paths, None, *missing), paths)
+        admissible.check_start(settings(paths, None, *missing))
     assert str(caught.value).splitlines() == [
         "/c.yaml: webhooks.crm.secret_env: set $CRM in the service's environment",
         "/c.yaml: bots.echo.env: set $URL in the service's environment",

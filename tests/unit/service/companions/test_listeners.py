@@ -29,7 +29,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def listeners() -> Iterator[Listeners]:
-    made = Listeners()
+    made = Listeners((), lambda: 1)
     yield made
     made.close()
 
@@ -48,6 +48,27 @@ def test_tcp_and_ipv6_and_unix_are_listened_on(listeners: Listeners, folder: Pat
         with socket.socket(one.socket.family) as client:
             client.connect(str(folder / "api.sock") if one.kind == "unix" else one.socket.getsockname())
             one.socket.accept()[0].close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_an_address_that_others_reach_is_opened_once_there_is_a_token(host: str) -> None:
+    tokens = [0]
+    made = Listeners((), lambda: tokens[0])
+    outside, inside = Tcp(host, free_port()), Tcp("127.0.0.1", free_port())
+    try:
+        assert made.open([outside, inside])
+        assert [one.address for one in made.all()] == [str(inside)]
+        (problem,) = made.problems
+        assert f"the gateway cannot listen on {outside}" in problem
+        assert "there is no token" in problem
+        assert not made.open([outside, inside])
+        tokens[0] = 1
+        assert made.open([outside, inside])
+        assert not made.problems
+        tokens[0] = 0
+        assert not made.open([outside, inside]), "what is open stays open: nobody is let in without a token"
+    finally:
+        made.close()
 
 
 def test_nothing_is_opened_again_unless_it_changed(listeners: Listeners, folder: Path) -> None:
