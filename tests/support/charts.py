@@ -11,6 +11,17 @@ import yaml
 
 CHART = Path(__file__).resolve().parents[2] / "deploy/helm/single"
 RELEASE = "whatsapp-orchestrator"
+VERSIONS = ("1.28", "1.31", "1.34", "1.37")
+"""Versions of Kubernetes for which manifests are checked; Chart.yaml asks for the first or a newer one."""
+
+
+class _Strict(yaml.SafeLoader):
+    """Reads YAML, and refuses a mapping that has a key twice: which of the two counts is chance."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [one.value for one, _ in node.value]
+        assert len(names) == len(set(names)), f"{names} has a key twice"
+        return super().construct_mapping(node, deep)
 
 
 def helm() -> Any:  # noqa: ANN401
@@ -18,18 +29,27 @@ def helm() -> Any:  # noqa: ANN401
     return pytest.importorskip("helm_python", exc_type=ImportError)
 
 
-def rendered(values: Mapping[str, Any] | None = None, chart: Path = CHART) -> dict[str, dict[str, Any]]:
-    """Return what a chart makes of values, by the kind of object.
+def texts(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, str]:
+    """Return the files that the chart makes of values, by their names.
 
     Raises:
         Exception: Helm refuses the values.
     """
-    with helm().Chart.load(str(chart)) as loaded:
-        files = loaded.render(dict(values or {}), name=RELEASE, namespace="whatsapp")
+    with helm().Chart.load(str(CHART)) as loaded:
+        found: dict[str, str] = loaded.render(dict(values or {}), name=release, namespace="whatsapp")
+    return {Path(name).name: text for name, text in found.items()}
+
+
+def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, dict[str, Any]]:
+    """Return what the chart makes of values, by the kind of object.
+
+    Raises:
+        Exception: Helm refuses the values.
+    """
     found: dict[str, dict[str, Any]] = {}
-    for name, text in files.items():
+    for name, text in texts(values, release).items():
         if name.endswith(".yaml"):
-            for document in yaml.safe_load_all(text):
+            for document in yaml.load_all(text, _Strict):
                 if document is not None:
                     assert document["kind"] not in found, "one object of each kind"
                     found[document["kind"]] = document

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import CHART, helm, rendered
+from support.charts import CHART, VERSIONS, helm, rendered, texts
 
 from orchestrator import __version__
 from orchestrator.config.reader import load
 
-VERSIONS = ("1.28", "1.31", "1.34", "1.37")
 FULL: dict[str, Any] = {
     "config": {
         "defaults": {"proxy_file": "/etc/orchestrator-secrets/proxy/url"},
@@ -155,6 +155,39 @@ def test_the_service_takes_the_configuration(case: Mapping[str, Any], tmp_path: 
         ({"config": {"state_dir": "/tmp/x"}}, "/config/state_dir"),
         ({"env": [{"name": "CRM_TOKEN", "value": "hunter2"}]}, "/env/0"),
         ({"env": [{"name": "HTTPS_PROXY", "value": "http://u:hunter2@h:1"}]}, "/env/0"),
+        ({"env": [{"name": "DSN", "value": "postgres://u:hunter2@h/"}]}, "/env/0"),
+        ({"env": [{"name": "http_proxy", "value": "u:hunter2@h:1"}]}, "/env/0"),
+        ({"env": [{"name": "A", "value": "whsec_hunter2"}]}, "/env/0"),
+        ({"env": [{"name": "A"}]}, "/env/0"),
+        ({"env": [{"name": "STATE_DIRECTORY", "value": "/tmp"}]}, "/env/0/name"),
+        ({"config": {"defaults": {"proxy": "socks5://u:hunter2/@h:1"}}}, "/config/defaults/proxy"),
+        ({"config": {"defaults": {"proxy": "u:hunter2@h:1"}}}, "/config/defaults/proxy"),
+        ({"config": {"webhooks": {"a": {"url": "https://h/?b=c&api_key=hunter2"}}}}, "/webhooks/a/url"),
+        ({"config": {"webhooks": {"a": {"headers": {"X-Auth": "hunter2"}}}}}, "X-Auth"),
+        ({"config": {"webhooks": {"a": {"headers": {"X-A": "Bearer hunter2"}}}}}, "/headers/X-A"),
+        ({"config": {"on_change": {"run": ["/x", "https://u:hunter2@h/"]}}}, "/config/on_change/run/1"),
+        ({"config": {"accounts": {"a": {"note": "orc_0123456789ab_hunter2"}}}}, "/config/accounts/a/note"),
+        ({"config": {"accounts": {"a": {"phone": 15550100}}}}, "/config/accounts/a/phone"),
+        ({"config": {"http": None}}, "/config/http"),
+        ({"config": None}, "config"),
+        ({"image": None}, "image"),
+        ({"image": {"tag": "a b"}}, "/image/tag"),
+        ({"image": {"tag": "v1\n  hostNetwork: true"}}, "/image/tag"),
+        ({"image": {"repository": "registry.example.com/a:1"}}, "/image/repository"),
+        ({"image": {"repository": "Registry/a b"}}, "/image/repository"),
+        ({"fullnameOverride": "a.b"}, "/fullnameOverride"),
+        ({"fullnameOverride": "a" * 51}, "/fullnameOverride"),
+        ({"nameOverride": "A"}, "/nameOverride"),
+        ({"podLabels": {"app.kubernetes.io/name": "other"}}, "app.kubernetes.io/name"),
+        ({"podAnnotations": {"checksum/config": "same"}}, "checksum/config"),
+        ({"serviceMonitor": {"labels": {"helm.sh/chart": "other"}}}, "helm.sh/chart"),
+        ({"persistence": {"storageClass": "a\nb: c"}}, "/persistence/storageClass"),
+        ({"persistence": {"existingClaim": "A"}}, "/persistence/existingClaim"),
+        ({"priorityClassName": "a: b"}, "/priorityClassName"),
+        ({"terminationGracePeriodSeconds": 3_000_000}, "/terminationGracePeriodSeconds"),
+        ({"networkPolicy": {"egressExcept": ["example.com"]}}, "/networkPolicy/egressExcept/0"),
+        ({"networkPolicy": {"egressExcept": ["fd00::/8"]}}, "/networkPolicy/egressExcept/0"),
+        ({"user": 3_000_000_000}, "/user"),
         ({"podDisruptionBudget": {"maxUnavailable": 2}}, "/podDisruptionBudget/maxUnavailable"),
         ({"user": 0}, "/user"),
         ({"page": {"port": 80}}, "/page/port"),
@@ -172,11 +205,123 @@ def test_what_would_be_wrong_is_refused(values: Mapping[str, Any], said: str) ->
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_proxy_without_a_password_is_no_secret() -> None:
+    env = [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}, {"name": "NO_PROXY", "value": "10.0.0.0/8"}]
+    values = {"env": env, "config": {"defaults": {"proxy": "socks5://proxy:1080"}}}
+    (container,) = rendered(values)["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["env"] == env
+
+
+ODD = {
+    "braces": "{{ .Release.Name }} {{- fail }} ${HOME}",
+    "quotes": """it's "quoted" # and: no comment\t""",
+    "lines": "  one\n two: three\n\n---\nfour\n",
+    "words": "off",
+    "number": "0123",
+    "empty": "",
+}
+"""Texts of which YAML, or Helm, could make something else."""
+
+
+def test_a_configuration_reaches_the_service_as_it_was_written() -> None:
+    accounts = {name: {"note": text} for name, text in ODD.items()}
+    numbers = {"max_retries": 1_000_000, "backoff": {"factor": 1.5}, "memory_limit": None, "a": [True]}
+    config = {"accounts": accounts, "defaults": numbers, "quarantine_days": 0}
+    found = yaml.safe_load(rendered({"config": config})["ConfigMap"]["data"]["accounts.yaml"])
+    assert {name: found[name] for name in config} == config
+
+
+def test_what_people_may_write_freely_changes_nothing_else() -> None:
+    plain = rendered()["StatefulSet"]
+    odd = {f"example.com/{name}": text for name, text in ODD.items()}
+    made = rendered({"podAnnotations": odd, "nodeSelector": ODD, "podLabels": ODD})["StatefulSet"]
+    template = made["spec"]["template"]
+    assert {name: template["metadata"]["annotations"].pop(name) for name in odd} == odd
+    assert template["spec"].pop("nodeSelector") == ODD
+    assert {name: template["metadata"]["labels"].pop(name) for name in ODD} == ODD
+    assert made == plain
+
+
+NAMES = (
+    "wa", "1st", "a.b", "a-b", "a..b", "whatsapp-orchestrator", f"{'x' * 52}1", f"{'x' * 52}2", "x" * 50,
+    f"{'9' * 49}.y",
+)  # fmt: skip
+"""Names of releases. Helm allows 53 characters, dots among them, and digits at the beginning."""
+
+
+def test_releases_get_names_that_kubernetes_takes_and_each_its_own() -> None:
+    names = []
+    for release in NAMES:
+        objects = rendered(FULL, release)
+        (name,) = {one["metadata"]["name"] for one in objects.values()}
+        # A Service has the strictest rule; a pod of a StatefulSet has a label of 11 more characters.
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name), name
+        assert len(name) <= 63 - 11
+        chosen = objects["StatefulSet"]["spec"]["selector"]["matchLabels"]
+        assert chosen["app.kubernetes.io/instance"] == release
+        names.append(name)
+    assert len(set(names)) == len(NAMES)
+    assert names[0] == "wa-whatsapp-orchestrator"
+    assert names[NAMES.index("whatsapp-orchestrator")] == "whatsapp-orchestrator"
+
+
+def test_two_releases_in_a_namespace_share_nothing() -> None:
+    one, other = rendered(FULL, "one"), rendered(FULL, "other")
+    for kind, document in one.items():
+        assert document["metadata"]["name"] != other[kind]["metadata"]["name"]
+    for kind, path in {
+        "StatefulSet": ("selector", "matchLabels"),
+        "Service": ("selector",),
+        "NetworkPolicy": ("podSelector", "matchLabels"),
+        "PodDisruptionBudget": ("selector", "matchLabels"),
+        "ServiceMonitor": ("selector", "matchLabels"),
+    }.items():
+        ours, theirs = (
+            functools.reduce(dict.__getitem__, path, found[kind]["spec"]) for found in (one, other)
+        )
+        labels = other["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+        assert theirs.items() <= labels.items()
+        assert not ours.items() <= labels.items()
+
+
+def test_a_pod_that_cannot_start_is_replaced_by_one_of_the_next_configuration() -> None:
+    """With `OrderedReady`, Kubernetes waits until a person deletes the pod."""
+    assert rendered()["StatefulSet"]["spec"]["podManagementPolicy"] == "Parallel"
+
+
+def test_the_pod_reaches_names_and_the_internet_but_not_the_cluster() -> None:
+    rules = rendered({"networkPolicy": {"egressExcept": ["10.0.0.0/8", "2001:db8::/32"]}})["NetworkPolicy"]
+    names, internet = rules["spec"]["egress"]
+    # Behind its Service, OpenShift's DNS listens on 5353, and rules are for what is behind.
+    assert {(one["port"], one["protocol"]) for one in names["ports"]} == {
+        (port, protocol) for port in (53, 5353) for protocol in ("TCP", "UDP")
+    }
+    assert [one["ipBlock"] for one in internet["to"]] == [
+        {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]},
+        {"cidr": "2000::/3", "except": ["2001:db8::/32"]},
+    ]
+    open_to_all = rendered({"networkPolicy": {"egressExcept": []}})["NetworkPolicy"]["spec"]["egress"][1]
+    assert [one["ipBlock"] for one in open_to_all["to"]] == [{"cidr": "0.0.0.0/0"}, {"cidr": "2000::/3"}]
+
+
+def test_the_notes_lead_to_the_page_and_name_what_is_missing() -> None:
+    notes = texts(release="wa")["NOTES.txt"]
+    assert "exec -it wa-whatsapp-orchestrator-0 -- orchestrator link NAME" in notes
+    assert "port-forward wa-whatsapp-orchestrator-0 8080" in notes
+    assert "token" not in notes
+    exposed = texts({"page": {"expose": True, "port": 9000}})["NOTES.txt"]
+    assert "port-forward whatsapp-orchestrator-0 9000" in exposed
+    assert "orchestrator token add" in exposed
+    assert "networkPolicy.ingressFrom" in exposed
+    assert "networkPolicy.ingressFrom" not in texts(FULL)["NOTES.txt"]
+    assert "page" not in texts({"page": {"enabled": False}})["NOTES.txt"]
+
+
 def test_nobody_reaches_the_page_who_was_not_named() -> None:
     policy = rendered()["NetworkPolicy"]["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     assert policy["ingress"] == []
-    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 443}
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 5353, 443}
     assert rendered({"page": {"expose": True}})["NetworkPolicy"]["spec"]["ingress"] == []
     (rule,) = rendered(FULL)["NetworkPolicy"]["spec"]["ingress"]
     assert rule["from"] == FULL["networkPolicy"]["ingressFrom"]

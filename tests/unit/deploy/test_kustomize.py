@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import helm, rendered
+from support.charts import VERSIONS, helm, rendered
 from support.kustomizing import build
 
+from orchestrator import __version__
 from orchestrator.config.reader import load
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "deploy/kustomize"
-VERSIONS = ("1.28", "1.31", "1.34", "1.37")
 
 
 def by_kind(folder: Path) -> dict[str, dict[str, Any]]:
@@ -69,7 +69,7 @@ def test_the_overlay_has_what_the_chart_has_for_the_same_wishes(tmp_path: Path) 
     assert sorted(ours.pop("volumes"), key=key) == sorted(theirs.pop("volumes"), key=key)
     (container,), (other,) = ours.pop("containers"), theirs.pop("containers")
     assert sorted(container.pop("volumeMounts"), key=key) == sorted(other.pop("volumeMounts"), key=key)
-    assert container.pop("image") == "registry.example.com/whatsapp-orchestrator:0.1.0"
+    assert container.pop("image") == f"registry.example.com/whatsapp-orchestrator:{__version__}"
     other.pop("image")
     assert container == other
     assert ours == theirs

@@ -1,14 +1,21 @@
 {{- define "orchestrator.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride -}}
 {{- end -}}
 
+{{/*
+The name of all objects. A Service takes only letters, digits and dashes and begins with a letter, and a pod of a
+StatefulSet has a label of 11 characters more. The name of a release that does not fit is cut and changed, and gets
+a part that tells it from similar ones.
+*/}}
 {{- define "orchestrator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
-{{- else if contains (include "orchestrator.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- $name := include "orchestrator.name" . -}}
+{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full = default $full .Values.fullnameOverride -}}
+{{- if regexMatch "^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$" $full -}}
+{{- $full -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "orchestrator.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- $fit := $full | replace "." "-" | trunc 39 | trimSuffix "-" -}}
+{{- printf "%s%s-%s" (ternary "r-" "" (regexMatch "^[0-9]" $fit)) $fit ($full | sha256sum | trunc 8) -}}
 {{- end -}}
 {{- end -}}
 
