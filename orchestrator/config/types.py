@@ -151,7 +151,7 @@ class Text(Type[str]):
 
 @dataclass(frozen=True, slots=True)
 class Word(Type[str]):
-    """One of a few words. YAML may take one of them for something else, such as ``off`` for false."""
+    """One of a few words. YAML takes ``off`` for false, and Helm writes that in the word's place."""
 
     words: tuple[str, ...]
 
@@ -161,9 +161,10 @@ class Word(Type[str]):
 
     def read(self, value: Scalar, where: Where) -> str:
         del where
-        if value.text not in self.words:
+        word = value.text if value.text in self.words else value.switch
+        if word not in self.words:
             raise Unfit(self.expected, _quoted(value))
-        return value.text
+        return word
 
     def schema(self) -> dict[str, Any]:
         # What reads the file for an editor may take `on` for true, as YAML 1.1 does.
@@ -185,7 +186,7 @@ class Boolean(Type[bool]):
         del where
         if value.type != "true/false":
             raise Unfit(self.expected, _quoted(value))
-        return value.text.lower() in ("true", "yes", "on")
+        return value.switch == "on"
 
     def write(self, value: bool) -> str:
         return "true" if value else "false"

@@ -81,6 +81,13 @@ class Scalar(Place):
     type: str
     plain: bool
 
+    @property
+    def switch(self) -> str:
+        """``on`` or ``off`` in the place of whatever YAML takes for true or false, else the text."""
+        if self.type != "true/false":
+            return self.text
+        return "on" if self.text.lower() in ("true", "yes", "on") else "off"
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Sequence(Place):

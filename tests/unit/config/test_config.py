@@ -155,6 +155,18 @@ def test_booleans(text: str, value: bool) -> None:
     assert account(f"enabled: {text}").enabled is value
 
 
+@pytest.mark.parametrize(("word", "wanted"), [("true", "on"), ("Yes", "on"), ("false", "off"), ("NO", "off")])
+def test_on_and_off_are_known_as_programs_for_yaml_write_them_anew(word: str, wanted: str) -> None:
+    assert account(f"sending: {{pacing: {word}}}").sending.pacing == wanted
+    if wanted == "off":
+        assert read(f"confine: {word}\naccounts: {{}}\n").confine == wanted
+    else:
+        (said,) = problems(f"confine: {word}\naccounts: {{}}\n")
+        assert "expected auto, required or off" in said
+    (said,) = problems(f'accounts: {{a: {{sending: {{pacing: "{word}"}}}}}}\n')
+    assert "expected on or off" in said
+
+
 def test_accounts_keep_the_files_order() -> None:
     assert list(read("accounts: {c: {}, a: {}, b: {}}").accounts) == ["c", "a", "b"]
 

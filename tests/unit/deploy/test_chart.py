@@ -231,6 +231,15 @@ def test_a_configuration_reaches_the_service_as_it_was_written() -> None:
     assert {name: found[name] for name in config} == config
 
 
+def test_words_that_helm_takes_for_true_and_false_reach_the_service(tmp_path: Path) -> None:
+    values = yaml.safe_load("config: {confine: off, defaults: {sending: {pacing: on}}, accounts: {a: {}}}")
+    assert values["config"]["confine"] is False, "Helm reads YAML 1.1 as well"
+    file = tmp_path / "accounts.yaml"
+    file.write_text(rendered(values)["ConfigMap"]["data"]["accounts.yaml"])
+    settings = load(file, environ={"RUNTIME_DIRECTORY": "/dev/shm/orchestrator", "HOME": "/"})
+    assert (settings.confine, settings.accounts["a"].sending.pacing) == ("off", "on")
+
+
 def test_what_people_may_write_freely_changes_nothing_else() -> None:
     plain = rendered()["StatefulSet"]
     odd = {f"example.com/{name}": text for name, text in ODD.items()}
