@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.scripts import loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = ROOT / ".ci/hashes"
@@ -24,17 +23,7 @@ PIP = (sys.executable, "-m", "pip", "--isolated", "--disable-pip-version-check")
 
 @pytest.fixture(scope="module")
 def hashes() -> ModuleType:
-    loader = SourceFileLoader("hashes_of_requirements", str(PROGRAM))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[loader.name] = module  # its dataclasses look there
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
+    return loaded(PROGRAM)
 
 
 @pytest.fixture

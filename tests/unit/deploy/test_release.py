@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support.scripts import loaded
 
 from orchestrator import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = ROOT / "scripts/release"
 PARTS = (
     "orchestrator/__init__.py",
     "deploy/helm/single/Chart.yaml",
@@ -30,16 +31,7 @@ PARTS = (
 
 @pytest.fixture(scope="module")
 def release() -> ModuleType:
-    loader = SourceFileLoader("release_script", str(ROOT / "scripts/release"))
-    spec = importlib.util.spec_from_loader(loader.name, loader)
-    assert spec is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
-    try:
-        loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = before
-    return module
+    return loaded(PROGRAM)
 
 
 @pytest.fixture
@@ -50,20 +42,62 @@ def sources(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.timeout(1500)
-@pytest.mark.skipif(
+needs_git = pytest.mark.skipif(
     not (ROOT / ".git").exists(), reason="a release is made of a commit, and these sources have none"
 )
-def test_a_release_is_the_same_twice_and_whole(tmp_path: Path) -> None:
-    pytest.importorskip("cyclonedx_py")
-    folder = tmp_path / "dist"
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/release", "--twice", folder],
+
+
+def run(
+    *arguments: str | Path, root: Path = ROOT, umask: int = -1, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, root / "scripts/release", *arguments],
+        env={**os.environ, **environment},
+        umask=umask,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone of the last commit, with the program as it is here."""
+    made = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", ROOT, made], check=True)
+    shutil.copy(PROGRAM, made / "scripts/release")
+    return made
+
+
+def git(clone: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    subprocess.run(["git", *who, *arguments], cwd=clone, check=True, capture_output=True)
+
+
+@needs_git
+@pytest.mark.timeout(1500)
+def test_a_release_is_whole_and_the_same_for_everybody(tmp_path: Path, clone: Path) -> None:
+    pytest.importorskip("cyclonedx_py")
+    folder = tmp_path / "dist"
+    done = run("--trial", "--twice", folder)
     assert done.returncode == 0, done.stderr
+    # Somebody else's machine.
+    for setting in ("core.autocrlf=true", "tar.umask=0077", "core.quotePath=false"):
+        git(clone, "config", *setting.split("="))
+    (clone / ".git/info").mkdir(exist_ok=True)
+    (clone / ".git/info/attributes").write_text("*.py export-ignore\n*.yaml ident\n")
+    (clone / "orchestrator/stray.py").touch()
+    (clone / "README.md").write_text("changed")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".pydistutils.cfg").write_text("[sdist]\nformats = zip\n[bdist_wheel]\npython_tag = cp311\n")
+    (home / ".gitconfig").write_text("[core]\n\tautocrlf = true\n")
+    other = run(
+        "--trial", tmp_path / "other", root=clone, umask=0o077, HOME=str(home), TZ="Asia/Kathmandu",
+        LC_ALL="tr_TR.UTF-8", SOURCE_DATE_EPOCH="1", PYTHONHASHSEED="7", GIT_DIR="/nonexistent",
+    )  # fmt: skip
+    assert other.returncode == 0, other.stderr
+    assert other.stdout == done.stdout == (folder / "SHA256SUMS").read_text()
     lines = [line.split("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
     sums = {name: digest for digest, name in lines}
     assert {*sums, "SHA256SUMS"} == {path.name for path in folder.iterdir()}
@@ -107,7 +141,7 @@ def test_a_wheel_with_a_link_is_refused(release: ModuleType, tmp_path: Path) -> 
         link.external_attr = 0o120777 << 16
         archive.writestr(link, "elsewhere")
     with pytest.raises(release.WrongError, match="symbolic links: a/link"):
-        release._check_wheel(wheel, __version__)
+        release._check_wheel(wheel, __version__, set())
 
 
 def test_a_file_that_record_does_not_name_is_refused(release: ModuleType, tmp_path: Path) -> None:
@@ -116,14 +150,73 @@ def test_a_file_that_record_does_not_name_is_refused(release: ModuleType, tmp_pa
         archive.writestr("a/more.py", "")
         archive.writestr(f"a-{__version__}.dist-info/RECORD", f"a-{__version__}.dist-info/RECORD,,\n")
     with pytest.raises(release.WrongError, match=r"RECORD and the files differ: a/more\.py"):
-        release._check_wheel(wheel, __version__)
+        release._check_wheel(wheel, __version__, set())
+
+
+def released(clone: Path) -> None:
+    """Make the last commit one that may be published."""
+    changelog = clone / "CHANGELOG.md"
+    text = re.sub(r"(?ms)^## Unreleased\n.*?(?=^## )", "## Unreleased\n\n", changelog.read_text())
+    changelog.write_text(text)
+    git(clone, "commit", "--all", "--message", "release")
+
+
+@needs_git
+def test_what_must_not_be_published_is_refused(
+    tmp_path: Path, clone: Path, release: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dist"
+    (clone / "CHANGELOG.md").write_text(f"## Unreleased\n\n- More\n\n## {__version__}\n")
+    git(clone, "commit", "--all", "--message", "more")
+    said = run(folder, root=clone).stderr
+    assert "CHANGELOG.md has lines under Unreleased" in said
+    assert "not committed" not in said
+    released(clone)
+    (clone / "stray").touch()
+    assert "what is not committed would not be in it: stray" in run(folder, root=clone).stderr
+    (clone / "stray").unlink()
+    git(clone, "tag", "-a", f"v{__version__}", "-m", "", "HEAD~1")
+    assert f"v{__version__} is another commit" in run(folder, root=clone).stderr
+    assert not list(folder.iterdir())
+    git(clone, "tag", "-f", f"v{__version__}")
+    monkeypatch.setattr(release, "ROOT", clone)
+    commit = release._git("rev-parse", "HEAD").decode().strip()
+    assert list(release._against(commit, is_head=True)) == []
+
+
+@needs_git
+def test_a_link_in_the_sources_is_refused(tmp_path: Path, clone: Path) -> None:
+    (clone / "orchestrator/link.py").symlink_to("errors.py")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--message", "a link")
+    done = run("--trial", tmp_path / "dist", root=clone)
+    assert (done.returncode, done.stderr) == (1, "release: orchestrator/link.py is a link\n")
+
+
+def test_other_tools_than_those_of_the_commit_are_refused(release: ModuleType, tmp_path: Path) -> None:
+    release.check_installed(ROOT)
+    (tmp_path / "requirements").mkdir()
+    text = (ROOT / "requirements/run.txt").read_text()
+    for name in ("setuptools", "neonize"):
+        changed = re.sub(rf"(?m)^{name}==\S+", f"{name}==0.0.1", text)
+        (tmp_path / "requirements/run.txt").write_text(changed)
+        with pytest.raises(release.WrongError, match=rf"{name} 0\.0\.1 is needed, and here is "):
+            release.check_installed(tmp_path)
+
+
+def test_a_wheel_that_lacks_a_file_of_the_sources_is_refused(release: ModuleType, tmp_path: Path) -> None:
+    wheel = tmp_path / f"a-{__version__}-py3-none-any.whl"
+    record = f"a-{__version__}.dist-info/RECORD"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("orchestrator/stray.py", "")
+        archive.writestr(record, f"orchestrator/stray.py,,\n{record},,\n")
+    with pytest.raises(release.WrongError, match=r"differ: orchestrator/page\.css, orchestrator/stray\.py"):
+        release._check_wheel(wheel, __version__, {"orchestrator/page.css"})
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts/release", tmp_path], capture_output=True, text=True, check=False
-    )
+    done = run(tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "is not empty" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
