@@ -48,8 +48,8 @@ def options_of(service: Mapping[str, Any], volumes: Mapping[str, Path]) -> list[
                 pass  # the network is that of the machine, and there are no control groups
             case "volumes":
                 for one in value:
-                    source, _, rest = one.partition(":")
-                    options += ["--volume", f"{volumes[source]}:{rest}"]
+                    source, target = _mount(one)
+                    options += ["--volume", f"{volumes[source]}:{target}"]
             case "read_only":
                 # podman would else make /run and /tmp writable, which Docker does not.
                 options += ["--read-only", "--read-only-tmpfs=false"] if value else []
@@ -65,6 +65,18 @@ def options_of(service: Mapping[str, Any], volumes: Mapping[str, Path]) -> list[
             case _:
                 raise AssertionError(f"nobody has said how to run {key}")
     return options
+
+
+def _mount(volume: str | Mapping[str, Any]) -> tuple[str, str]:
+    """Return the source of a volume in a compose file, and the rest as podman and Docker have it."""
+    if isinstance(volume, str):
+        source, _, target = volume.partition(":")
+        return source, target
+    about = dict(volume)
+    source, target, read_only = (about.pop(key) for key in ("source", "target", "read_only"))
+    wanted = {"type": "bind", "bind": {"create_host_path": False}}
+    assert about == wanted, f"nobody has said how to mount {volume}"
+    return source, f"{target}:ro" if read_only else target
 
 
 class Container:
