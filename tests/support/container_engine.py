@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,13 +35,20 @@ PACKAGES = ("python3.11", "python3.11-venv", "python3-pip-whl", "python3-setupto
 BUILD_SECONDS = 1800.0
 """Seconds for what takes three minutes, most of it downloads."""
 PATIENCE = 120.0
+MEMORY = 6 << 30
+"""Bytes that the images may have where they are kept in memory; they have about 2.5 GB."""
 _UNIFIED = """
 set -eu
 mount --make-rprivate /
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 """
-_HOLD = f"{_UNIFIED}\necho ready\nexec cat"
+_HOLD = f"""{_UNIFIED}
+[ -z "$2" ] || mount -t tmpfs -o "mode=0711,size=$2" tmpfs "$1"
+mkdir "$1/base" "$1/tmp"
+echo ready
+exec cat
+"""
 
 
 def need_engine() -> None:
@@ -74,15 +82,18 @@ class Engine:
     """A store of images and containers of its own; as a context manager it is gone afterwards."""
 
     def __init__(self) -> None:
-        # Not in memory: layers are mounted over each other, and have hundreds of megabytes.
         self._folder = Path(tempfile.mkdtemp(prefix="oi", dir="/var/tmp"))
         self._folder.chmod(0o711)
-        (self._folder / "tmp").mkdir()
+        self._inner = self._folder / "inner"
+        """What only programs in the mount namespace see, where there is much memory."""
+        self._inner.mkdir(0o711)
         self._holder: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self._holder = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            ["unshare", "--mount", "sh", "-c", _HOLD, "sh", str(self._inner), _size()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == b"ready\n"
@@ -103,12 +114,15 @@ class Engine:
 
     def line(self, program: str, *arguments: str) -> list[str]:
         """Return how podman or buildah is run."""
-        assert self._holder is not None
-        store = ["--root", f"{self._folder}/store", "--runroot", f"{self._folder}/run"]
+        store = ["--root", f"{self._inner}/store", "--runroot", f"{self._inner}/run"]
         if program == "podman":
             store += ["--cgroup-manager", "cgroupfs", "--events-backend", "none", "--runtime", "crun"]
-        inside = ["nsenter", "--target", str(self._holder.pid), "--mount", f"--wdns={ROOT}"]
-        return [*inside, "env", f"TMPDIR={self._folder}/tmp", program, *store, *arguments]
+        return self._inside("env", f"TMPDIR={self._inner}/tmp", program, *store, *arguments)
+
+    def _inside(self, *command: str) -> list[str]:
+        """Return how a command is run in the mount namespace."""
+        assert self._holder is not None
+        return ["nsenter", "--target", str(self._holder.pid), "--mount", f"--wdns={ROOT}", *command]
 
     def podman(
         self, *arguments: str, check: bool = True, seconds: float = PATIENCE
@@ -169,14 +183,14 @@ class Engine:
     def _make_base(self, tag: str) -> None:
         if self.podman("image", "exists", tag, check=False).returncode == 0:
             return
-        root = self._folder / "base"
+        root = self._inner / "base"
         include = "ca-certificates,netbase,tzdata"
-        _run(
-            ["debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root)], BUILD_SECONDS
-        )
+        made_of = ["debootstrap", "--variant=minbase", f"--include={include}", "bookworm", str(root)]
+        _run(self._inside(*made_of), BUILD_SECONDS)
+        chroot = self._inside("chroot", str(root))
         install = ["apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES]
         clean = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive"}
-        _run(["chroot", str(root), *install], BUILD_SECONDS, environment=clean)
+        _run([*chroot, *install], BUILD_SECONDS, environment=clean)
         # As in the image of Python: its python3 and pip are below /usr/local, and there is no byte code.
         made = """
         set -eu
@@ -186,7 +200,7 @@ class Engine:
         find / -xdev -name '*.pyc' -delete
         rm -rf /var/lib/apt/lists/* /var/cache/apt/*
         """
-        _run(["chroot", str(root), "sh", "-c", made], BUILD_SECONDS, environment=clean)
+        _run([*chroot, "sh", "-c", made], BUILD_SECONDS, environment=clean)
         container = _run(self.line("buildah", "from", "scratch"), PATIENCE).stdout.strip()
         _run(self.line("buildah", "copy", "--quiet", container, str(root), "/"), BUILD_SECONDS)
         _run(self.line("buildah", "config", "--env", f"PATH={clean['PATH']}", container), PATIENCE)
@@ -194,7 +208,7 @@ class Engine:
             self.line("buildah", "commit", "--quiet", "--timestamp", "0", "--rm", container, tag),
             BUILD_SECONDS,
         )
-        shutil.rmtree(root)
+        _run(self._inside("rm", "-rf", str(root)), PATIENCE)
 
     def _pip_conf(self) -> Path:
         """Return a file with what pip is told on this machine: where packages come from, above all."""
@@ -205,6 +219,14 @@ class Engine:
             told.pop("constraint", None)
             path.write_text("[global]\n" + "".join(f"{key} = {value}\n" for key, value in told.items()))
         return path
+
+
+def _size() -> str:
+    """Return how large the images may become in memory; nothing if they are to be on disk.
+
+    On disk they take twice as long: dpkg waits for the disk after each file, and each layer is copied twice.
+    """
+    return str(MEMORY) if psutil.virtual_memory().available > 2 * MEMORY else ""
 
 
 def _base_of(dockerfile: str) -> str:
