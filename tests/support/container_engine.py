@@ -10,7 +10,6 @@ mount namespace that has it. Control groups are not used: limits of memory are n
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 import shutil
@@ -43,6 +42,16 @@ mount --make-rprivate /
 umount -R /sys/fs/cgroup 2>/dev/null || true
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 """
+_TRY = f"""{_UNIFIED}
+mount -t tmpfs tmpfs "$1"
+cd "$1"
+mkdir lower upper work all
+mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay all
+mknod null c 1 3
+chroot / true
+unshare --pid --ipc --uts --net --fork --mount-proc true
+"""
+"""What buildah, podman and crun do, in short."""
 _HOLD = f"""{_UNIFIED}
 [ -z "$2" ] || mount -t tmpfs -o "mode=0711,size=$2" tmpfs "$1"
 mkdir "$1/base" "$1/tmp"
@@ -60,16 +69,18 @@ def need_engine() -> None:
     pytest.skip(f"no real container can be tried here: {reason}")
 
 
-@functools.cache
 def _reason() -> str | None:
+    """Return why no container can be made, None if one can."""
     if os.geteuid() != 0:
         return "this is not root"
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         return f"there is no {', '.join(missing)}"
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", _UNIFIED], capture_output=True, text=True, check=False
-    )
-    return done.stderr.strip() or "no namespace can be made" if done.returncode else None
+    with tempfile.TemporaryDirectory() as folder:
+        line = ["unshare", "--mount", "sh", "-c", _TRY, "sh", folder]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    return next(iter(done.stderr.strip().splitlines()), "namespaces and mounts are not allowed")
 
 
 def cannot(reason: str) -> NoReturn:
