@@ -309,6 +309,16 @@ def test_what_is_no_address_is_refused(stage: Stage, address: str) -> None:
     stage.is_clean()
 
 
+def test_an_address_that_another_program_has_is_refused(stage: Stage) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = stage.start("--listen", address)
+        said = output(process, PATIENCE)
+    assert process.returncode == 1
+    assert f"the page cannot listen on {address}: another program listens there already" in said
+    stage.is_clean()
+
+
 def test_a_service_that_ends_is_a_failure_with_its_log(stage: Stage) -> None:
     process = stage.start()
     read_until(process, "waits for its phone")

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import Self
 
 import psutil
 import pytest
@@ -81,12 +81,6 @@ def _reason() -> str | None:
     if done.returncode == 0:
         return None
     return next(iter(done.stderr.strip().splitlines()), "namespaces and mounts are not allowed")
-
-
-def cannot(reason: str) -> NoReturn:
-    """Skip a test because of something that this machine lacks, or fail it where that must not be."""
-    (pytest.fail if os.environ.get(MUST) else pytest.skip)(reason)
-    raise AssertionError
 
 
 class Engine:

@@ -66,6 +66,8 @@ def demo(
     from orchestrator.sandbox.client import SandboxError
 
     page = None if listen is None else _address(listen)
+    if page is not None:
+        _check_free(page)
     able = judge()
     on_terminal = able.is_terminal
     screen: Screen = LiveScreen() if able.is_live else LineScreen()
@@ -119,6 +121,22 @@ def _address(text: str) -> Tcp:
         raise typer.BadParameter(
             f'expected "ADDRESS:PORT" such as 0.0.0.0:8080, found {printable(shorten(text))}',
             param_hint="--listen",
+        ) from None
+
+
+def _check_free(page: Tcp) -> None:
+    """See that the page can be where it is wanted: its link would lead to another program otherwise.
+
+    Raises:
+        OrchestratorError: Another program listens there, or nobody can.
+    """
+    from orchestrator.service.companions.listeners import open_tcp, why_not
+
+    try:
+        open_tcp(page.host, page.port).close()
+    except OSError as error:
+        raise OrchestratorError(
+            f"the page cannot listen on {page}: {why_not(error)}", key="page_not_served"
         ) from None
 
 

@@ -141,7 +141,7 @@ class Listeners:
         except OrchestratorError as error:
             return f"the gateway cannot listen on {listen}: {error}"
         except OSError as error:
-            return f"the gateway cannot listen on {listen}: {_why(error)}"
+            return f"the gateway cannot listen on {listen}: {why_not(error)}"
         self._opened[listen] = opened, self._last + 1
         self._last += max(1, len(self._given) if isinstance(listen, Systemd) else 1)
         log.info("the gateway listens on %s", listen)
@@ -152,7 +152,7 @@ class Listeners:
             case Tcp(host, port):
                 if exposure.exposed((listen,)):
                     exposure.check((listen,), self._count_tokens())
-                return _tcp(host, port)
+                return open_tcp(host, port)
             case Unix(path):
                 return _unix(path)
             case Systemd():
@@ -170,7 +170,12 @@ class Listeners:
             opened.close()
 
 
-def _tcp(host: str, port: int) -> socket.socket:
+def open_tcp(host: str, port: int) -> socket.socket:
+    """Listen on an address.
+
+    Raises:
+        OSError: That cannot be done; `why_not` says why.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
@@ -198,7 +203,8 @@ def _where(listener: socket.socket) -> Tcp | Unix:
     return Tcp(str(name[0]), int(name[1]))
 
 
-def _why(error: OSError) -> str:
+def why_not(error: OSError) -> str:
+    """Say why an address cannot be listened on."""
     match error.errno:
         case errno.EADDRINUSE:
             return "another program listens there already"
