@@ -63,11 +63,25 @@ def number(make_number: Callable[[], str], sandbox: SandboxProcess) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, number: str) -> Place:
-    return Place(tmp_path, number)
+def place(folder: Path, number: str) -> Place:
+    return Place(folder, number)
 
 
-def test_an_account_outlives_a_crash_a_restart_and_an_upgrade(
+def move(engine: Engine, image: str, old: Path, new: Path) -> None:
+    """Bring the state from one volume into another, by the commands of docs/containers.md."""
+    said = (ROOT / "docs/containers.md").read_text().replace("\\\n", "")
+    commands = re.findall(r"--entrypoint tar whatsapp-orchestrator (-C .+?) *(>|<)state\.tar", said)
+    (out, _), (back, _) = sorted(commands, key=lambda found: found[1], reverse=True)
+    archive = b""
+    for volume, arguments in ((old, out), (new, back)):
+        options = ["--rm", "--interactive", "--user", "0", "--volume", f"{volume}:/var/lib/orchestrator"]
+        line = ["run", *options, *UNCONFINED, "--entrypoint", "tar", image, *arguments.split()]
+        done = subprocess.run(engine.line("podman", *line), input=archive, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        archive = done.stdout
+
+
+def test_an_account_outlives_a_crash_a_restart_a_move_and_an_upgrade(
     engine: Engine,
     image: str,
     place: Place,
@@ -96,6 +110,12 @@ def test_an_account_outlives_a_crash_a_restart_and_an_upgrade(
         one.until_connected("support")
         assert one.stop() == 0
         assert "the service has stopped" in one.log
+    moved = place.folder / "moved"
+    moved.mkdir()
+    moved.chmod(0o770)
+    move(engine, image, place.state, moved)
+    shutil.rmtree(place.state)
+    place.state = moved
     newer = _newer(tmp_path / "newer")
     engine.build(f"{IMAGE}:newer", newer)
     with Container(engine, f"{IMAGE}:newer", "third", place.options(), sandbox, place.folder) as one:

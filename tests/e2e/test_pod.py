@@ -56,11 +56,11 @@ class Cluster:
 
 @pytest.fixture
 def cluster(
-    tmp_path: Path, engine: Engine, image: str, sandbox: SandboxProcess, make_number: Callable[[], str]
+    folder: Path, engine: Engine, image: str, sandbox: SandboxProcess, make_number: Callable[[], str]
 ) -> Cluster:
     number = make_number()
     sandbox.client.add_phone(number, "Support")
-    return Cluster(tmp_path, engine, image, sandbox, number)
+    return Cluster(folder, engine, image, sandbox, number)
 
 
 def _proxy_of(sandbox: SandboxProcess) -> str:
@@ -151,11 +151,21 @@ def test_the_pod_of_the_chart_keeps_its_account(cluster: Cluster) -> None:
     assert pod.log.count("the service has stopped") == 3
 
 
-def test_a_reload_in_the_pod_takes_a_new_configuration(cluster: Cluster) -> None:
-    objects = cluster.objects(restartOnChange=False)
-    with cluster.pod(objects["StatefulSet"]) as pod:
+def test_a_pod_that_cannot_start_is_repaired_by_a_new_configuration_which_a_reload_takes_later(
+    cluster: Cluster,
+) -> None:
+    wrong = cluster.objects(restartOnChange=False, podLabels={"try": "1"})
+    cluster.node.maps[wrong["ConfigMap"]["metadata"]["name"]] = {"accounts.yaml": "accounts: 7\n"}
+    with cluster.pod(wrong["StatefulSet"]) as pod:
+        pod.until(lambda: pod.starts == 2, "the container ends, and is started again")
+        assert not pod.is_ready
+        assert "accounts.yaml:1: accounts: expected" in pod.log
+        objects = cluster.objects(restartOnChange=False, podLabels={"try": "2"})
+        pod.update(objects["StatefulSet"])
         pod.until_ready()
-        newer = cluster.objects(restartOnChange=False, page={"port": 18082})
+        begun = pod.starts
+        labels = {"try": "2"}
+        newer = cluster.objects(restartOnChange=False, podLabels=labels, page={"port": 18082})
         assert newer["StatefulSet"] == objects["StatefulSet"]
         cluster.node.projected(objects["ConfigMap"]["metadata"]["name"], 0o440, 10001)
         assert "18082" not in ask(pod, "list", "--json")
@@ -163,7 +173,7 @@ def test_a_reload_in_the_pod_takes_a_new_configuration(cluster: Cluster) -> None
         pod.until(
             lambda: b"18082" in pod.exec("orchestrator", "doctor", "--only", "http").stdout, "it is used"
         )
-        assert pod.starts == 1
+        assert pod.starts == begun
 
 
 def test_probes_stay_green_while_no_account_is_well_and_see_a_service_that_hangs(cluster: Cluster) -> None:

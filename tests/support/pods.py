@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 PATIENCE = 240.0
 _STATEFUL_SET = {
-    "replicas", "serviceName", "selector", "template", "persistentVolumeClaimRetentionPolicy",
-    "volumeClaimTemplates",
+    "replicas", "podManagementPolicy", "serviceName", "selector", "template",
+    "persistentVolumeClaimRetentionPolicy", "volumeClaimTemplates",
 }  # fmt: skip
 _POD = {
     "serviceAccountName", "automountServiceAccountToken", "enableServiceLinks", "securityContext",
@@ -208,6 +208,7 @@ class Pod:
         known(container["securityContext"], _CONTAINER_SECURITY, "the container's securityContext")
         self.name = f"{manifest['metadata']['name']}-0"
         self._claims = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+        self._policy = spec.get("podManagementPolicy", "OrderedReady")
         self._pod, self._container = pod, container
         self.grace = int(pod["terminationGracePeriodSeconds"])
         self._startup = Probe.of(container["startupProbe"])
@@ -224,7 +225,12 @@ class Pod:
     # The life of the pod
 
     def update(self, manifest: Manifest) -> None:
-        """Replace the pod by one of a new manifest, as a rolling update of one replica does."""
+        """Replace the pod by one of a new manifest, as a rolling update of one replica does.
+
+        Raises:
+            AssertionError: Kubernetes would wait until the pod is ready before it replaces the pod.
+        """
+        assert self.is_ready or self._policy == "Parallel", f"{self.name} is not ready, and stays as it is"
         self._end()
         self._read(manifest)
         self._begin()
