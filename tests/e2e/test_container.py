@@ -26,7 +26,10 @@ CONTEXT = (
 )  # fmt: skip
 """What the image is made of."""
 
-UNCONFINED = ("--network", "host", "--cgroups", "disabled", "--ulimit", "nproc=30000:30000")
+UNCONFINED = (
+    "--network", "host", "--cgroups", "disabled", "--no-healthcheck",
+    "--ulimit", "nproc=30000:30000", "--ulimit", "nofile=20000:20000",
+)  # fmt: skip
 """What containers of these tests cannot have of their own; see `support.container_engine`."""
 
 
@@ -183,7 +186,7 @@ def test_the_image_has_what_it_needs_and_nothing_to_install_with(
         record_property(f"layer {step}", size)
 
     def inside(*command: str) -> subprocess.CompletedProcess[str]:
-        line = ["run", "--rm", *UNCONFINED, "--ulimit", "nofile=20000:20000"]
+        line = ["run", "--rm", *UNCONFINED]
         line += ["--entrypoint", command[0], image, *command[1:]]
         return engine.podman(*line, check=False)
 

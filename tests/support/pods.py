@@ -16,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -178,6 +179,7 @@ class Pod:
         starts: How often its container was started.
         is_ready: Whether its readiness probe, and before it the startup probe, succeeded last.
         failures: What probes have said when they failed.
+        probed: How often a readiness or a liveness probe has run.
     """
 
     def __init__(
@@ -187,6 +189,7 @@ class Pod:
         self.starts = 0
         self.is_ready = False
         self.failures: list[str] = []
+        self.probed = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -319,18 +322,22 @@ class Pod:
         self.is_ready = True
         failed = {self._readiness: 0, self._liveness: 0}
         due = {probe: time.monotonic() + probe.period for probe in failed}
-        while self._is_up():
-            for probe, when in due.items():
-                if time.monotonic() < when:
-                    continue
-                failed[probe] = 0 if self._run(probe) else failed[probe] + 1
-                due[probe] = time.monotonic() + probe.period
-                if probe is self._readiness:
-                    self.is_ready = failed[probe] < probe.threshold
-                elif failed[probe] >= probe.threshold:
+        running: dict[Probe, Future[bool]] = {}
+        # As the kubelet does it: a probe that hangs holds no other one up.
+        with ThreadPoolExecutor(len(failed), "probe") as beside:
+            while self._is_up():
+                for probe in failed:
+                    if probe not in running and time.monotonic() >= due[probe]:
+                        running[probe] = beside.submit(self._run, probe)
+                for probe in [probe for probe, run in running.items() if run.done()]:
+                    failed[probe] = 0 if running.pop(probe).result() else failed[probe] + 1
+                    due[probe] = time.monotonic() + probe.period
+                    self.probed += 1
+                self.is_ready = failed[self._readiness] < self._readiness.threshold
+                if failed[self._liveness] >= self._liveness.threshold:
                     self.failures.append("liveness")
-                    return
-            self._stopping.wait(0.2)
+                    break
+                self._stopping.wait(0.2)
         self.is_ready = False
 
     def _succeeds(self, probe: Probe) -> bool:

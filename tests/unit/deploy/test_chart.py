@@ -217,6 +217,7 @@ ODD = {
     "quotes": """it's "quoted" # and: no comment\t""",
     "lines": "  one\n two: three\n\n---\nfour\n",
     "words": "off",
+    "harmless": "Basic customer, key account: https://example.com/@ada?page=2",
     "number": "0123",
     "empty": "",
 }
