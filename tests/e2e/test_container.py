@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.container import PACKAGE, Container, options_of, service_of
 from support.container_engine import IMAGE, ROOT, Engine
+from support.ports import free_port
 
 from orchestrator import __version__
 from orchestrator.sandbox.process import SandboxProcess
@@ -26,6 +27,7 @@ CONTEXT = (
 )  # fmt: skip
 """What the image is made of."""
 
+DOCS = (ROOT / "docs/containers.md").read_text()
 UNCONFINED = (
     "--network", "host", "--cgroups", "disabled", "--no-healthcheck",
     "--ulimit", "nproc=30000:30000", "--ulimit", "nofile=20000:20000",
@@ -34,12 +36,13 @@ UNCONFINED = (
 
 
 class Place:
-    """Where a container keeps what outlives it.
+    """Where a container keeps what outlives it, with the configuration of docs/containers.md.
 
     Attributes:
         folder: All of it.
         state: The volume.
         config: The folder of the configuration.
+        url: Where the page is, once there is a token.
     """
 
     def __init__(self, folder: Path, number: str) -> None:
@@ -48,7 +51,12 @@ class Place:
         self.config = folder / "config"
         self.state.mkdir()
         self.config.mkdir()
-        (self.config / "accounts.yaml").write_text(f'accounts: {{support: {{phone: "{number}"}}}}\n')
+        self.url = f"http://127.0.0.1:{free_port()}"
+        # The network is the machine's, so that the page needs a port that is free here.
+        found = re.search(r"accounts\.yaml <<'END'\n(.+?)^END$", DOCS, re.DOTALL | re.MULTILINE)
+        assert found is not None
+        text = found[1].replace("+15550100", number).replace("8080", self.url.rpartition(":")[2])
+        (self.config / "accounts.yaml").write_text(text)
         for path in (folder, self.config):
             path.chmod(0o755)
 
@@ -72,7 +80,7 @@ def place(folder: Path, number: str) -> Place:
 
 def move(engine: Engine, image: str, old: Path, new: Path) -> None:
     """Bring the state from one volume into another, by the commands of docs/containers.md."""
-    said = (ROOT / "docs/containers.md").read_text().replace("\\\n", "")
+    said = DOCS.replace("\\\n", "")
     commands = re.findall(r"--entrypoint tar whatsapp-orchestrator (-C .+?) *(>|<)state\.tar", said)
     (out, _), (back, _) = sorted(commands, key=lambda found: found[1], reverse=True)
     archive = b""
@@ -99,6 +107,15 @@ def test_an_account_outlives_a_crash_a_restart_a_move_and_an_upgrade(
         one.until_ready()
         one.scan("support", number, sandbox, place.folder)
         one.until_connected("support")
+        assert "can be reached from other machines, and there is no token" in one.log
+        assert "listens nowhere" in one.orchestrator("page", check=False).stderr
+        one.orchestrator("token", "add", "me", "--scope", "read,send,operate")
+        page = one.until(
+            lambda: one.orchestrator("page", check=False).stdout.strip() or None, "the page is there"
+        )
+        assert page.startswith(f"{place.url}/#")
+        with urllib.request.urlopen(place.url, timeout=60) as answer:
+            assert answer.status == 200
         record_property("seconds until ready", f"{one.seconds_to_ready:.1f}")
         record_property("MB with one account (PSS)", one.memory() >> 20)
         assert one.run("id", "-u").stdout == "10001\n"
@@ -153,9 +170,7 @@ def test_any_user_may_run_it(
 ) -> None:
     shutil.chown(place.state, owner, group)
     place.state.chmod(mode)
-    config = (place.config / "accounts.yaml").read_text()
-    # Where everybody may write above the state folder, codes are safe in memory only.
-    (place.config / "accounts.yaml").write_text(f"qr_dir: $RUNTIME_DIRECTORY/qr\n{config}")
+    # Codes are in memory: where everybody may write above the state folder, they are safe nowhere else.
     options = [*place.options(), "--user", user, "--unsetenv", "HOME"]
     with Container(engine, image, "any", options, sandbox, place.folder) as one:
         one.until_ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -19,6 +20,7 @@ print(container_engine._reason())
 """
 
 
+@functools.cache
 def reason(*without: str) -> str:
     """Return what is said where root lacks capabilities."""
     names = ",".join(f"-{name}" for name in without)

@@ -79,7 +79,7 @@ def git(clone: Path, *arguments: str) -> None:
 def test_a_release_is_whole_and_the_same_for_everybody(tmp_path: Path, clone: Path) -> None:
     pytest.importorskip("cyclonedx_py")
     folder = tmp_path / "dist"
-    done = run("--trial", "--twice", folder)
+    done = run("--trial", folder)
     assert done.returncode == 0, done.stderr
     # Somebody else's machine.
     for setting in ("core.autocrlf=true", "tar.umask=0077", "core.quotePath=false"):
@@ -151,6 +151,25 @@ def test_a_file_that_record_does_not_name_is_refused(release: ModuleType, tmp_pa
         archive.writestr(f"a-{__version__}.dist-info/RECORD", f"a-{__version__}.dist-info/RECORD,,\n")
     with pytest.raises(release.WrongError, match=r"RECORD and the files differ: a/more\.py"):
         release._check_wheel(wheel, __version__, set())
+
+
+@needs_git
+def test_what_is_another_thing_each_time_is_not_published(
+    release: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(folder: Path, commit: str) -> None:
+        folder.mkdir()
+        (folder / "same").write_text(commit)
+        (folder / "other").write_text(str(folder))
+        (folder / release.SUMS).touch()
+
+    monkeypatch.setattr(release, "_make", make)
+    release.release(tmp_path / "once", "HEAD", twice=False, trial=True)
+    assert len(list((tmp_path / "once").iterdir())) == 3
+    with pytest.raises(release.WrongError) as caught:
+        release.release(tmp_path / "twice", "HEAD", twice=True, trial=True)
+    assert str(caught.value) == "made a second time, these are others: other"
+    assert not list((tmp_path / "twice").iterdir())
 
 
 def released(clone: Path) -> None:
