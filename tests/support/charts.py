@@ -43,6 +43,8 @@ def texts(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> di
 def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, dict[str, Any]]:
     """Return what the chart makes of values, by the kind of object.
 
+    A Service without an address of its own is of the kind `Headless` here.
+
     Raises:
         Exception: Helm refuses the values.
     """
@@ -51,6 +53,8 @@ def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) ->
         if name.endswith(".yaml"):
             for document in yaml.load_all(text, _Strict):
                 if document is not None:
-                    assert document["kind"] not in found, "one object of each kind"
-                    found[document["kind"]] = document
+                    headless = document.get("spec", {}).get("clusterIP") == "None"
+                    kind = "Headless" if headless else document["kind"]
+                    assert kind not in found, "one object of each kind"
+                    found[kind] = document
     return found

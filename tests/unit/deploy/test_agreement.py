@@ -117,6 +117,18 @@ def test_compose_locks_down_as_much_as_the_chart(service: dict[str, Any]) -> Non
         assert f"size={size.removesuffix('Mi')}m" in tmp
 
 
+def test_what_compose_has_in_comments_is_right_too() -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    told = re.sub(r"(?m)^( *)# (?=(?:  )*(?:secrets:$|- proxy|proxy\.url:$|file: ))", r"\1", text)
+    assert len(told) == len(text) - 5 * 2
+    found = yaml.safe_load(told)
+    (name,) = found["services"]["whatsapp"]["secrets"]
+    place = found["secrets"][name]["file"].removeprefix("./")
+    assert f"/dev/stdin {place} <<" in DOCS
+    assert f"`proxy_file: /run/secrets/{name}`" in DOCS
+    assert f"proxy_file: /run/secrets/{name}" in text
+
+
 def test_the_two_compose_files_are_two_projects() -> None:
     names = [
         yaml.safe_load((ROOT / name).read_text())["name"] for name in ("compose.yaml", "compose.demo.yaml")

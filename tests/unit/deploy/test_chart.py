@@ -89,6 +89,7 @@ def test_helm_finds_nothing() -> None:
 def test_the_versions_agree() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
+    assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -263,7 +264,10 @@ def test_releases_get_names_that_kubernetes_takes_and_each_its_own() -> None:
     names = []
     for release in NAMES:
         objects = rendered(FULL, release)
+        headless = objects.pop("Headless")["metadata"]["name"]
         (name,) = {one["metadata"]["name"] for one in objects.values()}
+        assert headless == f"{name}-pods"
+        assert len(headless) <= 63
         # A Service has the strictest rule; a pod of a StatefulSet has a label of 11 more characters.
         assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name), name
         assert len(name) <= 63 - 11
@@ -273,6 +277,24 @@ def test_releases_get_names_that_kubernetes_takes_and_each_its_own() -> None:
     assert len(set(names)) == len(NAMES)
     assert names[0] == "wa-whatsapp-orchestrator"
     assert names[NAMES.index("whatsapp-orchestrator")] == "whatsapp-orchestrator"
+
+
+def test_the_page_can_be_exposed_and_closed_again() -> None:
+    """Kubernetes does not let a Service lose its address, nor a StatefulSet change its Service."""
+    closed, exposed = rendered(), rendered({"page": {"expose": True}})
+    assert closed["Headless"] == exposed["Headless"]
+    for objects in (closed, exposed):
+        assert objects["StatefulSet"]["spec"]["serviceName"] == objects["Headless"]["metadata"]["name"]
+    assert exposed["Service"]["metadata"]["name"] != exposed["Headless"]["metadata"]["name"]
+    assert exposed["Service"]["spec"]["ports"][0]["port"] == 8080
+
+
+def test_the_page_answers_for_the_names_of_its_service() -> None:
+    exposed = rendered({"page": {"expose": True}})
+    config = yaml.safe_load(exposed["ConfigMap"]["data"]["accounts.yaml"])
+    name = exposed["Service"]["metadata"]["name"]
+    ends = ("", ".whatsapp", ".whatsapp.svc", ".whatsapp.svc.cluster.local")
+    assert config["http"]["allowed_hosts"] == [f"{name}{end}" for end in ends]
 
 
 def test_two_releases_in_a_namespace_share_nothing() -> None:
@@ -336,7 +358,8 @@ def test_nobody_reaches_the_page_who_was_not_named() -> None:
     (rule,) = rendered(FULL)["NetworkPolicy"]["spec"]["ingress"]
     assert rule["from"] == FULL["networkPolicy"]["ingressFrom"]
     assert rule["ports"] == [{"port": 8080, "protocol": "TCP"}]
-    assert "ports" not in rendered()["Service"]["spec"]
+    assert "Service" not in rendered()
+    assert "ports" not in rendered()["Headless"]["spec"]
 
 
 def test_the_pod_changes_with_the_configuration_unless_a_reload_is_wanted() -> None:

@@ -58,7 +58,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- if and .Values.page.expose (not (hasKey $config.http "allowed_hosts")) -}}
 {{- $name := include "orchestrator.fullname" . -}}
-{{- $_ := set $config.http "allowed_hosts" (list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace)) -}}
+{{- $_ := set $config.http "allowed_hosts" (list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace)) -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $config -}}
