@@ -32,20 +32,23 @@ def check_start(settings: Settings) -> None:
         raise ConfigError("\n".join(f"{settings.config_file}: {line}" for line in lines))
 
 
-def check_reload(settings: Settings, paths: StatePaths) -> None:
+def check_reload(before: Settings, after: Settings, paths: StatePaths) -> None:
     """See that a service that runs may take over a configuration; whoever asked for it hears the reason.
 
     Args:
-        settings: The configuration.
+        before: The configuration with which the service runs.
+        after: The other one.
         paths: The state folder.
 
     Raises:
-        ConfigError: A variable that the configuration names is not set, or other machines could reach the
-            HTTP server and there is no token.
+        ConfigError: A variable that the configuration names is not set, or the HTTP server would be opened to
+            other machines and there is no token.
     """
-    check_start(settings)
-    if settings.http is not None and exposure.exposed(settings.http.listen):
-        exposure.check(settings.http.listen, count_tokens(paths))
+    check_start(after)
+    known = before.http.listen if before.http is not None else ()
+    opened = [one for one in (after.http.listen if after.http is not None else ()) if one not in known]
+    if exposure.exposed(opened):
+        exposure.check(opened, count_tokens(paths))
 
 
 def count_tokens(paths: StatePaths) -> int:

@@ -148,7 +148,7 @@ class Reloader:
         file = settings.config_file
         text = config_file.decode(config_file.read(file), file)
         after = reader.parse(text, file, state_dir=settings.state_dir)
-        admissible.check_reload(after, StatePaths.of(after.state_dir))
+        admissible.check_reload(settings, after, StatePaths.of(after.state_dir))
         # If not in use, the folder it names does not matter, and cannot stop anybody from reloading.
         return after, find_state(text, file) if self._state_configured else after.state_dir
 

@@ -112,7 +112,8 @@ def test_root_makes_no_token_in_the_state_folder_of_somebody_else(cli: Cli) -> N
 
 def test_a_service_is_open_to_others_from_the_first_token_on(cli: Cli) -> None:
     port, inside = free_port(), free_port()
-    cli.configure("support: {}", top=f"http: {{listen: ['0.0.0.0:{port}', '127.0.0.1:{inside}']}}\n")
+    top = f"http: {{listen: ['0.0.0.0:{port}', '127.0.0.1:{inside}']}}\n"
+    cli.configure("support: {}", top=top)
     with cli.service():
         # In a container nobody could run a command otherwise, not even the one that makes a token.
         cli.until("support", "pairing")
@@ -124,6 +125,9 @@ def test_a_service_is_open_to_others_from_the_first_token_on(cli: Cli) -> None:
         assert f"0.0.0.0:{port} can be reached from other machines" in bare(
             cli.run_any(cli.line("doctor")).stdout
         )
+        cli.configure("support: {}", "sales: {}", top=top)
+        cli("reload")  # which opens nothing
+        assert answer(port, None) is None
         token = cli("token", "add", "me", "--scope", "read").stdout.strip()
         wait_for(lambda: answer(port, token) == 200, "the other address is open, too")
 

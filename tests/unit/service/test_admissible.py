@@ -30,14 +30,17 @@ def settings(paths: StatePaths, http: Http | None = None, *missing: tuple[str, s
 
 
 def test_a_reload_opens_the_server_to_others_only_if_there_is_a_token(paths: StatePaths) -> None:
-    admissible.check_reload(settings(paths), paths)
-    admissible.check_reload(settings(paths, Http()), paths)
-    with pytest.raises(ConfigError, match="orchestrator token add") as caught:
-        admissible.check_reload(settings(paths, EVERYWHERE), paths)
+    before = settings(paths, Http())
+    admissible.check_reload(before, settings(paths), paths)
+    admissible.check_reload(before, settings(paths, Http()), paths)
+    admissible.check_reload(settings(paths, EVERYWHERE), settings(paths, EVERYWHERE), paths)
+    for other in (before, settings(paths), settings(paths, Http(listen=(Tcp("0.0.0.0", 8081),)))):
+        with pytest.raises(ConfigError, match="orchestrator token add") as caught:
+            admissible.check_reload(other, settings(paths, EVERYWHERE), paths)
     assert caught.value.key == "token_needed"
     random = os.urandom(form.ID_BYTES + form.SECRET_BYTES)
     tokens.add(paths.tokens, form.make("a", ["read"], None, created=1.0, expires=2.0, random=random)[0])
-    admissible.check_reload(settings(paths, EVERYWHERE), paths)  # though it has expired
+    admissible.check_reload(before, settings(paths, EVERYWHERE), paths)  # though it has expired
 
 
 def test_a_service_starts_without_a_token(paths: StatePaths) -> None:
@@ -47,7 +50,7 @@ def test_a_service_starts_without_a_token(paths: StatePaths) -> None:
 def test_a_damaged_file_of_tokens_hinders_no_reload(paths: StatePaths) -> None:
     (paths.tokens / tokens.FILE).write_text("{")
     (paths.tokens / tokens.FILE).chmod(0o600)
-    admissible.check_reload(settings(paths, EVERYWHERE), paths)
+    admissible.check_reload(settings(paths), settings(paths, EVERYWHERE), paths)
 
 
 def test_a_variable_that_is_not_set_is_named(paths: StatePaths) -> None:
