@@ -5,7 +5,8 @@ of Debian's packages by debootstrap and gets its tag. All else is real: buildah 
 and podman and crun make the container, with the filter of system calls that containers have by default.
 
 crun wants the unified hierarchy of control groups alone, which not every machine has. So everything runs in a
-mount namespace that has it. Control groups are not used: limits of memory are not tried here.
+mount namespace that has it. Where there is much memory, the images are in memory, and gone with the namespace.
+Control groups are not used: limits of memory are not tried here.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ PROGRAMS = ("buildah", "podman", "crun", "debootstrap", "unshare", "nsenter", "m
 PACKAGES = ("python3.11", "python3.11-venv", "python3-pip-whl", "python3-setuptools-whl")
 """What makes Debian's minimum into something like the image of Python."""
 BUILD_SECONDS = 1800.0
-"""Seconds for what takes three minutes, most of it downloads."""
+"""Seconds for what takes a minute on an idle machine, most of it downloads."""
 PATIENCE = 120.0
-MEMORY = 6 << 30
-"""Bytes that the images may have where they are kept in memory; they have about 2.5 GB."""
+MEMORY = 4 << 30
+"""Bytes that the images may have where they are kept in memory; all tests together make 1.3 GB."""
 _UNIFIED = """
 set -eu
 mount --make-rprivate /
