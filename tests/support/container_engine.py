@@ -5,8 +5,8 @@ of Debian's packages by debootstrap and gets its tag. All else is real: buildah 
 and podman and crun make the container, with the filter of system calls that containers have by default.
 
 crun wants the unified hierarchy of control groups alone, which not every machine has. So everything runs in a
-mount namespace that has it. Where there is much memory, the images are in memory, and gone with the namespace.
-Control groups are not used: limits of memory are not tried here.
+mount namespace that has it. Where there is much memory, the images are in it, and gone with the
+namespace. Control groups are not used: limits of memory are not tried here.
 """
 
 from __future__ import annotations

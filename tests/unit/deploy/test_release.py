@@ -60,18 +60,21 @@ def run(
     )
 
 
+def git(folder: Path, *arguments: str) -> None:
+    """Run git as nobody has configured it."""
+    settings = ("user.name=Ada", "user.email=ada@example.com", "safe.directory=*")
+    line = ["git", *(word for setting in settings for word in ("-c", setting)), *arguments]
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(line, cwd=folder, env=environment, check=True, capture_output=True)
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone of the last commit, with the program as it is here."""
     made = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", ROOT, made], check=True)
+    git(tmp_path, "clone", "--quiet", str(ROOT), str(made))
     shutil.copy(PROGRAM, made / "scripts/release")
     return made
-
-
-def git(clone: Path, *arguments: str) -> None:
-    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    subprocess.run(["git", *who, *arguments], cwd=clone, check=True, capture_output=True)
 
 
 @needs_git
