@@ -22,6 +22,7 @@ from support.accounts import (
     secrets_of,
     starter,
 )
+from support.neonize_process import PANICKED
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.sandbox.client import SandboxError
@@ -215,9 +216,11 @@ def test_a_panic_of_the_library_is_a_crash(
     sandbox.client.fault("failure", target=account.target, reason=413)
     run = worker(account=account)
     end = run.ended()
-    assert (end["kind"], end["status"]) == (None, -signal.SIGABRT)
+    assert end["kind"] is None
+    assert end["status"] in PANICKED
     assert run.database.read_bytes() == account.database.read_bytes()
-    assert "ERROR   [support] neonize: panic: runtime error" in run.printed()
+    if end["status"] == -signal.SIGABRT:
+        assert "ERROR   [support] neonize: panic: runtime error" in run.printed()
 
 
 @pytest.mark.parametrize(

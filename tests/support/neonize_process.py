@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,10 @@ Event = dict[str, Any]
 DRIVER = Path(__file__).with_name("neonize_driver.py")
 START_SECONDS = 90.0
 """Time for Python to start and import neonize: 1 s on an idle machine, many on one that runs other tests."""
+
+PANICKED = (-signal.SIGABRT, 4, 5)
+"""How a process ends whose Go half panics: by SIGABRT, or, where Go panics again while it writes that down,
+with exit code 4 or 5, and then often without a word (`startpanic_m` in Go's runtime/panic.go)."""
 
 LOG_LINES = 60
 """How much of the log a failure shows."""
