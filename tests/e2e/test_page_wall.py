@@ -67,6 +67,14 @@ def scanned(place: Locator) -> str:
     return str(found[0].text)
 
 
+def wait_for_a_look(page: Page, world: PageWorld, name: str) -> None:
+    """Wait until the page has told that somebody looks at an account's code; it does so beside all else."""
+    deadline = time.monotonic() + 90
+    while name not in world.accounts.watched:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
 @browsing
 def test_every_account_that_waits_is_there_and_its_code_can_be_scanned(
     make_world: Make, screens: Screens
@@ -158,7 +166,7 @@ def test_only_what_is_on_the_screen_is_asked_for_and_the_gateway_hears_that_some
     codes = {url.split("/")[-2] for url in asked if url.endswith("/code")}
     assert names[0] in codes
     assert names[-1] not in codes
-    assert names[0] in accounts.watched
+    wait_for_a_look(page, world, names[0])
     assert names[-1] not in accounts.watched
     page.locator(".wall > li").last.scroll_into_view_if_needed()
     expect(card(page, names[-1]).locator("img")).to_be_visible()
@@ -178,10 +186,7 @@ def test_an_account_that_waits_until_somebody_looks_gets_its_code(make_world: Ma
     enter(page, world)
     expect(card(page, name)).to_contain_text("Asking for a code")
     page.wait_for_function("() => document.querySelector('.wall')")
-    deadline = time.monotonic() + 90
-    while name not in accounts.watched:
-        assert time.monotonic() < deadline
-        page.wait_for_timeout(50)
+    wait_for_a_look(page, world, name)
     world.do(accounts.change, name, state="starting", reason="somebody looks at its code", pid=9)
     expect(card(page, name)).to_contain_text("Starting")
     world.do(accounts.change, name, state="pairing", reason="waiting for its code to be used")
