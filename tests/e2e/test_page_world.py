@@ -462,6 +462,19 @@ def test_no_view_has_a_serious_finding_of_axe(
     assert {place: one for place, one in found.items() if one} == {}
 
 
+@browsing
+def test_a_picture_that_is_not_there_yet_says_so_to_a_screen_reader(
+    make_world: Make, screens: Screens
+) -> None:
+    world = make_world(12)
+    page = screens.open()
+    page.route("**/page/strips*", lambda _: None)  # no answer comes
+    enter(page, world)
+    strip = page.locator("svg.strip").first
+    expect(strip).to_have_attribute("aria-label", "The last 24 hours are not known yet")
+    assert findings(page) == []
+
+
 @pytest.mark.parametrize("view", ["accounts", "codes", "deliveries", "sending", "fleet"])
 @browsing
 def test_a_phone_never_scrolls_sideways(make_world: Make, screens: Screens, view: str) -> None:

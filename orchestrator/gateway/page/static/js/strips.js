@@ -9,6 +9,7 @@ const HOURS = 24;
 /** From the bottom: what is wrong stands on the ground, so that its height can be compared. */
 const TONES = ["bad", "wait", "scan", "good", "off"];
 const FLEET_MS = 1000;
+const UNKNOWN = "The last 24 hours are not known yet";
 
 let begin = 0;
 let slot = 0;
@@ -39,7 +40,7 @@ export function mount(place) {
 /** Make the strip of one account: `show` draws what is known of an account. */
 export function make() {
   const paths = new Map();
-  const element = s("svg", { class: "strip", role: "img", preserveAspectRatio: "none" });
+  const element = s("svg", { class: "strip", role: "img", preserveAspectRatio: "none", "aria-label": UNKNOWN });
   let before = "";
   let name = null;
   element.addEventListener("pointermove", (event) => {
@@ -58,6 +59,7 @@ export function make() {
       before = now;
       if (!own) {
         element.replaceChildren();
+        element.setAttribute("aria-label", UNKNOWN);
         paths.clear();
         return;
       }
