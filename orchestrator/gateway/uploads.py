@@ -12,24 +12,21 @@ import hashlib
 import logging
 import os
 import secrets
-import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, TypeVar
+from typing import BinaryIO, Final, NamedTuple
 
 from orchestrator.accounts import attachments
 from orchestrator.errors import OrchestratorError
+from orchestrator.gateway.notebook import Notebook, in_thread
 from orchestrator.sending.media_types import HEAD_BYTES, sniff
 from orchestrator.system import files
 from orchestrator.system.transactions import transaction
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 KEEP_SECONDS: Final = 30 * 86_400.0
 """How long an upload is kept: as long as the Cloud API keeps one."""
@@ -52,7 +49,6 @@ LONGEST_NAME: Final = 200
 
 FOLDER: Final = "uploads"
 TABLE: Final = "uploads.sqlite3"
-_VERSION: Final = 1
 _BLOCK: Final = 256 << 10
 _TABLES: Final = """
 CREATE TABLE uploads (
@@ -105,11 +101,14 @@ class Uploads:
     """
 
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
-        self._table = folder / TABLE
+        self._book = Notebook(
+            folder / TABLE,
+            _TABLES,
+            lost="clients have to upload their files again",
+            on_open=lambda _: self._folder.mkdir(mode=0o700, exist_ok=True),
+        )
         self._folder = folder / FOLDER
         self._wall = wall
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._writing: dict[str, bytes] = {}
         self._written: Counter[bytes] = Counter()
 
@@ -147,7 +146,7 @@ class Uploads:
         file: BinaryIO | None = None
         try:
             beside = [one for one, whose in self._writing.items() if whose == who and one != media_id]
-            out, room = await self._in_thread(lambda: self._begin(media_id, who, beside))
+            out, room = await self._book.run(lambda: self._begin(media_id, who, beside))
             file = out
             digest, head, block = hashlib.sha256(), b"", bytearray()
             async for piece in pieces:
@@ -160,17 +159,17 @@ class Uploads:
                 head += piece[: HEAD_BYTES - len(head)]
                 block += piece
                 if len(block) >= _BLOCK:
-                    await _in_thread(_writer(out, digest, block))
-                    if await self._in_thread(self._free_bytes) < 0:
+                    await in_thread(_writer(out, digest, block))
+                    if await self._book.run(self._free_bytes) < 0:
                         raise _full()
                     block = bytearray()
             if not size:
                 raise OrchestratorError("the file is empty", key="file_unfit")
-            await _in_thread(_writer(out, digest, block, sync=True))
+            await in_thread(_writer(out, digest, block, sync=True))
             now = self._wall()
             called = safe_name(name() if callable(name) else name)
             upload = Upload(media_id, account, digest.hexdigest(), size, sniff(head), called, now)
-            await self._in_thread(lambda: self._add(upload, who, now + keep, source))
+            await self._book.run(lambda: self._add(upload, who, now + keep, source))
         except BaseException:
             with contextlib.suppress(OSError):  # `clear` tries again
                 self._path(media_id).unlink()
@@ -188,14 +187,14 @@ class Uploads:
         Raises:
             OrchestratorError: There is none of that name for these accounts (`file_missing`).
         """
-        found = await self._in_thread(lambda: self._select("id = ? AND until > ?", media_id, self._wall()))
+        found = await self._book.run(lambda: self._select("id = ? AND until > ?", media_id, self._wall()))
         if found is None or found.account not in accounts:
             raise _missing()
         return found
 
     async def fetched(self, source: bytes) -> Upload | None:
         """Return the file that was fetched for a request before, None if there is none."""
-        return await self._in_thread(lambda: self._select("source = ? AND until > ?", source, self._wall()))
+        return await self._book.run(lambda: self._select("source = ? AND until > ?", source, self._wall()))
 
     async def open(self, media_id: str, accounts: Collection[str]) -> tuple[Upload, BinaryIO]:
         """Return an upload and its file, open to be read. Whoever gets it closes it.
@@ -205,11 +204,11 @@ class Uploads:
         """
         upload = await self.find(media_id, accounts)
         try:
-            return upload, await _in_thread(lambda: os.fdopen(files.open_file(self._path(media_id)), "rb"))
+            return upload, await in_thread(lambda: os.fdopen(files.open_file(self._path(media_id)), "rb"))
         except FileNotFoundError:  # somebody has deleted it
             raise _missing() from None
         except OSError as error:
-            raise _unusable(error) from None
+            raise self._book.unusable(error) from None
 
     async def delete(self, media_id: str, accounts: Collection[str]) -> None:
         """Delete an upload.
@@ -218,16 +217,16 @@ class Uploads:
             OrchestratorError: There is none of that name for these accounts (`file_missing`).
         """
         await self.find(media_id, accounts)
-        await self._in_thread(lambda: self._delete([media_id]))
+        await self._book.run(lambda: self._delete([media_id]))
 
     async def forget(self, accounts: Collection[str]) -> None:
         """Delete the uploads of accounts that are gone."""
         if accounts:
-            await self._in_thread(lambda: self._forget(accounts))
+            await self._book.run(lambda: self._forget(accounts))
 
     async def clear(self) -> int:
         """Delete what was kept long enough, and files that belong to nothing; return how many uploads."""
-        return await self._in_thread(self._clear)
+        return await self._book.run(self._clear)
 
     async def run(self) -> None:
         """Clear from time to time, until cancelled."""
@@ -240,17 +239,7 @@ class Uploads:
 
     async def close(self) -> None:
         """Close the table."""
-        await asyncio.to_thread(self._close)
-
-    async def _in_thread(self, do: Callable[[], T]) -> T:
-        def locked() -> T:
-            with self._lock:
-                return do()
-
-        try:
-            return await _in_thread(locked)
-        except (sqlite3.Error, OSError) as error:
-            raise _unusable(error) from None
+        await self._book.close()
 
     # In a thread, with the lock
 
@@ -262,7 +251,7 @@ class Uploads:
             who: Whoever brings it.
             beside: The names of files that they had begun to bring before. Some may be in the table by now.
         """
-        connection = self._open()
+        connection = self._book.connection()
         count, own = connection.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM uploads WHERE owner = ?", (who,)
         ).fetchone()
@@ -283,7 +272,7 @@ class Uploads:
 
     def _add(self, upload: Upload, who: bytes, until: float, source: bytes | None) -> None:
         files.sync_folder(self._folder)
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             own, in_all = connection.execute(
                 "SELECT coalesce(sum(size) FILTER (WHERE owner = ?), 0), coalesce(sum(size), 0) FROM uploads",
                 (who,),
@@ -303,7 +292,7 @@ class Uploads:
         """Delete the oldest files that were fetched for a client, if there are too many."""
         query = "SELECT id, size FROM uploads WHERE owner = ? ORDER BY created DESC, rowid DESC"
         total, over = 0, []
-        for count, (number, size) in enumerate(self._open().execute(query, (who,)).fetchall()):
+        for count, (number, size) in enumerate(self._book.connection().execute(query, (who,)).fetchall()):
             total += size
             if total > MOST_FETCHED_BYTES or count >= MOST_FETCHED:
                 over.append(str(number))
@@ -311,31 +300,35 @@ class Uploads:
             self._delete(over)
 
     def _forget(self, accounts: Collection[str]) -> None:
-        rows = self._open().execute("SELECT id, account FROM uploads").fetchall()
+        rows = self._book.connection().execute("SELECT id, account FROM uploads").fetchall()
         gone = [str(number) for number, account in rows if account in accounts]
         if gone:
             self._delete(gone)
 
     def _select(self, where: str, *values: object) -> Upload | None:
-        row = self._open().execute(f"SELECT {_COLUMNS} FROM uploads WHERE {where}", values).fetchone()
+        row = (
+            self._book.connection()
+            .execute(f"SELECT {_COLUMNS} FROM uploads WHERE {where}", values)
+            .fetchone()
+        )
         return None if row is None else Upload(*row)
 
     def _delete(self, ids: Collection[str]) -> None:
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             connection.executemany("DELETE FROM uploads WHERE id = ?", [(one,) for one in ids])
         for one in ids:
             self._path(one).unlink(missing_ok=True)
-        self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._book.truncate()
 
     def _clear(self) -> int:
         now = self._wall()
         # One that is said to be of the future was uploaded while the clock was wrong.
-        rows = self._open().execute("SELECT id FROM uploads WHERE until <= ? OR created > ?",
+        rows = self._book.connection().execute("SELECT id FROM uploads WHERE until <= ? OR created > ?",
                                     (now, now + KEEP_SECONDS)).fetchall()  # fmt: skip
         over = [str(one) for (one,) in rows]
         if over:
             self._delete(over)
-        known = {str(one) for (one,) in self._open().execute("SELECT id FROM uploads")}
+        known = {str(one) for (one,) in self._book.connection().execute("SELECT id FROM uploads")}
         for entry in os.scandir(self._folder):
             if entry.name not in known and entry.name not in self._writing:
                 os.unlink(entry.path)  # noqa: PTH108 - its writer was killed
@@ -344,43 +337,6 @@ class Uploads:
     def _path(self, media_id: str) -> Path:
         assert attachments.is_id(media_id)
         return self._folder / media_id
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
-            try:
-                self._connection = self._open_table()
-            except sqlite3.OperationalError:  # of the disk, or of rights: no harm was done
-                raise
-            except sqlite3.DatabaseError:
-                log.error(
-                    "%s is damaged and begins anew: clients have to upload their files again", self._table
-                )
-                for suffix in ("", "-wal", "-shm"):
-                    Path(f"{self._table}{suffix}").unlink(missing_ok=True)
-                self._connection = self._open_table()
-        return self._connection
-
-    def _open_table(self) -> sqlite3.Connection:
-        # SQLite gives its other files the mode of this one.
-        os.close(files.open_file(self._table, os.O_RDWR | os.O_CREAT))
-        connection = sqlite3.connect(self._table, isolation_level=None, check_same_thread=False)
-        try:
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON",
-                           "temp_store = MEMORY"):  # fmt: skip
-                connection.execute(f"PRAGMA {pragma}").fetchall()
-            if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
 
 
 def safe_name(name: str | None) -> str | None:
@@ -397,18 +353,6 @@ def safe_name(name: str | None) -> str | None:
     while len(plain.encode("utf-8", "replace")) > 255:
         plain = plain[:-1]
     return plain.strip() or None
-
-
-async def _in_thread(do: Callable[[], T]) -> T:
-    """Do something in a thread. What was begun is finished, whatever becomes of whoever waits for it."""
-    task = asyncio.get_running_loop().run_in_executor(None, do)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        # The file is closed after this: not under the thread's hands.
-        with contextlib.suppress(Exception):
-            await task
-        raise
 
 
 def _writer(
@@ -432,9 +376,3 @@ def _missing() -> OrchestratorError:
 
 def _full() -> OrchestratorError:
     return OrchestratorError("there is no room for more uploads: delete some", key="uploads_full")
-
-
-def _unusable(error: Exception) -> OrchestratorError:
-    return OrchestratorError(
-        f"the gateway's uploads cannot be used: {type(error).__name__}", key="state_unusable"
-    )

@@ -210,7 +210,7 @@ async def test_a_file_that_has_come_meanwhile_counts_once(
 ) -> None:
     monkeypatch.setattr(module, "MOST_OF_ONE", 2)
     kept = Uploads(tmp_path)
-    inner = kept._in_thread
+    inner = kept._book.run
     comes, rest, is_stored, has_begun = (asyncio.Event() for _ in range(4))
     steps = itertools.count(1)
 
@@ -231,7 +231,7 @@ async def test_a_file_that_has_come_meanwhile_counts_once(
         yield b"1"
         await rest.wait()
 
-    monkeypatch.setattr(kept, "_in_thread", in_order)
+    monkeypatch.setattr(kept._book, "run", in_order)
     first = asyncio.create_task(kept.save(slowly(), "a", "token a", most=1))
     await comes.wait()
     second = asyncio.create_task(kept.save(pieces(b"2"), "a", "token a", most=1))

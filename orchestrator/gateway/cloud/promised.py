@@ -7,21 +7,14 @@ SQLite file of the gateway's own: a row, and later WhatsApp's identifier, and no
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sqlite3
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.cloud import ids
-from orchestrator.system import files
+from orchestrator.gateway.notebook import Notebook
 from orchestrator.system.transactions import transaction
-
-T = TypeVar("T")
 
 FILE: Final = "cloud.sqlite3"
 KEEP_SECONDS: Final = 40 * 86_400.0
@@ -46,10 +39,10 @@ class Promised:
     """
 
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
-        self._path = folder / FILE
+        self._book = Notebook(
+            folder / FILE, _TABLES, lost="statuses of earlier messages name them as WhatsApp does"
+        )
         self._wall = wall
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
 
     async def note(self, account: str, row: int) -> None:
         """Remember that a client knows a message by its row.
@@ -57,7 +50,7 @@ class Promised:
         Raises:
             OrchestratorError: The file cannot be used (`state_unusable`).
         """
-        await self._in_thread(lambda: self._note(account, row))
+        await self._book.run(lambda: self._note(account, row))
 
     async def message(self, account: str, row: int) -> str | None:
         """Return WhatsApp's identifier of a message by its row, None if no status has told it yet.
@@ -65,7 +58,7 @@ class Promised:
         Raises:
             OrchestratorError: The file cannot be used (`state_unusable`).
         """
-        return await self._in_thread(lambda: self._message(account, row))
+        return await self._book.run(lambda: self._message(account, row))
 
     async def names(self, event: Mapping[str, Any]) -> Mapping[str, str]:
         """Return what a client calls messages that an event names, by WhatsApp's identifiers.
@@ -84,29 +77,17 @@ class Promised:
         named = [one for one in about if one is not None]
         if not named and (row is None or message is None):
             return {}
-        return await self._in_thread(lambda: self._names(account, row, message, named))
+        return await self._book.run(lambda: self._names(account, row, message, named))
 
     async def close(self) -> None:
         """Close the file."""
-        await asyncio.to_thread(self._close)
-
-    async def _in_thread(self, do: Callable[[], T]) -> T:
-        def locked() -> T:
-            with self._lock:
-                return do()
-
-        try:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, locked))
-        except (sqlite3.Error, OSError) as error:
-            raise OrchestratorError(
-                f"the gateway's file {FILE} cannot be used: {type(error).__name__}", key="state_unusable"
-            ) from None
+        await self._book.close()
 
     # In a thread, with the lock
 
     def _note(self, account: str, row: int) -> None:
         now = self._wall()
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             connection.execute("INSERT OR REPLACE INTO promised VALUES (?, ?, NULL, ?)", (account, row, now))
             connection.execute("DELETE FROM promised WHERE at <= ?", (now - KEEP_SECONDS,))
             connection.execute(
@@ -116,17 +97,17 @@ class Promised:
             )
 
     def _message(self, account: str, row: int) -> str | None:
-        if not self._path.exists():
+        if not self._book.exists():
             return None  # nobody was ever answered so
         query = "SELECT message FROM promised WHERE account = ? AND row = ?"
-        found = self._open().execute(query, (account, row)).fetchone()
+        found = self._book.connection().execute(query, (account, row)).fetchone()
         return None if found is None or found[0] is None else str(found[0])
 
     def _names(self, account: str, row: int | None, message: str | None, named: list[str]) -> dict[str, str]:
-        if not self._path.exists():
+        if not self._book.exists():
             return {}  # nobody was ever answered so
         found: dict[str, str] = {}
-        connection = self._open()
+        connection = self._book.connection()
         if row is not None and message is not None:
             known = connection.execute(
                 "SELECT message FROM promised WHERE account = ? AND row = ?", (account, row)
@@ -134,7 +115,7 @@ class Promised:
             if known is not None:
                 found[message] = ids.of_row(row)
             if known is not None and known[0] != message:
-                with transaction(self._open()):
+                with transaction(self._book.connection()):
                     connection.execute(
                         "UPDATE promised SET message = ? WHERE account = ? AND row = ?",
                         (message, account, row),
@@ -146,24 +127,3 @@ class Promised:
             if known is not None:
                 found[one] = ids.of_row(known[0])
         return found
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            # SQLite gives its other files the mode of this one.
-            os.close(files.open_file(self._path, os.O_RDWR | os.O_CREAT))
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "temp_store = MEMORY"):
-                    connection.execute(f"PRAGMA {pragma}").fetchall()
-                connection.executescript(_TABLES)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    def _close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None

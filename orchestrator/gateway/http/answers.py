@@ -6,25 +6,19 @@ write-ahead log as well. Of requests there is a hash.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
-import os
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.http.idempotency import KEEP_SECONDS, MOST_OF_ONE, Decision, Go, Known, decide
-from orchestrator.system import files
+from orchestrator.gateway.notebook import Notebook
 from orchestrator.system.transactions import transaction
 
-T = TypeVar("T")
-
 FILE: Final = "idempotency.sqlite3"
-_VERSION: Final = 1
 _BATCH: Final = 500
 _TABLES: Final = """
 CREATE TABLE answers (
@@ -45,10 +39,13 @@ class Answers:
     """
 
     def __init__(self, folder: Path, wall: Callable[[], float] = time.time) -> None:
-        self._path = folder / FILE
+        self._book = Notebook(
+            folder / FILE,
+            _TABLES,
+            lost="a request that a client repeats is done again, if it was done before",
+            on_open=_give_up_begun,
+        )
         self._wall = wall
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
         self._counts: dict[bytes, int] = {}
 
     async def begin(self, asker: str, account: str, key: str, content: bytes) -> Decision:
@@ -63,46 +60,33 @@ class Answers:
         Raises:
             OrchestratorError: The token has used too many keys, or the file cannot be used.
         """
-        return await self._in_thread(lambda: self._begin(_id(asker), _id(asker, account, key), content))
+        return await self._book.run(lambda: self._begin(_id(asker), _id(asker, account, key), content))
 
     async def end(self, asker: str, account: str, key: str, status: int, body: bytes) -> None:
         """Remember the answer."""
-        await self._in_thread(lambda: self._set(_id(asker, account, key), "done", status, body))
+        await self._book.run(lambda: self._set(_id(asker, account, key), "done", status, body))
 
     async def release(self, asker: str, account: str, key: str) -> None:
         """Forget a request that did nothing."""
-        await self._in_thread(lambda: self._delete(_id(asker), _id(asker, account, key)))
+        await self._book.run(lambda: self._delete(_id(asker), _id(asker, account, key)))
 
     async def lose(self, asker: str, account: str, key: str) -> None:
         """Remember that nobody knows how far a request came."""
-        await self._in_thread(lambda: self._set(_id(asker, account, key), "unknown", 0, b""))
+        await self._book.run(lambda: self._set(_id(asker, account, key), "unknown", 0, b""))
 
     async def clear(self) -> int:
         """Delete what was kept long enough; return how much."""
-        return await self._in_thread(self._clear)
+        return await self._book.run(self._clear)
 
     async def close(self) -> None:
         """Close the file."""
-        await asyncio.to_thread(self._close)
-
-    async def _in_thread(self, do: Callable[[], T]) -> T:
-        def locked() -> T:
-            with self._lock:
-                return do()
-
-        try:
-            # What was begun is finished, whatever becomes of whoever waits for it.
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, locked))
-        except (sqlite3.Error, OSError) as error:
-            raise OrchestratorError(
-                f"the gateway's file {FILE} cannot be used: {type(error).__name__}", key="state_unusable"
-            ) from None
+        await self._book.close()
 
     # In a thread, with the lock
 
     def _begin(self, asker: bytes, key: bytes, content: bytes) -> Decision:
         now = self._wall()
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             row = connection.execute(
                 "SELECT state, content, began, status, body FROM answers WHERE key = ?", (key,)
             ).fetchone()
@@ -120,20 +104,20 @@ class Answers:
         return decision
 
     def _set(self, key: bytes, state: str, status: int, body: bytes) -> None:
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             connection.execute(
                 "UPDATE answers SET state = ?, status = ?, body = ? WHERE key = ?", (state, status, body, key)
             )
 
     def _delete(self, asker: bytes, key: bytes) -> None:
-        with transaction(self._open()) as connection:
+        with transaction(self._book.connection()) as connection:
             connection.execute("DELETE FROM answers WHERE key = ?", (key,))
         self._counts.pop(asker, None)
 
     def _clear(self) -> int:
         deleted = 0
         while True:
-            with transaction(self._open()) as connection:
+            with transaction(self._book.connection()) as connection:
                 found = connection.execute(
                     "DELETE FROM answers WHERE key IN"
                     " (SELECT key FROM answers WHERE began <= ? OR began >= ? LIMIT ?)",
@@ -143,7 +127,7 @@ class Answers:
             if found < _BATCH:
                 break
         self._counts.clear()
-        self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._book.truncate()
         return deleted
 
     def _count(self, connection: sqlite3.Connection, asker: bytes) -> int:
@@ -152,30 +136,10 @@ class Answers:
             self._counts[asker] = int(row[0])
         return self._counts[asker]
 
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            # SQLite gives its other files the mode of this one.
-            os.close(files.open_file(self._path, os.O_RDWR | os.O_CREAT))
-            connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                for pragma in ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON",
-                               "temp_store = MEMORY"):  # fmt: skip
-                    connection.execute(f"PRAGMA {pragma}").fetchall()
-                if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-                    connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
-                # Whoever worked on these is gone.
-                connection.execute("UPDATE answers SET state = 'unknown' WHERE state = 'running'")
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
 
-    def _close(self) -> None:
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+def _give_up_begun(connection: sqlite3.Connection) -> None:
+    """Note that nobody knows how far requests came whose process is gone."""
+    connection.execute("UPDATE answers SET state = 'unknown' WHERE state = 'running'")
 
 
 def _id(*parts: str) -> bytes:
