@@ -331,6 +331,37 @@ def test_details_follow_what_happens(world: PageWorld, screens: Screens) -> None
 
 
 @browsing
+def test_an_answer_that_comes_late_hides_nothing_newer(world: PageWorld, screens: Screens) -> None:
+    name = names(world)[0]
+    page = screens.open()
+    answers: list[bytes] = []
+    late: list[Route] = []
+
+    def hold_the_second(route: Route) -> None:
+        if not answers:
+            answer = route.fetch()
+            answers.append(answer.body())
+            route.fulfill(response=answer)
+        elif not late:
+            late.append(route)
+        else:
+            route.continue_()
+
+    page.route(f"**/api/accounts/{name}?entries=*", hold_the_second)
+    log_in(world, page, f"/?account={name}")
+    newest = page.get_by_role("complementary").locator(".timeline li").first
+    expect(newest).to_be_visible()
+    with page.expect_request(f"**/api/accounts/{name}?entries=*"):
+        world.do(world.accounts.change, name, state=State.STOPPED, reason="stopped by an operator", pid=None)
+    world.do(world.accounts.change, name, state=State.BANNED, kind="temporary_ban", reason="banned")
+    expect(newest).to_contain_text("banned")
+    with page.expect_request_finished(lambda request: request == late[0].request):
+        late[0].fulfill(body=answers[0], content_type="application/json")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    expect(newest).to_contain_text("banned", timeout=1)
+
+
+@browsing
 def test_commands_are_copied(world: PageWorld, screens: Screens) -> None:
     name = names(world)[0]
     page = screens.open()

@@ -66,6 +66,8 @@ function open(name) {
   let found = null;
   let asked = 0;
   let waits = null;
+  let turns = 0;
+  let shown = 0;
   let entries = FEW;
   let shape = "";
 
@@ -100,13 +102,16 @@ function open(name) {
   async function refresh() {
     waits = null;
     asked = store.now();
+    const turn = ++turns;
     try {
       const answer = await get(path(name, `?entries=${entries}`));
-      if (over) return;
+      // Answers may come in another order than they were asked for: an older one shows nothing new.
+      if (over || turn < shown) return;
+      shown = turn;
       found = answer;
       show();
     } catch (error) {
-      if (over) return;
+      if (over || turn < shown) return;
       tell(error);
       if (error.key === "no_such_account") gone();
     }
