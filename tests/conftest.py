@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import rings
+from support import rings, stores
 from support.neonize_process import NeonizeProcess
 from support.short_paths import tmp_path
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
@@ -73,6 +73,10 @@ class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> KeepingTogether | None:  # noqa: ANN401
     return KeepingTogether(config, log) if config.getoption("dist") == "load" else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    stores.add_option(parser)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

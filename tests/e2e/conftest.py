@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import stores
 from support.container_engine import IMAGE, Engine, need_engine
 from support.conversation import Account, Contact, own_account
 from support.wheel import built_wheel
@@ -40,9 +41,25 @@ def ada(sandbox: SandboxProcess, make_number: Callable[[], str]) -> Contact:
     return contact
 
 
-@pytest.fixture(scope="session")
-def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
-    """Make folders for services, in memory if there is some.
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    stores.parametrize(metafunc)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the services of a module keep their accounts."""
+    if getattr(request, "param", stores.FILES) == stores.FILES:
+        yield
+        return
+    raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def make_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    store: None,  # noqa: ARG001 - with another store, all that was made with a folder is made anew
+) -> Iterator[Callable[[], Path]]:
+    """Make folders for services, in memory if there is some; the services are of one store.
 
     Linking stores 812 keys, and the library waits for the disk after each: that takes one second on a disk
     of one's own, and six on one that others use.

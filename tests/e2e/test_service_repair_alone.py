@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.accounts import addresses
 from support.service import Service
 from support.terminal import Terminal
 
@@ -39,7 +38,7 @@ def test_a_repair_without_a_service_on_a_terminal(sandbox: SandboxProcess, numbe
         with Terminal(line, service.environment, folder) as terminal:
             terminal.until(lambda _: terminal.has_picture(), "a QR code")
             (place,) = service.quarantined("support", "repair")
-            assert addresses(place / "session.sqlite3")
+            assert place.devices()
             terminal.interrupt()
             assert terminal.exit_code() == 130
         assert service.pngs() == []
@@ -56,7 +55,7 @@ def test_a_repair_without_a_service_that_does_not_wait(
             done = service.command("repair", "support", "--no-wait")
             assert "shows a code when the service runs" in done.stdout
         (place,) = service.quarantined("support", "repair")
-        assert addresses(place / "session.sqlite3")
-        assert not service.session("support").exists()
+        assert place.devices()
+        assert not service.kept.has_session("support")
         service.start()
         service.pair("support", number)

@@ -1,0 +1,96 @@
+"""Where the services under test keep their accounts: in files, or in Postgres.
+
+A test says nothing of it, and runs on either. By default, all tests run with files, and those of the modules
+that are marked `both_stores` once more with Postgres. `pytest --store postgres` takes Postgres for all tests.
+
+What makes sense with files only is marked `files_only`, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+import pytest
+from support.kept import Kept, KeptInFiles
+
+FILES: Final = "files"
+POSTGRES: Final = "postgres"
+
+
+class Store(Protocol):
+    """Where services keep their accounts."""
+
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """Return what the configuration says of it for a service in a folder; the same one each time."""
+
+    def kept(self, folder: Path, state: Path) -> Kept:
+        """Return what a service in a folder keeps, whose state folder this is."""
+
+
+class Files:
+    """The state folder, which needs no word in the configuration."""
+
+    def settings(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002
+        """See `Store.settings`."""
+        return {}
+
+    def kept(self, folder: Path, state: Path) -> Kept:  # noqa: ARG002
+        """See `Store.kept`."""
+        return KeptInFiles(state)
+
+
+_now: list[Store] = [Files()]
+
+
+def current() -> Store:
+    """Return the store of the test that runs."""
+    return _now[-1]
+
+
+@contextmanager
+def using(store: Store) -> Iterator[None]:
+    """Have services keep their accounts in a store."""
+    _now.append(store)
+    try:
+        yield
+    finally:
+        _now.remove(store)
+
+
+def add_option(parser: pytest.Parser) -> None:
+    """Add pytest's option."""
+    parser.addoption(
+        "--store",
+        choices=(FILES, POSTGRES),
+        help="where services of end-to-end tests keep their accounts; by default in files, those of modules"
+        " marked both_stores once more in Postgres",
+    )
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """Have a test run on the stores it is meant for; its name says so if that is Postgres."""
+    if not isinstance(metafunc.module, ModuleType) or not hasattr(metafunc.module, "Service"):
+        return  # it starts no service
+    test = metafunc.definition
+    only = test.get_closest_marker("files_only")
+    wanted = metafunc.config.getoption("--store")
+    if wanted is None:
+        wanted = [FILES, POSTGRES] if test.get_closest_marker("both_stores") and only is None else [FILES]
+    else:
+        wanted = [wanted]
+    skip = () if only is None else (pytest.mark.skip(f"with files only: {only.args[0]}"),)
+    metafunc.parametrize(
+        "store",
+        [
+            pytest.param(FILES, id=pytest.HIDDEN_PARAM)
+            if one == FILES
+            else pytest.param(POSTGRES, id=POSTGRES, marks=skip)
+            for one in wanted
+        ],
+        indirect=True,
+        scope="module",
+    )
