@@ -44,8 +44,8 @@ def control(fresh: FreshDatabase) -> Iterator[Database]:
     with fresh.superuser() as connection:
         for role in (A, B, f"{fresh.role}_gateway"):
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
-                connection.execute(f"DROP OWNED BY {role} CASCADE")  # type: ignore[call-overload]
-                connection.execute(f"DROP ROLE {role}")  # type: ignore[call-overload]
+                connection.execute(f"DROP OWNED BY {role} CASCADE")
+                connection.execute(f"DROP ROLE {role}")
 
 
 def test_init_makes_everything_and_can_be_repeated(fresh: FreshDatabase) -> None:
@@ -82,7 +82,7 @@ def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else
             for table in tables:
                 for verb in verbs:
                     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                        connection.execute(verb.format(table))  # type: ignore[call-overload]
+                        connection.execute(verb.format(table))
                     connection.rollback()
 
 
@@ -116,7 +116,7 @@ def test_what_no_account_may(fresh: FreshDatabase, control: Database, statement:
     with as_role(fresh, A, password) as connection:
         before = connection.execute("SELECT count(*) FROM pg_namespace").fetchone()
         try:
-            connection.execute(statement.format(A=A, B=B))  # type: ignore[call-overload]
+            connection.execute(statement.format(A=A, B=B))
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
             return
         # Postgres only warns where nothing is granted.
@@ -149,7 +149,7 @@ def test_what_an_account_puts_in_place_of_its_table_is_not_run(
     assert look(control, A) == (True, True, "49151@s.whatsapp.net")
     with as_role(fresh, A, password) as connection:
         runs = "query_to_xml('CREATE ROLE taken', true, true, '')"  # as whoever reads
-        connection.execute(trap.replace("{xml}", runs))  # type: ignore[call-overload]
+        connection.execute(trap.replace("{xml}", runs))
     assert look(control, A) == (True, False, None)
     with fresh.superuser() as connection:
         assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'taken'").fetchone() is None
@@ -199,13 +199,13 @@ def test_a_session_goes_away_whole_and_comes_back_to_whoever_gets_it(
     link(fresh, A, password)
 
     def call(statement: str, *values: str) -> None:
-        control.run(lambda connection: connection.execute(statement, values))  # type: ignore[call-overload]
+        control.run(lambda connection: connection.execute(statement, values))
 
     call("SELECT orchestrator_admin.put_away(%s, %s)", A, Q)
     assert look(control, A) == (False, True, None)
     assert look(control, Q) == (True, True, "49151@s.whatsapp.net")
     with as_role(fresh, A, password) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute(f"SELECT * FROM {Q}.whatsmeow_device")  # type: ignore[call-overload]
+        connection.execute(f"SELECT * FROM {Q}.whatsmeow_device")
     call("SELECT orchestrator_admin.drop_session(%s)", B)
     call("SELECT orchestrator_admin.put_back(%s, %s)", Q, B)
     call("SELECT orchestrator_admin.drop_account(%s)", A)
@@ -224,7 +224,7 @@ def test_a_session_goes_away_whole_and_comes_back_to_whoever_gets_it(
 )
 def test_a_service_with_too_many_rights_is_refused(fresh: FreshDatabase, right: str, said: str) -> None:
     with fresh.server.superuser() as connection:
-        connection.execute(f"ALTER ROLE {fresh.role} {right}")  # type: ignore[call-overload]
+        connection.execute(f"ALTER ROLE {fresh.role} {right}")
     with pytest.raises(StoreUnusable, match=said):
         setup.make_ready(fresh.parsed())
     with pytest.raises(StoreUnusable, match=said):
@@ -239,7 +239,7 @@ def test_only_the_service_calls_the_functions_even_of_those_who_may_act_as_it(
 
     control.run(forged)
     with fresh.superuser() as connection:
-        connection.execute(f"SET ROLE {fresh.role}")  # type: ignore[call-overload]
+        connection.execute(f"SET ROLE {fresh.role}")
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only the service"):
             connection.execute("SELECT orchestrator_admin.drop_session(%s)", [A])
 
