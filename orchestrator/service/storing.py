@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from orchestrator.errors import OrchestratorError, StoreAway
+from orchestrator.errors import OrchestratorError, StoreAway, StoreUnusable
 from orchestrator.messages import storing
 from orchestrator.messages.entry import UnfitError
 from orchestrator.messages.group_commit import Groups
@@ -159,7 +159,7 @@ class Storing:
             if end is not None:
                 question = storing.read_question(bytes(asker.buffer[:end]))
                 del asker.buffer[:end]
-                self._groups.put(asker, question, end, time.monotonic())
+                self._groups.put(asker, question, end)
         except ValueError as error:
             log.error("%s: the process asks for something that is no question: %s", asker.account, error)
             self._hang_up(asker)
@@ -199,13 +199,13 @@ class Storing:
         except StoreAway as error:
             self._lost()
             for asker in self._groups.away(time.monotonic()):
-                self._groups.done([asker])
                 self._answer(asker, [AWAY, str(error)])
             return
         except (OrchestratorError, UnfitError) as error:
             if self._groups.refused(askers):
                 self._groups.done(askers)
-                self._answer(askers[0], storing.refusal(error))
+                is_ours = isinstance(error, StoreUnusable)  # and not about what was asked
+                self._answer(askers[0], [AWAY, str(error)] if is_ours else storing.refusal(error))
             return
         self._groups.done(askers)
         for asker, answer in zip(askers, answers, strict=True):
