@@ -23,8 +23,8 @@ MOST_BYTES: Final = 8 << 20
 RETRY_SECONDS: Final = 0.25
 """Seconds between two tries while the store is away."""
 PATIENCE: Final = 10.0
-"""Seconds for which a question waits for a store that is away. An account's process waits no longer for what
-its library holds; what it did not store by then, WhatsApp may take for delivered."""
+"""Seconds for which questions wait once the store is away. For as long, an account's process that hangs up
+waits for what its library holds; what is not stored by then, WhatsApp may take for delivered."""
 
 W = TypeVar("W", bound=Hashable)
 Q = TypeVar("Q")
@@ -34,7 +34,6 @@ Q = TypeVar("Q")
 class _Waiting(Generic[Q]):
     question: Q
     size: int
-    since: float
     alone: bool = False
 
 
@@ -42,32 +41,32 @@ class Groups(Generic[W, Q]):
     """The questions that wait, by who asks.
 
     Args:
-        patience: Seconds for which a question waits for a store that is away.
+        patience: Seconds for which questions wait once the store is away.
     """
 
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
         self._waiting: dict[W, _Waiting[Q]] = {}
         self._retry_at: float | None = None
+        self._away_since: float | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, who: W, question: Q, size: int, now: float) -> None:
+    def put(self, who: W, question: Q, size: int) -> None:
         """Let a question wait; who asks has no other.
 
         Args:
             who: Who asks.
             question: The question.
             size: Its bytes.
-            now: Monotonic seconds.
 
         Raises:
             ValueError: Who asks has another question.
         """
         if who in self._waiting:
             raise ValueError("a question before the answer to the one before")
-        self._waiting[who] = _Waiting(question, size, now)
+        self._waiting[who] = _Waiting(question, size)
 
     def drop(self, who: W) -> None:
         """Forget the question of somebody who is gone."""
@@ -101,8 +100,8 @@ class Groups(Generic[W, Q]):
         return group
 
     def done(self, group: Iterable[W]) -> None:
-        """Take note that questions were answered: the group is committed, or who asked is told that not."""
-        self._retry_at = None
+        """Take note that questions were answered, because the store has taken them or will not."""
+        self._retry_at = self._away_since = None
         for who in group:
             self._waiting.pop(who, None)
 
@@ -112,7 +111,7 @@ class Groups(Generic[W, Q]):
         If it was one, it is to be answered so. If not, each is asked alone.
         """
         asked = [who for who in group if who in self._waiting]
-        self._retry_at = None
+        self._retry_at = self._away_since = None
         if len(asked) <= 1:
             return True
         for who in asked:
@@ -126,7 +125,12 @@ class Groups(Generic[W, Q]):
             now: Monotonic seconds.
 
         Returns:
-            Who has waited too long, and is to be told so.
+            Who is to be told so, because the store is away for too long: nobody waits any more.
         """
         self._retry_at = now + RETRY_SECONDS
-        return [who for who, one in self._waiting.items() if now - one.since >= self._patience]
+        if self._away_since is None:
+            self._away_since = now
+        if now - self._away_since < self._patience:
+            return []
+        told, self._waiting = list(self._waiting), {}
+        return told

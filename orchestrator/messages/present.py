@@ -5,16 +5,77 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from orchestrator.errors import StateError
 from orchestrator.messages.database import DATABASE, PATIENCE, NoInbox
 from orchestrator.messages.entry import Stored
 from orchestrator.messages.inbox import Reader
+from orchestrator.messages.protocols import AccountMessages, InboxView
 from orchestrator.messages.rendering import Event, render
 
 Identity: TypeAlias = tuple[int, int]
 """Which file an inbox is: its device and inode."""
+
+
+class AnyPresent(Protocol):
+    """The inbox that an account has at present, wherever messages are kept.
+
+    Attributes:
+        folder: The folder of the account's messages.
+        reader: The inbox; None if there was none when it was opened.
+    """
+
+    folder: Path
+
+    @property
+    def reader(self) -> InboxView | None:
+        """The inbox; None if there was none when it was opened."""
+
+    def open(self) -> bool:
+        """Open the inbox that is there now, unless it is open; tell whether there is one."""
+
+    def render(self, stored: Stored, account: str) -> Event | None:
+        """Return the event of an entry, None if the entry says nothing to a consumer."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class RemotePresent:
+    """The inbox of an account that somebody else keeps.
+
+    Args:
+        folder: The folder of the account's messages, where attachments are.
+        messages: Where its messages are kept.
+        skipped: Called with the number of an entry that is none, which is left out.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        messages: AccountMessages,
+        skipped: Callable[[object], object] = lambda _: None,
+    ) -> None:
+        self.folder = folder
+        self.reader: InboxView | None = None
+        self._messages = messages
+        self._skipped = skipped
+
+    def open(self) -> bool:
+        """See `Present.open`."""
+        if self.reader is None:
+            self.reader = self._messages.view(self._skipped)
+        return True
+
+    def render(self, stored: Stored, account: str) -> Event | None:
+        """See `Present.render`."""
+        assert self.reader is not None
+        return render(stored, account, self.reader.message)
+
+    def close(self) -> None:
+        """See `Present.close`."""
+        self.reader = None
 
 
 class Present:

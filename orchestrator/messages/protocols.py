@@ -265,3 +265,44 @@ class OutboxView(Protocol):
 
     def close(self) -> None:
         """Let go of it."""
+
+
+class AccountMessages(Protocol):
+    """Where the messages of one account are kept: `files.FileMessages`, or `remote.RemoteMessages`."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are on a disk of this machine, which can be full, and answers in a moment."""
+
+    def has_inbox(self) -> bool:
+        """Tell whether there is an inbox already."""
+
+    def inbox(self, wall: Callable[[], float] = ...) -> InboxStore:
+        """Open the inbox to write, and make it if there is none.
+
+        Raises:
+            InboxError: It cannot be used.
+        """
+
+    def outbox(self, wall: Callable[[], float] = ...) -> OutboxStore:
+        """Open the outbox to write, and make it if there is none.
+
+        Raises:
+            OutboxError: It cannot be used.
+        """
+
+    def view(self, skipped: Callable[[object], object] = ..., patience: float = ...) -> InboxView:
+        """Open the inbox to read.
+
+        Raises:
+            NoInbox: There is none.
+            InboxError: It cannot be read.
+        """
+
+    def rows(self, patience: float = ...) -> OutboxView:
+        """Open the outbox to read.
+
+        Raises:
+            NoOutbox: There is none.
+            OutboxError: It cannot be read.
+        """

@@ -11,6 +11,7 @@ import itertools
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeVar
@@ -95,6 +96,46 @@ class Channel:
                 raise OSError(GONE)
             data += piece
         return storing.read(bytes(data[:end]))
+
+
+class RemoteMessages:
+    """The messages of an account that somebody else keeps: what `protocols.AccountMessages` asks for.
+
+    Args:
+        channel: Where they are kept.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    @property
+    def is_local(self) -> bool:
+        """Whether they are on a disk of this machine: they are not, and an answer can take long."""
+        return False
+
+    def has_inbox(self) -> bool:
+        """Tell whether there is an inbox: there always is."""
+        return True
+
+    def inbox(self, wall: Callable[[], float] = time.time) -> RemoteInbox:  # noqa: ARG002 - whoever keeps it
+        """Return the writer's end of the inbox."""
+        return RemoteInbox(self._channel)
+
+    def outbox(self, wall: Callable[[], float] = time.time) -> RemoteOutbox:  # noqa: ARG002
+        """Return the writer's end of the outbox."""
+        return RemoteOutbox(self._channel)
+
+    def view(
+        self,
+        skipped: Callable[[object], object] = lambda _: None,
+        patience: float = 0.0,  # noqa: ARG002
+    ) -> RemoteInboxView:
+        """Return the reader's end of the inbox."""
+        return RemoteInboxView(self._channel, skipped)
+
+    def rows(self, patience: float = 0.0) -> RemoteOutboxView:  # noqa: ARG002
+        """Return the reader's end of the outbox."""
+        return RemoteOutboxView(self._channel)
 
 
 class RemoteLedger:
@@ -216,30 +257,35 @@ class RemoteOutbox(OutboxMoves):
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self.last_sent_at: float | None = channel.ask("outbox")
+        self.last_sent_at: float | None
+        self.last_sent_at, self._count = channel.ask("outbox")
         self.is_clean = True
 
     def add(self, new: New) -> Added:
         """See `outbox.Outbox.add`."""
-        values, again = self._channel.tell("add", new.body, new.key, new.key_until, new.expires_at, new.most)
+        values, self._count, again = self._channel.tell(
+            "add", new.body, new.key, new.key_until, new.expires_at, new.most
+        )
         return Added(_row(values), again)
 
     def move(self, number: int, state: State | None, origins: Iterable[State], **values: object) -> Row:
         """See `outbox_moves.OutboxMoves.move`."""
         pairs = [list(pair) for pair in values.items()]
-        return _row(self._channel.tell("move", number, state, sorted(origins), pairs))
+        values_, self._count = self._channel.tell("move", number, state, sorted(origins), pairs)
+        return _row(values_)
 
     def sent(self, number: int, message: str | None, at: float | None = None) -> Row:
         """See `outbox.Outbox.sent`."""
-        row = _row(self._channel.tell("sent", number, message, at))
+        values, self._count = self._channel.tell("sent", number, message, at)
+        row = _row(values)
         if message is not None:
             self.last_sent_at = row.changed_at
         return row
 
     @property
     def count(self) -> int:
-        """Number of rows that wait or are being sent."""
-        return int(self._channel.ask("count"))
+        """Number of rows that wait or are being sent, as of the last change: nobody waits for that."""
+        return int(self._count)
 
     def waiting(self) -> list[Row]:
         """See `outbox.Outbox.waiting`."""

@@ -200,7 +200,6 @@ QUESTIONS: Final[Mapping[str, Form]] = {
     "add": Form((_TOKEN, _text(outgoing.MAX_WRITTEN), _data(32, 32), _time, _time, _number), writes=True),
     "move": Form((_TOKEN, _number, _or_none(_STATE), _list(_STATE, len(State)), _columns), writes=True),
     "sent": Form((_TOKEN, _number, _or_none(_WORD), _or_none(_time)), writes=True),
-    "count": Form(()),
     "waiting": Form(()),
     "row": Form((_number,)),
     "by_message": Form((_WORD,)),

@@ -255,6 +255,16 @@ class Record(Protocol):
             StateError: It cannot be written; what was kept before stays.
         """
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was written down is kept, also when this machine is lost; never raises.
+
+        Args:
+            seconds: How long.
+
+        Returns:
+            Whether it is.
+        """
+
     def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
         """Note what commands show of the configuration while no service runs; never raises.
 

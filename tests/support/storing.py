@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from orchestrator.messages.remote import Channel
-from orchestrator.service.storing import Storing
+from orchestrator.messages.serving import Serving
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Database
@@ -32,7 +32,7 @@ def storing_in(
     """
     from orchestrator.postgres.messages.writer import Writer
 
-    storing = Storing(Writer(database, owner or uuid4(), wall), lost)
+    storing = Serving(Writer(database, owner or uuid4(), wall), lost)
     storing.start()
     channels: list[Channel] = []
 

@@ -41,7 +41,7 @@ def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...]
         case "inbox", ():
             return list(inbox.begun())
         case "outbox", ():
-            return outbox.begun()
+            return [outbox.begun(), outbox.count]
         case "meta", (key,):
             return inbox.meta(key)
         case "known", (keys,):
@@ -56,8 +56,6 @@ def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...]
             return _pairs(inbox.sent_chats(ids).items())
         case "sent_digests", (settled,):
             return list(inbox.sent_digests(settled=settled))
-        case "count", ():
-            return outbox.count
         case "waiting", ():
             return _rows(outbox.waiting())
         case "row", (number,):
@@ -140,11 +138,11 @@ def write(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...
             return inbox.ledger_sent(digest, id_)
         case "add", (body, key, key_until, expires_at, most):
             added = outbox.add(New(wire.from_text(body), body, key, key_until, expires_at, most))
-            return [values(added.row), added.again]
+            return [values(added.row), outbox.count, added.again]
         case "move", (number, state, origins, columns):
-            return values(outbox.move(number, state, origins, **columns))
+            return [values(outbox.move(number, state, origins, **columns)), outbox.count]
         case "sent", (number, message, at):
-            return values(outbox.sent(number, message, at))
+            return [values(outbox.sent(number, message, at)), outbox.count]
         case "clear_outbox", (seconds,):
             return list(outbox.clear_batch(Retention(*seconds)))
         case "note_contacts", (contacts,):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from orchestrator.errors import StateError
+from orchestrator.errors import StoreUnusable
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection
@@ -21,10 +21,8 @@ STALE: Final = "OR001"
 DISOWNED: Final = "another service has taken over this account's messages"
 
 
-class Disowned(StateError):  # noqa: N818 - named for what it says
+class Disowned(StoreUnusable):
     """Another service has taken the account's messages over: this one must not write any more."""
-
-    key = "disowned"
 
 
 @dataclass(frozen=True, slots=True)

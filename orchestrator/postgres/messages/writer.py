@@ -35,9 +35,17 @@ class Writer:
         database: The database.
         owner: The start of this service: whoever takes the accounts over is another.
         wall: Returns Unix seconds.
+        told: Called with the name of an account that has something new, after each commit.
     """
 
-    def __init__(self, database: Database, owner: UUID, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        owner: UUID,
+        wall: Callable[[], float] = time.time,
+        told: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._told = told
         self._database = database
         self._owner = owner
         self._wall = wall
@@ -103,6 +111,8 @@ class Writer:
         connection.commit()
         # Not before: a box that was not committed is not there.
         self._boxes |= {account: one for (account, _), one in zip(group, boxes, strict=True)}
+        for place in places:
+            self._told(group[place][0])
         return answers
 
     def _other(self, connection: Connection, of: Box, question: Question, now: float) -> Any:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Stores the messages of all accounts in Postgres: one thread and one connection, which commit for all.
+"""Answers the questions of many sockets from one store: a thread that commits for all who ask.
 
     account's process ── socket ──►┐
     account's process ── socket ──►├─ groups ─► one transaction ─► answers
@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from orchestrator.errors import OrchestratorError, StoreAway
+from orchestrator.errors import OrchestratorError, StoreAway, StoreUnusable
 from orchestrator.messages import storing
 from orchestrator.messages.entry import UnfitError
 from orchestrator.messages.group_commit import Groups
@@ -35,16 +35,16 @@ _READ: Final = 256 << 10
 
 @dataclass(slots=True, eq=False)
 class _Asker:
-    """An account's process, at the other end of a socket."""
+    """Somebody at the other end of a socket: an account's process, if `account` is the account's name."""
 
     sock: socket.socket
-    account: str
+    account: str | None
     buffer: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
 
 
-class Writer(Protocol):
-    """Does what a group of questions wants; see `postgres.messages.writer`."""
+class Keeper(Protocol):
+    """Does what a group of questions wants; see `postgres.messages.writer` and `reading`."""
 
     def store(self, group: Sequence[tuple[str, Question]]) -> list[Any]:
         """Do what a group wants, all or nothing; return the answers."""
@@ -53,16 +53,16 @@ class Writer(Protocol):
         """Let go of what was used."""
 
 
-class Storing:
-    """Answers the questions of accounts' processes.
+class Serving:
+    """Answers the questions of accounts' processes, and of others who read.
 
     Args:
-        writer: Does what a group wants.
+        keeper: Does what a group wants.
         lost: Told, in this thread, that the store cannot be reached.
     """
 
-    def __init__(self, writer: Writer, lost: Callable[[], object] = lambda: None) -> None:
-        self._writer = writer
+    def __init__(self, keeper: Keeper, lost: Callable[[], object] = lambda: None) -> None:
+        self._keeper = keeper
         self._lost = lost
         self._groups: Groups[_Asker, Question] = Groups()
         self._selector = selectors.DefaultSelector()
@@ -81,21 +81,30 @@ class Storing:
         """
         self._thread.start()
 
-    def open(self, account: str) -> socket.socket:
-        """Return the end of a new socket by which the process of an account has its messages stored.
+    def open(self, account: str | None = None) -> socket.socket:
+        """Return the end of a new socket by which somebody asks.
 
         Args:
-            account: The account's name.
+            account: The name of the account that all questions are about; None: each question says it.
 
         Raises:
             OSError: There is no socket to be had.
         """
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        with self._lock:
-            self._new.append(_Asker(ours, account))
-        self._nudge()
+        self.adopt(ours, account)
         return theirs
+
+    def adopt(self, sock: socket.socket, account: str | None = None) -> None:
+        """Answer what is asked over a socket whose other end somebody has.
+
+        Args:
+            sock: The socket, which is closed in the end.
+            account: As for `open`.
+        """
+        sock.setblocking(False)
+        with self._lock:
+            self._new.append(_Asker(sock, account))
+        self._nudge()
 
     def close(self) -> None:
         """End: what is asked from now on is not answered."""
@@ -123,7 +132,7 @@ class Storing:
         for key in list(self._selector.get_map().values()):
             if isinstance(key.data, _Asker):
                 self._hang_up(key.data)
-        self._writer.close()
+        self._keeper.close()
 
     def _turn(self) -> None:
         due = self._groups.due()
@@ -159,9 +168,11 @@ class Storing:
             if end is not None:
                 question = storing.read_question(bytes(asker.buffer[:end]))
                 del asker.buffer[:end]
-                self._groups.put(asker, question, end, time.monotonic())
+                if (asker.account is None) is (question.account is None):
+                    raise StoringError("of no account, or of two")
+                self._groups.put(asker, question, end)
         except ValueError as error:
-            log.error("%s: the process asks for something that is no question: %s", asker.account, error)
+            log.error("%s: something was asked that is no question: %s", asker.account or "a reader", error)
             self._hang_up(asker)
 
     def _answer(self, asker: _Asker, answer: list[Any]) -> None:
@@ -195,17 +206,19 @@ class Storing:
     def _store(self, group: list[tuple[_Asker, Question]]) -> None:
         askers = [asker for asker, _ in group]
         try:
-            answers = self._writer.store([(asker.account, question) for asker, question in group])
+            answers = self._keeper.store(
+                [(asker.account or question.account or "", question) for asker, question in group]
+            )
         except StoreAway as error:
             self._lost()
             for asker in self._groups.away(time.monotonic()):
-                self._groups.done([asker])
                 self._answer(asker, [AWAY, str(error)])
             return
         except (OrchestratorError, UnfitError) as error:
             if self._groups.refused(askers):
                 self._groups.done(askers)
-                self._answer(askers[0], storing.refusal(error))
+                is_ours = isinstance(error, StoreUnusable)  # and not about what was asked
+                self._answer(askers[0], [AWAY, str(error)] if is_ours else storing.refusal(error))
             return
         self._groups.done(askers)
         for asker, answer in zip(askers, answers, strict=True):
