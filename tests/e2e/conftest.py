@@ -8,6 +8,7 @@ import pytest
 from support import stores
 from support.container_engine import IMAGE, Engine, need_engine
 from support.conversation import Account, Contact, own_account
+from support.postgres import PostgresServer, serving
 from support.wheel import built_wheel
 
 from orchestrator.sandbox.process import SandboxProcess
@@ -51,7 +52,17 @@ def store(request: pytest.FixtureRequest) -> Iterator[None]:
     if getattr(request, "param", stores.FILES) == stores.FILES:
         yield
         return
-    raise NotImplementedError
+    postgres = stores.Postgres(request.getfixturevalue("database_server"))
+    with stores.using(postgres):
+        yield
+    postgres.close()
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[PostgresServer]:
+    """A server that is large enough for all services of a worker, and writes down what goes wrong only."""
+    with serving(max_connections="300", log_statement="none", log_min_messages="warning") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,10 @@ import jsonschema
 import pytest
 from support.conversation import Contact, lid
 from support.golden import compare, normalized
+from support.kept import Entries
 from support.linked import wait_until
 from support.service import PATIENCE, Service
 
-from orchestrator.messages.inbox import Reader
 from orchestrator.messages.rendering import form
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -85,7 +85,7 @@ class Play:
         sandbox: Their phones.
     """
 
-    def __init__(self, service: Service, number: str, ada: Contact, bob: Contact, reader: Reader) -> None:
+    def __init__(self, service: Service, number: str, ada: Contact, bob: Contact, reader: Entries) -> None:
         self.ada = ada
         self.bob = bob
         self.number = number

@@ -22,12 +22,37 @@ from support.accounts import addresses, secrets_of
 from support.inboxes import LOCK_SECONDS, nothing_is_stored
 
 from orchestrator.messages.database import DATABASE
+from orchestrator.messages.entry import Stored
 from orchestrator.messages.inbox import Reader
 from orchestrator.messages.outbox_reader import OutboxReader
+from orchestrator.sending.row import Row
 
 Json = dict[str, Any]
 Contents = Mapping[str, object]
 """What is in a session: equal as long as nobody has changed anything."""
+
+
+class Entries(Protocol):
+    """What tests ask an inbox; see `messages.inbox.Reader`."""
+
+    def after(self, seq: int, limit: int = ..., /) -> list[Stored]:
+        """Return entries with a higher number, in order."""
+
+    def find(self, message_id: str, /) -> list[Stored]:
+        """Return the entries with an identifier, in order."""
+
+    def with_media(self, seq: int, since: float = ..., limit: int = ..., /) -> list[tuple[int, str]]:
+        """Return the numbers of later entries with attachments, and the attachments' identifiers."""
+
+    def newest(self) -> int:
+        """Return the highest number that was given, 0 if none was."""
+
+
+class Rows(Protocol):
+    """What tests ask an outbox; see `messages.outbox_reader`."""
+
+    def row(self, number: int, /) -> Row:
+        """Return a row."""
 
 
 class PutAway(Protocol):
@@ -121,7 +146,7 @@ class Kept(Protocol):
 
     # Messages
 
-    def inbox(self, name: str) -> AbstractContextManager[Reader]:
+    def inbox(self, name: str) -> AbstractContextManager[Entries]:
         """Read an account's inbox, which has to be there."""
 
     def has_inbox(self, name: str) -> bool:
@@ -130,7 +155,7 @@ class Kept(Protocol):
     def has_messages(self, name: str) -> bool:
         """Tell whether anything at all is left of an account's messages."""
 
-    def outbox(self, name: str) -> AbstractContextManager[OutboxReader]:
+    def outbox(self, name: str) -> AbstractContextManager[Rows]:
         """Read an account's outbox."""
 
     def inbox_note(self, name: str, key: str) -> str | None:
@@ -283,7 +308,7 @@ class KeptInFiles:
         return self._state / "messages" / name
 
     @contextlib.contextmanager
-    def inbox(self, name: str) -> Iterator[Reader]:
+    def inbox(self, name: str) -> Iterator[Entries]:
         """See `Kept.inbox`."""
         with contextlib.closing(Reader.open(self.message_folder(name))) as reader:
             yield reader
@@ -302,7 +327,7 @@ class KeptInFiles:
             file.write_bytes(b"damaged" * 1000)
 
     @contextlib.contextmanager
-    def outbox(self, name: str) -> Iterator[OutboxReader]:
+    def outbox(self, name: str) -> Iterator[Rows]:
         """See `Kept.outbox`."""
         with contextlib.closing(OutboxReader.open(self.message_folder(name))) as reader:
             yield reader

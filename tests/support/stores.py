@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 from support.kept import Kept, KeptInFiles
+
+if TYPE_CHECKING:
+    from support.postgres import FreshDatabase, PostgresServer
 
 FILES: Final = "files"
 POSTGRES: Final = "postgres"
@@ -41,6 +44,45 @@ class Files:
     def kept(self, folder: Path, state: Path) -> Kept:  # noqa: ARG002
         """See `Store.kept`."""
         return KeptInFiles(state)
+
+
+class Postgres:
+    """A server, with a database for each service.
+
+    Args:
+        server: The server.
+    """
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._databases: dict[Path, FreshDatabase] = {}
+
+    def settings(self, folder: Path) -> dict[str, Any]:
+        """See `Store.settings`."""
+        return {"store": {"dsn_file": str(folder / "dsn")}}
+
+    def kept(self, folder: Path, state: Path) -> Kept:
+        """See `Store.kept`."""
+        from support.kept_postgres import KeptInPostgres
+
+        return KeptInPostgres(self.database(folder), state)
+
+    def database(self, folder: Path) -> FreshDatabase:
+        """Return the database of a service in a folder, as `orchestrator cluster init` leaves it."""
+        if folder not in self._databases:
+            database = self._databases[folder] = self._server.make_database()
+            database.ready()
+            database.dsn_file(folder)
+        return self._databases[folder]
+
+    def close(self) -> None:
+        """Delete the databases."""
+        from support.kept_postgres import drop_database
+
+        self._server.close()
+        for database in self._databases.values():
+            drop_database(database, database.name)
+        self._databases.clear()
 
 
 _now: list[Store] = [Files()]
