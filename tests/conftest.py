@@ -69,7 +69,7 @@ class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
         path = nodeid.partition("::")[0]
         if path in SHARING_THE_IMAGE:
             return SHARING_THE_IMAGE[0]
-        return path if path in SHARING else nodeid
+        return f"{path} {stores.of_test(nodeid)}" if path in SHARING else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> KeepingTogether | None:  # noqa: ANN401

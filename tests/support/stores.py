@@ -113,6 +113,12 @@ def add_option(parser: pytest.Parser) -> None:
     )
 
 
+def of_test(nodeid: str) -> str:
+    """Return the store of a test by its name."""
+    words = nodeid.rpartition("[")[2].rstrip("]").split("-")
+    return POSTGRES if POSTGRES in words else FILES
+
+
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """Have a test run on the stores it is meant for; its name says so if that is Postgres."""
     if not isinstance(metafunc.module, ModuleType) or not hasattr(metafunc.module, "Service"):

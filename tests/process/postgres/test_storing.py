@@ -22,10 +22,10 @@ from orchestrator.messages import storing
 from orchestrator.messages.entry import Entry
 from orchestrator.messages.outbox_form import KeyConflict
 from orchestrator.messages.remote import Channel, RemoteInbox, RemoteInboxView, RemoteOutbox
+from orchestrator.messages.serving import Serving
 from orchestrator.messages.storing import Question
 from orchestrator.postgres.database import Database
 from orchestrator.postgres.messages.writer import Writer
-from orchestrator.messages.serving import Serving
 
 ADA = "269139479534551@lid"
 ACCOUNTS = [f"account{number}" for number in range(6)]
