@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,12 +40,14 @@ class Place:
         lock: The file whose lock says that a process uses the session.
         home: The account's folder for its session; nobody but the account's process writes in it.
         messages: The account's folder for its messages, likewise.
+        dsn: The database that has the session instead, with a password; None for the file.
     """
 
     database: Path
     lock: Path
     home: Path
     messages: Path
+    dsn: str | None = field(default=None, repr=False)
 
 
 class SessionStore(Protocol):
