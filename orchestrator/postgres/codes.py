@@ -15,7 +15,7 @@ from orchestrator.postgres.database import Database
 from orchestrator.postgres.pending import Code
 from orchestrator.postgres.writing import Writer
 from orchestrator.store.codes.draw import until
-from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.protocols import Codes
 
 LONGEST: Final = 60.0
 """Seconds that a code of WhatsApp's is shown at the most, for a picture that does not say how long."""
@@ -30,7 +30,7 @@ class CodeRows:
         writer: Writes them.
     """
 
-    def __init__(self, folder: QrFolder, database: Database, writer: Writer) -> None:
+    def __init__(self, folder: Codes, database: Database, writer: Writer) -> None:
         self._folder = folder
         self._database = database
         self._writer = writer

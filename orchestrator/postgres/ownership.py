@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from orchestrator.errors import AlreadyRunning, StateError, StoreUnusable
+from orchestrator.errors import AlreadyRunning, StateError, StoreAway, StoreUnusable
+from orchestrator.postgres import schema
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -85,9 +86,11 @@ class OwnerRow:
         self._lost = lost
         self._incarnation: str | None = None
 
-    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> AbstractContextManager[object]:
         """See `Ownership.take`; waits for the row of an owner that was killed on another machine."""
-        return self._taken(what, socket)
+        return self._taken(what, socket, wait)
 
     def check(self, connection: Connection) -> None:
         """See, within a transaction, that the accounts are owned here; nobody asks before `take`.
@@ -105,9 +108,19 @@ class OwnerRow:
             raise StoreUnusable(f"{self._database.dsn}: the accounts are not owned here any more")
 
     @contextlib.contextmanager
-    def _taken(self, what: str, socket: Path | None) -> Iterator[object]:
+    def _taken(
+        self, what: str, socket: Path | None, wait: Callable[[StoreAway], None] | None
+    ) -> Iterator[object]:
         with InstanceLock(self._paths.lock, what=what, socket=socket):
-            self._wait_and_take(what)
+            while True:
+                try:
+                    self._database.run(schema.check)
+                    self._wait_and_take(what)
+                    break
+                except StoreAway as error:
+                    if wait is None:
+                        raise
+                    wait(error)
             end = threading.Event()
             thread = threading.Thread(target=self._renew, args=(what, end), name="owner", daemon=True)
             thread.start()

@@ -203,17 +203,15 @@ class RecordRows:
             return otherwise
 
 
-def renamed(connection: Connection, old: str, new: str) -> None:
-    """Have what is written down of an account follow it to a new name.
-
-    What was written down of an earlier account of the new name becomes history of this one, without numbers:
-    it is no news. The caller then gives the id of the old name to the new one.
+def renamed(connection: Connection, account: str, old: str, new: str) -> None:
+    """Reword what is kept of an account that has a new name; all that has its id went along.
 
     Args:
         connection: The transaction that renames it.
-        old: The name that the account has still.
-        new: The name that it gets; an account of that name may have been there before.
+        account: The account's id.
+        old: The name that it had.
+        new: The name that it has.
     """
-    rows.hand_over(connection, new, old)
-    if (found := rows.status(connection).get(old)) is not None:
-        rows.keep(connection, old, status.as_text(new, status.renamed(status.of_text(*found), old, new)))
+    if (found := rows.status_of(connection, account)) is not None:
+        kept = status.renamed(status.of_text(*found), old, new)
+        rows.keep(connection, account, status.as_text(new, kept))

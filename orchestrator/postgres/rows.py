@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from orchestrator.accounts.names import is_name
 from orchestrator.postgres import ids
 from orchestrator.postgres.database import Connection
 from orchestrator.postgres.pending import Batch, Code, Entry
@@ -136,28 +137,12 @@ def _write_codes(
         )
 
 
-def keep(connection: Connection, name: str, text: str) -> None:
-    """Change what is kept of an account, which has a row."""
+def keep(connection: Connection, account: str, text: str) -> None:
+    """Change what is kept of an account by its id, which has a row."""
     connection.execute(
-        "UPDATE orchestrator.status SET kept = %s::json, clock = %s::json FROM orchestrator.account"
-        " WHERE account.id = status.account AND account.name = %s",
-        [text, json.dumps(Reading.take().as_json()), name],
+        "UPDATE orchestrator.status SET kept = %s::json, clock = %s::json WHERE account = %s",
+        [text, json.dumps(Reading.take().as_json()), account],
     )
-
-
-def hand_over(connection: Connection, former: str, to: str) -> None:
-    """Give what happened to an account that is gone to another one, without numbers; nothing else is kept.
-
-    Places are those of all accounts, so the entries of both are in the order in which they were written.
-    """
-    source = ids.find(connection, former)
-    if source is not None:
-        connection.execute("DELETE FROM orchestrator.status WHERE account = %s", [source])
-        connection.execute("DELETE FROM orchestrator.code WHERE account = %s", [source])
-        connection.execute(
-            "UPDATE orchestrator.history SET account = %s, n = NULL WHERE account = %s",
-            [ids.of(connection, to), source],
-        )
 
 
 def expire_codes(connection: Connection) -> int | None:
@@ -185,7 +170,14 @@ def status(connection: Connection) -> dict[str, tuple[str, str]]:
         "SELECT name, kept::text, clock::text FROM orchestrator.status"
         " JOIN orchestrator.account ON account.id = status.account"
     ).fetchall()
-    return {str(name): (str(kept), str(clock)) for name, kept, clock in rows}
+    return {name: (kept, clock) for name, kept, clock in rows if is_name(name)}
+
+
+def status_of(connection: Connection, account: str) -> tuple[str, str] | None:
+    """Return what is kept of an account by its id, and what the clocks said then."""
+    return connection.execute(
+        "SELECT kept::text, clock::text FROM orchestrator.status WHERE account = %s", [account]
+    ).fetchone()
 
 
 def fact(connection: Connection, key: str) -> tuple[Any, float] | None:
@@ -249,12 +241,12 @@ def newest(connection: Connection, name: str) -> int:
 
 
 def histories(connection: Connection) -> list[str]:
-    """Return the names of all accounts that have entries, in order."""
+    """Return the names of all accounts that have entries, in order, but of those whose name another has."""
     rows = connection.execute(
         "SELECT name FROM orchestrator.account WHERE EXISTS ("
         'SELECT FROM orchestrator.history WHERE history.account = account.id) ORDER BY name COLLATE "C"'
     ).fetchall()
-    return [str(row[0]) for row in rows]
+    return [name for (name,) in rows if is_name(name)]
 
 
 def _entries(rows: Iterable[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:

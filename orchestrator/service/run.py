@@ -18,8 +18,8 @@ from orchestrator.access.tokens import Tokens
 from orchestrator.accounts import deadlines, orderers
 from orchestrator.accounts.words import counted
 from orchestrator.config.settings import Settings
-from orchestrator.errors import ExitCode, OrchestratorError
-from orchestrator.service import admissible, isolation, needs, orphans, ways, who
+from orchestrator.errors import AlreadyRunning, ExitCode, OrchestratorError, StoreAway
+from orchestrator.service import admissible, isolation, needs, orphans, stores, waiting_room, ways, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.companions import commands as companion_commands
 from orchestrator.service.companions.requests import Requests
@@ -42,7 +42,6 @@ from orchestrator.service.startup import ignore_signals, make_spawner, raise_fil
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.systemd import Announcer
 from orchestrator.store import realm
-from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.protocols import Store
 from orchestrator.system import logs, sd_listen
@@ -86,10 +85,14 @@ def run(
     paths = StatePaths.of(settings.state_dir)
     ways.check_for_root(settings, paths)
     repaired = paths.prepare()
-    store = in_files(paths, settings.qr_dir, settings.qr_group)
+
+    def wait(why: StoreAway) -> None:
+        waiting_room.wait(settings, paths, announcer, why)
+
     with (
-        store.ownership.take("the service", paths.control_socket),
+        stores.opened(settings, paths) as store,
         _log(log_level, log_format, log_file) as log_to,
+        store.ownership.take("the service", paths.control_socket, wait),
     ):
         if said := realm.about_world(paths.world):
             log.warning("%s", said)
@@ -141,7 +144,8 @@ def _log(level: str, form: logs.Format, path: Path | None) -> Iterator[LogFile |
     try:
         yield file
     except OrchestratorError as error:
-        if file is not None:  # who reads the log later does not see what is on stderr now
+        # Who reads the log later does not see what is on stderr now; of another service, this is its log.
+        if file is not None and not isinstance(error, AlreadyRunning):
             log.critical("the service has ended: %s", error)
         raise
     finally:

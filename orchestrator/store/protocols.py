@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
+    from orchestrator.errors import StoreAway
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.put_away import Entry, Purged
@@ -40,12 +41,14 @@ class Place:
         lock: The file whose lock says that a process uses the session.
         home: The account's folder for its session; nobody but the account's process writes in it.
         messages: The account's folder for its messages, likewise.
+        dsn: The database that has the session instead, with a password; None for the file.
     """
 
     database: Path
     lock: Path
     home: Path
     messages: Path
+    dsn: str | None = field(default=None, repr=False)
 
 
 class SessionStore(Protocol):
@@ -385,16 +388,21 @@ class Codes(Protocol):
 class Ownership(Protocol):
     """The right to run the accounts of a store, which one service has at a time."""
 
-    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> AbstractContextManager[object]:
         """Take it until the end of the context, or of the process.
 
         Args:
             what: What it is wanted for, for those who find it taken.
             socket: Where commands come in, if they do.
+            wait: Is called with the reason while the store is away, and returns when it may be back; without
+                it, that is an error.
 
         Raises:
             AlreadyRunning: Another process has it; the message says which.
             StateError: It cannot be taken.
+            StoreAway: The store is away, and nobody waits for it.
         """
 
 

@@ -220,24 +220,25 @@ def test_a_long_history_is_read_in_pieces(
         assert sizes == [200, 200, 50, 0]
 
 
-def test_a_history_follows_to_a_new_name_with_what_there_was_of_that_name(
+def test_a_history_follows_to_a_new_name_and_what_there_was_of_that_name_is_of_nobody(
     tmp_path: Path, fresh: FreshDatabase
 ) -> None:
     database = fresh.prepared()
     with recording(database, folder(tmp_path)) as kept:
         kept.append("new", entry(1))
         kept.append("old", entry(2))
-        kept.save({"old": Kept(shown={"name": "old", "reason": "`orchestrator start old` starts it"})})
+        shown = {"name": "old", "reason": "`orchestrator start old` starts it"}
+        kept.save({"new": Kept(), "old": Kept(shown=shown)})
         assert kept.flush(10)
         numbers = kept.newest("old")
 
         def rename(connection: Connection) -> None:
-            record.renamed(connection, "old", "new")
-            connection.execute("DELETE FROM orchestrator.account WHERE name = 'new'")
+            assert ids.rename(connection, "new", f"new ({ids.of(connection, 'new')})")
             assert ids.rename(connection, "old", "new")
+            record.renamed(connection, ids.of(connection, "new"), "old", "new")
 
         database.run(rename)
-        assert [(one["attempt"], one.get("n")) for one in kept.tail("new", 9)] == [(1, None), (2, numbers)]
+        assert [(one["attempt"], one.get("n")) for one in kept.tail("new", 9)] == [(2, numbers)]
         assert (kept.tail("old", 9), kept.histories()) == ([], ["new"])
         known = kept.load()
         assert [*known] == ["new"]
