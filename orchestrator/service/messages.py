@@ -6,14 +6,19 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 from orchestrator.errors import StateError
 from orchestrator.messages.bell import Bell
-from orchestrator.messages.outbox import alone
+from orchestrator.messages.outbox import NoOutbox, alone
 from orchestrator.messages.protocols import OutboxStore
 from orchestrator.messages.remote import Channel, RemoteOutbox
 from orchestrator.messages.serving import Keeper, Serving
+from orchestrator.store.layout import OUTBOX
+
+if TYPE_CHECKING:
+    from orchestrator.postgres.database import Database
 
 Folder = Callable[[str], Path]
 """Returns the folder of an account's messages."""
@@ -33,10 +38,15 @@ class Messages(Protocol):
             OSError: There is no socket to be had.
         """
 
-    def outbox(self, name: str) -> AbstractContextManager[OutboxStore]:
+    def outbox(self, name: str, *, makes: bool = True) -> AbstractContextManager[OutboxStore]:
         """Open the outbox of an account that has no process. It blocks.
 
+        Args:
+            name: The account.
+            makes: Whether it is made if there is none.
+
         Raises:
+            NoOutbox: There is none.
             OutboxError, StateError: It cannot be used.
         """
 
@@ -69,9 +79,14 @@ class InFiles:
     def channel(self, name: str) -> None:
         """See `Messages.channel`."""
 
-    def outbox(self, name: str) -> AbstractContextManager[OutboxStore]:
+    @contextmanager
+    def outbox(self, name: str, *, makes: bool = True) -> Iterator[OutboxStore]:
         """See `Messages.outbox`."""
-        return alone(self._folder(name))
+        folder = self._folder(name)
+        if not makes and not (folder / OUTBOX).exists():
+            raise NoOutbox("the account has no outbox: nothing was ever to be sent")
+        with alone(folder) as outbox:
+            yield outbox
 
     def read(self, sock: socket.socket) -> None:
         """See `Messages.read`."""
@@ -105,8 +120,8 @@ class InDatabase:
         return self._writing.open(name)
 
     @contextmanager
-    def outbox(self, name: str) -> Iterator[OutboxStore]:
-        """See `Messages.outbox`."""
+    def outbox(self, name: str, *, makes: bool = True) -> Iterator[OutboxStore]:  # noqa: ARG002
+        """See `Messages.outbox`. There always is one."""
         channel = Channel(self._writing.open(name))
         try:
             yield RemoteOutbox(channel)
@@ -126,6 +141,24 @@ class InDatabase:
         """See `Messages.close`."""
         self._writing.close()
         self._reading.close()
+
+
+def in_database(
+    database: Database, owner: UUID, folder: Folder, lost: Callable[[], object] = lambda: None
+) -> InDatabase:
+    """Return what keeps messages in a database.
+
+    Args:
+        database: The database.
+        owner: The start of this service.
+        folder: Returns the folder of an account's messages, which tells that there is something new.
+        lost: Told, in a thread, that the database cannot be reached.
+    """
+    from orchestrator.postgres.messages.reading import ReadOnly
+    from orchestrator.postgres.messages.writer import Writer
+
+    writer = Writer(database, owner, told=lambda name: ring(folder(name)))
+    return InDatabase(writer, ReadOnly(database), lost)
 
 
 def ring(folder: Path) -> None:

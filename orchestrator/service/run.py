@@ -210,6 +210,7 @@ async def _serve(parts: _Parts, library: str) -> None:
         requests.serve,
         given=parts.given,
         log_level=parts.log_level,
+        stored=supervisor.messages.are_stored,
     )
     requests.by_hand, requests.given = companions.by_hand, companions.given
     companion_commands.add(commands, supervisor, companions)

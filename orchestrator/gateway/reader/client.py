@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.reader import wire

@@ -23,6 +23,7 @@ from orchestrator.postgres.messages.box import Box, Disowned
 from orchestrator.postgres.messages.inbox import APPEND, appended, appending
 
 log = logging.getLogger(__name__)
+logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns of what is raised anyway
 
 CHANNEL: Final = "orchestrator_messages"
 """What is notified when an account has something new: a hint, with the account's id."""

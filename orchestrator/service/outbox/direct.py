@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 from orchestrator.accounts.outgoing import Fault
-from orchestrator.messages.outbox_form import Added, KeyConflict, New, NoRow, NotWaiting, OutboxFull
+from orchestrator.messages.outbox_form import Added, KeyConflict, New, NoOutbox, NoRow, NotWaiting, OutboxFull
 from orchestrator.messages.protocols import OutboxStore
 from orchestrator.sending.row import Row
 
@@ -61,7 +61,7 @@ def take_back(outbox: Outbox, number: int) -> tuple[Row, int]:
     try:
         with outbox as opened:
             return opened.take_back(number), opened.count
-    except NoRow:
+    except (NoOutbox, NoRow):
         raise Refused(Fault.NO_ROW) from None
     except NotWaiting:
         raise Refused(Fault.NOT_WAITING) from None
