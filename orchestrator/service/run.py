@@ -107,7 +107,10 @@ def run(
         with contextlib.suppress(OSError):  # a hint, without which everything works
             realm.note_world(paths.world, realm.current())
         raise_file_limit()
-        with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
+        with (
+            stores.messages(settings, store) as messages,
+            contextlib.closing(ControlSocket(paths.control_socket)) as listener,
+        ):
             reloads = Reloads(announcer, log_to)
             supervisor = Supervisor(
                 settings,
@@ -119,6 +122,7 @@ def run(
                 log_format="json" if log_format == "json" else "text",
                 around_reload=reloads.around,
                 state_configured=state_configured,
+                messages=messages,
             )
             parts = _Parts(supervisor, store, paths, given, listener, announcer, reloads, log_level, log_file)
             asyncio.run(_serve(parts, library.version))
