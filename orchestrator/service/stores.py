@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 
 from orchestrator.config.settings import Settings
+from orchestrator.messages.serving import Serving
 from orchestrator.service.messages import InFiles, Messages, in_database
 from orchestrator.store import realm
 from orchestrator.store.files import in_files
@@ -102,6 +104,30 @@ def messages(settings: Settings, store: Store) -> Iterator[Messages]:
             yield kept
         finally:
             kept.close()
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Iterator[socket.socket]:
+    """Give a socket by which messages in a database are read, until the end of the context.
+
+    Args:
+        settings: The configuration, which names a database.
+
+    Raises:
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    from orchestrator.postgres import dsn
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.messages.reading import ReadOnly
+
+    assert settings.store is not None
+    with Database(dsn.read(settings.store), name="orchestrator reads messages") as database:
+        serving = Serving(ReadOnly(database))
+        serving.start()
+        try:
+            yield serving.open()
+        finally:
+            serving.close()
 
 
 def _end() -> None:

@@ -1,4 +1,4 @@
-"""Moves the messages of accounts, which `postgres.sessions` has done when an account is removed or restored."""
+"""Moves messages of accounts, as `postgres.sessions` has it done when an account is removed or restored."""
 
 from __future__ import annotations
 
@@ -60,3 +60,12 @@ class Boxes:
             " number = greatest(known.number, excluded.number)",
             [owner],
         )
+
+
+def names(connection: Connection) -> list[str]:
+    """Return the names of the accounts that have messages."""
+    rows = connection.execute(
+        "SELECT known.name FROM orchestrator.account AS known JOIN orchestrator_messages.box"
+        " ON box.account = known.id WHERE box.seq > began_seq OR box.number > began_number"
+    )
+    return [str(name) for (name,) in rows]
