@@ -32,6 +32,14 @@ class AnyPresent(Protocol):
     def reader(self) -> InboxView | None:
         """The inbox; None if there was none when it was opened."""
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether another inbox is there now than the open one, or none, or none was open."""
+
+    @property
+    def followed(self) -> Identity | None:
+        """Which file the inbox was that was opened last, None if it is no file."""
+
     def open(self) -> bool:
         """Open the inbox that is there now, unless it is open; tell whether there is one."""
 
@@ -62,6 +70,15 @@ class RemotePresent:
         self._messages = messages
         self._skipped = skipped
 
+    @property
+    def has_moved(self) -> bool:
+        """Whether it was not opened yet: it does not move."""
+        return self.reader is None
+
+    @property
+    def followed(self) -> None:
+        """See `AnyPresent.followed`."""
+
     def open(self) -> bool:
         """See `Present.open`."""
         if self.reader is None:
@@ -90,6 +107,7 @@ class Present:
         folder: The folder.
         reader: The inbox; None if none was there when it was opened.
         identity: Which file it is.
+        followed: Which file the inbox was that was opened last.
     """
 
     def __init__(
@@ -101,6 +119,7 @@ class Present:
         self.folder = folder
         self.reader: Reader | None = None
         self.identity: Identity | None = None
+        self.followed: Identity | None = None
         self._skipped = skipped
         self._patience = patience
 
@@ -120,7 +139,7 @@ class Present:
             self.reader = Reader.open(self.folder, self._skipped, self._patience)
         except NoInbox:
             return False
-        self.identity = identity
+        self.identity = self.followed = identity
         return True
 
     @property

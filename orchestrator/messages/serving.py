@@ -49,6 +49,9 @@ class Keeper(Protocol):
     def store(self, group: Sequence[tuple[str, Question]]) -> list[Any]:
         """Do what a group wants, all or nothing; return the answers."""
 
+    def forget(self, account: str) -> None:
+        """Remember nothing of an account: its messages may be others by now."""
+
     def close(self) -> None:
         """Let go of what was used."""
 
@@ -148,6 +151,8 @@ class Serving:
         with self._lock:
             new, self._new = self._new, []
         for asker in new:
+            if asker.account is not None:
+                self._keeper.forget(asker.account)
             self._selector.register(asker.sock, selectors.EVENT_READ, asker)
         if group := self._groups.take(time.monotonic()):
             self._store(group)

@@ -227,6 +227,7 @@ QUESTIONS: Final[Mapping[str, Form]] = {
     "last": Form((_number, _STATES)),
     "count_states": Form((_list(_STATE, len(State)),)),
     "tally": Form(()),
+    "accounts": Form(()),
 }
 """What can be asked. The first argument of a write other than `append` is its token; an entry is known again
 by its own key."""

@@ -4,30 +4,27 @@
 
 CREATE SCHEMA orchestrator_messages;
 
--- All that is kept of one account's messages. What is put away keeps its rows: only `folder` changes, by one write.
--- `owner` is the start of a service that may write here. `request` and `answer` are of the last write, so that a
--- commit of which nobody knows whether it happened is neither lost nor done twice.
+-- All that is kept of one account's messages, by the account's id, or by the id in quarantine of what was put away: its
+-- rows stay as they are, and one write changes whose they are. `owner` is the start of a service that may write here.
+-- `request` and `answer` are of the last write, so that a commit of which nobody knows whether it happened is neither
+-- lost nor done twice. No row of this table is ever large, and the free half of each page takes its next version.
 CREATE TABLE orchestrator_messages.box (
   box bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  account text NOT NULL,
-  folder text UNIQUE,
+  account text NOT NULL UNIQUE,
   owner uuid,
-  seq bigint NOT NULL DEFAULT 0,
-  number bigint NOT NULL DEFAULT 0,
+  began_seq bigint NOT NULL, seq bigint NOT NULL,
+  began_number bigint NOT NULL, number bigint NOT NULL,
   entries bigint NOT NULL DEFAULT 0,
   lost bigint NOT NULL DEFAULT 0,
   last_message_at double precision,
   last_sent_at double precision,
-  writes bigint NOT NULL DEFAULT 0,
   request bytea,
-  answer bytea,
-  away_at double precision
+  answer bytea
 ) WITH (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
-CREATE UNIQUE INDEX box_of_account ON orchestrator_messages.box (account) WHERE folder IS NULL;
 
--- The highest numbers that were given under an account's name: none comes twice, whatever becomes of the box.
+-- The highest numbers that an account's earlier boxes have given: none comes twice under one name.
 CREATE TABLE orchestrator_messages.counted (
-  name text PRIMARY KEY,
+  account text PRIMARY KEY,
   seq bigint NOT NULL,
   number bigint NOT NULL
 );

@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
@@ -42,6 +42,9 @@ class Messages(Protocol):
     def holds(self, connection: Connection, owner: str) -> bool:
         """Tell whether there are messages."""
 
+    def had(self, connection: Connection, owner: str) -> bool:
+        """Tell whether there are messages, or ever were."""
+
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """Let messages belong to another id, which has none."""
 
@@ -56,6 +59,8 @@ class NoMessages:
         """See `Messages.holds`."""
         del connection, owner
         return False
+
+    had = holds
 
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """See `Messages.give`."""
@@ -75,6 +80,12 @@ class Seen:
 
     is_there: bool
     device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class _Admitted:
+    dsn: str = field(repr=False)
+    stored: str | None = field(repr=False)
 
 
 def look(connection: Connection, place: str) -> Seen:
@@ -107,22 +118,21 @@ class Sessions:
         self._paths = paths
         self._here = here
         self._messages = NoMessages() if messages is None else messages
-        self._dsns: dict[str, str] = {}
+        self._admitted: dict[str, _Admitted] = {}
 
     def place(self, name: str) -> Place:
-        """See `SessionStore.place`."""
+        """See `SessionStore.place`; there is a password once the account was admitted."""
         paths = self._paths
-        return Place(
-            paths.session(name),
-            paths.session_lock(name),
-            paths.home(name),
-            paths.message_folder(name),
-            self._dsns.get(name),
-        )
+        files = paths.session(name), paths.session_lock(name), paths.home(name), paths.message_folder(name)
+        admitted = self._admitted.get(name)
+        if admitted is None:
+            return Place(*files)
+        root = self._database.dsn.root
+        return Place(*files, admitted.dsn, admitted.stored, () if root is None else (root,))
 
     def admit(self, name: str) -> Outcome | None:
         """See `SessionStore.admit`: the account's process alone can log in from now on."""
-        self._dsns.pop(name, None)
+        self._admitted.pop(name, None)
         refusal = admission.make_folders(self._paths, name)
         if refusal is not None:
             return refusal
@@ -134,18 +144,20 @@ class Sessions:
             return Outcome(Kind.CONFIG, str(error))
         if isinstance(found, Outcome):
             return found
-        self._dsns[name] = self._database.dsn.for_library(*found)
+        self._admitted[name] = found
         return None
 
-    def _admit(self, connection: Connection, name: str) -> Outcome | tuple[str, str]:
+    def _admit(self, connection: Connection, name: str) -> Outcome | _Admitted:
         account = ids.of(connection, name)
         row = connection.execute(
             "SELECT realm FROM orchestrator.session WHERE account = %s", [account]
         ).fetchone()
         kept = None if row is None else str(row[0])
+        device = look(connection, account).device
+        if device.linked is None:
+            return Outcome(Kind.DAMAGED, "the session in the database is none that the library has made")
         if kept != self._here:
-            linked = look(connection, account).device.linked is not False
-            if linked and kept is not None and not realm.is_unknown(kept, self._here):
+            if device.linked and kept is not None and not realm.is_unknown(kept, self._here):
                 return Outcome(Kind.CONFIG, realm.refusal(name, kept, self._here))
             connection.execute(
                 "INSERT INTO orchestrator.session VALUES (%s, %s)"
@@ -153,7 +165,8 @@ class Sessions:
                 [account, self._here],
             )
         roles.shut_out(connection, account)
-        return account, roles.make_account(connection, account)
+        dsn = self._database.dsn.for_library(account, roles.make_account(connection, account))
+        return _Admitted(dsn, (device.number or "") if device.linked else None)
 
     def settle(self, name: str) -> None:
         """See `SessionStore.settle`: nothing is tried out here, because it is known where each was paired."""
@@ -208,7 +221,7 @@ class Sessions:
 
     def quarantine(self, name: str, reason: str, now: float, *, messages: bool = False) -> str | None:
         """See `SessionStore.quarantine`."""
-        self._dsns.pop(name, None)
+        self._admitted.pop(name, None)
         folder = self._database.run(
             lambda connection: put_away(
                 connection, name, reason, now, self._messages if messages else NoMessages()

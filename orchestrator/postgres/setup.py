@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final, LiteralString, cast
+from typing import Final, LiteralString
 
 from psycopg import sql
 
@@ -35,7 +35,7 @@ def script(dsn: Dsn) -> LiteralString:
     for key, name in {"control": dsn.user, "admin": admin, "accounts": accounts}.items():
         text = text.replace(f"@{key}_name@", sql.Literal(name).as_string())
         text = text.replace(f"@{key}@", sql.Identifier(name).as_string())
-    return cast("LiteralString", text.replace("@database@", sql.Identifier(dsn.database).as_string()))
+    return text.replace("@database@", sql.Identifier(dsn.database).as_string())
 
 
 def install(administrator: Dsn, dsn: Dsn) -> None:

@@ -37,6 +37,7 @@ from orchestrator.accounts.pipe import (
     Queued,
     Secrets,
     Stop,
+    StoreLost,
     Taken,
     Unlink,
     Unsettled,
@@ -165,6 +166,11 @@ class Children:
         """Ask the process of an account that is connected to have its device unlinked, and then to stop."""
         if managed.child is not None:
             managed.child.tell(Unlink())
+
+    def tell_store_lost(self, managed: Managed) -> None:
+        """Have the process of an account hang up at once, if it is there."""
+        if managed.child is not None:
+            managed.child.tell(StoreLost())
 
     def kill(self, name: str, managed: Managed, why: str, *, holds: bool) -> None:
         """Kill the process of an account, now or as soon as it is there, and have it write a traceback.
@@ -319,6 +325,9 @@ class Children:
         return ChildSpec(
             name=name,
             database=place.database,
+            dsn=place.dsn,
+            stored=place.stored,
+            reads=place.reads,
             lock=place.lock,
             home=place.home,
             messages=place.messages,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from uuid import UUID
+from uuid import uuid4
 
 from orchestrator.errors import StateError
 from orchestrator.messages.bell import Bell
@@ -18,7 +18,7 @@ from orchestrator.messages.serving import Keeper, Serving
 from orchestrator.store.layout import OUTBOX
 
 if TYPE_CHECKING:
-    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.database import Connection, Database
 
 Folder = Callable[[str], Path]
 """Returns the folder of an account's messages."""
@@ -144,20 +144,23 @@ class InDatabase:
 
 
 def in_database(
-    database: Database, owner: UUID, folder: Folder, lost: Callable[[], object] = lambda: None
+    database: Database,
+    folder: Folder,
+    check: Callable[[Connection], object],
+    lost: Callable[[], object] = lambda: None,
 ) -> InDatabase:
     """Return what keeps messages in a database.
 
     Args:
         database: The database.
-        owner: The start of this service.
         folder: Returns the folder of an account's messages, which tells that there is something new.
+        check: Raises, within a transaction, if the accounts belong to another service by now.
         lost: Told, in a thread, that the database cannot be reached.
     """
     from orchestrator.postgres.messages.reading import ReadOnly
     from orchestrator.postgres.messages.writer import Writer
 
-    writer = Writer(database, owner, told=lambda name: ring(folder(name)))
+    writer = Writer(database, uuid4(), told=lambda name: ring(folder(name)), check=check)
     return InDatabase(writer, ReadOnly(database), lost)
 
 

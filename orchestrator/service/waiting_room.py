@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable
-from contextlib import closing
 from typing import Final
 
 from orchestrator import __version__
@@ -39,22 +38,48 @@ LOOK_SECONDS: Final = 2.0
 """How often to look whether the store is back."""
 
 
-def wait(settings: Settings, paths: StatePaths, announcer: Announcer, why: StoreAway) -> None:
-    """Return when the store may be back.
+class WaitingRoom:
+    """Where the service waits. Its socket is then the service's: whoever asks in between gets an answer, too.
 
     Args:
         settings: The configuration.
-        paths: The state folder, whose lock this process holds.
+        paths: The state folder.
         announcer: Tells systemd.
-        why: Why the store is away.
-
-    Raises:
-        StateError: The control socket cannot be made, or the store is back and cannot be used.
     """
-    log.error("the service waits for its store, and no account is connected: %s", why)
-    with closing(ControlSocket(paths.control_socket)) as listener:
-        asyncio.run(_wait(listener, _Commands(settings, str(why)), announcer))
-    log.warning("the store is back")
+
+    def __init__(self, settings: Settings, paths: StatePaths, announcer: Announcer) -> None:
+        self._settings = settings
+        self._path = paths.control_socket
+        self._announcer = announcer
+        self._listener: ControlSocket | None = None
+
+    def wait(self, why: StoreAway) -> None:
+        """Return when the store may be back. This process holds the state folder's lock.
+
+        Args:
+            why: Why the store is away.
+
+        Raises:
+            StateError: The control socket cannot be made, or the store is back and cannot be used.
+        """
+        log.error("the service waits for its store, and no account is connected: %s", why)
+        self._listener = self._listener or ControlSocket(self._path)
+        asyncio.run(_wait(self._listener, _Commands(self._settings, str(why)), self._announcer))
+        log.warning("the store is back")
+
+    def control_socket(self) -> ControlSocket:
+        """Return the socket for commands, which the service closes.
+
+        Raises:
+            AlreadyRunning: Another service listens there.
+            StateError: It cannot be made.
+        """
+        return self._listener or ControlSocket(self._path)
+
+    def close(self) -> None:
+        """Close the socket, if the service has not come so far."""
+        if self._listener is not None:
+            self._listener.close()
 
 
 async def _wait(listener: ControlSocket, commands: _Commands, announcer: Announcer) -> None:
@@ -71,7 +96,7 @@ async def _wait(listener: ControlSocket, commands: _Commands, announcer: Announc
                     commands.why = str(error)
         finally:
             aside.close()
-            await server.close()
+            await server.leave()
 
 
 class _Commands:

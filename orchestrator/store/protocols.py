@@ -42,6 +42,8 @@ class Place:
         home: The account's folder for its session; nobody but the account's process writes in it.
         messages: The account's folder for its messages, likewise.
         dsn: The database that has the session instead, with a password; None for the file.
+        stored: Whose session is there: digits of the number, empty if it is not known, None for nobody's.
+        reads: What the library has to read for that.
     """
 
     database: Path
@@ -49,6 +51,8 @@ class Place:
     home: Path
     messages: Path
     dsn: str | None = field(default=None, repr=False)
+    stored: str | None = field(default=None, repr=False)
+    reads: tuple[Path, ...] = ()
 
 
 class SessionStore(Protocol):

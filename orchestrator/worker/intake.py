@@ -434,7 +434,7 @@ def unusable(error: Exception, what: str, folder: Path) -> session_check.Session
         folder: The folder.
     """
     if isinstance(error, StoreAway):
-        return session_check.SessionUnusable(Kind.MACHINE, str(error))
+        return session_check.SessionUnusable(Kind.STORE, str(error))
     if isinstance(error, OrchestratorError):
         return session_check.SessionUnusable(Kind.CONFIG, str(error))
     lack = shortage(error)
@@ -468,7 +468,7 @@ def _failure(error: Exception) -> events.Event | None:
     if isinstance(error, MemoryError):
         return None
     if isinstance(error, StoreAway):
-        return events.InboxFailed(Outcome(Kind.MACHINE, str(error)))
+        return events.InboxFailed(Outcome(Kind.STORE, str(error)))
     if isinstance(error, UnicodeDecodeError):  # in what SQLite says of a damaged schema
         return events.InboxFailed(
             Outcome(Kind.MACHINE, "a message could not be stored: the inbox is damaged")

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.attachments import Fault
@@ -60,6 +61,9 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     last_call = LastCall()
     trace = Trace.open(spec.trace)
     scrubber = Scrubber(secrets(spec.proxy or environment_proxy(os.environ) or ""))
+    if spec.dsn is not None:
+        scrubber.add(spec.dsn)
+        scrubber.add(parse_qs(urlsplit(spec.dsn).query)["password"][0])
     level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
     open_log(spec.name, level, spec.log_format, scrubber)
     if trace.error is not None:
@@ -167,9 +171,10 @@ def _load(
                 Kind.CONFIG, "pairing by code needs the account's phone in the configuration"
             )
         session_check.hold(spec.lock)
-        stored = session_check.prepare(spec.database)
+        stored = _stored(spec)
         intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
-        losses.look(spec.database)
+        if spec.dsn is None:
+            losses.look(spec.database)
         sender.open(spec.database)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
@@ -184,6 +189,7 @@ def _load(
             spec.proxy,
             level,
             rejects_calls=spec.keeps.calls == "reject",
+            dsn=spec.dsn,
         )
         client = Client(settings, inbox.put, intake)
         losses.listen(client)
@@ -202,6 +208,17 @@ def _load(
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
+
+
+def _stored(spec: ChildSpec) -> session_check.Stored:
+    """Return what is known of the session: the service has looked if it is in a database.
+
+    Raises:
+        SessionUnusable: The session's file cannot be used.
+    """
+    if spec.dsn is None:
+        return session_check.prepare(spec.database)
+    return session_check.Stored(spec.stored is not None, spec.stored or None)
 
 
 def _way(spec: ChildSpec) -> str | None:

@@ -27,6 +27,9 @@ class ChildSpec:
     Attributes:
         name: The account's name.
         database: The session's SQLite file, absolute; it need not exist.
+        dsn: The database that has the session instead, with a password; None for the file.
+        stored: Whose session is there: digits of the number, empty if it is not known, None for nobody's.
+        reads: What the library reads besides, such as the certificate of who vouches for the database.
         lock: The file whose lock says that a process uses the session, absolute.
         home: The account's folder for its session, absolute; None if it has none of its own.
         messages: The account's folder for its messages, likewise.
@@ -51,6 +54,9 @@ class ChildSpec:
     name: str
     database: Path
     lock: Path
+    dsn: str | None = field(default=None, repr=False)
+    stored: str | None = field(default=None, repr=False)
+    reads: tuple[Path, ...] = ()
     home: Path | None = None
     messages: Path | None = None
     keeps: Messages = field(default_factory=Messages)

@@ -11,6 +11,7 @@ from orchestrator.messages.entry import Stored
 from orchestrator.messages.outbox_form import New, values
 from orchestrator.messages.retention import Retention
 from orchestrator.postgres.messages.box import Box
+from orchestrator.postgres.messages.boxes import names
 from orchestrator.postgres.messages.inbox import InboxTables
 from orchestrator.postgres.messages.outbox import OutboxTables
 from orchestrator.postgres.messages.views import InboxRows, OutboxRows
@@ -95,6 +96,8 @@ def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...]
             return [list(one) for one in seen.with_media(seq, since, limit)]
         case "newest", ():
             return seen.newest()
+        case "accounts", ():
+            return names(connection)
         case "rows", (after, limit, states):
             return _rows(rows.rows(after, limit, states))
         case "last", (limit, states):

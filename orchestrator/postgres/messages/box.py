@@ -46,7 +46,7 @@ def find(connection: Connection, account: str) -> Box | None:
         account: The account's id.
     """
     row = connection.execute(
-        "SELECT box FROM orchestrator_messages.box WHERE account = %s AND folder IS NULL", [account]
+        "SELECT box FROM orchestrator_messages.box WHERE account = %s", [account]
     ).fetchone()
     return None if row is None else Box(int(row[0]), account)
 
@@ -61,17 +61,17 @@ def own(connection: Connection, account: str, owner: UUID) -> Box:
         account: The account's id.
         owner: The start of the service.
     """
-    become(connection, owner)
-    row = connection.execute(
-        "INSERT INTO orchestrator_messages.box (account, owner, seq, number)"
-        " SELECT %(account)s, %(owner)s, coalesce(max(counted.seq), 0), coalesce(max(counted.number), 0)"
-        " FROM orchestrator.account AS known LEFT JOIN orchestrator_messages.counted"
-        " ON counted.name = known.name WHERE known.id = %(account)s"
-        " ON CONFLICT (account) WHERE folder IS NULL DO UPDATE SET owner = excluded.owner RETURNING box",
+    number = one(
+        connection,
+        "INSERT INTO orchestrator_messages.box AS mine"
+        " (account, owner, began_seq, seq, began_number, number)"
+        " SELECT %(account)s, %(owner)s, coalesce(max(seq), 0), coalesce(max(seq), 0),"
+        " coalesce(max(number), 0), coalesce(max(number), 0)"
+        " FROM orchestrator_messages.counted WHERE account = %(account)s"
+        " ON CONFLICT (account) DO UPDATE SET owner = excluded.owner RETURNING box",
         {"account": account, "owner": owner},
-    ).fetchone()
-    assert row is not None
-    return Box(int(row[0]), account)
+    )
+    return Box(int(number), account)
 
 
 def become(connection: Connection, owner: UUID) -> None:

@@ -50,6 +50,9 @@ class ReadOnly:
             self.close()
             raise explain(error, self._database.dsn) from None
 
+    def forget(self, account: str) -> None:
+        """Do nothing: nothing is remembered of an account."""
+
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None

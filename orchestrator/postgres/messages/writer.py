@@ -37,6 +37,7 @@ class Writer:
         owner: The start of this service: whoever takes the accounts over is another.
         wall: Returns Unix seconds.
         told: Called with the name of an account that has something new, after each commit.
+        check: Raises, within a transaction, if the accounts belong to another service by now.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Writer:
         owner: UUID,
         wall: Callable[[], float] = time.time,
         told: Callable[[str], object] = lambda _: None,
+        check: Callable[[Connection], object] = lambda _: None,
     ) -> None:
         self._told = told
+        self._check = check
         self._database = database
         self._owner = owner
         self._wall = wall
@@ -78,7 +81,7 @@ class Writer:
             raise
 
     def forget(self, account: str) -> None:
-        """Look an account's box up again at its next question: it was moved."""
+        """Look for an account's box again at its next question: another may be in its place."""
         self._boxes.pop(account, None)
 
     def close(self) -> None:
@@ -130,8 +133,10 @@ class Writer:
         return result
 
     def _box(self, connection: Connection, account: str) -> Box:
-        found = self._boxes.get(account)
-        return found or box.own(connection, ids.of(connection, account), self._owner)
+        if (found := self._boxes.get(account)) is not None:
+            return found
+        self._check(connection)  # or one that was replaced would take what it has lost
+        return box.own(connection, ids.of(connection, account), self._owner)
 
     def _connected(self) -> Connection:
         if self._connection is None:

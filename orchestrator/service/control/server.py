@@ -92,12 +92,23 @@ class ControlServer:
 
     async def close(self) -> None:
         """End all connections, telling those that wait that the service stops, and remove the socket."""
+        self._accept_no_more()
+        self._listener.close()
+        await self._end_all()
+
+    async def leave(self) -> None:
+        """End all connections, and leave the socket to who listens next: whoever connects waits meanwhile."""
+        self._accept_no_more()
+        await self._end_all()
+
+    def _accept_no_more(self) -> None:
         if self._listener.socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
         for timer in (self._retry, self._look_again):
             if timer is not None:
                 timer.cancel()
-        self._listener.close()
+
+    async def _end_all(self) -> None:
         for task in self._connections:
             task.cancel()
         # Each ends by itself now; none waits for its client.
