@@ -11,6 +11,7 @@ from orchestrator.accounts.orderers import with_who
 from orchestrator.accounts.states import SERVICE_WAS_GONE, State
 from orchestrator.control.view import AccountView
 from orchestrator.errors import StateError
+from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.roster import Roster
 from orchestrator.service.timers import Timers, now
@@ -30,6 +31,8 @@ RETRY_SECONDS = 5.0
 """How long to wait before the next try to write what could not be written."""
 PRUNE_SECONDS = 3600.0
 """How often old sessions are deleted from the quarantine."""
+FLUSH_SECONDS = 5.0
+"""How long the end waits for what was written down to be kept."""
 ALIVE_SECONDS = 60.0
 """How often to note that the service is there."""
 MINUTE = 60.0
@@ -187,6 +190,18 @@ class Recorder:
             log.warning("%s: can be written again", self._record.place)
             self._unsaved = False
         return True
+
+    async def flush(self, aside: Aside) -> None:
+        """Wait for what was written down last to be kept; that it is not is logged.
+
+        Args:
+            aside: Waits beside the event loop.
+        """
+        if not await aside.run(lambda: self._record.flush(FLUSH_SECONDS)):
+            log.error(
+                "%s: what was last known of the accounts could not be written before the end",
+                self._record.place,
+            )
 
     def kept(self, name: str) -> status.Kept:
         """Return what must outlive the service of an account."""

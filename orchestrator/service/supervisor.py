@@ -200,6 +200,7 @@ class Supervisor:
         self._timers.stop()
         if self._started:  # or what was kept, and could not be read, would be written over
             self.save()
+            await self._recorder.flush(self._children.aside)
         self._children.aside.close()
         await self._spawner.close()
 
@@ -263,14 +264,14 @@ class Supervisor:
         """
         return self._roster.get(name).code
 
-    def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
+    async def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
         """Return the last entries of an account's timeline.
 
         Raises:
             NoSuchAccount: There is none of that name.
         """
         self._roster.get(name)
-        return self._store.record.tail(name, count)
+        return await self._children.aside.run(lambda: self._store.record.tail(name, count))
 
     def taken(self, accounts: Mapping[str, int | None], waiting: Mapping[str, int | None]) -> None:
         """Take note of what consumers have had, and of how much waits: see `Children`."""

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
+    from orchestrator.errors import StoreAway
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.put_away import Entry, Purged
@@ -259,6 +260,16 @@ class Record(Protocol):
             StateError: It cannot be written; what was kept before stays.
         """
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was written down is kept, also when this machine is lost; never raises.
+
+        Args:
+            seconds: How long.
+
+        Returns:
+            Whether it is.
+        """
+
     def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
         """Note what commands show of the configuration while no service runs; never raises.
 
@@ -381,16 +392,21 @@ class Codes(Protocol):
 class Ownership(Protocol):
     """The right to run the accounts of a store, which one service has at a time."""
 
-    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> AbstractContextManager[object]:
         """Take it until the end of the context, or of the process.
 
         Args:
             what: What it is wanted for, for those who find it taken.
             socket: Where commands come in, if they do.
+            wait: Is called with the reason while the store is away, and returns when it may be back; without
+                it, that is an error.
 
         Raises:
             AlreadyRunning: Another process has it; the message says which.
             StateError: It cannot be taken.
+            StoreAway: The store is away, and nobody waits for it.
         """
 
 

@@ -227,7 +227,7 @@ class Commands:
         name = arguments.name()
         entries = arguments.number("entries", TIMELINE_ENTRIES, MAX_TIMELINE_ENTRIES)
         about = self._supervisor.describe(name, reveal=arguments.flag("reveal"))
-        timeline = self._supervisor.timeline(name, entries)
+        timeline = await self._supervisor.timeline(name, entries)
         (about,) = await self._usage.add([about])
         ahead = outlook(about).as_json()
         since = iso(self._supervisor.upkeep.since)

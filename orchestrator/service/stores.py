@@ -1,0 +1,78 @@
+"""Opens the store that the configuration names: the state folder, or a database.
+
+Nothing of a database is imported where the configuration has no `store:`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+
+from orchestrator.config.settings import Settings
+from orchestrator.store import realm
+from orchestrator.store.files import in_files
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Store
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, paths: StatePaths, *, commands: bool = False) -> Iterator[Store]:
+    """Open the store until the end of the context. A database need not be there yet.
+
+    Args:
+        settings: The configuration.
+        paths: The state folder.
+        commands: Whether a command opens it, which ends when it has done what it wants: what is written down
+            is then kept when a call returns.
+
+    Raises:
+        StateError: The codes would lie where the process of an account reads and writes.
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    files = in_files(paths, settings.qr_dir, settings.qr_group)
+    if settings.store is None:
+        yield files
+        return
+    store, close = _in_database(settings, files, commands=commands)
+    try:
+        yield store
+    finally:
+        close()
+
+
+def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[Store, Callable[[], None]]:
+    from orchestrator.postgres import dsn, record
+    from orchestrator.postgres.codes import CodeRows
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.moves import Moves
+    from orchestrator.postgres.ownership import OwnerRow
+    from orchestrator.postgres.sessions import Sessions
+    from orchestrator.postgres.writing import Writer
+    from orchestrator.store.record_files import RecordFiles
+
+    assert settings.store is not None
+    paths = files.paths
+    database = Database(dsn.read(settings.store))
+    owner = OwnerRow(database, paths, _end)
+    writer = Writer(database, owner.check)
+
+    def close() -> None:
+        writer.close()
+        database.close()
+
+    store = Store(
+        paths,
+        Sessions(database, paths, realm.current()),
+        Moves(database, paths, renamed=record.renamed),
+        record.RecordRows(database, writer, RecordFiles(paths), waits=commands),
+        CodeRows(files.codes, database, writer),
+        owner,
+    )
+    return store, close
+
+
+def _end() -> None:
+    """End this service: another one has taken its accounts, while this one could not reach the database."""
+    os.kill(os.getpid(), signal.SIGTERM)
