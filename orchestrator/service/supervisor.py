@@ -346,6 +346,10 @@ class Supervisor:
         """Write down what operators wish and what is known of the accounts; tell whether that worked."""
         return self._recorder.save()
 
+    async def is_kept(self) -> bool:
+        """Return whether what was written down is kept by now: a database takes a moment."""
+        return await self._recorder.is_kept(self._children.aside)
+
     async def try_start(self) -> None:
         """See that processes can be started, by starting one that does nothing.
 
