@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 from orchestrator.errors import StateError, StoreAway
 from orchestrator.postgres import rows
@@ -23,8 +23,6 @@ from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import TimelineEntry
 from orchestrator.store.told import Kept as Told
 from orchestrator.store.told import as_values, of_values
-
-T = TypeVar("T")
 
 _FIRST_SECONDS: Final = 2.0
 """How long a read waits for what was to be written before."""
@@ -141,20 +139,21 @@ class RecordRows:
     def tail(self, name: str, count: int) -> list[dict[str, Any]]:
         """See `Record.tail`: while the database is away, what waits to be written is all there is."""
         self._written_first()
-        nothing: list[dict[str, Any]] = []
-        found = self._or(lambda connection: rows.tail(connection, name, count), nothing)
+        found: list[dict[str, Any]] = []
+        with contextlib.suppress(StateError):
+            found = self._database.run(lambda connection: rows.tail(connection, name, count))
         waiting = self._writer.look(lambda pending: [one.text for one in pending.entries_of(name)])
         return [*found, *map(json.loads, waiting)][-count:] if count > 0 else []
 
     def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
         """See `Record.after`."""
         self._written_first()
-        return self._or(lambda connection: rows.after(connection, name, number, limit), [])
+        return self._database.run(lambda connection: rows.after(connection, name, number, limit))
 
     def newest(self, name: str) -> int:
         """See `Record.newest`."""
         self._written_first()
-        return self._or(lambda connection: rows.newest(connection, name), 0)
+        return self._database.run(lambda connection: rows.newest(connection, name))
 
     def backwards(self, name: str) -> Iterator[dict[str, Any]]:
         """See `Record.backwards`."""
@@ -195,12 +194,6 @@ class RecordRows:
 
     def _why(self) -> StateError:
         return self._writer.trouble or StoreAway(f"{self.place} does not answer in time")
-
-    def _or(self, work: Callable[[Connection], T], otherwise: T) -> T:
-        try:
-            return self._database.run(work)
-        except StateError:
-            return otherwise
 
 
 def renamed(connection: Connection, account: str, old: str, new: str) -> None:

@@ -42,6 +42,9 @@ class Messages(Protocol):
     def holds(self, connection: Connection, owner: str) -> bool:
         """Tell whether there are messages."""
 
+    def had(self, connection: Connection, owner: str) -> bool:
+        """Tell whether there are messages, or ever were."""
+
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """Let messages belong to another id, which has none."""
 
@@ -56,6 +59,8 @@ class NoMessages:
         """See `Messages.holds`."""
         del connection, owner
         return False
+
+    had = holds
 
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """See `Messages.give`."""

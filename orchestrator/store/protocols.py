@@ -330,14 +330,21 @@ class Record(Protocol):
         """Return the last entries of an account's history, oldest first; never raises."""
 
     def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
-        """Return the first entries of a history with a higher number `n`, oldest first; never raises.
+        """Return the first entries of a history with a higher number `n`, oldest first.
 
         A number comes once for each account, and rises. Entries of earlier versions have none, and are left
         out. The call may take some hundredths of a second.
+
+        Raises:
+            StateError: Nobody can tell: who goes by the numbers must not take that for nothing.
         """
 
     def newest(self, name: str) -> int:
-        """Return the highest number of an entry of an account's history, 0 without one; never raises."""
+        """Return the highest number of an entry of an account's history, 0 without one.
+
+        Raises:
+            StateError: Nobody can tell, likewise.
+        """
 
     def backwards(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield an account's entries from the newest to the oldest, reading no more than is asked for."""

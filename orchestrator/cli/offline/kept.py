@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 
@@ -67,3 +68,4 @@ def _opened(where: Places) -> Store:
 
 
 _UNTIL_THE_END = contextlib.ExitStack()
+atexit.register(_UNTIL_THE_END.close)
