@@ -32,11 +32,7 @@ _MAX_VALUE: Final = 16 << 20
 _TABLE: Final = re.compile(
     r"CREATE TABLE (?:IF NOT EXISTS )?\"?(whatsmeow_[a-z_]{1,40})\"? \([^;$\\%]{1,8000}\)"
 )
-    r"CREATE TABLE (?:IF NOT EXISTS )?\"?(whatsmeow_[a-z_]{1,40})\"? \([^;$\\%]{1,8000}\)"
-)
-_INDEX: Final = re.compile(
-    r"CREATE INDEX [a-z_]{1,63}\s+ON whatsmeow_[a-z_]{1,40} \([a-z_, \"]{1,200}\)"
-)
+_INDEX: Final = re.compile(r"CREATE INDEX [a-z_]{1,63}\s+ON whatsmeow_[a-z_]{1,40} \([a-z_, \"]{1,200}\)")
 _NAME: Final = re.compile(r"[a-z_]{1,63}")
 _CAST: Final = re.compile(r"'([^']*)'::(text|bigint|integer)")
 
@@ -118,10 +114,14 @@ def _read_table(connection: sqlite3.Connection, name: str, made: str) -> Table:
     yes_or_no = [column[2].upper() == "BOOLEAN" for column in about]
     listed = ", ".join(f'"{column}"' for column in columns)
     rows: list[Row] = [
-        [bool(value) if flag and value is not None else value for flag, value in zip(yes_or_no, row, strict=True)]
+        [_as_postgres(value, flag=flag) for flag, value in zip(yes_or_no, row, strict=True)]
         for row in connection.execute(f"SELECT {listed} FROM {name} ORDER BY rowid")
     ]
     return Table(name, made, columns, rows)
+
+
+def _as_postgres(value: object, *, flag: bool) -> object:
+    return bool(value) if flag and value is not None else value
 
 
 def write_schema(connection: Connection, session: Session) -> None:
@@ -180,8 +180,8 @@ def _table_of(connection: Connection, name: str) -> Table:
     about = connection.execute(
         "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
         " pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a LEFT JOIN pg_attrdef d"
-        " ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped"
-        " ORDER BY a.attnum",
+        " ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = %s::regclass"
+        " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         [name],
     ).fetchall()
     rules = connection.execute(
