@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, LiteralString, Self, TypeVar
@@ -63,6 +64,7 @@ class Database:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
         self._closed = False
+        self._away: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +110,8 @@ class Database:
                 work was done.
             StoreUnusable: The database refuses the work.
         """
+        if self._away is not None:
+            raise StoreAway(self._away)
         if not self._slots.acquire(timeout=PATIENCE):
             raise StoreAway(f"{self._dsn} does not answer in time")
         try:
@@ -130,8 +134,15 @@ class Database:
         for connection in free:
             connection.close()
 
-    def forget(self) -> None:
-        """Close the connections that nobody uses, because the server may have changed behind them."""
+    def watch(self) -> AbstractContextManager[Callable[[float], object]]:
+        """See `Presence.watch`: a connection of its own asks."""
+        return _watching(self)
+
+    def suspend(self, why: str | None) -> None:
+        """See `Presence.suspend`: else each caller would wait for an answer that does not come."""
+        self._away = why
+        if why is None:
+            return
         with self._lock:
             free, self._free = self._free, []
         for connection in free:
@@ -232,6 +243,12 @@ class Listener:
     def close(self) -> None:
         """Listen no more."""
         self._connection.close()
+
+
+@contextmanager
+def _watching(database: Database) -> Iterator[Callable[[float], object]]:
+    with closing(Listener(database, ())) as listener:
+        yield listener.wait
 
 
 def notify(connection: Connection, channel: LiteralString, payload: str = "") -> None:

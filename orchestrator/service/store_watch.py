@@ -1,7 +1,7 @@
-"""Watches the database that has the accounts' sessions: without it, nobody stays linked.
+"""Watches a store that is not on this machine: without it, nobody stays linked.
 
-A connection of its own asks every two seconds. When the database is away, each account's process is told to
-end at once, and nobody is started until the database is back.
+A connection of its own asks every two seconds. When the store is away, each process is told to end at
+once, and nobody is started until the store is back.
 """
 
 from __future__ import annotations
@@ -10,89 +10,76 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from orchestrator.accounts.events import StoreGone
 from orchestrator.errors import StateError
 from orchestrator.service.machines import Machines
-
-if TYPE_CHECKING:
-    from orchestrator.postgres.database import Database, Listener
+from orchestrator.store.protocols import Presence
 
 log = logging.getLogger(__name__)
 
 EVERY: Final = 2.0
 """Seconds between two looks."""
+_BUG: Final = "nobody knows whether the store is there"
 
 
 class StoreWatch:
-    """Tells the accounts when the database goes and comes.
+    """Tells the accounts when the store goes and comes.
 
     Args:
-        database: The database.
-        listen: Opens a connection that only listens.
+        presence: Asks the store.
         machines: The accounts' machines.
     """
 
-    def __init__(
-        self, database: Database, listen: Callable[[Database], Listener], machines: Machines
-    ) -> None:
-        self._database = database
-        self._listen = listen
+    def __init__(self, presence: Presence, machines: Machines) -> None:
+        self._presence = presence
         self._machines = machines
         self._ends = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the database is away, as far as is known."""
-        return self._machines.fleet.store.is_away
 
     def start(self) -> None:
-        """Begin to watch, from the event loop's thread. Until the first look, the database counts as away."""
-        self._machines.fleet.store.since = time.time()
-        self._thread = threading.Thread(
-            target=self._watch, args=(asyncio.get_running_loop(),), name="store watch", daemon=True
-        )
-        self._thread.start()
+        """Begin to watch, from the event loop's thread."""
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._watch, args=(loop,), name="store watch", daemon=True).start()
 
     def stop(self) -> None:
         """Watch no more; what is told later is not heard."""
         self._ends.set()
+        self._presence.suspend(None)
 
     # In the thread
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         said: str | None = None
         while not self._ends.is_set():
-            listener: Listener | None = None
             try:
-                listener = self._listen(self._database)
-                said = None
-                self._tell(loop, None)
-                while not self._ends.is_set():
-                    listener.wait(EVERY)
+                with self._presence.watch() as look:
+                    look(0)
+                    if said is not None:
+                        said = None
+                        self._tell(loop, None)
+                    while not self._ends.is_set():
+                        look(EVERY)
             except StateError as error:
-                self._database.forget()  # none of its connections is of use, and each would be tried in turn
-                if str(error) != said:
-                    said = str(error)
-                    self._tell(loop, said)
-                self._ends.wait(EVERY)
+                why = str(error)
             except Exception:
-                log.exception("a bug in the service: nobody knows whether the database is there")
-                self._tell(loop, "nobody knows whether the database is there")
-                self._ends.wait(EVERY)
-            finally:
-                if listener is not None:
-                    listener.close()
+                log.exception("a bug in the service: %s", _BUG)
+                why = _BUG
+            else:
+                continue
+            if why != said:
+                said = why
+                self._tell(loop, why)
+            self._ends.wait(EVERY)
 
     def _tell(self, loop: asyncio.AbstractEventLoop, why: str | None) -> None:
-        if not self._ends.is_set():
-            try:
-                loop.call_soon_threadsafe(self._heard, why)
-            except RuntimeError:  # the loop is closed: the service has stopped
-                self._ends.set()
+        if self._ends.is_set():
+            return
+        self._presence.suspend(why)
+        try:
+            loop.call_soon_threadsafe(self._heard, why)
+        except RuntimeError:  # the loop is closed: the service has stopped
+            self._ends.set()
 
     # In the event loop
 
@@ -100,13 +87,11 @@ class StoreWatch:
         if self._ends.is_set():
             return
         store = self._machines.fleet.store
-        if why is not None:
-            log.error("%s: no account is linked until it is back", why)
-            if store.since is None:
-                store.since = time.time()
-            # Also those that were about to be started when it went.
-            self._machines.handle_all(StoreGone())
-        elif store.since is not None:
-            log.warning("%s is there: the accounts start in their turn", self._database.dsn)
+        if why is None:
+            log.warning("the store is back: the accounts start in their turn")
             store.since = None
+        else:
+            log.error("the store is away, and no account is linked until it is back: %s", why)
+            store.since = store.since or time.time()
+            self._machines.handle_all(StoreGone())
         self._machines.dispatch()

@@ -43,6 +43,9 @@ def opened(settings: Settings, paths: StatePaths, *, commands: bool = False) -> 
 
 
 def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[Store, Callable[[], None]]:
+    from orchestrator.postgres import driver
+
+    driver.need()
     from orchestrator.postgres import dsn, record
     from orchestrator.postgres.codes import CodeRows
     from orchestrator.postgres.database import Database
@@ -69,6 +72,7 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
         record.RecordRows(database, writer, RecordFiles(paths), waits=commands),
         CodeRows(files.codes, database, writer),
         owner,
+        database,
     )
     return store, close
 

@@ -195,6 +195,7 @@ class Supervisor:
         self._shut_down(SHUTDOWN_SECONDS)
         await self._idle.wait()
         await self._machines.updates.close()
+        self.upkeep.end()
         self._pulse.stop()
         self._pictures.stop()
         self._timers.stop()

@@ -417,6 +417,20 @@ class Ownership(Protocol):
         """
 
 
+class Presence(Protocol):
+    """Whether the store is there, for one that is not on this machine."""
+
+    def watch(self) -> AbstractContextManager[Callable[[float], object]]:
+        """Return a context with what is called again and again: it takes seconds, and returns within them.
+
+        Raises:
+            StateError: The store is away; the call says so, too.
+        """
+
+    def suspend(self, why: str | None) -> None:
+        """Refuse at once all that is asked of the store, for that reason; None: take it up again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """A store with all its parts.
@@ -428,6 +442,7 @@ class Store:
         record: What is written down.
         codes: The QR codes.
         ownership: Who may run the accounts.
+        presence: Whether the store is there; None for one that is on this machine.
     """
 
     paths: StatePaths
@@ -436,3 +451,4 @@ class Store:
     record: Record
     codes: Codes
     ownership: Ownership
+    presence: Presence | None = None

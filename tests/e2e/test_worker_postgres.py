@@ -7,14 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from support.accounts import StartWorker, link, starter
 from support.postgres import FreshDatabase, PostgresServer, serving
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.postgres import transfer
 from orchestrator.postgres.sessions import Sessions
 from orchestrator.sandbox.process import SandboxProcess
-from orchestrator.store import realm
+from orchestrator.store import device, realm
 from orchestrator.store.layout import StatePaths
 
 NAME = "support"
@@ -95,3 +97,65 @@ def _trouble(server: PostgresServer, store: Sessions, what: str) -> None:
         server.stop()
     else:
         spec(store)  # another service has taken the account
+
+
+def test_a_session_moves_into_the_database_and_back(
+    worker: StartWorker, sandbox: SandboxProcess, number: str, fresh: FreshDatabase, tmp_path: Path
+) -> None:
+    first = worker()
+    link(first, sandbox, number)
+    first.tell("stop")
+    assert first.ended()["kind"] == "stopped"
+    session = transfer.read_file(first.database)
+    assert sum(len(table.rows) for table in session.tables) > 800
+
+    store = sessions(fresh, tmp_path, "loopback")
+    given = spec(store)
+    with psycopg.connect(given["dsn"]) as connection:
+        transfer.write_schema(connection, session)
+    assert store.device(NAME).marks & device.look(first.database).marks
+    second = worker(**spec(store))
+    assert second.wait_for("Connected")["phone"] == number[1:]
+    second.tell("stop")
+    second.ended()
+
+    first.database.unlink()
+    for side in ("-wal", "-shm"):
+        Path(f"{first.database}{side}").unlink(missing_ok=True)
+    with psycopg.connect(spec(store)["dsn"]) as connection:
+        back = transfer.read_schema(connection)
+    transfer.write_file(first.database, back)
+    assert first.database.stat().st_mode & 0o777 == 0o600
+    again = transfer.read_file(first.database)
+    assert {table.name: sorted(map(repr, table.rows)) for table in again.tables} == {
+        table.name: sorted(map(repr, _as_read(table))) for table in back.tables
+    }
+    third = worker()
+    assert third.wait_for("Connected")["phone"] == number[1:]
+
+
+def _as_read(table: transfer.Table) -> list[list[object]]:
+    flags = [" boolean" in part for part in table.made.split(", ") if part.startswith(('"', "CREATE"))]
+    return [
+        [bool(value) if flag and value is not None else value for flag, value in zip(flags, row, strict=True)]
+        for row in table.rows
+    ]
+
+
+def test_the_schema_of_a_moved_session_is_the_one_that_the_library_makes(
+    worker: StartWorker, sandbox: SandboxProcess, number: str, fresh: FreshDatabase, tmp_path: Path
+) -> None:
+    first = worker()
+    link(first, sandbox, number)
+    first.tell("stop")
+    first.ended()
+    store = sessions(fresh, tmp_path, "loopback")
+    with psycopg.connect(spec(store)["dsn"]) as connection:
+        transfer.write_schema(connection, transfer.read_file(first.database))
+        moved = {table.name: table.made for table in transfer.read_schema(connection).tables}
+    assert store.quarantine(NAME, "removed", 1.0)
+    own = worker(**spec(store))
+    own.wait_for("Code")
+    with psycopg.connect(spec(store)["dsn"]) as connection:
+        made = {table.name: table.made for table in transfer.read_schema(connection).tables}
+    assert moved == made
