@@ -414,9 +414,9 @@ def open_inbox(
     if folder is None:
         return None
     kept = messages or FileMessages(folder)
-    if Allow.of(settings).nobody and not kept.has_inbox():
-        return None
     try:
+        if Allow.of(settings).nobody and not kept.has_inbox():
+            return None
         inbox = kept.inbox()
         if kept.is_local and not Allow.of(settings).nobody:
             _keep_reserve(folder)

@@ -12,6 +12,8 @@ from support.service import PATIENCE, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 NUMBERS: dict[str, str] = {}
 
 

@@ -15,6 +15,8 @@ from support.service import PATIENCE, Json, Service
 from orchestrator.messages.entry import Stored
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 ACCOUNTS = ("open", "few")
 NUMBERS: dict[str, str] = {}
 

@@ -20,6 +20,8 @@ from support.service import PATIENCE, Json, Service
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.tracebacks import SIGNAL
 
+pytestmark = pytest.mark.both_stores
+
 WORDS = """
 text caption edited quoted filename contactname question firstoption secondoption subject description place
 street livecaption button row title footer choice pushname businessname futuretext status channel emojitext

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.conversation import Contact
 from support.linked import wait_until
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def events(service: Service) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ from support.service import PATIENCE, ROOT, Json, Service
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sending.row import Row, State
 
+pytestmark = pytest.mark.both_stores
+
 HOOK = ROOT / "tests" / "support" / "stops"
 WORKER_STEPS = ("asked", "written", "handed", "made", "acked", "noted")
 """Steps of an account's process; see the hook."""

@@ -17,7 +17,7 @@ from support.service import PATIENCE, QUICK, Accounts, Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.both_stores]
 
 REFUSALS: Mapping[str, Json] = {
     "unlinked": {"reason": 401},

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 from support.service import ORPHAN_SECONDS, Service, end, wait_gone
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_child_that_is_killed_is_back_without_a_code(

@@ -11,6 +11,8 @@ from support.service import Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 
 @dataclass(frozen=True)
 class Fleet:

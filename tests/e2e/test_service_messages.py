@@ -17,6 +17,8 @@ from support.service import PATIENCE, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 NEEDLE = "xylophone"
 
 

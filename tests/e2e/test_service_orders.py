@@ -17,6 +17,8 @@ from support.terminal import Terminal
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store import realm
 
+pytestmark = pytest.mark.both_stores
+
 LATE = 20.0
 """Seconds by which a process's news may be late on a busy machine: WhatsApp has spoken before."""
 FIELDS = {

@@ -14,6 +14,8 @@ from support.service import Json, Service
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system.masking import mask_number
 
+pytestmark = pytest.mark.both_stores
+
 
 @dataclass
 class World:

@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 from support.onlooker import read_code
 from support.service import PATIENCE, Json, Service
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 TEXT = "meet me at the old bridge at noon"
 CAPTION = "the bridge as it was in spring"

@@ -7,11 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import stores
 from support.kept import Contents
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store import realm
+
+pytestmark = pytest.mark.both_stores
 
 NAMES = ("one", "two.sqlite3", "three")
 
@@ -30,7 +33,7 @@ def paired(
 
 @pytest.fixture
 def state(paired: Path, folder: Path) -> Path:
-    shutil.copytree(paired / "state", folder / "state", symlinks=True)
+    stores.current().copy(paired, folder)
     return folder
 
 
@@ -66,7 +69,7 @@ def connect_without_a_code(folder: Path, sandbox: SandboxProcess) -> None:
             service.wait_for_state(name, "connected")
             assert "pairing" not in [entry["to"] for entry in service.timeline(name)[known[name] :]]
             assert not service.quarantined(name)
-            assert realm.read(service.files.session_file(name).parent) == realm.current(service.environment)
+            assert service.kept.realm(name) == realm.current(service.environment)
 
 
 def test_a_service_in_the_environment_of_another_sandbox(

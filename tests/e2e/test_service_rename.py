@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.cli import bare
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_connected_account_gets_another_name_and_comes_back(

@@ -15,6 +15,8 @@ from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 
 class OnTerminal(Protocol):
     def __call__(self, *arguments: str, rows: int = 60, columns: int = 120) -> Terminal: ...

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from support.service import Service
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_repair_without_a_service_on_a_terminal(sandbox: SandboxProcess, number: str, folder: Path) -> None:

@@ -15,6 +15,8 @@ from support.service import PATIENCE, Service
 from orchestrator.messages.entry import Stored
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 NUMBERS: dict[str, str] = {}
 
 

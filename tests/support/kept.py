@@ -26,6 +26,7 @@ from orchestrator.messages.entry import Stored
 from orchestrator.messages.inbox import Reader
 from orchestrator.messages.outbox_reader import OutboxReader
 from orchestrator.sending.row import Row
+from orchestrator.store import realm
 
 Json = dict[str, Any]
 Contents = Mapping[str, object]
@@ -100,6 +101,9 @@ class Kept(Protocol):
 
     def identity(self, name: str) -> object:
         """Return which session it is: another one once an account is paired anew."""
+
+    def realm(self, name: str) -> str | None:
+        """Return where an account's session was paired; see `store.realm`."""
 
     def is_closed(self, name: str) -> bool:
         """Tell whether nobody but the service and the account may look at an account's session."""
@@ -242,6 +246,10 @@ class KeptInFiles:
     def identity(self, name: str) -> object:
         """See `Kept.identity`."""
         return self.session_file(name).stat().st_ino
+
+    def realm(self, name: str) -> str | None:
+        """See `Kept.realm`."""
+        return realm.read(self.session_file(name).parent)
 
     def is_closed(self, name: str) -> bool:
         """See `Kept.is_closed`."""

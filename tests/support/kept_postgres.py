@@ -28,7 +28,7 @@ _ENTRY: LiteralString = "orchestrator_messages.entry"
 _META: LiteralString = "orchestrator_messages.meta"
 _BOX: LiteralString = (
     "SELECT box FROM orchestrator_messages.box JOIN orchestrator.account ON account.id = box.account"
-    " WHERE account.name = %s AND folder IS NULL"
+    " WHERE account.name = %s"
 )
 
 
@@ -122,6 +122,12 @@ class KeptInPostgres:
             found = oid_of(connection, self._id(connection, name))
             assert found is not None, f"{name} has no session"
             return found
+
+    def realm(self, name: str) -> str | None:
+        """See `Kept.realm`."""
+        query = "SELECT realm FROM orchestrator.session WHERE account = %s"
+        with self._connected() as connection:
+            return str(one(connection, query, self._id(connection, name)))
 
     def is_closed(self, name: str) -> bool:
         """See `Kept.is_closed`."""

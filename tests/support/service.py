@@ -297,6 +297,8 @@ class Service:
 
     def timeline(self, name: str) -> list[Json]:
         """Return an account's history as it is kept."""
+        if self._process is not None:
+            self.store.settle(self.client, name)
         return self.kept.timeline(name)
 
     def until(self, condition: Callable[[Accounts], T | None], what: str, *, timeout: float = PATIENCE) -> T:

@@ -8,14 +8,20 @@ What makes sense with files only is marked `files_only`, with the reason.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 from support.kept import Kept, KeptInFiles
+
+from orchestrator.control.client import Client
+from orchestrator.errors import OrchestratorError
 
 if TYPE_CHECKING:
     from support.postgres import FreshDatabase, PostgresServer
@@ -33,6 +39,12 @@ class Store(Protocol):
     def kept(self, folder: Path, state: Path) -> Kept:
         """Return what a service in a folder keeps, whose state folder this is."""
 
+    def copy(self, folder: Path, to: Path) -> None:
+        """Have a service in another folder begin with what a service in a folder has kept; neither runs."""
+
+    def settle(self, client: Client, name: str) -> None:
+        """Wait until a service that runs has written down what it has shown of an account."""
+
 
 class Files:
     """The state folder, which needs no word in the configuration."""
@@ -44,6 +56,13 @@ class Files:
     def kept(self, folder: Path, state: Path) -> Kept:  # noqa: ARG002
         """See `Store.kept`."""
         return KeptInFiles(state)
+
+    def copy(self, folder: Path, to: Path) -> None:
+        """See `Store.copy`."""
+        shutil.copytree(folder / "state", to / "state", symlinks=True)
+
+    def settle(self, client: Client, name: str) -> None:
+        """See `Store.settle`: it is written before it is shown."""
 
 
 class Postgres:
@@ -66,6 +85,23 @@ class Postgres:
         from support.kept_postgres import KeptInPostgres
 
         return KeptInPostgres(self.database(folder), state)
+
+    def copy(self, folder: Path, to: Path) -> None:
+        """See `Store.copy`: the accounts' roles are the same, so only one of the two may run."""
+        from support.kept_postgres import copy_database
+
+        shutil.copytree(folder / "state", to / "state", symlinks=True)
+        database = self.database(folder)
+        other = replace(database, name=f"{database.name}_{len(self._databases)}")
+        copy_database(database, database.name, other.name)
+        other.ready()
+        other.dsn_file(to)
+        self._databases[to] = other
+
+    def settle(self, client: Client, name: str) -> None:
+        """See `Store.settle`: who asks for the history is answered when it is written."""
+        with contextlib.suppress(OrchestratorError):
+            client.call("explain", name=name, entries=1)
 
     def database(self, folder: Path) -> FreshDatabase:
         """Return the database of a service in a folder, as `orchestrator cluster init` leaves it."""
