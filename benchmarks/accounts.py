@@ -65,12 +65,14 @@ class Variant:
         name: What it is called.
         program: The command to start the service with; see `Service`.
         settings: What the configuration says of each account.
+        service: What it says of the service.
         messages: How many messages each account gets.
     """
 
     name: str
     program: Sequence[str] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    service: Mapping[str, object] = field(default_factory=dict)
     messages: int = 0
 
 
@@ -295,7 +297,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
             place = Path(folder) / str(number)
             place.mkdir()
             accounts = dict.fromkeys(names, one.settings)
-            services[one.name] = Service(place, accounts, sandbox.environment(), one.program)
+            services[one.name] = Service(place, accounts, sandbox.environment(), one.program, one.service)
             pairings[one.name] = pair(services[one.name], sandbox, two_in_a_row, prefix(number))
         for round_ in range(rounds):
             for pace in paces:
@@ -484,7 +486,7 @@ def choose(programs: Mapping[str, Sequence[str] | None], *, inbox: bool) -> Sequ
     if not inbox:
         return variants
     *_, last = variants
-    kept = Variant(f"{last.name} with an inbox", last.program, INBOX, MESSAGES)
+    kept = Variant(f"{last.name} with an inbox", last.program, INBOX, messages=MESSAGES)
     return [variants[0], kept]
 
 

@@ -18,7 +18,6 @@ from benchmarks.meter import cpu_seconds
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import NotRunning
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.timeline import Timeline
 from orchestrator.system import interpreter
 
 START_SECONDS = 60.0
@@ -70,6 +69,7 @@ class Service:
         accounts: Names of the accounts, each with what its configuration says.
         environment: Which WhatsApp it meets, and what else the process needs.
         program: The command ``orchestrator``, which is this checkout's if no other is given.
+        settings: What else the configuration says.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Service:
         accounts: Mapping[str, Mapping[str, object]],
         environment: Mapping[str, str],
         program: Sequence[str] | None = None,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
         folder = folder.absolute()
         self.folder = folder
@@ -87,6 +88,7 @@ class Service:
         self.log = folder / "service.log"
         self.client = Client(self.paths.control_socket)
         self._accounts = accounts
+        self._settings = {} if settings is None else settings
         self._environment = program_environment(environment)
         self._program = interpreter.program() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,7 +116,9 @@ class Service:
         """
         start = {"parallel": parallel, "spread": f"{spread * 1000:.0f}ms"}
         # JSON is YAML, too.
-        self.config_file.write_text(json.dumps({"start": start, "accounts": self._accounts}))
+        self.config_file.write_text(
+            json.dumps({"start": start, **self._settings, "accounts": self._accounts})
+        )
         self.start()
         try:
             yield
@@ -203,9 +207,8 @@ class Service:
 
     def _connected_after(self, name: str) -> float:
         """Return when an account was connected, to the millisecond: the stream tells it up to 0.25 s late."""
-        times = [
-            one["at"] for one in Timeline(self.paths.timeline).tail(name, 20) if one["to"] == "connected"
-        ]
+        entries = self.client.call("explain", name=name, entries=20)["timeline"]
+        times = [one["at"] for one in entries if one["to"] == "connected"]
         return datetime.fromisoformat(times[-1]).timestamp() - self._started_at
 
     def about(self) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support import rings
+from support import rings, stores
 from support.neonize_process import NeonizeProcess
+from support.postgres import fresh, postgres
 from support.short_paths import tmp_path
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -21,7 +22,7 @@ from orchestrator.sandbox.process import SandboxProcess
 if TYPE_CHECKING:
     from support.browser import Browser, Screens
 
-__all__ = ["tmp_path"]
+__all__ = ["fresh", "postgres", "tmp_path"]
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -68,11 +69,15 @@ class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]
         path = nodeid.partition("::")[0]
         if path in SHARING_THE_IMAGE:
             return SHARING_THE_IMAGE[0]
-        return path if path in SHARING else nodeid
+        return f"{path} {stores.of_test(nodeid)}" if path in SHARING else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> KeepingTogether | None:  # noqa: ANN401
     return KeepingTogether(config, log) if config.getoption("dist") == "load" else None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    stores.add_option(parser)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

@@ -89,14 +89,15 @@ def outbox(
     if not names.is_name(name):
         _check(where, name)
     from orchestrator.cli.inbox import rows
+    from orchestrator.cli.inbox.kept import kept
     from orchestrator.sending.row import WAITING, State
 
-    paths = where.state()
+    at = kept(where)
     if row is not None:
-        rows.show_one(paths, name, row, as_json=as_json)
+        rows.show_one(at, name, row, as_json=as_json)
         return
     states = frozenset(State) if every else WAITING
-    found, count = rows.rows(paths, name, states, limit or SHOWN)
+    found, count = rows.rows(at, name, states, limit or SHOWN)
     if not found:
         _check(where, name)
     if as_json:
@@ -118,4 +119,4 @@ def _check(where: invocation.Places, name: str) -> None:
     """
     from orchestrator.cli.offline import view
 
-    view.describe(view.read_accounts(where), where.config_file(), where.state(), [name])
+    view.describe(where, view.read_accounts(where), [name])

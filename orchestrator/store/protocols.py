@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,12 +22,14 @@ from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
+    from orchestrator.errors import StoreAway
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
-    from orchestrator.store.put_away import Purged
+    from orchestrator.store.put_away import Entry, Purged
     from orchestrator.store.status import Kept
     from orchestrator.store.summary import Summary
     from orchestrator.store.timeline import TimelineEntry
+    from orchestrator.store.told import Kept as Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,18 @@ class Place:
         lock: The file whose lock says that a process uses the session.
         home: The account's folder for its session; nobody but the account's process writes in it.
         messages: The account's folder for its messages, likewise.
+        dsn: The database that has the session instead, with a password; None for the file.
+        stored: Whose session is there: digits of the number, empty if it is not known, None for nobody's.
+        reads: What the library has to read for that.
     """
 
     database: Path
     lock: Path
     home: Path
     messages: Path
+    dsn: str | None = field(default=None, repr=False)
+    stored: str | None = field(default=None, repr=False)
+    reads: tuple[Path, ...] = ()
 
 
 class SessionStore(Protocol):
@@ -113,6 +121,24 @@ class SessionStore(Protocol):
             The names of what was deleted.
         """
 
+    def in_quarantine(self) -> list[Entry]:
+        """Return what lies in quarantine, the newest first.
+
+        Raises:
+            StateError: The quarantine cannot be read.
+        """
+
+    @property
+    def quarantine_place(self) -> str:
+        """Where the quarantine is, for people."""
+
+    def former(self, folder: str) -> Device:
+        """Tell which linked device a session in quarantine is of; never raises.
+
+        Args:
+            folder: Its name there.
+        """
+
     def purge(self, folders: Iterable[str]) -> Purged:
         """Delete what is in quarantine under these names, for good; nobody may restore anything meanwhile.
 
@@ -154,6 +180,21 @@ class Moves(Protocol):
 
         Raises:
             StateError: Something cannot be moved. What is left to do stays written down.
+        """
+
+    def clear_up(self, settings: Configured | None = None) -> list[str]:
+        """Clear up what a service or a command that was killed has left half done.
+
+        Whoever calls this owns the accounts. What was begun is brought to an end first, as `finish` does.
+
+        Args:
+            settings: The configuration; without it, what was being renamed is let alone.
+
+        Returns:
+            What was done to sessions, a sentence each, for the log.
+
+        Raises:
+            StateError: What was begun cannot be brought to an end.
         """
 
     def check_rename(self, settings: Configured, old: str, new: str, known: Container[str]) -> bool:
@@ -219,12 +260,43 @@ class Record(Protocol):
             StateError: It cannot be written; what was kept before stays.
         """
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was written down is kept, also when this machine is lost; never raises.
+
+        Args:
+            seconds: How long.
+
+        Returns:
+            Whether it is.
+        """
+
     def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
         """Note what commands show of the configuration while no service runs; never raises.
 
         Args:
             digest: By what the text of the configuration is known.
             accounts: The accounts, in the configuration's order.
+        """
+
+    def summary(self, digest: str) -> dict[str, Summary] | None:
+        """Return what was noted of a configuration; None if that is of another text, or is not there.
+
+        Args:
+            digest: By what the text of the configuration is known.
+        """
+
+    def told(self) -> Told:
+        """Return what the program of `on_change` was told, and how its last call ended.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+
+    def keep_told(self, kept: Told) -> None:
+        """Write down what the program of `on_change` was told, and how its last call ended.
+
+        Raises:
+            StateError: It cannot be written; what was written before stays.
         """
 
     def maintenance(self) -> float | None:
@@ -258,14 +330,31 @@ class Record(Protocol):
         """Return the last entries of an account's history, oldest first; never raises."""
 
     def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
-        """Return the first entries of a history with a higher number `n`, oldest first; never raises.
+        """Return the first entries of a history with a higher number `n`, oldest first.
 
         A number comes once for each account, and rises. Entries of earlier versions have none, and are left
         out. The call may take some hundredths of a second.
+
+        Raises:
+            StateError: Nobody can tell: who goes by the numbers must not take that for nothing.
         """
 
     def newest(self, name: str) -> int:
-        """Return the highest number of an entry of an account's history, 0 without one; never raises."""
+        """Return the highest number of an entry of an account's history, 0 without one.
+
+        Raises:
+            StateError: Nobody can tell, likewise.
+        """
+
+    def backwards(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield an account's entries from the newest to the oldest, reading no more than is asked for."""
+
+    def histories(self) -> list[str]:
+        """Return the names of all accounts that have a history, also of those that are gone, in order.
+
+        Raises:
+            StateError: This user may not look.
+        """
 
 
 class Codes(Protocol):
@@ -310,17 +399,36 @@ class Codes(Protocol):
 class Ownership(Protocol):
     """The right to run the accounts of a store, which one service has at a time."""
 
-    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> AbstractContextManager[object]:
         """Take it until the end of the context, or of the process.
 
         Args:
             what: What it is wanted for, for those who find it taken.
             socket: Where commands come in, if they do.
+            wait: Is called with the reason while the store is away, and returns when it may be back; without
+                it, that is an error.
 
         Raises:
             AlreadyRunning: Another process has it; the message says which.
             StateError: It cannot be taken.
+            StoreAway: The store is away, and nobody waits for it.
         """
+
+
+class Presence(Protocol):
+    """Whether the store is there, for one that is not on this machine."""
+
+    def watch(self) -> AbstractContextManager[Callable[[float], object]]:
+        """Return a context with what is called again and again: it takes seconds, and returns within them.
+
+        Raises:
+            StateError: The store is away; the call says so, too.
+        """
+
+    def suspend(self, why: str | None) -> None:
+        """Refuse at once all that is asked of the store, for that reason; None: take it up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +442,7 @@ class Store:
         record: What is written down.
         codes: The QR codes.
         ownership: Who may run the accounts.
+        presence: Whether the store is there; None for one that is on this machine.
     """
 
     paths: StatePaths
@@ -342,3 +451,4 @@ class Store:
     record: Record
     codes: Codes
     ownership: Ownership
+    presence: Presence | None = None

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support import stores
 from support.container_engine import IMAGE, Engine, need_engine
 from support.conversation import Account, Contact, own_account
+from support.postgres import PostgresServer, serving
 from support.wheel import built_wheel
 
 from orchestrator.sandbox.process import SandboxProcess
@@ -40,9 +42,35 @@ def ada(sandbox: SandboxProcess, make_number: Callable[[], str]) -> Contact:
     return contact
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    stores.parametrize(metafunc)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Where the services of a module keep their accounts."""
+    if getattr(request, "param", stores.FILES) == stores.FILES:
+        yield
+        return
+    postgres = stores.Postgres(request.getfixturevalue("database_server"))
+    with stores.using(postgres):
+        yield
+    postgres.close()
+
+
 @pytest.fixture(scope="session")
-def make_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Path]]:
-    """Make folders for services, in memory if there is some.
+def database_server() -> Iterator[PostgresServer]:
+    """A server that is large enough for all services of a worker, and writes down what goes wrong only."""
+    with serving(max_connections="300", log_statement="none", log_min_messages="warning") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def make_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    store: None,  # noqa: ARG001 - with another store, all that was made with a folder is made anew
+) -> Iterator[Callable[[], Path]]:
+    """Make folders for services, in memory if there is some; the services are of one store.
 
     Linking stores 812 keys, and the library waits for the disk after each: that takes one second on a disk
     of one's own, and six on one that others use.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from support.linked import wait_until
 from support.service import PATIENCE, Service
 
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.client import SandboxClient
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -61,14 +59,14 @@ class Play:
 
     def stored(self, message_id: str, source: str = "message") -> Stored:
         def look() -> list[Stored]:
-            with contextlib.closing(Reader.open(self.service.state / "messages" / "support")) as reader:
+            with self.service.kept.inbox("support") as reader:
                 return [one for one in reader.find(message_id) if one.source == source]
 
         wait_until(lambda: bool(look()), f"{message_id} is not stored")
         return look()[0]
 
     def statuses(self, message_id: str) -> set[tuple[str, str]]:
-        with contextlib.closing(Reader.open(self.service.state / "messages" / "support")) as reader:
+        with self.service.kept.inbox("support") as reader:
             found = [one for one in reader.find(message_id) if one.source == "receipt"]
         return {(one.sender, one.notes["status"]) for one in found}
 

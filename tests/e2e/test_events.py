@@ -17,11 +17,10 @@ import jsonschema
 import pytest
 from support.conversation import Contact, lid
 from support.golden import compare, normalized
-from support.inboxes import nothing_is_stored
+from support.kept import Entries
 from support.linked import wait_until
 from support.service import PATIENCE, Service
 
-from orchestrator.messages.inbox import Reader
 from orchestrator.messages.rendering import form
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -86,7 +85,7 @@ class Play:
         sandbox: Their phones.
     """
 
-    def __init__(self, service: Service, number: str, ada: Contact, bob: Contact, reader: Reader) -> None:
+    def __init__(self, service: Service, number: str, ada: Contact, bob: Contact, reader: Entries) -> None:
         self.ada = ada
         self.bob = bob
         self.number = number
@@ -340,7 +339,7 @@ def lost(play: Play) -> None:
     play.to(play.number, text="first")
     play.until(1)
     before = play.service.wait_for_state(NAME, "connected")["pid"]
-    with nothing_is_stored(play.service.state, NAME):
+    with play.service.kept.nothing_is_stored(NAME):
         since = play.sandbox.last_event()
         message = play.to(play.number, text="this is lost")
         play.sandbox.wait_for("receipt", PATIENCE, since, id=message)
@@ -413,9 +412,8 @@ def service(
 def play(service: Service, ada: Contact, number: str, make_number: Callable[[], str]) -> Iterator[Play]:
     bob = Contact(make_number(), ada.sandbox)
     ada.sandbox.add_phone(bob.number, "Bob")
-    reader = Reader.open(service.state / "messages" / NAME)
-    yield Play(service, number, ada, bob, reader)
-    reader.close()
+    with service.kept.inbox(NAME) as reader:
+        yield Play(service, number, ada, bob, reader)
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +12,6 @@ from support.linked import wait_until
 from support.protobufs import Message
 from support.service import QUICK, Service
 
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 
 
@@ -50,7 +48,7 @@ def test_a_vote_that_is_encrypted_with_anything(
     for nonce, payload in sizes:
         update.vote.encIV, update.vote.encPayload = bytes(nonce), bytes(payload)
         sent.append(ada.sandbox.send(ada.number, to, "raw", message=vote.SerializeToString()))
-    with closing(Reader.open(service.state / "messages" / "open")) as reader:
+    with service.kept.inbox("open") as reader:
         wait_until(lambda: all(map(reader.find, sent)), "not all votes are stored")
         assert all("vote" not in reader.find(one)[0].notes for one in sent)
     assert service.child("open") == pid
@@ -69,7 +67,7 @@ def test_receipts_of_a_type_that_neonize_has_no_name_for(
         ada.sandbox.read(ada.number, ours, kind)
         service.wait_for_state("open", "connected", after=pid)
     sent = ada.write(number, "after that")
-    with closing(Reader.open(service.state / "messages" / "open")) as reader:
+    with service.kept.inbox("open") as reader:
         wait_until(lambda: bool(reader.find(sent)), "the message after that is not stored")
     ends = [one for one in service.timeline("open") if one.get("kind") in ("refused", "network", "crash")]
     assert {one["kind"] for one in ends} == {"network"}

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from support.conversation import Contact
 from support.linked import wait_until
 from support.service import PATIENCE, Service
 
-from orchestrator.messages.database import DATABASE
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 NUMBERS: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
 def service(
-    shared_sandbox: SandboxProcess, make_number: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    shared_sandbox: SandboxProcess, make_number: Callable[[], str], make_folder: Callable[[], Path]
 ) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
+    folder = make_folder()
     accounts = {"open": {"messages": {"allow": "*"}}, "closed": {}}
     with Service(folder, shared_sandbox, accounts) as service:
         for name in accounts:
@@ -31,9 +32,9 @@ def service(
 
 def test_a_text_is_stored(service: Service, ada: Contact) -> None:
     ids = [ada.write(NUMBERS["open"], f"number {count}") for count in range(20)]
-    reader = Reader.open(service.state / "messages" / "open")
-    wait_until(lambda: len(reader.after(0)) >= 20, "not all is stored")
-    stored = reader.after(0)
+    with service.kept.inbox("open") as reader:
+        wait_until(lambda: len(reader.after(0)) >= 20, "not all is stored")
+        stored = reader.after(0)
     assert [one.id for one in stored] == ids
     assert {one.notes["phones"][one.chat] for one in stored} == {ada.number}
 
@@ -42,5 +43,5 @@ def test_what_is_not_allowed_is_only_counted(service: Service, ada: Contact) -> 
     since = ada.sandbox.last_event()
     message = ada.write(NUMBERS["closed"], "nobody keeps this")
     ada.sandbox.wait_for("receipt", PATIENCE, since, id=message)
-    assert not (service.state / "messages" / "closed" / DATABASE).exists()
+    assert not service.kept.has_inbox("closed")
     assert "nobody keeps this" not in " ".join(service.log)

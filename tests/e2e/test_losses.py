@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.conversation import Contact
-from support.inboxes import nothing_is_stored
 from support.linked import wait_until
 from support.service import PATIENCE, Json, Service
 
-from orchestrator.messages.database import DATABASE
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 ACCOUNTS = ("open", "few")
 NUMBERS: dict[str, str] = {}
@@ -58,7 +55,7 @@ def service(
 
 
 def stored(service: Service, name: str, source: str | None = None) -> list[Stored]:
-    with contextlib.closing(Reader.open(service.state / "messages" / name)) as reader:
+    with service.kept.inbox(name) as reader:
         return [one for one in reader.after(0, 10_000) if source in (None, one.source)]
 
 
@@ -70,7 +67,7 @@ def lose(service: Service, name: str, write: Callable[[], list[str]]) -> list[st
     """Have somebody write to an account whose process is killed before it can store a message."""
     sandbox = service.sandbox.client
     before = service.wait_for_state(name, "connected")["pid"]
-    with nothing_is_stored(service.state, name):
+    with service.kept.nothing_is_stored(name):
         since = sandbox.last_event()
         ids = write()
         for message in ids:
@@ -178,13 +175,7 @@ def test_nothing_is_said_to_be_lost_that_is_not(service: Service, ada: Contact, 
 
 def settled(service: Service, name: str) -> None:
     """Wait until nothing is open about losses of an account."""
-    path = service.state / "messages" / name / DATABASE
-
-    def is_settled() -> bool:
-        with contextlib.closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
-            return not connection.execute("SELECT 1 FROM meta WHERE key = 'suspects'").fetchall()
-
-    wait_until(is_settled, "something is open")
+    wait_until(lambda: service.kept.inbox_note(name, "suspects") is None, "something is open")
 
 
 @pytest.mark.parametrize("kind", ["text", "reaction"])
@@ -201,7 +192,7 @@ def test_of_more_than_the_library_holds_each_is_there_or_said_to_be_lost(
     before = {one.id for one in stored(service, "open", "lost")}
     sandbox, pid = service.sandbox.client, service.child("open")
     content: Json = {"text": "again"} if kind == "text" else {"of": target, "emoji": "👍"}
-    with nothing_is_stored(service.state, "open"):
+    with service.kept.nothing_is_stored("open"):
         since = sandbox.last_event()
         ids = [sandbox.send(ada.number, NUMBERS["open"], kind, **content) for _ in range(130)]
         for message in ids[:100]:

@@ -14,14 +14,13 @@ import psutil
 import pytest
 from support.conversation import Contact, lid
 from support.full_disk import fill, small_disk
-from support.inboxes import nothing_is_stored
 from support.linked import wait_until
 from support.service import PATIENCE, Json, Service
 
-from orchestrator.messages.database import DATABASE
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.tracebacks import SIGNAL
+
+pytestmark = pytest.mark.both_stores
 
 WORDS = """
 text caption edited quoted filename contactname question firstoption secondoption subject description place
@@ -113,23 +112,14 @@ class Looker:
 
     def remember_media(self, name: str) -> None:
         """Seek the names of an account's attachments, too."""
-        with closing(Reader.open(self.service.state / "messages" / name)) as reader:
+        with self.service.kept.inbox(name) as reader:
             for seq, media in reader.with_media(0, 1000):
                 self.needles[f"attachment {seq} of {name}"] = media
 
     def found(self) -> list[str]:
         """Return what is where it must not be."""
         said = {**self._said, "the log": "\n".join(self.service.log)}
-        for path in self.service.state.rglob("*"):
-            parts = path.relative_to(self.service.state).parts
-            if path.is_file() and parts[0] not in ("sessions", "quarantine", "messages", "qr"):
-                said["/".join(parts)] = f"{path.name}\n{path.read_text(errors='replace')}"
-        said = {
-            where: "\n".join(one for one in text.splitlines() if '"linked_phone"' not in one)
-            if where == "status.json"
-            else text
-            for where, text in said.items()
-        }
+        said |= dict(self.service.kept.texts())
         return [
             f"{what} in {where}: {next(line for line in text.splitlines() if needle in line)[:300]}"
             for where, text in said.items()
@@ -151,12 +141,10 @@ def people(sandbox: SandboxProcess, numbers: dict[str, str]) -> tuple[Contact, C
 
 
 def wait_until_stored(service: Service, name: str, *ids: str) -> None:
-    path = service.state / "messages" / name
-
     def are_stored() -> bool:
-        if not (path / DATABASE).exists():
+        if not service.kept.has_inbox(name):
             return False
-        with closing(Reader.open(path)) as reader:
+        with service.kept.inbox(name) as reader:
             return all(map(reader.find, ids))
 
     wait_until(are_stored, f"{name} lacks something")
@@ -227,7 +215,7 @@ def test_nothing_of_it_is_anywhere_else(
         # Processes that end while the library waits with messages, some of which are lost.
         for number in (signal.SIGKILL, SIGNAL, signal.SIGABRT):
             pid = service.wait_for_state("open", "connected")["pid"]
-            with nothing_is_stored(service.state, "open"):
+            with service.kept.nothing_is_stored("open"):
                 since = client.last_event()
                 sent = [write_all(ada, numbers["open"]) for _ in range(7 if number == signal.SIGKILL else 1)]
                 client.wait_for("receipt", PATIENCE, since, id=sent[0][0])
@@ -241,11 +229,8 @@ def test_nothing_of_it_is_anywhere_else(
         looker.ask_all("open")
         looker.ask("restart", "few")
 
-        # An inbox that is damaged.
         service.stop()
         looker.ask("list")
-        for file in (service.state / "messages" / "few").glob(f"{DATABASE}*"):
-            file.write_bytes(b"no database" * 1000)
         looker.ask("doctor")
         service.start()
         service.wait_for_state("few", "connected")
@@ -256,11 +241,34 @@ def test_nothing_of_it_is_anywhere_else(
         looker.remember_media("open")
         # The library's whole log was there, and what was to go wrong did.
         log = "\n".join(service.log)
-        for sign in ("<message ", "the inbox is damaged", "traceback of process", "Ignoring message"):
+        for sign in ("<message ", "traceback of process", "Ignoring message"):
             assert sign in log, sign
         assert not looker.found()
 
 
+@pytest.mark.files_only("a file that is damaged")
+def test_nothing_of_it_is_anywhere_else_when_an_inbox_is_damaged(
+    sandbox: SandboxProcess, numbers: dict[str, str], people: tuple[Contact, Contact], folder: Path
+) -> None:
+    ada, _ = people
+    accounts: dict[str, Json] = {"few": {"messages": {"allow": [ada.number]}}}
+    with Service(folder, sandbox, accounts, log_level="debug") as service:
+        service.pair("few", numbers["few"])
+        looker = Looker(service, {name: numbers[name] for name in ("few", "ada")})
+        wait_until_stored(service, "few", write_all(ada, numbers["few"])[-1])
+        service.stop()
+        service.files.damage_inbox("few")
+        looker.ask("doctor")
+        service.start()
+        service.wait_for_state("few", "connected")
+        wait_until_stored(service, "few", ada.write(numbers["few"], N["text"]))
+        looker.ask_all("few")
+        service.stop()
+        assert "the inbox is damaged" in "\n".join(service.log)
+        assert not looker.found()
+
+
+@pytest.mark.files_only("the disk that is full is this machine's")
 def test_nothing_of_it_is_anywhere_else_when_the_disk_is_full(
     sandbox: SandboxProcess, numbers: dict[str, str], people: tuple[Contact, Contact], folder: Path
 ) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.conversation import Contact
 from support.linked import wait_until
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def events(service: Service) -> list[dict[str, Any]]:
@@ -46,7 +48,7 @@ def test_an_old_backup_needs_no_code_and_makes_keys_anew(
         stored(service, ["zero"])
         answer(service, ada, "hello")
         service.stop()
-        shutil.copytree(service.state, backup)
+        service.kept.back_up(backup)
         service.start()
         service.wait_for_state("a", "connected")
         known = ["zero"]
@@ -56,8 +58,7 @@ def test_an_old_backup_needs_no_code_and_makes_keys_anew(
             stored(service, known)
             answer(service, ada, f"{text}, you say")
         service.stop()
-        shutil.rmtree(service.state)
-        backup.rename(service.state)
+        service.kept.put_back(backup)
         service.start()
         # The device is the same one, so nobody scans anything.
         service.wait_for_state("a", "connected")

@@ -25,10 +25,10 @@ ACCOUNTS = {"support": {"sending": {"pacing": "off"}, "messages": {"allow": ["*"
 
 @pytest.fixture(scope="module")
 def service(
-    shared_sandbox: SandboxProcess, make_number: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    shared_sandbox: SandboxProcess, make_number: Callable[[], str], make_folder: Callable[[], Path]
 ) -> Iterator[Service]:
     """A service with one connected account, which logs all that its library does."""
-    folder = tmp_path_factory.mktemp("service")
+    folder = make_folder()
     with Service(folder, shared_sandbox, ACCOUNTS, log_level="DEBUG") as service:
         service.pair("support", make_number())
         yield service

@@ -23,9 +23,10 @@ from support.conversation import Contact
 from support.linked import wait_until
 from support.service import PATIENCE, ROOT, Json, Service
 
-from orchestrator.messages.outbox_reader import OutboxReader
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.sending.row import Row, State
+
+pytestmark = pytest.mark.both_stores
 
 HOOK = ROOT / "tests" / "support" / "stops"
 WORKER_STEPS = ("asked", "written", "handed", "made", "acked", "noted")
@@ -158,7 +159,7 @@ class Place:
                 self.service.start()
 
     def row(self, number: int) -> Row:
-        with contextlib.closing(OutboxReader.open(self.stops)) as reader:
+        with self.service.kept.outbox("support") as reader:
             return reader.row(number)
 
     def arrived(self, text: str) -> list[Json]:

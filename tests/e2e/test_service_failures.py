@@ -10,14 +10,14 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.accounts import addresses
 from support.cli import bare
+from support.kept import Contents
 from support.neonize_process import PANICKED
-from support.service import PATIENCE, QUICK, Accounts, Json, Service, read_session
+from support.service import PATIENCE, QUICK, Accounts, Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.both_stores]
 
 REFUSALS: Mapping[str, Json] = {
     "unlinked": {"reason": 401},
@@ -31,7 +31,7 @@ REFUSALS: Mapping[str, Json] = {
 }
 """Faults at the log-in of accounts that are linked."""
 LINKED = (*REFUSALS, "healthy", "replaced", "unreachable", "damaged")
-UNLINKED = ("expired", "passkey", "wrong", "misplaced")
+UNLINKED = ("expired", "passkey", "wrong")
 CALM = {
     "unlinked": "pairing",
     "gone": "banned",
@@ -46,7 +46,6 @@ CALM = {
     "expired": "failed",
     "passkey": "failed",
     "wrong": "failed",
-    "misplaced": "failed",
 }
 """Where each comes to rest; who is replaced does so for a minute only."""
 
@@ -57,7 +56,7 @@ class Ward:
 
     Attributes:
         numbers: The phones of those that are linked.
-        before: The session files as they were before the trouble.
+        before: The sessions as they were before the trouble.
         known: How many entries their timelines had.
         since: The sandbox's last event before.
         healthy: The process and the connection of the one without trouble.
@@ -69,7 +68,7 @@ class Ward:
     service: Service
     sandbox: SandboxProcess
     numbers: dict[str, str]
-    before: dict[str, dict[str, bytes]]
+    before: dict[str, Contents]
     known: dict[str, int]
     since: int
     healthy: tuple[int, int]
@@ -97,9 +96,7 @@ class Ward:
         return bare(self.service.command("explain", name).stdout)
 
     def has_kept_its_session(self, name: str) -> bool:
-        return read_session(self.service.session(name)) == self.before[name] and not self.service.quarantined(
-            name
-        )
+        return self.service.kept.session(name) == self.before[name] and not self.service.quarantined(name)
 
 
 @pytest.fixture(scope="module")
@@ -119,16 +116,14 @@ def ward(
     accounts["expired"] = {**through_own_proxy("expired"), "pairing_rounds": 2, "enabled": False}
     accounts["passkey"] = {**through_own_proxy("passkey"), "enabled": False}
     accounts["wrong"] = {"phone": "+15550100", "enabled": False}
-    accounts["misplaced"] = {"enabled": False}
     with Service(make_folder(), shared_sandbox, accounts) as service:
         for name, number in numbers.items():
             service.pair(name, number)
         healthy = (service.child("healthy"), service.connection(numbers["healthy"]))
         troubled = [name for name in LINKED if name != "healthy"]
         service.command("stop", *troubled)
-        service.session("damaged").write_bytes(b"no database at all" * 1000)
-        service.session("misplaced").mkdir(parents=True)
-        before = {name: read_session(service.session(name)) for name in troubled}
+        service.kept.damage_session("damaged")
+        before = {name: service.kept.session(name) for name in troubled}
         known = {name: len(service.timeline(name)) for name in LINKED}
         since = client.last_event()
         for name, fault in REFUSALS.items():
@@ -170,7 +165,7 @@ def test_401_ends_the_session_and_the_account_is_paired_again(ward: Ward) -> Non
     entry = ward.entry("unlinked", "logged_out")
     assert (entry["from"], entry["to"], entry["code"]) == ("connecting", "backoff", 401)
     (place,) = ward.service.quarantined("unlinked", "logged_out")
-    assert len(addresses(place / "session.sqlite3")) <= 1
+    assert len(place.devices()) <= 1
     assert ward.service.wait_for_code("unlinked")
     assert "scan" in ward.explain("unlinked")
     assert len(ward.tries("unlinked")) == 1
@@ -186,7 +181,7 @@ def test_403_and_406_lock_the_account_until_somebody_repairs_it(ward: Ward, name
     assert (about["next_retry_at"], about["pid"], about["qr_path"]) == (None, None, None)
     assert f"orchestrator repair {name}" in ward.explain(name)
     assert ward.service.quarantined(name, "locked")
-    assert not ward.service.session(name).exists()
+    assert not ward.service.kept.has_session(name)
     assert len(ward.tries(name)) == 1
 
 
@@ -271,7 +266,7 @@ def test_a_damaged_session_is_put_away_and_the_account_paired_again(ward: Ward) 
     entry = ward.entry("damaged", "damaged")
     assert entry["to"] == "backoff"
     (place,) = ward.service.quarantined("damaged", "damaged")
-    assert (place / "session.sqlite3").read_bytes() == ward.before["damaged"]["session.sqlite3"]
+    assert place.contents() == ward.before["damaged"]
     assert ward.tries("damaged") == []
 
 
@@ -308,12 +303,6 @@ def test_the_wrong_phone_is_unlinked_again(ward: Ward) -> None:
     assert "orchestrator repair wrong" in ward.explain("wrong")
 
 
-def test_a_session_that_cannot_be_used_is_the_operators_to_mend(ward: Ward) -> None:
-    assert ward.entry("misplaced", "config")["to"] == "failed"
-    assert "move it away" in ward.service.about("misplaced")["reason"]
-    assert ward.service.session("misplaced").is_dir()
-
-
 def test_the_list_shows_it_all(ward: Ward) -> None:
     rows = {line.split()[0]: line for line in ward.listed.splitlines()}
     for name, state in {**CALM, "unreachable": "backoff", "replaced": "replaced"}.items():
@@ -322,6 +311,22 @@ def test_the_list_shows_it_all(ward: Ward) -> None:
     done = ward.service.command("list", "--check", check=False)
     assert done.returncode == 3
     assert ward.service.command("list", "--check", "healthy", "busy").returncode == 0
+
+
+# One alone
+
+
+@pytest.mark.files_only("a folder in place of a session")
+def test_a_session_that_cannot_be_used_is_the_operators_to_mend(
+    sandbox: SandboxProcess, folder: Path
+) -> None:
+    with Service(folder, sandbox, ["misplaced"], start=False) as service:
+        service.files.session_file("misplaced").mkdir(parents=True)
+        service.start()
+        about = service.wait_for_state("misplaced", "failed")
+        assert (about["kind"], about["pid"]) == ("config", None)
+        assert "move it away" in about["reason"]
+        assert service.files.session_file("misplaced").is_dir()
 
 
 # One for all
@@ -339,7 +344,7 @@ def test_a_client_that_whatsapp_refuses_holds_the_fleet_and_nobody_who_is_connec
         link = (service.child("connected"), service.connection(numbers["connected"]))
         refused = ("first", "second", "third")
         service.command("stop", *refused)
-        before = {name: read_session(service.session(name)) for name in refused}
+        before = {name: service.kept.session(name) for name in refused}
         since = sandbox.client.last_event()
         for name in ("first", "second"):  # the word of one alone holds nobody
             sandbox.client.fault("failure", numbers[name], reason=405)
@@ -352,7 +357,7 @@ def test_a_client_that_whatsapp_refuses_holds_the_fleet_and_nobody_who_is_connec
         about = service.wait_for_state("third", "outdated")
         assert (about["pid"], about["kind"]) == (None, "outdated")
         assert "pip install --upgrade neonize" in service.command("explain", "third").stdout
-        assert {name: read_session(service.session(name)) for name in before} == before
+        assert {name: service.kept.session(name) for name in before} == before
         assert (service.child("connected"), service.connection(numbers["connected"])) == link
         opened = [event.get("user") for event in sandbox.client.events(since) if event["event"] == "opened"]
         dialed = [user for user in opened if user and user.startswith("405-")]
@@ -373,7 +378,7 @@ def test_what_whatsapp_forbade_outlives_the_service(
         sandbox.client.fault("failure", number, reason=402, code=104, expire=7200)
         service.command("restart", "support")
         until = service.wait_for_state("support", "banned")["next_retry_at"]
-        session = read_session(service.session("support"))
+        session = service.kept.session("support")
         service.stop()
         (offline,) = json.loads(service.command("list", "--json").stdout)
         assert (offline["state"], offline["next_retry_at"]) == ("banned", until)
@@ -384,7 +389,7 @@ def test_what_whatsapp_forbade_outlives_the_service(
         assert seconds_between(until, about["next_retry_at"]) == pytest.approx(0, abs=2)
         assert "too often" in about["reason"]
         assert "an earlier try makes a ban longer" in service.command("explain", "support").stdout
-        assert read_session(service.session("support")) == session
+        assert service.kept.session("support") == session
         opened = [event.get("user") for event in sandbox.client.events(since) if event["event"] == "opened"]
         assert "forbidden" not in opened
 

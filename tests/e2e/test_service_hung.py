@@ -16,11 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from support.accounts import addresses
-from support.service import Json, Service, read_session
+from support.kept import Contents
+from support.service import Json, Service
 
 from orchestrator.accounts.child import HEARTBEAT_DEADLINE
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store.tracebacks import SIGNAL
 from orchestrator.worker.deadlines import CALLBACK_SECONDS, DIAL_SECONDS
@@ -64,7 +63,7 @@ class Ward:
     links: dict[str, tuple[int, int]]
     known: dict[str, int]
     sessions: dict[str, list[str]]
-    stopped: tuple[dict[str, bytes], dict[str, bytes]]
+    stopped: tuple[Contents, Contents]
     silent: Json
     listed: str
     began: float
@@ -86,7 +85,7 @@ class Ward:
     def is_back(self, name: str) -> Json:
         """Wait until an account is connected by another process, with the session it had."""
         about = self.service.wait_for_state(name, "connected", after=self.links[name][0])
-        assert addresses(self.service.session(name)) == self.sessions[name]
+        assert self.service.kept.devices(name) == self.sessions[name]
         assert not self.service.quarantined(name)
         return about
 
@@ -145,11 +144,11 @@ def ward(
         for name, number in numbers.items():
             service.pair(name, number)
         links = {name: (service.child(name), service.connection(number)) for name, number in numbers.items()}
-        sessions = {name: addresses(service.session(name)) for name in numbers}
+        sessions = {name: service.kept.devices(name) for name in numbers}
         known = {name: len(service.timeline(name)) for name in numbers}
         began = time.time()
         os.kill(links["stopped"][0], signal.SIGSTOP)
-        stopped = read_session(service.session("stopped"))
+        stopped = service.kept.session("stopped")
         hole = client.fault("blackhole", numbers[SILENT])
         client.fault("hang", "proxy:upgrade", phase="upgrade")
         service.command("restart", "upgrade")
@@ -165,7 +164,7 @@ def ward(
             listed = service.command("list", SILENT).stdout
             client.clear_faults(hole["id"])
             service.wait_for_entry("stopped", after=known["stopped"], to="backoff")
-            left = read_session(service.session("stopped"))
+            left = service.kept.session("stopped")
             service.command("start", "stopped")
             yield Ward(
                 service, shared_sandbox, numbers, links, known, sessions, (stopped, left), silent, listed,
@@ -232,7 +231,8 @@ def test_a_main_thread_that_hangs_is_found_and_the_last_call_is_heard(ward: Ward
     # Who writes the traceback has waited until nothing more came from the library.
     assert " in hear\n" in text or " in _obey\n" in text
     service = ward.service
-    stored = Reader.open(service.state / "messages" / "loop").after(0)
+    with service.kept.inbox("loop") as reader:
+        stored = reader.after(0)
     assert [one.source for one in stored] == ["message"]
 
 

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 from support.service import ORPHAN_SECONDS, Service, end, wait_gone
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_child_that_is_killed_is_back_without_a_code(
@@ -20,7 +23,7 @@ def test_a_child_that_is_killed_is_back_without_a_code(
             service.pair(name, number)
         other = (service.child("other"), service.connection(numbers["other"]))
         pid, known = service.child("killed"), len(service.timeline("killed"))
-        inode = service.session("killed").stat().st_ino
+        session = service.kept.identity("killed")
         since = sandbox.client.last_event()
         psutil.Process(pid).kill()
         account = service.wait_for_state("killed", "connected", after=pid)
@@ -31,7 +34,7 @@ def test_a_child_that_is_killed_is_back_without_a_code(
             ("backoff", "crash"), ("starting", "crash"), ("connecting", None), ("connected", None)
         ]  # fmt: skip
         assert "SIGKILL" in service.timeline("killed")[known]["reason"]
-        assert service.session("killed").stat().st_ino == inode
+        assert service.kept.identity("killed") == session
         assert not service.quarantined("killed")
         assert not [event for event in sandbox.client.events(since) if event["event"] == "pairing"]
         assert (service.child("other"), service.connection(numbers["other"])) == other

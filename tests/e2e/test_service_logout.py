@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.accounts import addresses
 from support.service import Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,12 @@ def assert_paired_again(fleet: Fleet, name: str, pid: int, known: int) -> Json:
     assert "WhatsApp logged the account out (401)" in entry["reason"]
     png = service.wait_for_code(name, after=pid)
     place = service.quarantined(name, "logged_out")[-1]
-    assert place.stat().st_mode & 0o777 == 0o700
-    assert {path.name for path in place.iterdir()} >= {"session.sqlite3"}
+    assert place.is_closed()
     assert service.about(name)["last_exit"]["kind"] == "logged_out"
     fleet.sandbox.client.scan(fleet.numbers[name], png=png)
     account = service.wait_for_state(name, "connected")
     assert account["pid"] != pid
-    (address,) = addresses(service.session(name))
+    (address,) = service.kept.devices(name)
     assert address.startswith(f"{fleet.numbers[name][1:]}:")
     return entry
 
@@ -88,12 +88,11 @@ def test_an_account_that_was_unlinked_while_it_was_away_is_paired_again(fleet: F
 
 def test_the_session_in_quarantine_is_the_one_that_was_used(fleet: Fleet) -> None:
     service = fleet.service
-    database = service.session("one")
-    inode = database.stat().st_ino
+    session = service.kept.identity("one")
     pid, known = service.child("one"), len(service.timeline("one"))
     fleet.sandbox.client.unlink(fleet.numbers["one"])
     assert_paired_again(fleet, "one", pid, known)
-    kept = service.quarantined("one", "logged_out")[-1] / "session.sqlite3"
-    assert kept.stat().st_ino == inode
-    assert len(addresses(kept)) <= 1
-    assert database.stat().st_ino != inode
+    place = service.quarantined("one", "logged_out")[-1]
+    assert place.identity() == session
+    assert len(place.devices()) <= 1
+    assert service.kept.identity("one") != session

@@ -18,7 +18,6 @@ from support.linked import wait_until
 from support.service import PATIENCE, Json, Service
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages.inbox import Reader
 from orchestrator.messages.media import HOST
 from orchestrator.sandbox.client import MediaKind
 from orchestrator.sandbox.crypto.certs import Authority
@@ -32,9 +31,9 @@ LIMIT = 1 << 20
 def service(
     sandbox_of_the_module: SandboxProcess,
     make_number: Callable[[], str],
-    tmp_path_factory: pytest.TempPathFactory,
+    make_folder: Callable[[], Path],
 ) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
+    folder = make_folder()
     port = sandbox_of_the_module.port
     every = {"allow": "*", "media_limit": "1M"}
     accounts: dict[str, Json] = {
@@ -63,16 +62,10 @@ def messages(service: Service, name: str) -> Path:
 def send(service: Service, ada: Contact, name: str, data: bytes, kind: MediaKind = "document") -> str:
     """Have a phone send a file, and return the identifier under which the account knows the file."""
     sent = ada.sandbox.send_media(ada.number, NUMBERS[name], kind, data, mime="text/html")
-    reader: list[Reader] = []
-
-    def stored() -> bool:
-        if not reader and (messages(service, name) / "inbox.sqlite3").exists():
-            reader.append(Reader.open(messages(service, name)))
-        return bool(reader and reader[0].find(sent))
-
-    wait_until(stored, "the message was not stored")
-    (entry,) = reader[0].find(sent)
-    reader[0].close()
+    wait_until(lambda: service.kept.has_inbox(name), "nothing was stored")
+    with service.kept.inbox(name) as reader:
+        wait_until(lambda: bool(reader.find(sent)), "the message was not stored")
+        (entry,) = reader.find(sent)
     return str(entry.notes["media"])
 
 

@@ -17,6 +17,8 @@ from support.service import PATIENCE, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 NEEDLE = "xylophone"
 
 
@@ -104,11 +106,12 @@ def test_when_messages_came_and_went_last_is_shown_and_outlasts_a_restart(
     assert [service.about("closed")[key] for key in ("last_in_at", "last_out_at")] == [None, None]
     service.stop()
     assert times() == before, "what the service has left says the same"
-    (service.state / "status.json").unlink()
+    service.kept.forget_status()
     service.start()
     wait_until(lambda: times() == before, "the new process does not know from its databases")
 
 
+@pytest.mark.files_only("a folder that somebody watches")
 def test_who_watches_the_folder_of_all_messages_hears_of_each(
     service: Service, ada: Contact, number: str
 ) -> None:
@@ -148,9 +151,8 @@ def test_messages_go_away_with_their_account_and_come_back(
     stored(service, "other", ["one", "two"])
     service.command("remove", "other", "--yes", "--no-unlink")
     (place,) = service.quarantined("other", "removed")
-    assert (place / "messages/inbox.sqlite3").exists()
-    left = service.state / "messages/other"
-    assert [one.name for one in left.iterdir()] == ["begin"]
+    assert place.has_messages()
+    assert not service.kept.has_inbox("other")
     done = service.command("restore", "other")
     assert "the messages that were put away with this session are back" in done.stderr
     service.configure({"other": {"messages": {"allow": "*"}}})
@@ -171,21 +173,19 @@ def test_a_repair_keeps_the_messages(service: Service, ada: Contact, number: str
     stored(service, "open", ["one", "two"])
 
 
+@pytest.mark.files_only("a file that is damaged")
 def test_a_damaged_inbox_is_put_aside_and_the_account_goes_on(
     service: Service, ada: Contact, number: str
 ) -> None:
     ada.write(number, "one")
     stored(service, "open", ["one"])
     service.command("stop", "open")
-    folder = service.state / "messages/open"
-    for file in folder.glob("inbox.sqlite3-*"):
-        file.unlink()
-    (folder / "inbox.sqlite3").write_bytes(b"damaged" * 1000)
+    service.files.damage_inbox("open")
     service.command("start", "open")
     service.wait_for_state("open", "connected")
     ada.write(number, "two")
     stored(service, "open", ["two"])
     (event,) = events(service, "open")
     assert event["seq"] > 1
-    (aside,) = folder.glob("damaged-*.sqlite3")
-    assert aside.read_bytes() == b"damaged" * 1000
+    (aside,) = service.files.message_folder("open").glob("damaged-*.sqlite3")
+    assert aside.read_bytes().startswith(b"damaged")

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.accounts import addresses
 from support.cli import bare
 from support.linked import wait_until
-from support.service import Json, Service, is_alive, read_session
+from support.service import Json, Service, is_alive
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store import realm
+
+pytestmark = pytest.mark.both_stores
 
 LATE = 20.0
 """Seconds by which a process's news may be late on a busy machine: WhatsApp has spoken before."""
@@ -97,12 +98,10 @@ def test_an_account_that_was_stopped_stays_so_until_it_is_started(
     since = service.sandbox.client.last_event()
     service.stop()
     assert listed(service)["one"]["state"] == "stopped"
-    service.session("one").chmod(0o644)
     service.start()
     service.wait_for_state("two", "connected")
     about = service.about("one")
     assert (about["state"], about["reason"], about["pid"]) == ("stopped", "stopped by an operator", None)
-    assert service.session("one").stat().st_mode & 0o777 == 0o600, "also that of one that does not run"
     service.kill()
     service.start()
     service.wait_for_state("two", "connected")
@@ -116,6 +115,15 @@ def test_an_account_that_was_stopped_stays_so_until_it_is_started(
     pid = service.child("one")
     service.command("start", "one")  # it runs: nothing to be done
     assert service.child("one") == pid
+
+
+@pytest.mark.files_only("modes of files")
+def test_a_session_that_others_may_read_is_closed_to_them_at_the_start(service: Service) -> None:
+    service.command("stop", "one")
+    service.stop()
+    service.files.session_file("one").chmod(0o644)
+    service.start()
+    assert service.kept.is_closed("one"), "also that of one that does not run"
 
 
 def test_a_restart_is_a_new_process_with_the_same_session(service: Service, numbers: dict[str, str]) -> None:
@@ -231,7 +239,7 @@ def test_accounts_come_and_go_while_the_service_runs(
     assert not is_alive(process)
     assert "new.one" not in listed(service)
     assert "new.one" not in service.config_file.read_text()
-    assert addresses(service.session("new.one"))
+    assert service.kept.devices("new.one")
     assert not service.quarantined("new.one")
     service.command("add", "new.one")
     service.wait_for_state("new.one", "connected")
@@ -240,7 +248,7 @@ def test_accounts_come_and_go_while_the_service_runs(
     service.command("remove", "new.one")
     assert service.command("remove", "new.one", check=False).returncode == 5
     assert service.quarantined("new.one", "logged_out"), "WhatsApp has unlinked its device"
-    assert not service.session("new.one").exists()
+    assert not service.kept.has_session("new.one")
     service.wait_until_away(number)
     service.command("add", "new.one", "--disabled")
     assert service.about("new.one")["state"] == "disabled"
@@ -254,7 +262,7 @@ def test_without_a_service(sandbox: SandboxProcess, number: str, folder: Path) -
         service.pair("linked", number)
         seen = service.about("linked")["last_seen_at"]
         service.stop()
-        session = read_session(service.session("linked"))
+        session = service.kept.session("linked")
 
         found = listed(service)
         assert set(found["linked"]) >= FIELDS
@@ -273,10 +281,10 @@ def test_without_a_service(sandbox: SandboxProcess, number: str, folder: Path) -
             done = service.command(*command.split(), check=False)
             assert done.returncode == 4, command
             assert "the service is not running" in done.stderr
-        assert read_session(service.session("linked")) == session
+        assert service.kept.session("linked") == session
 
         service.command("remove", "linked", "--keep-session")
-        assert read_session(service.session("linked")) == session
+        assert service.kept.session("linked") == session
         done = service.command("add", "linked", "--phone", number)
         assert "not running" in done.stdout
         service.start()
@@ -285,4 +293,4 @@ def test_without_a_service(sandbox: SandboxProcess, number: str, folder: Path) -
         service.command("remove", "linked")
         assert service.quarantined("linked", "removed")
         assert "linked" not in listed(service)
-        assert not service.session("linked").exists()
+        assert not service.kept.has_session("linked")

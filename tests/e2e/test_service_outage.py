@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from support.cli import bare
-from support.service import Accounts, Json, Service, read_session
+from support.service import Accounts, Json, Service
 
 from orchestrator.accounts.breaker import NETWORK_PROBE_FIRST
 from orchestrator.sandbox.process import SandboxProcess
@@ -44,7 +44,7 @@ def test_most_accounts_lose_the_network_together(
         for name in NAMES:
             service.pair(name, make_number())
         service.command("stop", "--all")
-        sessions = {name: read_session(service.session(name)) for name in NAMES}
+        sessions = {name: service.kept.session(name) for name in NAMES}
         known = {name: len(service.timeline(name)) for name in NAMES}
         faults = [sandbox.client.fault("refuse", f"proxy:{name}") for name in NAMES]
         since, logged = sandbox.client.last_event(), len(service.log)
@@ -96,7 +96,7 @@ def test_most_accounts_lose_the_network_together(
         assert (entry["from"], entry["to"], entry["kind"]) == ("starting", "backoff", "network")
         assert entry["others"] == 5
         assert ", in the same minute as 5 others" in explained
-        assert {name: read_session(service.session(name)) for name in NAMES} == sessions
+        assert {name: service.kept.session(name) for name in NAMES} == sessions
 
         # An operator knows that the network is back.
         for fault in faults:

@@ -32,7 +32,7 @@ def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_
             account = service.pair(name, number)
             assert account["qr_path"] is None
             assert account["phone"].startswith("+49…")
-            assert service.session(name).stat().st_mode & 0o777 == 0o600
+            assert service.kept.is_closed(name)
         assert service.pngs() == []
         for process in service.processes():
             loaded = any("/neonize-" in mapping.path for mapping in process.memory_maps())

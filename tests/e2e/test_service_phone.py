@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.accounts import addresses
-from support.service import Service
+from support.service import Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system.masking import mask_number
+
+pytestmark = pytest.mark.both_stores
 
 
 @dataclass
@@ -34,8 +35,7 @@ class World:
         self.service.wait_for_code("a2", after=pid)
 
     def kept(self) -> dict[str, Any]:
-        document = json.loads((self.service.state / "status.json").read_text())
-        return dict(document["accounts"]["a2"])
+        return self.service.kept.status("a2")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_number_outlives_the_service(world: World) -> None:
     service = world.service
     service.stop()
     assert world.kept()["linked_phone"] == world.own[1:]
-    assert (service.state / "status.json").stat().st_mode & 0o777 == 0o600
+    assert service.kept.is_record_closed()
     service.sandbox.client.unlink(world.own)
     service.start()
     service.scan("a2", world.other)
@@ -99,14 +99,14 @@ def test_the_number_outlives_the_service(world: World) -> None:
 def test_the_session_tells_the_number_that_nobody_has_written_down(world: World, lost: str) -> None:
     service = world.service
     service.stop()
-    path = service.state / "status.json"
     if lost == "the file":
-        path.unlink()
+        service.kept.forget_status()
     else:  # as version 0.1 has written it
-        document = json.loads(path.read_text())
-        for entry in document["accounts"].values():
-            del entry["linked_phone"], entry["any_phone"]
-        path.write_text(json.dumps(document))
+
+        def forget_the_number(about: Json) -> None:
+            del about["linked_phone"], about["any_phone"]
+
+        service.kept.change_status(forget_the_number)
     service.sandbox.client.unlink(world.own)  # no log-in will tell it either
     service.start()
     service.scan("a2", world.other)
@@ -116,7 +116,7 @@ def test_the_session_tells_the_number_that_nobody_has_written_down(world: World,
 def test_a_repair_without_a_service_remembers_the_number_and_what_an_operator_allows(world: World) -> None:
     service = world.service
     service.stop()
-    (service.state / "status.json").unlink()
+    service.kept.forget_status()
     service.command("repair", "a2", "--yes", "--no-wait")
     assert (world.kept()["linked_phone"], world.kept()["any_phone"]) == (world.own[1:], False)
     service.start()
@@ -146,10 +146,10 @@ def test_a_session_of_another_number_that_is_restored_on_purpose_counts(world: W
     service.command("repair", "a2", "--yes", "--any-phone")
     service.pair("a2", world.other)
     (first,) = service.quarantined("a2", "repair")
-    (address,) = addresses(first / "session.sqlite3")
+    (address,) = first.devices()
     assert address.startswith(world.own[1:])
     service.command("stop", "a2")
-    service.session("a2").unlink()
+    service.kept.drop_session("a2")
     service.command("restore", "a2", first.name)
     service.command("start", "a2")
     account = service.wait_for_state("a2", "connected", "failed")

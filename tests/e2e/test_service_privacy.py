@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from support.accounts import secrets_of
+import pytest
 from support.onlooker import read_code
 from support.service import PATIENCE, Json, Service
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 TEXT = "meet me at the old bridge at noon"
 CAPTION = "the bridge as it was in spring"
@@ -91,7 +93,7 @@ def test_no_secret_is_said_anywhere(
         for message in texts:
             client.wait_for("receipt", PATIENCE, since, id=message)
         for name in accounts:
-            for number, key in enumerate(secrets_of(service.session(name))):
+            for number, key in enumerate(service.kept.secrets(name)):
                 secrets[f"key {number} of {name}"] = key
 
         # What goes wrong is told in more words than what goes well.
@@ -131,13 +133,8 @@ def test_no_secret_is_said_anywhere(
         ask("explain", "support")
 
         said["the log"] = "\n".join(service.log)
-        for path in service.state.rglob("*"):
-            if path.is_file() and not {"sessions", "quarantine", "qr"} & set(path.parts):
-                said[str(path.relative_to(service.state))] = path.read_text(errors="replace")
-    # The one place with a number in full: what a phone that scans a code is compared with.
-    kept = re.sub(r'"linked_phone": "\d+"', "", said["status.json"])
-    assert kept != said["status.json"]
-    said["status.json"] = kept
+        assert service.kept.status("support")["linked_phone"] == support[1:]
+        said |= dict(service.kept.texts())
 
     # It is the library's whole log, and it was there when things happened.
     for sign in ("Emitting QR code", "<message ", "Successfully paired", "Uploading"):

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.service import Service, read_session
+from support import stores
+from support.kept import Contents
+from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store import realm
+
+pytestmark = pytest.mark.both_stores
 
 NAMES = ("one", "two.sqlite3", "three")
 
@@ -29,7 +33,7 @@ def paired(
 
 @pytest.fixture
 def state(paired: Path, folder: Path) -> Path:
-    shutil.copytree(paired / "state", folder / "state", symlinks=True)
+    stores.current().copy(paired, folder)
     return folder
 
 
@@ -53,8 +57,8 @@ def of_old(folder: Path) -> None:
     shutil.rmtree(folder / "state" / "messages")
 
 
-def contents(service: Service) -> dict[str, dict[str, bytes]]:
-    return {name: read_session(service.session(name)) for name in NAMES}
+def contents(service: Service) -> dict[str, Contents]:
+    return {name: service.kept.session(name) for name in NAMES}
 
 
 def connect_without_a_code(folder: Path, sandbox: SandboxProcess) -> None:
@@ -65,7 +69,7 @@ def connect_without_a_code(folder: Path, sandbox: SandboxProcess) -> None:
             service.wait_for_state(name, "connected")
             assert "pairing" not in [entry["to"] for entry in service.timeline(name)[known[name] :]]
             assert not service.quarantined(name)
-            assert realm.read(service.session(name).parent) == realm.current(service.environment)
+            assert service.kept.realm(name) == realm.current(service.environment)
 
 
 def test_a_service_in_the_environment_of_another_sandbox(
@@ -88,6 +92,7 @@ def test_a_service_in_the_environment_of_another_sandbox(
     connect_without_a_code(state, sandbox)
 
 
+@pytest.mark.files_only("version 0.1 had nothing else")
 def test_a_state_of_an_older_version_is_taken_over_without_a_code(
     state: Path, sandbox: SandboxProcess
 ) -> None:
@@ -105,6 +110,7 @@ def test_a_state_of_an_older_version_is_taken_over_without_a_code(
     connect_without_a_code(state, sandbox)
 
 
+@pytest.mark.files_only("version 0.1 had nothing else")
 def test_an_older_state_in_the_environment_of_another_sandbox(
     state: Path, sandbox: SandboxProcess, other_sandbox: SandboxProcess
 ) -> None:

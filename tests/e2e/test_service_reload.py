@@ -95,13 +95,13 @@ def test_a_reload_touches_only_what_has_changed(running: Running, by: str) -> No
     assert moved["proxy_user"] == f"own-{by}"
     assert "secret-word" not in "".join(service.log)
     service.wait_until_away(running.numbers["removed"])
-    assert service.session("removed").exists()
+    assert service.kept.has_session("removed")
     assert not service.quarantined("removed")
 
     # The same once more changes nothing; and back to where it was, the session is taken up again.
     first, stray = service.command("reload").stdout.splitlines()
     assert first == "nothing has changed"
-    assert stray.startswith(f"{service.session('removed')} belongs to no account")
+    assert stray.startswith(f"{service.files.session_file('removed')} belongs to no account")
     since = sandbox.client.last_event()
     between = running.links("changed", "moved")
     service.configure(PLAIN)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from support.accounts import addresses
+import pytest
 from support.cli import bare
 from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_connected_account_gets_another_name_and_comes_back(
@@ -20,13 +21,13 @@ def test_a_connected_account_gets_another_name_and_comes_back(
     with Service(folder, sandbox, ["old", "other"]) as service:
         service.pair("old", phone)
         service.pair("other", other)
-        device, untouched = addresses(service.session("old")), service.child("other")
+        device, untouched = service.kept.devices("old"), service.child("other")
 
         # Another name.
         assert service.command("rename", "old", "new").stdout.startswith("old is now called new")
         about = service.wait_for_state("new", "connected")
-        assert addresses(service.session("new")) == device
-        assert not service.session("old").exists()
+        assert service.kept.devices("new") == device
+        assert not service.kept.has_session("old")
         assert "pairing" not in [entry["to"] for entry in service.timeline("new")[4:]]
         assert service.child("other") == untouched
         assert len(service.connections(phone)) == 1
@@ -38,15 +39,13 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         assert "`orchestrator rename new newer`" in bare(service.command("list").stdout)
         service.command("rename", "new", "newer")
         service.wait_for_state("newer", "connected", after=about["pid"])
-        assert addresses(service.session("newer")) == device
+        assert service.kept.devices("newer") == device
         assert not service.png("newer").exists()
 
         # A copy of its session does not take its connection away.
         service.command("stop", "other")
         service.wait_until_away(other)
-        mine = service.folder / "other.sqlite3"
-        shutil.move(service.session("other"), mine)
-        shutil.copy(service.session("newer"), service.session("other"))
+        give_back = service.kept.exchange_session("other", "newer")
         connection = service.connection(phone)
         service.command("start", "other")
         about = service.wait_for_state("other", "failed")
@@ -54,9 +53,9 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         assert "newer" in about["reason"]
         assert service.connection(phone) == connection
         assert "newer" in service.command("start", "other", check=False).stderr
-        assert addresses(service.session("other")) == device
+        assert service.kept.devices("other") == device
         assert service.connection(phone) == connection
-        shutil.move(mine, service.session("other"))
+        give_back()
         service.command("start", "other")
         service.wait_for_state("other", "connected")
         assert service.connection(phone) == connection
@@ -67,7 +66,7 @@ def test_a_connected_account_gets_another_name_and_comes_back(
         assert "add newer" in service.command("restore", "newer").stdout
         service.command("add", "newer")
         service.wait_for_state("newer", "connected")
-        assert addresses(service.session("newer")) == device
+        assert service.kept.devices("newer") == device
 
         # Linked anew by mistake, and back as it was.
         for undo in (("stop", "restore", "start"), ("restore",)):
@@ -80,7 +79,7 @@ def test_a_connected_account_gets_another_name_and_comes_back(
             for order in undo:
                 service.command(order, "newer")
             service.wait_for_state("newer", "connected")
-            assert addresses(service.session("newer")) == device
+            assert service.kept.devices("newer") == device
 
 
 def test_a_rename_without_a_service(sandbox: SandboxProcess, folder: Path, number: str) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from support.accounts import addresses
 from support.cli import bare
 from support.service import Service
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 class OnTerminal(Protocol):
@@ -74,7 +75,7 @@ def test_a_repair_that_does_not_wait(service: Service, phone: str) -> None:
     assert service.child("support") == again
     assert len(service.timeline("support")) == known
     (place,) = service.quarantined("support", "repair")[kept:]
-    assert addresses(place / "session.sqlite3")
+    assert place.devices()
     service.pair("support", phone)
     assert service.child("other") == other
     assert devices(service, phone) != []

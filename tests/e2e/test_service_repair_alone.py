@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.accounts import addresses
+import pytest
 from support.service import Service
 from support.terminal import Terminal
 
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 
 def test_a_repair_without_a_service_on_a_terminal(sandbox: SandboxProcess, number: str, folder: Path) -> None:
@@ -39,7 +41,7 @@ def test_a_repair_without_a_service_on_a_terminal(sandbox: SandboxProcess, numbe
         with Terminal(line, service.environment, folder) as terminal:
             terminal.until(lambda _: terminal.has_picture(), "a QR code")
             (place,) = service.quarantined("support", "repair")
-            assert addresses(place / "session.sqlite3")
+            assert place.devices()
             terminal.interrupt()
             assert terminal.exit_code() == 130
         assert service.pngs() == []
@@ -56,7 +58,7 @@ def test_a_repair_without_a_service_that_does_not_wait(
             done = service.command("repair", "support", "--no-wait")
             assert "shows a code when the service runs" in done.stdout
         (place,) = service.quarantined("support", "repair")
-        assert addresses(place / "session.sqlite3")
-        assert not service.session("support").exists()
+        assert place.devices()
+        assert not service.kept.has_session("support")
         service.start()
         service.pair("support", number)

@@ -23,6 +23,8 @@ from support.service import Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
+pytestmark = pytest.mark.both_stores
+
 Json = dict[str, Any]
 BASE = "/api/accounts/open"
 WAIT = "?wait=60"

@@ -17,10 +17,9 @@ import psutil
 import pytest
 from support.full_disk import fill, kept_full, small_disk
 from support.linked import wait_until
-from support.service import ORPHAN_SECONDS, PATIENCE, Json, Service, end, is_alive, read_session, wait_gone
+from support.service import ORPHAN_SECONDS, PATIENCE, Json, Service, end, is_alive, wait_gone
 from support.trouble import MemoryGroup, fork_server, frozen, no_descriptors, no_new_processes
 
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system.memory import MARGIN
 
@@ -56,6 +55,7 @@ def kinds(service: Service, name: str) -> set[str]:
 # The disk
 
 
+@pytest.mark.files_only("the disk that is full is this machine's")
 def test_a_disk_that_becomes_full_in_a_burst_loses_nothing_silently(
     sandbox: SandboxProcess, numbers: Numbers, folder: Path
 ) -> None:
@@ -71,19 +71,19 @@ def test_a_disk_that_becomes_full_in_a_burst_loses_nothing_silently(
         assert (about["kind"], about["reason"]) == ("machine", "the disk is full: make room")
         filler.unlink()
         service.wait_for_state("one", "connected")
-        reader = Reader.open(service.state / "messages/one")
+        with service.kept.inbox("one") as reader:
 
-        def told() -> set[str]:
-            return {one.id for one in reader.after(0, 1000)}
+            def told() -> set[str]:
+                return {one.id for one in reader.after(0, 1000)}
 
-        wait_until(lambda: told() >= set(ids), "nobody says what became of a message")
-        messages = [one.id for one in reader.after(0, 1000) if one.source == "message"]
+            wait_until(lambda: told() >= set(ids), "nobody says what became of a message")
+            messages = [one.id for one in reader.after(0, 1000) if one.source == "message"]
         assert len(messages) == len(set(messages))
         # One that the library cannot decrypt, because it cannot write, is told as such and asked for again.
         assert len(messages) > len(ids) - 5
-        reader.close()
 
 
+@pytest.mark.files_only("the disk that is full is this machine's")
 def test_a_full_disk(sandbox: SandboxProcess, numbers: Numbers, folder: Path) -> None:
     """Configuration, sessions, histories and codes are all on it."""
     one, two = numbers.values()
@@ -104,11 +104,11 @@ def test_a_full_disk(sandbox: SandboxProcess, numbers: Numbers, folder: Path) ->
         sandbox.client.send_text(two, one, "with no room")
         about = service.wait_for_state("one", "backoff")
         assert (about["kind"], about["reason"]) == ("machine", "the disk is full: make room")
-        session = read_session(service.session("one"))
+        session = service.kept.session("one")
         since = sandbox.client.last_event()
         waiting = sandbox.client.send_text(two, one, "while it is away")
         service.until(lambda all_: all_["one"]["attempt"] > 12, AGAIN, timeout=3 * PATIENCE)
-        assert read_session(service.session("one")) == session
+        assert service.kept.session("one") == session
 
         # A terminal shows the codes; whoever uses one is told that it cannot work.
         with service.client.stream("qr", name="two") as events:
@@ -129,6 +129,7 @@ def test_a_full_disk(sandbox: SandboxProcess, numbers: Numbers, folder: Path) ->
         assert not [line for line in service.log if "Traceback" in line]
 
 
+@pytest.mark.files_only("a folder that is gone")
 def test_the_folder_of_sessions_gone_for_a_while(service: Service) -> None:
     """As when its disk is not mounted: nobody is asked to link an account anew for that."""
     pid = service.child("one")
@@ -143,9 +144,10 @@ def test_the_folder_of_sessions_gone_for_a_while(service: Service) -> None:
     assert kinds(service, "one") == {"crash", "machine"}
 
 
+@pytest.mark.files_only("a symbolic link")
 def test_a_session_that_is_a_planted_link(service: Service) -> None:
     service.command("stop", "one")
-    session = service.session("one")
+    session = service.files.session_file("one")
     target = session.rename(service.folder / "elsewhere.sqlite3")
     before = target.read_bytes()
     target.chmod(0o644)
@@ -226,7 +228,7 @@ def starve(service: Service, group: MemoryGroup, tries: int) -> object:
     """
     while True:
         service.command("stop", "one")
-        session = read_session(service.session("one"))
+        session = service.kept.session("one")
         group.deny(spare=8 * 1024 * 1024)
         service.client.call("start", names=["one"])
         service.until(
@@ -257,7 +259,7 @@ def test_no_memory_and_the_kernel_ends_the_child(
         assert about["kind"] == "machine"
         assert "because memory ran out" in about["reason"]
         assert about["last_exit"]["code"] == -signal.SIGKILL
-        assert read_session(service.session("one")) == session
+        assert service.kept.session("one") == session
         assert fork_server(service.pid).pid == server
         group.allow()
         service.wait_for_state("one", "connected")

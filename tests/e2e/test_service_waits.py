@@ -7,7 +7,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from support.service import PATIENCE, QUICK, Json, Service, read_session
+from support.service import PATIENCE, QUICK, Json, Service
 
 from orchestrator.accounts.policy import BAN_MARGIN, BAN_SPREAD
 from orchestrator.sandbox.process import SandboxProcess
@@ -30,7 +30,7 @@ def test_a_ban_is_followed_by_one_try_just_after_its_end(
         other = (service.child("other"), service.connection(numbers["other"]))
         known = {name: len(service.timeline(name)) for name in numbers}
         service.command("stop", "banned")
-        session = read_session(service.session("banned"))
+        session = service.kept.session("banned")
         sandbox.client.fault("failure", numbers["banned"], reason=402, code=104, expire=BAN)
         since = sandbox.client.last_event()
         service.command("start", "banned")
@@ -41,7 +41,7 @@ def test_a_ban_is_followed_by_one_try_just_after_its_end(
             service.client.call(order, names=["banned"])
             assert service.about("banned")["next_retry_at"] == about["next_retry_at"]
         assert " banned " in service.command("list", "banned").stdout
-        assert read_session(service.session("banned")) == session
+        assert service.kept.session("banned") == session
         refused = sandbox.client.wait_for("login-refused", PATIENCE, since, phone=numbers["banned"])["at"]
 
         # What the operator sees is when it comes: not before the ban's end, at the most a minute later.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +13,9 @@ from support.linked import wait_until
 from support.service import PATIENCE, Service
 
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
+
+pytestmark = pytest.mark.both_stores
 
 NUMBERS: dict[str, str] = {}
 
@@ -55,7 +54,7 @@ def service(
 
 
 def stored(service: Service, name: str, source: str) -> list[Stored]:
-    with contextlib.closing(Reader.open(service.state / "messages" / name)) as reader:
+    with service.kept.inbox(name) as reader:
         return [one for one in reader.after(0, 10_000) if one.source == source]
 
 
@@ -112,7 +111,7 @@ def test_nothing_of_a_text_to_somebody_who_is_not_allowed(
     message = send(service, "rejects", ada, "hello")
     wait_until(lambda: statuses(service, "rejects", message) == ["sent", "delivered"], "it is not delivered")
     assert statuses(service, "rejects", hidden) == []
-    assert not (service.state / "messages" / "closed" / "inbox.sqlite3").exists()
+    assert not service.kept.has_inbox("closed")
 
 
 def test_what_cannot_be_decrypted_is_told_and_comes_later(service: Service, ada: Contact) -> None:
@@ -175,12 +174,9 @@ def test_the_phone_is_seen_whatever_is_allowed(service: Service) -> None:
 
 def test_a_phone_that_gave_no_sign_is_told_until_it_gives_one(service: Service, ada: Contact) -> None:
     service.stop()
-    path = service.state / "status.json"
-    kept = json.loads(path.read_text())
     long_ago = time.time() - 11 * 86_400
-    for name in ("rings", "closed"):
-        kept["accounts"][name]["phone_watch"] = {"seen_at": long_ago, "since": long_ago, "told": 0}
-    path.write_text(json.dumps(kept))
+    watch = {"seen_at": long_ago, "since": long_ago, "told": 0}
+    service.kept.change_status(lambda about: about.update(phone_watch=watch))
     service.start()
     for name in ("rings", "closed"):
         entry = wait_for_event(service, name, "phone_offline")

@@ -37,7 +37,6 @@ from support.receivers import (
 from support.service import PATIENCE, Service
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages.inbox import Reader
 from orchestrator.sandbox.process import SandboxProcess
 
 Json = dict[str, Any]
@@ -113,12 +112,12 @@ class Webhooks:
 
     def stored(self, name: str) -> dict[str, str]:
         """Return the messages in an account's inbox: WhatsApp's id by the event's."""
-        reader, last = Reader.open(self.service.state / "messages" / name), 0
         found: dict[str, str] = {}
-        while some := reader.after(last, 1000):
-            last = some[-1].seq
-            found |= {f"evt_{name}_{one.seq}": one.id for one in some if one.source == "message"}
-        reader.close()
+        last = 0
+        with self.service.kept.inbox(name) as reader:
+            while some := reader.after(last, 1000):
+                last = some[-1].seq
+                found |= {f"evt_{name}_{one.seq}": one.id for one in some if one.source == "message"}
         return found
 
 

@@ -16,6 +16,8 @@ from typing import Any, Self, TypeVar
 
 import psutil
 import yaml
+from support import stores
+from support.kept import Kept, KeptInFiles, PutAway
 from support.linked import NOT_SHOWN
 
 from orchestrator.control.client import Client, Stream
@@ -57,6 +59,8 @@ class Service:
 
     Attributes:
         state: The state folder.
+        kept: What it keeps of its accounts.
+        files: The same if that is files, for tests of the files themselves.
         config_file: The configuration.
         environment: That of the service and of all commands.
     """
@@ -77,6 +81,9 @@ class Service:
         self.folder = folder
         self.state = folder / "state"
         self.config_file = folder / "accounts.yaml"
+        self.files = KeptInFiles(self.state)
+        self.store = stores.current()
+        self.kept: Kept = self.store.kept(folder, self.state)
         self.sandbox = sandbox
         # A test may run the service as another user.
         self.client = Client(self.state / "control.sock", trusts=lambda _: True)
@@ -125,6 +132,7 @@ class Service:
             "state_dir": str(self.state),
             "start": {"parallel": 4, "spread": "0s"},
             "defaults": {"backoff": QUICK},
+            **self.store.settings(self.folder),
             **settings,
             "accounts": {name: dict(values) for name, values in named.items()},
         }
@@ -288,9 +296,10 @@ class Service:
         return self.client.call("explain", name=name, entries=1000)
 
     def timeline(self, name: str) -> list[Json]:
-        """Return an account's history as it is on disk."""
-        path = self.state / "timeline" / f"{name}.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """Return an account's history as it is kept."""
+        if self._process is not None:
+            self.store.settle(self.client, name)
+        return self.kept.timeline(name)
 
     def until(self, condition: Callable[[Accounts], T | None], what: str, *, timeout: float = PATIENCE) -> T:
         """Return what a condition on the accounts returns, as soon as that is true."""
@@ -344,10 +353,6 @@ class Service:
 
     # Files
 
-    def session(self, name: str) -> Path:
-        """Return where an account's session is."""
-        return self.state / "sessions" / name / "session.sqlite3"
-
     def png(self, name: str) -> Path:
         """Return where an account's code is shown."""
         return self.state / "qr" / f"{name}.png"
@@ -356,9 +361,9 @@ class Service:
         """Return the names of all pictures, and of all that are not done yet."""
         return sorted(path.name for path in (self.state / "qr").iterdir())
 
-    def quarantined(self, name: str, reason: str = "*") -> list[Path]:
-        """Return the folders in quarantine with sessions of an account."""
-        return sorted((self.state / "quarantine").glob(f"{name}-????????T??????Z-{reason}"))
+    def quarantined(self, name: str, reason: str = "*") -> list[PutAway]:
+        """Return the sessions of an account that were put away, oldest first."""
+        return self.kept.quarantined(name, reason)
 
     # WhatsApp
 
@@ -471,8 +476,3 @@ def end(processes: Sequence[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-
-
-def read_session(path: Path) -> dict[str, bytes]:
-    """Return the bytes of a session's files by name; no process may have it open."""
-    return {file.name: file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*"))}
