@@ -134,7 +134,7 @@ class Moves:
                 key="session_exists",
             )
         other = ids.find(connection, new)
-        if other is not None and self._messages.holds(connection, other):
+        if other is not None and self._messages.had(connection, other):
             raise OrchestratorError(
                 f"the database has messages of an earlier account {new}: choose another name",
                 key="session_exists",

@@ -42,6 +42,9 @@ class Messages(Protocol):
     def holds(self, connection: Connection, owner: str) -> bool:
         """Tell whether there are messages."""
 
+    def had(self, connection: Connection, owner: str) -> bool:
+        """Tell whether there are messages, or ever were."""
+
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """Let messages belong to another id, which has none."""
 
@@ -56,6 +59,8 @@ class NoMessages:
         """See `Messages.holds`."""
         del connection, owner
         return False
+
+    had = holds
 
     def give(self, connection: Connection, owner: str, other: str) -> None:
         """See `Messages.give`."""
@@ -206,6 +211,46 @@ class Sessions:
 
     def make_room(self) -> None:
         """See `SessionStore.make_room`: a schema needs none."""
+
+    # From files and into files
+
+    def realm(self, name: str) -> str | None:
+        """Return where the session of an account was paired, None if nobody knows."""
+        row = self._database.run(
+            lambda connection: connection.execute(
+                "SELECT s.realm FROM orchestrator.session s JOIN orchestrator.account a ON a.id = s.account"
+                " WHERE a.name = %s",
+                [name],
+            ).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    def has_messages(self, name: str) -> bool:
+        """Tell whether the database has messages of an account."""
+
+        def work(connection: Connection) -> bool:
+            account = ids.find(connection, name)
+            return account is not None and self._messages.holds(connection, account)
+
+        return self._database.run(work)
+
+    def expect(self, name: str, realm: str | None) -> None:
+        """Make an account without a linked session ready for one that was paired elsewhere.
+
+        Raises:
+            StateError: A linked session is there.
+        """
+
+        def work(connection: Connection) -> None:
+            account = ids.of(connection, name)
+            if look(connection, account).device.linked is not False:
+                raise StateError(f"{name}: the database has a linked session already")
+            connection.execute("SELECT orchestrator_admin.drop_session(%s)", [account])
+            connection.execute("DELETE FROM orchestrator.session WHERE account = %s", [account])
+            if realm is not None:
+                connection.execute("INSERT INTO orchestrator.session VALUES (%s, %s)", [account, realm])
+
+        self._database.run(work)
 
     # Quarantine
 

@@ -105,7 +105,10 @@ def run(
         with contextlib.suppress(OSError):  # a hint, without which everything works
             realm.note_world(paths.world, realm.current())
         raise_file_limit()
-        with contextlib.closing(room.control_socket()) as listener:
+        with (
+            stores.messages(settings, store) as messages,
+            contextlib.closing(room.control_socket()) as listener,
+        ):
             reloads = Reloads(announcer, log_to)
             supervisor = Supervisor(
                 settings,
@@ -117,6 +120,7 @@ def run(
                 log_format="json" if log_format == "json" else "text",
                 around_reload=reloads.around,
                 state_configured=state_configured,
+                messages=messages,
             )
             parts = _Parts(supervisor, store, paths, given, listener, announcer, reloads, log_level, log_file)
             asyncio.run(_serve(parts, library.version))
@@ -208,6 +212,7 @@ async def _serve(parts: _Parts, library: str) -> None:
         requests.serve,
         given=parts.given,
         log_level=parts.log_level,
+        stored=supervisor.messages.are_stored,
     )
     requests.by_hand, requests.given = companions.by_hand, companions.given
     companion_commands.add(commands, supervisor, companions)

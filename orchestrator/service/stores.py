@@ -8,9 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 
 from orchestrator.config.settings import Settings
+from orchestrator.messages.serving import Serving
+from orchestrator.service.messages import InFiles, Messages, in_database
 from orchestrator.store import realm
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
@@ -49,6 +52,7 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
     from orchestrator.postgres import dsn, record
     from orchestrator.postgres.codes import CodeRows
     from orchestrator.postgres.database import Database
+    from orchestrator.postgres.messages.boxes import Boxes
     from orchestrator.postgres.moves import Moves
     from orchestrator.postgres.ownership import OwnerRow
     from orchestrator.postgres.sessions import Sessions
@@ -67,14 +71,67 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
 
     store = Store(
         paths,
-        Sessions(database, paths, realm.current()),
-        Moves(database, paths, renamed=record.renamed),
+        Sessions(database, paths, realm.current(), Boxes()),
+        Moves(database, paths, Boxes(), renamed=record.renamed),
         record.RecordRows(database, writer, RecordFiles(paths), waits=commands),
         CodeRows(files.codes, database, writer),
         owner,
         database,
     )
     return store, close
+
+
+@contextlib.contextmanager
+def messages(settings: Settings, store: Store) -> Iterator[Messages]:
+    """Keep messages where the configuration says, until the end of the context.
+
+    Args:
+        settings: The configuration.
+        store: The store, which this service owns.
+
+    Raises:
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    folder = store.paths.message_folder
+    if settings.store is None:
+        yield InFiles(folder)
+        return
+    from orchestrator.postgres import dsn
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.ownership import OwnerRow
+
+    assert isinstance(store.ownership, OwnerRow)
+    with Database(dsn.read(settings.store), name="orchestrator messages") as database:
+        kept = in_database(database, folder, check=store.ownership.check)
+        kept.start()
+        try:
+            yield kept
+        finally:
+            kept.close()
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Iterator[socket.socket]:
+    """Give a socket by which messages in a database are read, until the end of the context.
+
+    Args:
+        settings: The configuration, which names a database.
+
+    Raises:
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    from orchestrator.postgres import dsn
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.messages.reading import ReadOnly
+
+    assert settings.store is not None
+    with Database(dsn.read(settings.store), name="orchestrator reads messages") as database:
+        serving = Serving(ReadOnly(database))
+        serving.start()
+        try:
+            yield serving.open()
+        finally:
+            serving.close()
 
 
 def _end() -> None:

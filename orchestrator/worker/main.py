@@ -15,6 +15,9 @@ from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
+from orchestrator.messages.files import FileMessages
+from orchestrator.messages.protocols import AccountMessages
+from orchestrator.messages.remote import Channel, RemoteMessages
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
@@ -102,7 +105,7 @@ def _outcome(
     last_call: LastCall,
 ) -> Outcome:
     try:
-        intake = Intake(None, spec.keeps, inbox.put, spec.messages)
+        intake = Intake(None, spec.keeps, inbox.put, spec.messages, _messages(spec))
         intake.taken = spec.taken
         intake.watcher = losses = Losses(intake, spec.keeps)
         sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
@@ -131,11 +134,19 @@ def _outcome(
         return outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
 
 
+def _messages(spec: ChildSpec) -> AccountMessages | None:
+    """Return where the account's messages are kept, None if it has none."""
+    if spec.messages is None:
+        return None
+    return FileMessages(spec.messages) if spec.storing is None else RemoteMessages(Channel(spec.storing))
+
+
 def _attachments(spec: ChildSpec, intake: Intake, inbox: Inbox) -> Callable[[int, str], None]:
     """Have attachments fetched and deleted as the inbox wants; return what fetches one that is asked for."""
     if spec.messages is None:
         return lambda number, _: inbox.put(events.FetchEnded(number, Fault.UNKNOWN))
-    fetcher = account.fetcher(spec.messages, spec.keeps, spec.proxy, inbox.put)
+    kept = intake.messages or FileMessages(spec.messages)
+    fetcher = account.fetcher(spec.messages, kept, spec.keeps, spec.proxy, inbox.put)
     intake.on_media, intake.on_clear = fetcher.arrived, fetcher.tidy
     return fetcher.ask
 
@@ -161,7 +172,7 @@ def _load(
             )
         session_check.hold(spec.lock)
         stored = _stored(spec)
-        intake.inbox = open_inbox(spec.messages, spec.keeps)
+        intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
         if spec.dsn is None:
             losses.look(spec.database)
         sender.open(spec.database)

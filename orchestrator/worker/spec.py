@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -47,6 +48,7 @@ class ChildSpec:
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
         confine: Whether it gives up all files and system calls that it does not need.
         closed: Folders that it never reads as a whole, such as the state folder.
+        storing: Where it has its messages stored, by `messages.remote`; None: in the files of its folder.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ChildSpec:
     library: Seal | None = None
     confine: Confine = "auto"
     closed: tuple[Path, ...] = ()
+    storing: socket.socket | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
