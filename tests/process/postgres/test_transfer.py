@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def test_goes_in_with_all_that_is_known_and_comes_out_again(cli: Cli, tmp_path: 
     record = RecordFiles(StatePaths.of(old, environ={}))
     record.save({"a": Kept(stopped=True)})
     for number in range(5):
-        record.append("a", TimelineEntry(1000.0 + number, "starting", "backoff", attempt=number))
+        record.append("a", TimelineEntry(time.time() - 100 + number, "starting", "backoff", attempt=number))
     numbers = [entry["n"] for entry in record.tail("a", 9)]
 
     done = cli("cluster", "import", str(old))
