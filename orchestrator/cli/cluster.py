@@ -110,9 +110,6 @@ def dsn_of(settings: Settings) -> Dsn:
 
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="The accounts. Default: all.")]
-WithoutMessages = Annotated[
-    bool, typer.Option("--without-messages", help="Leave messages where they are: only sessions are moved.")
-]
 
 
 @app.command("import", epilog=examples("orchestrator cluster import ~/.local/state/orchestrator"))
@@ -120,15 +117,14 @@ def import_(
     context: typer.Context,
     state: Annotated[Path, typer.Argument(metavar="STATE", help="The state folder that has the sessions.")],
     names: Names = None,
-    without_messages: WithoutMessages = False,
 ) -> None:
     """Move sessions from a state folder into the database, without a new code.
 
     No service may run, neither with the folder nor with the database. Each session is moved whole or not at
-    all, with what is known of its account. The file then goes into quarantine in the folder, because a
-    session must not be used twice. What is linked to no phone stays.
+    all, with its account's messages, wishes and history. The files then go into quarantine in the folder,
+    because a session must not be used twice. What is linked to no phone stays.
     """
-    _move(context, state, names, without_messages=without_messages, into=True)
+    _move(context, state, names, into=True)
 
 
 @app.command(epilog=examples("orchestrator cluster export /var/lib/orchestrator"))
@@ -136,15 +132,12 @@ def export(
     context: typer.Context,
     state: Annotated[Path, typer.Argument(metavar="STATE", help="The state folder that gets the sessions.")],
     names: Names = None,
-    without_messages: WithoutMessages = False,
 ) -> None:
     """Move sessions from the database into a state folder, as files; `import` does the opposite."""
-    _move(context, state, names, without_messages=without_messages, into=False)
+    _move(context, state, names, into=False)
 
 
-def _move(
-    context: typer.Context, state: Path, names: list[str] | None, *, without_messages: bool, into: bool
-) -> None:
+def _move(context: typer.Context, state: Path, names: list[str] | None, *, into: bool) -> None:
     invocation.keep_out_of_cores()
     where = invocation.of(context)
     settings = where.settings()
@@ -159,7 +152,7 @@ def _move(
         stores.opened(settings, where.state(), commands=True) as store,
         changes.exclusive(store, "moves sessions"),
     ):
-        moved = move(store, folder, names or [], without_messages=without_messages)
+        moved = move(store, folder, names or [])
     for name in moved.done:
         print(printable(f"{name}: moved"))
     stays = [f"{len(moved.unlinked)} are linked to no phone"] if moved.unlinked else []

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.postgres import transfer
 from orchestrator.postgres.sessions import Sessions
-from orchestrator.store import device, inboxes, quarantine, realm, sessions
-from orchestrator.store.layout import DATABASE, StatePaths
+from orchestrator.store import device, quarantine, realm, sessions
+from orchestrator.store.layout import DATABASE, MESSAGES, StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Record, Store
 from orchestrator.store.record_files import RecordFiles
@@ -45,19 +46,17 @@ class Moved:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def bring_in(store: Store, source: StatePaths, names: Iterable[str], *, without_messages: bool) -> Moved:
+def bring_in(store: Store, source: StatePaths, names: Iterable[str]) -> Moved:
     """Move sessions from a state folder into the database.
 
     Args:
         store: The database's store; this process owns its accounts.
         source: The state folder.
         names: The accounts; none: all that have a session there.
-        without_messages: Leave messages in the folder.
 
     Raises:
         AlreadyRunning: A service uses the folder.
-        StateError: A linked session is in the database already, or messages would be left behind. Then
-            nothing was moved.
+        StateError: A linked session is in the database already. Then nothing was moved.
     """
     target = store.sessions
     assert isinstance(target, Sessions)
@@ -74,8 +73,6 @@ def bring_in(store: Store, source: StatePaths, names: Iterable[str], *, without_
                 raise StateError(
                     f"{name}: the database has another linked session already: nothing was moved"
                 )
-        if not without_messages:
-            _refuse_messages([name for name in linked if inboxes.holds(source.message_folder(name))])
         for name in linked:
             _each(moved, name, partial(_bring_in, target, source, name))
         _record(RecordFiles(source), store.record, moved.done)
@@ -93,10 +90,13 @@ def _bring_in(target: Sessions, source: StatePaths, name: str) -> None:
             if refusal is not None or dsn is None:
                 raise StateError(refusal.text if refusal is not None else "the database gives no password")
             transfer.fill(dsn, session)
-    quarantine.put(home, source.quarantine, "moved", time.time())
+    target.take_messages(name, source.message_folder(name))
+    place = quarantine.put(home, source.quarantine, "moved", time.time())
+    if place is not None:
+        _put_messages_away(source.message_folder(name), place / MESSAGES)
 
 
-def bring_out(store: Store, to: StatePaths, names: Iterable[str], *, without_messages: bool) -> Moved:
+def bring_out(store: Store, to: StatePaths, names: Iterable[str]) -> Moved:
     """Move sessions from the database into a state folder; `bring_in` says how."""
     origin = store.sessions
     assert isinstance(origin, Sessions)
@@ -111,8 +111,6 @@ def bring_out(store: Store, to: StatePaths, names: Iterable[str], *, without_mes
         for name in linked:
             if _is_linked(to, name):
                 raise StateError(f"{to.session(name)}: is there already: nothing was moved")
-        if not without_messages:
-            _refuse_messages([name for name in linked if origin.has_messages(name)])
         for name in linked:
             _each(moved, name, partial(_bring_out, origin, to, name))
         _record(store.record, RecordFiles(to), moved.done)
@@ -136,7 +134,17 @@ def _bring_out(origin: Sessions, to: StatePaths, name: str) -> None:
         transfer.write_file(home / DATABASE, transfer.drain(dsn))
         if where is not None:
             realm.note(home, where)
-    origin.quarantine(name, "moved", time.time())
+    origin.give_messages(name, to.message_folder(name))
+    origin.quarantine(name, "moved", time.time(), messages=True)
+
+
+def _put_messages_away(folder: Path, place: Path) -> None:
+    """Put the inbox and the outbox away with the session. Attachments stay: they are files in both cases."""
+    found = [file for file in (*folder.glob("inbox.*"), *folder.glob("outbox.*")) if sessions.is_file(file)]
+    if found:
+        place.mkdir(0o700, exist_ok=True)
+    for file in found:
+        file.rename(place / file.name)
 
 
 def _each(moved: Moved, name: str, work: Callable[[], None]) -> None:
@@ -152,15 +160,6 @@ def _each(moved: Moved, name: str, work: Callable[[], None]) -> None:
 
 def _is_linked(paths: StatePaths, name: str) -> bool:
     return device.look(sessions.find(paths.sessions, name)).linked is not False
-
-
-def _refuse_messages(names: list[str]) -> None:
-    if names:
-        raise StateError(
-            f"messages of {', '.join(names[:5])}{' and others' if len(names) > 5 else ''} would stay where"
-            " they are, because only sessions are moved: have all consumers take them first, or add"
-            " --without-messages"
-        )
 
 
 def _record(source: Record, target: Record, names: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from support.postgres import FreshDatabase
 
 from orchestrator.errors import StateError
 from orchestrator.messages.entry import Entry
-from orchestrator.messages.inbox import Inbox
+from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.postgres import transfer
 from orchestrator.store import realm
 from orchestrator.store.layout import StatePaths
@@ -79,7 +80,7 @@ def test_goes_in_with_all_that_is_known_and_comes_out_again(cli: Cli, tmp_path: 
     record = RecordFiles(StatePaths.of(old, environ={}))
     record.save({"a": Kept(stopped=True)})
     for number in range(5):
-        record.append("a", TimelineEntry(1000.0 + number, "starting", "backoff", attempt=number))
+        record.append("a", TimelineEntry(time.time() - 100 + number, "starting", "backoff", attempt=number))
     numbers = [entry["n"] for entry in record.tail("a", 9)]
 
     done = cli("cluster", "import", str(old))
@@ -127,17 +128,20 @@ def test_what_was_interrupted_after_the_copy_is_completed(cli: Cli, tmp_path: Pa
     assert not source.exists()
 
 
-def test_messages_are_not_left_behind_unasked(cli: Cli, tmp_path: Path) -> None:
+def test_messages_go_along_and_are_read_as_before(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path / "one", "a", "1")
     paths = StatePaths.of(tmp_path / "one", environ={})
     paths.messages.mkdir(0o700, exist_ok=True)
     paths.message_folder("a").mkdir(0o700)
     with closing(Inbox.open(paths.message_folder("a"))) as inbox:
-        assert inbox.append(Entry("message", "1@s.whatsapp.net", "1@s.whatsapp.net", "x", 1.0, b"x"))
-    assert "--without-messages" in cli("cluster", "import", str(tmp_path / "one"), code=1).stderr
-    assert paths.session("a").exists()
-    cli("cluster", "import", str(tmp_path / "one"), "--without-messages")
-    assert paths.message_folder("a").exists()
+        for number in range(3):
+            chat = "1@s.whatsapp.net"
+            assert inbox.append(Entry("message", chat, chat, f"x{number}", time.time(), b"x"))
+    cli("cluster", "import", str(tmp_path / "one"))
+    assert not list(paths.message_folder("a").glob("inbox*"))
+    cli("cluster", "export", str(tmp_path / "two"))
+    with closing(Reader.open(StatePaths.of(tmp_path / "two", environ={}).message_folder("a"))) as reader:
+        assert [(one.seq, one.id) for one in reader.after(0)] == [(1, "x0"), (2, "x1"), (3, "x2")]
 
 
 @pytest.mark.parametrize(
