@@ -347,6 +347,12 @@ class Configuration(Section):
         " and `list --wide` say what is missing. required: the service does not start without all of it."
         " off: not at all.",
     )
+    memory_merge: Annotated[bool, types.Boolean()] = Field(
+        default=default_of(Settings, "memory_merge"),
+        description="Whether the kernel may keep equal memory of the accounts' processes once (KSM), which"
+        " halves what an account takes. It needs Linux 6.4, and root switches it on for the whole machine."
+        " Read the price first: processor time, and a way to guess what another account has in memory.",
+    )
     start: StartSection = Field(default=StartSection(), description="How the accounts start.")
     defaults: DefaultsSection = Field(
         default=DefaultsSection(),

@@ -98,6 +98,7 @@ def run(
         admissible.check_start(settings)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         isolation.check(settings.confine)
+        isolation.check_merging(wanted=settings.memory_merge)
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
             log.warning("%s", sentence)

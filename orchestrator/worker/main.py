@@ -20,7 +20,7 @@ from orchestrator.system.redaction import redact
 from orchestrator.worker import confining, events, outcomes, proxy, session_check
 from orchestrator.worker.intake import Intake, open_inbox
 from orchestrator.worker.last_call import LastCall
-from orchestrator.worker.library import integrity, loading, package
+from orchestrator.worker.library import loading, package
 from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
 from orchestrator.worker.losses import Losses
@@ -204,7 +204,7 @@ def _load_library(link: Link, seal: Seal | None) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
         loading.prepare()
-        integrity.expect(seal)
+        loading.expect(seal)
         with package.without_shell():
             import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 

@@ -248,8 +248,8 @@ async def test_a_service_that_runs_gets_over_it(
 
 
 @asynchronous
-async def test_what_was_loaded_before_goes_on_and_comes_back(in_front: Path, tmp_path: Path) -> None:
-    """The fork server has all of it already, and only the library is not what it was."""
+async def test_what_was_loaded_before_goes_on(in_front: Path, tmp_path: Path) -> None:
+    """The fork server has all of it already; the next one finds what is installed by then."""
     fleet = Fleet(
         tmp_path, AccountSettings("a", backoff=QUICK, proxy=NOWHERE), preload=(PRELOADED,), target=main.run
     )
@@ -258,6 +258,10 @@ async def test_what_was_loaded_before_goes_on_and_comes_back(in_front: Path, tmp
     async with fleet:
         await fleet.until_true(lambda: fleet.about("a")["kind"] == "network", "it dials")
         replace(file, whole.read_bytes()[:100_000])
+        before = fleet.about("a")["restarts"]
+        await fleet.until_true(lambda: fleet.about("a")["restarts"] > before + 2, "it goes on dialing")
+        assert fleet.about("a")["kind"] == "network"
+        fleet.supervisor._children.renew_maker()
         await fleet.until_true(lambda: fleet.about("a")["kind"] == "machine", "it cannot be loaded")
         file.unlink()
         file.symlink_to(whole)
