@@ -1,7 +1,7 @@
 """What accounts cost: the memory and CPU of the real service with real neonize accounts.
 
-Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60] [--inbox]
-[--against REVISION]``.
+Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60]
+[--inbox [all]] [--merge] [--against REVISION]``.
 
 All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
 started again several times, which is the usual case: the accounts connect with their stored sessions. After
@@ -16,7 +16,10 @@ checkout's. Both are installed from wheels then. Only one of them runs at a time
 
 With ``--inbox``, the accounts of one service keep what people write to them, those of the other one nothing.
 Before they are left alone, each gets twenty messages. Together with ``--against``, the other revision keeps
-nothing, and this checkout does.
+nothing, and this checkout does; with ``--inbox all``, both keep them.
+
+With ``--merge``, the kernel may merge the memory of the last service's accounts, and not that of another one
+beside. Somebody has to switch that on for the machine: ``echo 1 > /sys/kernel/mm/ksm/run`` as root.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -37,11 +40,19 @@ from threading import Event
 from benchmarks.installed import install_checkout, install_revision
 from benchmarks.machine import cores, print_load, print_machine
 from benchmarks.mappings import count_go_libraries, parts
-from benchmarks.meter import Memory, cpu_of_ended_children, cpu_seconds, filesystem, machine_seconds
+from benchmarks.meter import (
+    Memory,
+    cpu_of_ended_children,
+    cpu_seconds,
+    filesystem,
+    machine_seconds,
+    merging_seconds,
+)
 from benchmarks.report import megabytes, percent, table
 from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, Arrival, Service
 from orchestrator.sandbox.client import SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.system import merging
 
 PHONES_AT_ONCE = 4
 """How many codes are scanned at a time; a phone waits 30 s for a client that is busy."""
@@ -66,12 +77,14 @@ class Variant:
         program: The command to start the service with; see `Service`.
         settings: What the configuration says of each account.
         messages: How many messages each account gets.
+        top: What the configuration says besides.
     """
 
     name: str
     program: Sequence[str] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     messages: int = 0
+    top: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,7 @@ class Idle:
         accounts: CPU of all accounts' processes in that time.
         parent: CPU of the service's own process.
         server: CPU of the fork server.
+        merging: CPU of the kernel for merging memory, of all processes of the machine.
         others: Share of all cores that programs had which have nothing to do with it.
         memory: Memory of every account's process at the end.
         parent_memory: Memory of the service's own process.
@@ -126,6 +140,7 @@ class Idle:
     accounts: float
     parent: float
     server: float
+    merging: float
     others: float
     memory: Sequence[Memory]
     parent_memory: Memory
@@ -229,10 +244,11 @@ def stay_idle(
 
     time.sleep(SETTLE_SECONDS)
     surroundings = Surroundings(sandbox)
-    began, before = time.monotonic(), cpu()
+    began, before, merged = time.monotonic(), cpu(), merging_seconds()
     time.sleep(seconds)
     after, took = cpu(), time.monotonic() - began
     accounts, parent, forking = (now - then for now, then in zip(after, before, strict=True))
+    merged = merging_seconds() - merged
     others = surroundings.others(accounts + parent + forking)
     service.check_connected(arrivals)
     memory = [Memory.of(pid) for pid in pids]
@@ -242,6 +258,7 @@ def stay_idle(
         accounts,
         parent,
         forking,
+        merged,
         others,
         memory,
         Memory.of(service.pid),
@@ -295,7 +312,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
             place = Path(folder) / str(number)
             place.mkdir()
             accounts = dict.fromkeys(names, one.settings)
-            services[one.name] = Service(place, accounts, sandbox.environment(), one.program)
+            services[one.name] = Service(place, accounts, sandbox.environment(), one.program, one.top)
             pairings[one.name] = pair(services[one.name], sandbox, two_in_a_row, prefix(number))
         for round_ in range(rounds):
             for pace in paces:
@@ -307,6 +324,15 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
                             write(sandbox, phones, one.messages)
                             idle[one.name] = stay_idle(services[one.name], sandbox, arrivals, seconds)
     return {one.name: Result(pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
+
+
+def merging_switch() -> str:
+    """Return whether this machine merges memory, and how fast."""
+    names = ("run", "pages_to_scan", "sleep_millisecs")
+    with contextlib.suppress(OSError):
+        run, pages, sleep = ((merging.SWITCH.parent / name).read_text().strip() for name in names)
+        return f"{pages} pages every {sleep} ms" if run == "1" else "off"
+    return "unknown"
 
 
 def prefix(number: int) -> str:
@@ -355,6 +381,7 @@ def show_idle(count: int, idle: Idle) -> None:
         row("all accounts", idle.accounts),
         row("the service's own process", idle.parent),
         row("the fork server", idle.server),
+        row("the kernel, for merging memory", idle.merging),
         (f"other programs, of the {cores()} cores", "", percent(idle.others)),
     )
 
@@ -443,17 +470,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to stay idle (default: 60)")
     parser.add_argument(
         "--inbox",
+        nargs="?",
+        const="one",
+        choices=("one", "all"),
+        help="compare accounts that keep nothing with accounts that keep messages; all: all keep them",
+    )
+    parser.add_argument(
+        "--merge",
         action="store_true",
-        help="compare accounts that keep nothing with accounts that keep messages",
+        help="compare accounts as they are with accounts whose memory is merged",
     )
     parser.add_argument("--against", metavar="REVISION", help="measure this revision of the checkout, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder:
-        variants = choose(install(arguments.against, Path(folder)), inbox=arguments.inbox)
+        variants = choose(
+            install(arguments.against, Path(folder)), inbox=arguments.inbox, merge=arguments.merge
+        )
         print_machine()
         table(
             "accounts",
             ("kind", "neonize itself, unmodified, started by the service"),
+            ("merging of memory", merging_switch()),
             ("sessions on", filesystem(Path(tempfile.gettempdir()).resolve())),
             (
                 "default pace",
@@ -473,15 +510,32 @@ def main() -> None:
         print_load()
 
 
-def choose(programs: Mapping[str, Sequence[str] | None], *, inbox: bool) -> Sequence[Variant]:
+def choose(
+    programs: Mapping[str, Sequence[str] | None], *, inbox: str | None, merge: bool
+) -> Sequence[Variant]:
     """Return what is measured: one of the programs, or two that are compared.
 
     Args:
         programs: The commands, by name.
-        inbox: The last one's accounts keep messages, and there is a first one whose accounts do not.
+        inbox: "one": the last one's accounts keep messages, and there is a first one whose accounts do not.
+            "all": all accounts keep messages. None: none does.
+        merge: There is another one of the last whose accounts' memory is merged, and that is compared.
     """
-    variants = [Variant(name, program, messages=MESSAGES * inbox) for name, program in programs.items()]
-    if not inbox:
+    variants = _by_inbox(programs, inbox)
+    if not merge:
+        return variants
+    last = variants[-1]
+    return [last, replace(last, name=f"{last.name}, merged", top={"memory_merge": True})]
+
+
+def _by_inbox(programs: Mapping[str, Sequence[str] | None], inbox: str | None) -> Sequence[Variant]:
+    if inbox == "all":
+        return [Variant(name, program, INBOX, MESSAGES) for name, program in programs.items()]
+    variants = [
+        Variant(name, program, messages=0 if inbox is None else MESSAGES)
+        for name, program in programs.items()
+    ]
+    if inbox is None:
         return variants
     *_, last = variants
     kept = Variant(f"{last.name} with an inbox", last.program, INBOX, MESSAGES)

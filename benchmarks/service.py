@@ -70,6 +70,7 @@ class Service:
         accounts: Names of the accounts, each with what its configuration says.
         environment: Which WhatsApp it meets, and what else the process needs.
         program: The command ``orchestrator``, which is this checkout's if no other is given.
+        top: What the configuration says besides the accounts and how they start.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Service:
         accounts: Mapping[str, Mapping[str, object]],
         environment: Mapping[str, str],
         program: Sequence[str] | None = None,
+        top: Mapping[str, object] | None = None,
     ) -> None:
         folder = folder.absolute()
         self.folder = folder
@@ -87,6 +89,7 @@ class Service:
         self.log = folder / "service.log"
         self.client = Client(self.paths.control_socket)
         self._accounts = accounts
+        self._top = top or {}
         self._environment = program_environment(environment)
         self._program = interpreter.program() if program is None else program
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,7 +117,7 @@ class Service:
         """
         start = {"parallel": parallel, "spread": f"{spread * 1000:.0f}ms"}
         # JSON is YAML, too.
-        self.config_file.write_text(json.dumps({"start": start, "accounts": self._accounts}))
+        self.config_file.write_text(json.dumps({**self._top, "start": start, "accounts": self._accounts}))
         self.start()
         try:
             yield

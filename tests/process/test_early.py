@@ -10,25 +10,30 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from orchestrator.accounts.settings import Confine
+from orchestrator.system import kernel
 from orchestrator.worker.library import early, elf, integrity
 from orchestrator.worker.library.package import LibraryAlteredError, LibraryChangedError, package
+from orchestrator.worker.spec import VARIABLE, MakerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def python(program: str, *, preload: bool = True, **variables: str) -> tuple[list[str], str]:
+def python(
+    program: str, *, preload: bool = True, variables: Mapping[str, str] | None = None
+) -> tuple[list[str], str]:
     """Run a program as the fork server is; return its lines, and what it and Go have said besides."""
     lines = ["import os, sys", program]
     if preload:
         lines.insert(1, "import orchestrator.worker.library.preload")
     done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(variables or {})},
         capture_output=True,
         text=True,
         check=True,
@@ -211,6 +216,37 @@ def test_each_process_has_random_bytes_of_its_own() -> None:
     auxiliary = Path("/proc/self/auxv").read_bytes()
     found = {ctypes.string_at(parse(early.process_start({}, auxiliary))[2][25], 16) for _ in range(20)}
     assert len(found) == 20
+
+
+MERGED = """
+from orchestrator.system import kernel
+child = os.fork()
+if child == 0:
+    os._exit(kernel.prctl(kernel.PR_GET_MEMORY_MERGE))
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize("merge", [False, True])
+@pytest.mark.parametrize("confine", ["auto", "off"])
+def test_memory_may_be_merged_only_where_the_configuration_says_so(confine: Confine, merge: bool) -> None:
+    spec = MakerSpec(confine, (), (), tuple(sys.path), merge)
+    try:
+        kernel.prctl(kernel.PR_GET_MEMORY_MERGE)
+        wanted = int(merge)
+    except OSError:
+        pytest.skip("this kernel merges no memory")
+    lines, _ = python(MERGED, variables={VARIABLE: spec.as_text()})
+    assert lines == [str(wanted)]
+
+
+def test_a_kernel_that_cannot_merge_is_told_and_no_obstacle() -> None:
+    harm = "from orchestrator.system import merging\ndef fail(): raise OSError(22, os.strerror(22))"
+    spec = MakerSpec("off", (), (), tuple(sys.path), merge=True)
+    program = f"{harm}\nmerging.allow = fail\nimport orchestrator.worker.library.preload\nprint('goes on')"
+    lines, said = python(program, preload=False, variables={VARIABLE: spec.as_text()})
+    assert lines == ["goes on"]
+    assert "the accounts' memory cannot be merged: Invalid argument" in said
 
 
 FALLEN_BACK = """
