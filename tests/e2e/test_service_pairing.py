@@ -35,9 +35,7 @@ def test_three_accounts_are_linked_by_their_pictures_and_back_without_one_after_
             assert service.session(name).stat().st_mode & 0o777 == 0o600
         assert service.pngs() == []
         for process in service.processes():
-            # The fork server has the library, too, for all, and Go's threads do not run there.
-            runs_go = has_neonize(process) and process.num_threads() > 1
-            assert runs_go == (process.pid in {service.child(name) for name in NAMES}), process
+            assert runs_go(process) == (process.pid in {service.child(name) for name in NAMES}), process
             assert not has_neonize(psutil.Process(service.pid))
         assert [one["state"] for one in service.accounts()] == ["connected"] * 3
         assert service.command("list", "--check").stdout == ""
@@ -179,7 +177,7 @@ def test_nobody_dials_for_a_code_that_nobody_looks_at(
         assert "as soon as somebody looks" in " ".join(service.command("explain", "quiet").stdout.split())
         doctor = service.command("doctor", "--json", check=False).stdout
         assert "1 account waits until somebody looks at a code" in doctor
-        assert [one.pid for one in service.processes() if has_neonize(one)] == [service.child("loud")]
+        assert [one.pid for one in service.processes() if runs_go(one)] == [service.child("loud")]
         assert service.pngs() == ["loud.png"]
 
         # Somebody looks, and leaves without a phone: that is good for a minute.
@@ -211,6 +209,11 @@ def test_nobody_dials_for_a_code_that_nobody_looks_at(
         about = service.until(waits, "quiet waits once more")
         assert about["kind"] == "logged_out"
         assert len(service.quarantined("quiet", "logged_out")) == 1
+
+
+def runs_go(process: psutil.Process) -> bool:
+    """Tell whether a process uses neonize; the fork server, which has one thread, has it for all others."""
+    return has_neonize(process) and process.num_threads() > 1
 
 
 def has_neonize(process: psutil.Process) -> bool:
