@@ -68,9 +68,17 @@ def look() -> Seal:
             f"neonize in {folder} has no library for this machine: {_UPDATE}, on a system for which neonize"
             " has a wheel"
         )
-    info = _info(folder)
-    version = info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
-    return Seal(version, tuple(files))
+    return Seal(version(), tuple(files))
+
+
+def version() -> str:
+    """Return neonize's version, as the installer has noted it; nothing if it has not.
+
+    Raises:
+        LibraryError: neonize is not installed, or twice.
+    """
+    info = _info(package())
+    return info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
 
 
 def check() -> Seal:

@@ -16,9 +16,8 @@ from orchestrator.worker import confining
 from orchestrator.worker.library import loading
 
 MODULES = (
-    # neonize 0.5.2's own imports
+    # neonize 0.5.2's own imports, but for those that are left out
     "asyncio",
-    "bs4",
     "concurrent.futures.process",
     "concurrent.futures.thread",
     "ctypes.util",
@@ -29,18 +28,11 @@ MODULES = (
     "google.protobuf.message",
     "google.protobuf.runtime_version",
     "google.protobuf.symbol_database",
-    "httpx",
-    "linkpreview",
-    "magic",
-    "phonenumbers",
     "PIL.Image",
     "PIL.ImageSequence",
     "PIL.PngImagePlugin",
     "platform",
-    "requests",
-    "segno",
     "shlex",
-    "tqdm",
     "uuid",
     # ours
     "cryptography.hazmat.primitives.ciphers.algorithms",
