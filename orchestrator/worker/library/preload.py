@@ -12,7 +12,7 @@ from types import TracebackType
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import confining
+from orchestrator.worker import confining, rehearsal
 from orchestrator.worker.library import loading
 
 MODULES = (
@@ -39,6 +39,7 @@ MODULES = (
     "cryptography.hazmat.primitives.ciphers.modes",
     "h11",
     "multiprocess.connection",
+    "multiprocess.popen_forkserver",
     "qrcode",
     "sqlite3",
     "orchestrator.store.codes.draw",
@@ -55,6 +56,7 @@ def load() -> None:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
     loading.import_before_fork()
+    rehearsal.rehearse()
     multiprocess_private.bear_hang_ups()
     gc.collect()
     gc.freeze()
