@@ -3,7 +3,8 @@
 Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60]
 [--inbox [all]] [--merge] [--against REVISION]``.
 
-All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
+All accounts are paired first, from the QR codes that the service shows, and the memory of accounts that have
+just been paired is read. Then the service is stopped and
 started again several times, which is the usual case: the accounts connect with their stored sessions. After
 the last start it is left alone for a while, for what idle accounts take; memory is read at the end of that.
 
@@ -196,7 +197,9 @@ def scan(service: Service, phones: SandboxClient, name: str, phone: str, give_up
         give_up.wait(SCAN_AGAIN_SECONDS)
 
 
-def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+49153") -> Start:
+def pair(
+    service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+49153"
+) -> tuple[Start, Fresh]:
     """Pair every account from its picture, each with a phone of its own, and bring all of them online.
 
     Args:
@@ -215,11 +218,25 @@ def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+
             with online(service, sandbox, pace) as (start, arrivals):
                 time.sleep(SETTLE_SECONDS)
                 service.check_connected(arrivals)
+                fresh = look_at_fresh(service, arrivals)
         finally:
             give_up.set()
         for one in scans:
             one.result()
-    return start
+    return start, fresh
+
+
+def look_at_fresh(service: Service, arrivals: Mapping[str, Arrival]) -> Fresh:
+    """Read the memory of accounts that have just been paired."""
+    pids = [one.pid for one in arrivals.values()]
+    memory = [Memory.of(pid) for pid in pids]
+    server, _ = service.helpers()
+    return Fresh(memory, parts(middle_of(memory, pids), server))
+
+
+def middle_of(memory: Sequence[Memory], pids: Sequence[int]) -> int:
+    """Return the process whose memory is in the middle of all."""
+    return sorted(zip((one.pss for one in memory), pids, strict=True))[len(pids) // 2][1]
 
 
 def write(sandbox: SandboxProcess, phones: Sequence[str], count: int) -> None:
@@ -252,7 +269,6 @@ def stay_idle(
     others = surroundings.others(accounts + parent + forking)
     service.check_connected(arrivals)
     memory = [Memory.of(pid) for pid in pids]
-    _, middle = sorted(zip((one.pss for one in memory), pids, strict=True))[len(pids) // 2]
     return Idle(
         took,
         accounts,
@@ -264,9 +280,22 @@ def stay_idle(
         Memory.of(service.pid),
         Memory.of(server),
         sum((Memory.of(pid) for pid in rest), Memory()),
-        parts(middle, server),
+        parts(middle_of(memory, pids), server),
         count_go_libraries() - len(pids),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What accounts take that have just been paired.
+
+    Attributes:
+        memory: Memory of every account's process, `SETTLE_SECONDS` after the last one has connected.
+        parts: What the memory of the account in the middle consists of.
+    """
+
+    memory: Sequence[Memory]
+    parts: Mapping[str, Memory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +304,13 @@ class Result:
 
     Attributes:
         pairing: Its first start, with the pairing of all accounts.
+        fresh: What its accounts took after that.
         starts: Its later starts, by the name of their pace.
         idle: What it took after the last of them.
     """
 
     pairing: Start
+    fresh: Fresh
     starts: Mapping[str, Sequence[Start]]
     idle: Idle
 
@@ -301,7 +332,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
     at_once = Pace("all at once", count, 0.0)
     paces = (at_once, two_in_a_row, default)  # the usual one last: it is left alone then
     names = [f"account-{number:03d}" for number in range(count)]
-    pairings: dict[str, Start] = {}
+    pairings: dict[str, tuple[Start, Fresh]] = {}
     starts: dict[str, dict[str, list[Start]]] = {
         one.name: {pace.name: [] for pace in (default, two_in_a_row, at_once)} for one in variants
     }
@@ -323,7 +354,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
                             phones = [f"{prefix(number)}{account:08d}" for account in range(count)]
                             write(sandbox, phones, one.messages)
                             idle[one.name] = stay_idle(services[one.name], sandbox, arrivals, seconds)
-    return {one.name: Result(pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
+    return {one.name: Result(*pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
 
 
 def merging_switch() -> str:
@@ -420,6 +451,23 @@ def show_memory(count: int, idle: Idle) -> None:
     )
 
 
+def show_fresh(count: int, fresh: Fresh) -> None:
+    """Print what memory accounts take that have just been paired, and of what the one in the middle is."""
+    accounts = sorted(fresh.memory, key=lambda one: one.pss)
+    rows = {
+        "the account in the middle": accounts[len(accounts) // 2],
+        "all accounts": sum(accounts, Memory()),
+    }
+    table(
+        f"{count} accounts, memory {SETTLE_SECONDS:.0f} s after they were paired",
+        ("", "PSS", "private", "of it dirty", "shared", "RSS"),
+        *(
+            (name, *map(megabytes, (one.pss, one.private, one.dirty, one.shared, one.rss)))
+            for name, one in (rows | {f"  {name}": one for name, one in fresh.parts.items()}).items()
+        ),
+    )
+
+
 def show_change(count: int, results: Mapping[str, Result]) -> None:
     """Print how the second of two compares with the first."""
     (name_before, before), (name_now, now) = results.items()
@@ -435,6 +483,9 @@ def show_change(count: int, results: Mapping[str, Result]) -> None:
     def one_account(part: Callable[[Memory], int]) -> Callable[[Result], float]:
         return lambda result: median(part(one) for one in result.idle.memory)
 
+    def fresh_account(part: Callable[[Memory], int]) -> Callable[[Result], float]:
+        return lambda result: median(part(one) for one in result.fresh.memory)
+
     def cpu(pace: str) -> Callable[[Result], float]:
         return lambda result: median(median(one.each) for one in result.starts[pace])
 
@@ -449,6 +500,8 @@ def show_change(count: int, results: Mapping[str, Result]) -> None:
         ("", name_before, name_now, "change"),
         row("an account: PSS", one_account(lambda one: one.pss), of_megabytes),
         row("  private", one_account(lambda one: one.private), of_megabytes),
+        row("just paired: PSS", fresh_account(lambda one: one.pss), of_megabytes),
+        row("  private", fresh_account(lambda one: one.private), of_megabytes),
         *(row(f"  CPU until connected, {pace}", cpu(pace), milliseconds) for pace in now.starts),
         row(
             "  idle, CPU in a second", lambda one: one.idle.accounts / count / one.idle.seconds, milliseconds
@@ -503,6 +556,7 @@ def main() -> None:
                 if len(results) > 1:
                     print(f"\n{name}")
                 show_starts(count, result.pairing, result.starts)
+                show_fresh(count, result.fresh)
                 show_idle(count, result.idle)
                 show_memory(count, result.idle)
             if len(results) > 1:

@@ -49,6 +49,15 @@ print(sorted({"psutil", "pydantic", "typer", "yaml", "orchestrator.system.proces
     assert python(program) == ["[]"]
 
 
+def test_what_neonize_imports_and_nobody_uses_is_not_there() -> None:
+    program = """
+from orchestrator.worker.library import left_out
+print([name for name in left_out.PACKAGES if not isinstance(sys.modules[name], left_out.LeftOut)])
+print(sorted({"bs4", "h2", "httpcore", "soupsieve", "tqdm", "urllib3"} & set(sys.modules)))
+"""
+    assert python(program) == ["[]", "[]"]
+
+
 def test_no_thread_and_no_library_is_in_the_way_of_a_fork() -> None:
     program = """
 print(len(os.listdir("/proc/self/task")), "/neonize/" in open("/proc/self/maps").read())

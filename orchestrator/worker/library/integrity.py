@@ -80,7 +80,7 @@ def look() -> Seal:
     """
     folder = package()
     files = []
-    for path in sorted(folder.glob(LIBRARY)):
+    for path in _named(folder, "neonize-", ".so"):
         try:
             found = path.stat()
         except OSError as error:
@@ -93,9 +93,17 @@ def look() -> Seal:
             f"neonize in {folder} has no library for this machine: {_UPDATE}, on a system for which neonize"
             " has a wheel"
         )
-    info = _info(folder)
-    version = info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
-    return Seal(version, tuple(files))
+    return Seal(version(), tuple(files))
+
+
+def version() -> str:
+    """Return neonize's version, as the installer has noted it; nothing if it has not.
+
+    Raises:
+        LibraryError: neonize is not installed, or twice.
+    """
+    info = _info(package())
+    return info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
 
 
 def check() -> Seal:
@@ -202,11 +210,23 @@ def unchecked() -> LibraryChangedError:
 
 def _info(folder: Path) -> Path | None:
     """Return the folder of what the installer has noted of the package, None if there is none."""
-    found = [path for path in folder.parent.glob("neonize-*.dist-info") if path.is_dir()]
+    found = [path for path in _named(folder.parent, "neonize-", ".dist-info") if path.is_dir()]
     if len(found) > 1:
-        names = " and ".join(sorted(path.name for path in found))
+        names = " and ".join(path.name for path in found)
         raise LibraryAlteredError(f"two versions of neonize are installed, {names}: {_UPDATE}")
     return found[0] if found else None
+
+
+def _named(folder: Path, first: str, last: str) -> list[Path]:
+    """Return what of a folder begins and ends so, in order.
+
+    Each child looks: a pattern for names would cost it more memory.
+    """
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - most of site-packages needs no path
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if name.startswith(first) and name.endswith(last)]
 
 
 def _record(info: Path) -> list[_Entry] | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from orchestrator.worker.library import integrity, package
+from orchestrator.worker.library import integrity, left_out, package
 from orchestrator.worker.library.early import Copy, EarlyLibrary, copy_library
 from orchestrator.worker.library.elf import NotUnderstoodError
 from orchestrator.worker.seal import Seal
@@ -134,12 +134,15 @@ def _import(copy: Copy | None) -> None:
 def prepare() -> None:
     """See that neonize can be imported: that its files are its own, and that it fetches no others.
 
+    What neonize imports and nobody uses is left out of this process from now on; see `left_out`.
+
     Raises:
         LibraryError: It must not be.
     """
     package.forbid_connections()
     if _MODULE not in sys.modules:
         integrity.check_sources()
+        left_out.leave_out(integrity.version())
     package.forbid_download()
 
 
