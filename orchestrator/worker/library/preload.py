@@ -30,7 +30,6 @@ MODULES = (
     "google.protobuf.symbol_database",
     "PIL.Image",
     "PIL.ImageSequence",
-    "PIL.PngImagePlugin",
     "platform",
     "shlex",
     "uuid",
