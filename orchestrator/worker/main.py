@@ -14,6 +14,7 @@ from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
+from orchestrator.store.codes import draw
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
@@ -104,7 +105,7 @@ def _outcome(
         sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
         tools = Tools(
             load=lambda: _load(spec, confined, inbox, link, level, intake, losses, sender),
-            render=_render,
+            render=draw.render,
             hide=scrubber.add,
             save_traceback=trace.save,
             fetch=_attachments(spec, intake, inbox),
@@ -225,14 +226,6 @@ def _load_library(link: Link, seal: Seal | None) -> str | None:
 
 def _failed(kind: Kind, text: str) -> events.LoadFailed:
     return events.LoadFailed(Outcome(kind, text))
-
-
-def _render(text: str, expires_at: float) -> bytes:
-    from orchestrator.store.codes.draw import (
-        render,  # it brings PIL along, which a linked account never needs
-    )
-
-    return render(text, expires_at)
 
 
 def _hear(line: str, inbox: Inbox) -> None:

@@ -12,8 +12,8 @@ from types import TracebackType
 from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
-from orchestrator.worker import confining, rehearsal
-from orchestrator.worker.library import loading
+from orchestrator.worker import confining
+from orchestrator.worker.library import loading, rehearsal
 
 MODULES = (
     # neonize 0.5.2's own imports, but for those that are left out
@@ -30,7 +30,6 @@ MODULES = (
     "google.protobuf.symbol_database",
     "PIL.Image",
     "PIL.ImageSequence",
-    "PIL.PngImagePlugin",
     "platform",
     "shlex",
     "uuid",

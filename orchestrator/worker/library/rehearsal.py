@@ -7,9 +7,12 @@ function that runs. Decision 024; `tests/e2e/test_child_work.py` says what a chi
 
 from __future__ import annotations
 
+import os
+import platform
 from typing import Final
 
 from orchestrator.accounts import phones, pipe, proxy
+from orchestrator.system import seccomp
 from orchestrator.system.redaction import redact
 from orchestrator.worker.library.lines import Scrubber
 
@@ -20,6 +23,8 @@ _LINE: Final = "INFO Successfully paired +4915100000000, from account@example.or
 def rehearse() -> None:
     """Do it, with made-up values; nothing of it is kept but what Python remembers."""
     pipe.know_all()
+    if platform.machine() in seccomp.ARCHITECTURES:
+        seccomp.packed(platform.machine(), pid=os.getpid())
     for url in _PROXIES:
         proxy.parse_environment(url)
     phones.same("+4915100000000", "+4915100000001")
