@@ -455,7 +455,7 @@ def show_fresh(count: int, fresh: Fresh) -> None:
     """Print what memory accounts take that have just been paired, and of what the one in the middle is."""
     accounts = sorted(fresh.memory, key=lambda one: one.pss)
     rows = {
-        "the account in the middle": accounts[len(accounts) // 2],
+        "the account in the middle, just paired": accounts[len(accounts) // 2],
         "all accounts": sum(accounts, Memory()),
     }
     table(
