@@ -51,12 +51,12 @@ RUN python3 -m pip --python /opt/orchestrator/bin/python install --no-compile -r
 # ---- What both images have beside the program.
 FROM ${BASE} AS base
 
-# libmagic1: neonize loads it. tini: reaps what processes leave behind, and passes SIGTERM on. Debian's mirrors keep one
-# version of a package only, so a version named here could not be built a month later.
+# tini: reaps what processes leave behind, and passes SIGTERM on. Debian's mirrors keep one version of a package only, so
+# a version named here could not be built a month later.
 # No pip: nothing is installed later. Python's own modules get their byte code, as above; the image of Python has none.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends ca-certificates libmagic1 tini \
+ && apt-get install --yes --no-install-recommends ca-certificates tini \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/ldconfig/aux-cache /var/log/apt /var/log/dpkg.log \
       /var/log/alternatives.log \
  && rm -rf /usr/local/lib/python3.*/site-packages/* /usr/local/lib/python3.*/dist-packages/* \

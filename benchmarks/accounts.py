@@ -1,9 +1,10 @@
 """What accounts cost: the memory and CPU of the real service with real neonize accounts.
 
-Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60] [--inbox]
-[--against REVISION]``.
+Run as ``python -m benchmarks.accounts [--accounts 10 50] [--rounds 3] [--seconds 60]
+[--inbox [all]] [--merge] [--against REVISION]``.
 
-All accounts are paired first, from the QR codes that the service shows. Then the service is stopped and
+All accounts are paired first, from the QR codes that the service shows, and the memory of accounts that have
+just been paired is read. Then the service is stopped and
 started again several times, which is the usual case: the accounts connect with their stored sessions. After
 the last start it is left alone for a while, for what idle accounts take; memory is read at the end of that.
 
@@ -16,7 +17,10 @@ checkout's. Both are installed from wheels then. Only one of them runs at a time
 
 With ``--inbox``, the accounts of one service keep what people write to them, those of the other one nothing.
 Before they are left alone, each gets twenty messages. Together with ``--against``, the other revision keeps
-nothing, and this checkout does.
+nothing, and this checkout does; with ``--inbox all``, both keep them.
+
+With ``--merge``, the kernel may merge the memory of the last service's accounts, and not that of another one
+beside. Somebody has to switch that on for the machine: ``echo 1 > /sys/kernel/mm/ksm/run`` as root.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from threading import Event
@@ -37,11 +41,19 @@ from threading import Event
 from benchmarks.installed import install_checkout, install_revision
 from benchmarks.machine import cores, print_load, print_machine
 from benchmarks.mappings import count_go_libraries, parts
-from benchmarks.meter import Memory, cpu_of_ended_children, cpu_seconds, filesystem, machine_seconds
+from benchmarks.meter import (
+    Memory,
+    cpu_of_ended_children,
+    cpu_seconds,
+    filesystem,
+    machine_seconds,
+    merging_seconds,
+)
 from benchmarks.report import megabytes, percent, table
 from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, Arrival, Service
 from orchestrator.sandbox.client import SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.system import merging
 
 PHONES_AT_ONCE = 4
 """How many codes are scanned at a time; a phone waits 30 s for a client that is busy."""
@@ -65,15 +77,15 @@ class Variant:
         name: What it is called.
         program: The command to start the service with; see `Service`.
         settings: What the configuration says of each account.
-        service: What it says of the service.
         messages: How many messages each account gets.
+        top: What the configuration says besides.
     """
 
     name: str
     program: Sequence[str] | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
-    service: Mapping[str, object] = field(default_factory=dict)
     messages: int = 0
+    top: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,7 @@ class Idle:
         accounts: CPU of all accounts' processes in that time.
         parent: CPU of the service's own process.
         server: CPU of the fork server.
+        merging: CPU of the kernel for merging memory, of all processes of the machine.
         others: Share of all cores that programs had which have nothing to do with it.
         memory: Memory of every account's process at the end.
         parent_memory: Memory of the service's own process.
@@ -128,6 +141,7 @@ class Idle:
     accounts: float
     parent: float
     server: float
+    merging: float
     others: float
     memory: Sequence[Memory]
     parent_memory: Memory
@@ -183,7 +197,9 @@ def scan(service: Service, phones: SandboxClient, name: str, phone: str, give_up
         give_up.wait(SCAN_AGAIN_SECONDS)
 
 
-def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+49153") -> Start:
+def pair(
+    service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+49153"
+) -> tuple[Start, Fresh]:
     """Pair every account from its picture, each with a phone of its own, and bring all of them online.
 
     Args:
@@ -202,11 +218,25 @@ def pair(service: Service, sandbox: SandboxProcess, pace: Pace, prefix: str = "+
             with online(service, sandbox, pace) as (start, arrivals):
                 time.sleep(SETTLE_SECONDS)
                 service.check_connected(arrivals)
+                fresh = look_at_fresh(service, arrivals)
         finally:
             give_up.set()
         for one in scans:
             one.result()
-    return start
+    return start, fresh
+
+
+def look_at_fresh(service: Service, arrivals: Mapping[str, Arrival]) -> Fresh:
+    """Read the memory of accounts that have just been paired."""
+    pids = [one.pid for one in arrivals.values()]
+    memory = [Memory.of(pid) for pid in pids]
+    server, _ = service.helpers()
+    return Fresh(memory, parts(middle_of(memory, pids), server))
+
+
+def middle_of(memory: Sequence[Memory], pids: Sequence[int]) -> int:
+    """Return the process whose memory is in the middle of all."""
+    return sorted(zip((one.pss for one in memory), pids, strict=True))[len(pids) // 2][1]
 
 
 def write(sandbox: SandboxProcess, phones: Sequence[str], count: int) -> None:
@@ -231,27 +261,41 @@ def stay_idle(
 
     time.sleep(SETTLE_SECONDS)
     surroundings = Surroundings(sandbox)
-    began, before = time.monotonic(), cpu()
+    began, before, merged = time.monotonic(), cpu(), merging_seconds()
     time.sleep(seconds)
     after, took = cpu(), time.monotonic() - began
     accounts, parent, forking = (now - then for now, then in zip(after, before, strict=True))
+    merged = merging_seconds() - merged
     others = surroundings.others(accounts + parent + forking)
     service.check_connected(arrivals)
     memory = [Memory.of(pid) for pid in pids]
-    _, middle = sorted(zip((one.pss for one in memory), pids, strict=True))[len(pids) // 2]
     return Idle(
         took,
         accounts,
         parent,
         forking,
+        merged,
         others,
         memory,
         Memory.of(service.pid),
         Memory.of(server),
         sum((Memory.of(pid) for pid in rest), Memory()),
-        parts(middle, server),
+        parts(middle_of(memory, pids), server),
         count_go_libraries() - len(pids),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What accounts take that have just been paired.
+
+    Attributes:
+        memory: Memory of every account's process, `SETTLE_SECONDS` after the last one has connected.
+        parts: What the memory of the account in the middle consists of.
+    """
+
+    memory: Sequence[Memory]
+    parts: Mapping[str, Memory]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,11 +304,13 @@ class Result:
 
     Attributes:
         pairing: Its first start, with the pairing of all accounts.
+        fresh: What its accounts took after that.
         starts: Its later starts, by the name of their pace.
         idle: What it took after the last of them.
     """
 
     pairing: Start
+    fresh: Fresh
     starts: Mapping[str, Sequence[Start]]
     idle: Idle
 
@@ -286,7 +332,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
     at_once = Pace("all at once", count, 0.0)
     paces = (at_once, two_in_a_row, default)  # the usual one last: it is left alone then
     names = [f"account-{number:03d}" for number in range(count)]
-    pairings: dict[str, Start] = {}
+    pairings: dict[str, tuple[Start, Fresh]] = {}
     starts: dict[str, dict[str, list[Start]]] = {
         one.name: {pace.name: [] for pace in (default, two_in_a_row, at_once)} for one in variants
     }
@@ -297,7 +343,7 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
             place = Path(folder) / str(number)
             place.mkdir()
             accounts = dict.fromkeys(names, one.settings)
-            services[one.name] = Service(place, accounts, sandbox.environment(), one.program, one.service)
+            services[one.name] = Service(place, accounts, sandbox.environment(), one.program, one.top)
             pairings[one.name] = pair(services[one.name], sandbox, two_in_a_row, prefix(number))
         for round_ in range(rounds):
             for pace in paces:
@@ -308,7 +354,16 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
                             phones = [f"{prefix(number)}{account:08d}" for account in range(count)]
                             write(sandbox, phones, one.messages)
                             idle[one.name] = stay_idle(services[one.name], sandbox, arrivals, seconds)
-    return {one.name: Result(pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
+    return {one.name: Result(*pairings[one.name], starts[one.name], idle[one.name]) for one in variants}
+
+
+def merging_switch() -> str:
+    """Return whether this machine merges memory, and how fast."""
+    names = ("run", "pages_to_scan", "sleep_millisecs")
+    with contextlib.suppress(OSError):
+        run, pages, sleep = ((merging.SWITCH.parent / name).read_text().strip() for name in names)
+        return f"{pages} pages every {sleep} ms" if run == "1" else "off"
+    return "unknown"
 
 
 def prefix(number: int) -> str:
@@ -357,6 +412,7 @@ def show_idle(count: int, idle: Idle) -> None:
         row("all accounts", idle.accounts),
         row("the service's own process", idle.parent),
         row("the fork server", idle.server),
+        row("the kernel, for merging memory", idle.merging),
         (f"other programs, of the {cores()} cores", "", percent(idle.others)),
     )
 
@@ -395,6 +451,23 @@ def show_memory(count: int, idle: Idle) -> None:
     )
 
 
+def show_fresh(count: int, fresh: Fresh) -> None:
+    """Print what memory accounts take that have just been paired, and of what the one in the middle is."""
+    accounts = sorted(fresh.memory, key=lambda one: one.pss)
+    rows = {
+        "the account in the middle, just paired": accounts[len(accounts) // 2],
+        "all accounts": sum(accounts, Memory()),
+    }
+    table(
+        f"{count} accounts, memory {SETTLE_SECONDS:.0f} s after they were paired",
+        ("", "PSS", "private", "of it dirty", "shared", "RSS"),
+        *(
+            (name, *map(megabytes, (one.pss, one.private, one.dirty, one.shared, one.rss)))
+            for name, one in (rows | {f"  {name}": one for name, one in fresh.parts.items()}).items()
+        ),
+    )
+
+
 def show_change(count: int, results: Mapping[str, Result]) -> None:
     """Print how the second of two compares with the first."""
     (name_before, before), (name_now, now) = results.items()
@@ -410,6 +483,9 @@ def show_change(count: int, results: Mapping[str, Result]) -> None:
     def one_account(part: Callable[[Memory], int]) -> Callable[[Result], float]:
         return lambda result: median(part(one) for one in result.idle.memory)
 
+    def fresh_account(part: Callable[[Memory], int]) -> Callable[[Result], float]:
+        return lambda result: median(part(one) for one in result.fresh.memory)
+
     def cpu(pace: str) -> Callable[[Result], float]:
         return lambda result: median(median(one.each) for one in result.starts[pace])
 
@@ -424,6 +500,8 @@ def show_change(count: int, results: Mapping[str, Result]) -> None:
         ("", name_before, name_now, "change"),
         row("an account: PSS", one_account(lambda one: one.pss), of_megabytes),
         row("  private", one_account(lambda one: one.private), of_megabytes),
+        row("just paired: PSS", fresh_account(lambda one: one.pss), of_megabytes),
+        row("  private", fresh_account(lambda one: one.private), of_megabytes),
         *(row(f"  CPU until connected, {pace}", cpu(pace), milliseconds) for pace in now.starts),
         row(
             "  idle, CPU in a second", lambda one: one.idle.accounts / count / one.idle.seconds, milliseconds
@@ -445,17 +523,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long to stay idle (default: 60)")
     parser.add_argument(
         "--inbox",
+        nargs="?",
+        const="one",
+        choices=("one", "all"),
+        help="compare accounts that keep nothing with accounts that keep messages; all: all keep them",
+    )
+    parser.add_argument(
+        "--merge",
         action="store_true",
-        help="compare accounts that keep nothing with accounts that keep messages",
+        help="compare accounts as they are with accounts whose memory is merged",
     )
     parser.add_argument("--against", metavar="REVISION", help="measure this revision of the checkout, too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder:
-        variants = choose(install(arguments.against, Path(folder)), inbox=arguments.inbox)
+        variants = choose(
+            install(arguments.against, Path(folder)), inbox=arguments.inbox, merge=arguments.merge
+        )
         print_machine()
         table(
             "accounts",
             ("kind", "neonize itself, unmodified, started by the service"),
+            ("merging of memory", merging_switch()),
             ("sessions on", filesystem(Path(tempfile.gettempdir()).resolve())),
             (
                 "default pace",
@@ -468,6 +556,7 @@ def main() -> None:
                 if len(results) > 1:
                     print(f"\n{name}")
                 show_starts(count, result.pairing, result.starts)
+                show_fresh(count, result.fresh)
                 show_idle(count, result.idle)
                 show_memory(count, result.idle)
             if len(results) > 1:
@@ -475,15 +564,32 @@ def main() -> None:
         print_load()
 
 
-def choose(programs: Mapping[str, Sequence[str] | None], *, inbox: bool) -> Sequence[Variant]:
+def choose(
+    programs: Mapping[str, Sequence[str] | None], *, inbox: str | None, merge: bool
+) -> Sequence[Variant]:
     """Return what is measured: one of the programs, or two that are compared.
 
     Args:
         programs: The commands, by name.
-        inbox: The last one's accounts keep messages, and there is a first one whose accounts do not.
+        inbox: "one": the last one's accounts keep messages, and there is a first one whose accounts do not.
+            "all": all accounts keep messages. None: none does.
+        merge: There is another one of the last whose accounts' memory is merged, and that is compared.
     """
-    variants = [Variant(name, program, messages=MESSAGES * inbox) for name, program in programs.items()]
-    if not inbox:
+    variants = _by_inbox(programs, inbox)
+    if not merge:
+        return variants
+    last = variants[-1]
+    return [last, replace(last, name=f"{last.name}, merged", top={"memory_merge": True})]
+
+
+def _by_inbox(programs: Mapping[str, Sequence[str] | None], inbox: str | None) -> Sequence[Variant]:
+    if inbox == "all":
+        return [Variant(name, program, INBOX, MESSAGES) for name, program in programs.items()]
+    variants = [
+        Variant(name, program, messages=0 if inbox is None else MESSAGES)
+        for name, program in programs.items()
+    ]
+    if inbox is None:
         return variants
     *_, last = variants
     kept = Variant(f"{last.name} with an inbox", last.program, INBOX, messages=MESSAGES)

@@ -13,7 +13,8 @@ from benchmarks.meter import Memory
 _HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(.*)")
 _GO_HEAP_BELOW = 1 << 46
 """Go's runtime puts its heap below this address; programs, libraries and what malloc maps are far above."""
-_GO_LIBRARY = re.compile(r".*/neonize-[^/]*\.so")
+_GO_LIBRARY = re.compile(r"/(?:.*/|memfd:)neonize-[^/]*\.so(?: \(deleted\))?")
+"""A file, or the copy in memory that all processes of a fork server share."""
 
 GO_LIBRARY = "Go's library, the file"
 GO_HEAP = "Go's heap"

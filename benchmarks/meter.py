@@ -68,6 +68,11 @@ def cpu_of_ended_children(pid: int) -> float:
     return float(times.children_user + times.children_system)
 
 
+def merging_seconds() -> float:
+    """Return the CPU time that the kernel has used to merge memory, since the machine started."""
+    return sum(cpu_seconds(one.pid) for one in psutil.process_iter(["name"]) if one.info["name"] == "ksmd")
+
+
 def machine_seconds() -> tuple[float, float]:
     """Return what all cores together have spent since the machine started: working, and not."""
     times = psutil.cpu_times()

@@ -150,7 +150,7 @@ def measure(count: int, pace: Pace, changes: int) -> None:
     with tempfile.TemporaryDirectory(prefix="scale-") as folder, SandboxProcess() as sandbox:
         trial = Trial(Path(folder), count, pace, sandbox)
         service, names = trial.service, trial.names
-        paired = pair(service, sandbox, Pace("pairing", pace.parallel, 0.0))
+        paired, _ = pair(service, sandbox, Pace("pairing", pace.parallel, 0.0))
         trial.configure()
         service.start()
         try:

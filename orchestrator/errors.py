@@ -72,7 +72,6 @@ KEYS = {
     "inbox_unusable": "The messages that an account has kept cannot be read.",
     "internal_error": "The service failed because of a bug. Its log has the details.",
     "library_altered": "neonize's files are not those of its package, or have no checksums.",
-    "library_missing_libmagic": "The system's libmagic is missing, which neonize needs.",
     "library_unusable": "neonize does not load on this machine.",
     "link_unusable": "The file cannot be fetched from the link, or may not be: see `http.link_networks`.",
     "login_failed": "The code or token is wrong, over, or was used. `orchestrator page` makes a new code.",

@@ -534,6 +534,12 @@ def _fields(name: str) -> tuple[dict[str, bounds.Field], frozenset[str]]:
     return bounds.fields_of(_TYPES[name])
 
 
+def know_all() -> None:
+    """Work the fields of all messages out, for a process that others are forked from."""
+    for name in _TYPES:
+        _fields(name)
+
+
 def _parse(data: bytes) -> dict[str, Any]:
     """Return the names and plain values of a JSON object.
 

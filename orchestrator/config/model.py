@@ -353,6 +353,12 @@ class Configuration(Section):
         description="A Postgres database that keeps the accounts' sessions, status and messages, instead of"
         " the state folder. null: the state folder.",
     )
+    memory_merge: Annotated[bool, types.Boolean()] = Field(
+        default=default_of(Settings, "memory_merge"),
+        description="Whether the kernel may keep equal memory of the accounts' processes once (KSM), which"
+        " halves what an account takes. It needs Linux 6.4, and root switches it on for the whole machine."
+        " Read the price first: processor time, and a way to guess what another account has in memory.",
+    )
     start: StartSection = Field(default=StartSection(), description="How the accounts start.")
     defaults: DefaultsSection = Field(
         default=DefaultsSection(),

@@ -169,6 +169,7 @@ class _Reader:
             qr_group=top.qr_group,
             quarantine_days=top.quarantine_days,
             confine=top.confine,
+            memory_merge=top.memory_merge,
             start_parallel=top.start.parallel,
             start_spread=top.start.spread,
             accounts=accounts,

@@ -24,6 +24,7 @@ class Settings:
         start_parallel: How many accounts may be starting or connecting at once.
         start_spread: Seconds, the most that a start is put off at random.
         confine: Whether the accounts' processes are isolated; see `system.confinement`.
+        memory_merge: Whether the kernel may merge the memory of their processes; see `system.merging`.
         accounts: The accounts by name, in the file's order.
         http: The HTTP server, None without one.
         webhooks: The webhooks by name.
@@ -45,6 +46,7 @@ class Settings:
     start_parallel: int = 2
     start_spread: float = 1.0
     confine: Confine = "auto"
+    memory_merge: bool = False
     accounts: Mapping[str, AccountSettings] = field(default_factory=dict)
     http: Http | None = None
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from orchestrator.accounts.settings import Messages
@@ -98,7 +98,8 @@ class Mark:
 
     def dump(self) -> str:
         """Return the mark as text."""
-        return json.dumps(asdict(self) | {"keeps": {key: getattr(self.keeps, key) for key in _POLICY}})
+        keeps = {key: getattr(self.keeps, key) for key in _POLICY}
+        return json.dumps({key: getattr(self, key) for key in _PLAIN} | {"keeps": keeps})
 
     @classmethod
     def load(cls, text: str | None) -> Mark | None:
@@ -115,6 +116,7 @@ class Mark:
         return mark if fits and type(mark.at) in (int, float) else None
 
 
+_PLAIN: Final = ("device", "row", "print", "at")
 _POLICY: Final = ("allow", "groups", "from_me")
 
 

@@ -10,9 +10,10 @@ import select
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 import multiprocess
@@ -32,6 +33,12 @@ log = logging.getLogger(__name__)
 
 PRELOADED = "orchestrator.worker.library.preload"
 """What the fork server imports before it forks, so that children need not."""
+GO_DEFAULTS: Mapping[str, str] = MappingProxyType({"GOGC": "50", "GOMAXPROCS": "1"})
+"""How Go runs in the accounts' processes, where an operator has not set the variable.
+
+GOGC: by how many hundredths the heap may grow before Go cleans it up; Go's own value is 100. GOMAXPROCS: how
+many threads run Go's code at a time; Go keeps free memory for each, and takes one for each core unless told.
+"""
 END_SECONDS = 1.0
 """How long a fork server that has hung up may take to end; it takes some thousandths."""
 SPAWN_SECONDS = deadlines.SPAWNING.inner
@@ -85,6 +92,8 @@ class Spawner:
         self._context = multiprocess.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
         multiprocess_private.start_helpers_guarded()
+        for variable, value in GO_DEFAULTS.items():
+            multiprocess_private.suggest_to_helpers(variable, value)
         self._pool = threads.pool(_THREADS, "spawner")
         self._closed = False
         self._free = asyncio.Semaphore(_THREADS)

@@ -12,7 +12,7 @@ from orchestrator.accounts.settings import Confine
 from orchestrator.config.settings import Settings
 from orchestrator.errors import OrchestratorError
 from orchestrator.store.layout import StatePaths
-from orchestrator.system import confinement, open_files
+from orchestrator.system import confinement, merging, open_files
 from orchestrator.system.confinement import Lack
 from orchestrator.worker.spec import MakerSpec
 
@@ -32,11 +32,13 @@ class Isolation:
         confine: Whether they are.
         folders: In which the accounts have folders of their own, or write to at their start.
         closed: Folders that their processes never read as a whole.
+        merge: Whether the kernel may merge their memory, which takes a little of the isolation back.
     """
 
     confine: Confine
     folders: tuple[Path, ...]
     closed: tuple[Path, ...]
+    merge: bool = False
 
     @classmethod
     def of(cls, settings: Settings, paths: StatePaths) -> Isolation:
@@ -45,6 +47,7 @@ class Isolation:
             settings.confine,
             (paths.sessions, paths.messages, paths.tracebacks),
             (paths.root, settings.config_file.parent, settings.qr_dir, paths.control_socket.parent),
+            settings.memory_merge,
         )
 
     def maker(self) -> tuple[str, object]:
@@ -54,7 +57,7 @@ class Isolation:
         such as a new list of name servers, or a folder of sessions put back from a backup, only a fork server
         that begins after that opens it.
         """
-        spec = MakerSpec(self.confine, self.folders, self.closed, tuple(sys.path))
+        spec = MakerSpec(self.confine, self.folders, self.closed, tuple(sys.path), self.merge)
         if self.confine == "off":
             return spec.as_text(), None
         rules = open_files.of_maker(self.folders, open_files.here(self.closed))
@@ -75,6 +78,13 @@ def check(mode: Confine) -> None:
         raise OrchestratorError(confinement.refusal(lacks), key="machine_unfit")
     for sentence in map(say, lacks):
         log.warning("%s", sentence)
+
+
+def check_merging(*, wanted: bool) -> None:
+    """Say once if the configuration wants memory merged, and this machine does not; the service starts."""
+    lack = merging.lack() if wanted else None
+    if lack is not None:
+        log.warning("`memory_merge: true` is set, and %s: %s", lack.text, lack.advice)
 
 
 def say(lack: Lack) -> str:

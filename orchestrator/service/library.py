@@ -33,7 +33,6 @@ from orchestrator.worker.library import integrity, loading
 started = time.monotonic()
 try:
     seal = integrity.check()
-    import magic
     loading.prepare()
     import neonize
     # Go calls back into Python, which needs memory that is writable and executable. A system may forbid that.
@@ -42,7 +41,7 @@ try:
 except BaseException as error:
     from orchestrator.worker.library.diagnosis import diagnose
     found = diagnose(error)
-    end(failed=found.text, lacks_libmagic=found.lacks_libmagic, altered=found.altered)
+    end(failed=found.text, altered=found.altered)
 end(version=neonize.__version__, seconds=time.monotonic() - started, seal=[seal.version, seal.files])
 """
 
@@ -149,7 +148,7 @@ def _read(code: int, output: bytes, errors: bytes) -> Library:
         return Library(found["version"], found["seconds"], Seal(version, tuple(map(tuple, files))))
     if found["altered"]:
         raise LibraryError(found["failed"], key="library_altered")
-    raise LibraryError(found["failed"], key="library_missing_libmagic" if found["lacks_libmagic"] else None)
+    raise LibraryError(found["failed"])
 
 
 def _too_slow() -> LibraryError:

@@ -99,6 +99,7 @@ def run(
         admissible.check_start(settings)
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         isolation.check(settings.confine)
+        isolation.check_merging(wanted=settings.memory_merge)
         library = check_library()
         for sentence in [*orphans.end(paths.sessions), *store.moves.clear_up(settings)]:
             log.warning("%s", sentence)

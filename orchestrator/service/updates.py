@@ -92,8 +92,8 @@ class Updates:
     def _complain(self, found: Installed, why: str) -> None:
         if why != self._said:
             log.error(
-                "neonize %s was installed, and is not used: %s; accounts that run keep neonize %s, and no"
-                " account can start until neonize is in order",
+                "neonize %s was installed, and is not used: %s; accounts go on with neonize %s as far as"
+                " it was loaded before: put neonize in order before the service is restarted",
                 found.version,
                 why,
                 self._loads()[0],

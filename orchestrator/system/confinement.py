@@ -145,7 +145,7 @@ def confine(
             landlock.restrict(rules, able.landlock)
         if able.filters:
             pid = None if makes_processes else os.getpid()
-            seccomp.install(seccomp.make(able.machine, pid=pid, network=network))
+            seccomp.install(seccomp.packed(able.machine, pid=pid, network=network))
         keep_out_of_cores()
     except OSError as error:
         raise ConfinementError(error.strerror or str(error)) from error

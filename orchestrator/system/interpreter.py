@@ -131,7 +131,7 @@ _PASSED_ON = frozenset(
         "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
         "http_proxy", "https_proxy", "all_proxy", "no_proxy",
         # Libraries, and the memory that they use.
-        "LD_LIBRARY_PATH", "MAGIC", "GLIBC_TUNABLES",
+        "LD_LIBRARY_PATH", "GLIBC_TUNABLES",
         "GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG", "GOTRACEBACK",
         # What an operator says of neonize's library.
         "ORCHESTRATOR_LIBRARY_SHA256",

@@ -11,6 +11,8 @@ PR_SET_DUMPABLE: Final = 4
 PR_SET_NAME: Final = 15
 PR_SET_SECCOMP: Final = 22
 PR_SET_NO_NEW_PRIVS: Final = 38
+PR_SET_MEMORY_MERGE: Final = 67
+PR_GET_MEMORY_MERGE: Final = 68
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

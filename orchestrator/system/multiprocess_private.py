@@ -29,6 +29,7 @@ LENGTH: Final = struct.Struct("!i")
 """How a connection writes the length of a message in front of the message."""
 
 _told: dict[str, str] = {}
+_suggested: dict[str, str] = {}
 
 
 class FormerServer(NamedTuple):
@@ -124,6 +125,11 @@ def tell_helpers(name: str, text: str) -> None:
     _told[name] = text
 
 
+def suggest_to_helpers(name: str, text: str) -> None:
+    """Do the same with a variable that stays as it is if this process's environment has it."""
+    _suggested[name] = text
+
+
 def start_helpers_guarded() -> None:
     """Have multiprocess start its fork server and its resource tracker as `interpreter` does."""
     util.spawnv_passfds = _spawn_guarded
@@ -141,7 +147,7 @@ def _spawn_guarded(path: bytes, args: list[Any], passfds: Any) -> int:  # noqa: 
         helper = Popen(
             interpreter.guarded(args),
             executable=path,
-            env=interpreter.helper_environment(os.environ) | _told,
+            env=_suggested | interpreter.helper_environment(os.environ) | _told,
             pass_fds=tuple(map(int, passfds)),
             restore_signals=False,
         )

@@ -23,9 +23,8 @@ _SYSTEM: Final = (
     # The process itself, the limits of its control group, what Go asks about the machine.
     "/proc", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/sys/kernel/mm/transparent_hugepage",
     "/dev/random", "/dev/urandom", "/dev/zero",
-    # The linker, the time of day, libmagic.
-    "/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/magic", "/etc/magic.mime",
-    "/etc/mime.types",
+    # The linker, the time of day, the types of files.
+    "/etc/ld.so.cache", "/etc/localtime", "/etc/timezone", "/etc/mime.types",
     # Certificates: where Debian, Red Hat, SUSE, Arch and Alpine keep them.
     "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/ca-bundle.pem", "/etc/ssl/openssl.cnf",
     "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem", "/etc/pki/tls/cacert.pem", "/etc/pki/tls/openssl.cnf",
@@ -37,7 +36,7 @@ NAMES: Final = (
     "/etc/services", "/etc/protocols",
 )  # fmt: skip
 """How names of hosts are looked up. Other programs replace these files while the service runs."""
-_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "TZDIR", "MAGIC")
+_VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "TZDIR")
 """What names further files, with colons between."""
 _TOO_WIDE: Final = (
     "/", "/boot", "/dev", "/etc", "/home", "/media", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys",

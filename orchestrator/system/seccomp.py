@@ -13,6 +13,7 @@ import platform
 import socket
 import struct
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -34,6 +35,12 @@ _CLONE_THREAD = 0x00010000
 _TYPE_OF_SOCKET = 0xF
 _FIOSETOWN, _SIOCSPGRP, _TIOCSTI, _TIOCLINUX = 0x8901, 0x8902, 0x5412, 0x541C
 _F_SETSIG, _F_SETOWN, _F_SETOWN_EX = 10, 8, 15
+
+
+_STEP: Final = struct.Struct("=HBBI")
+_VALUE: Final = struct.Struct("=I")
+_ANYBODY: Final = 0x5AA5C33C
+"""Stands for a process id; the kernel's are below 2**22, and no other number of a filter looks like it."""
 
 
 class Instruction(NamedTuple):
@@ -138,13 +145,13 @@ def is_available() -> bool:
     return False
 
 
-def install(program: Iterable[Instruction]) -> None:
+def install(program: bytes) -> None:
     """Have the kernel refuse calls from now on, to this thread and to what it starts.
 
     The process must have given up new privileges before (PR_SET_NO_NEW_PRIVS).
 
     Args:
-        program: What decides; see `make`.
+        program: What decides; see `pack` and `packed`.
 
     Raises:
         OSError: The kernel refuses.
@@ -153,8 +160,34 @@ def install(program: Iterable[Instruction]) -> None:
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
-    steps = [struct.pack("=HBBI", *one) for one in program]
-    kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(Program(len(steps), b"".join(steps))))
+    steps = len(program) // _STEP.size
+    kernel.prctl(kernel.PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(Program(steps, program)))
+
+
+def pack(program: Iterable[Instruction]) -> bytes:
+    """Return a filter as the kernel reads it."""
+    return b"".join(_STEP.pack(*one) for one in program)
+
+
+def packed(machine: str, *, pid: int | None, network: bool = True) -> bytes:
+    """Return a filter of `make` as the kernel reads it.
+
+    All but the process id is the same for every account: it is made once, if the process that makes them asks
+    for it first.
+
+    Args:
+        machine: See `make`.
+        pid: See `make`.
+        network: See `make`.
+    """
+    if pid is None:
+        return pack(make(machine, pid=None, network=network))
+    return _of_anybody(machine, network).replace(_VALUE.pack(_ANYBODY), _VALUE.pack(pid))
+
+
+@cache
+def _of_anybody(machine: str, network: bool) -> bytes:
+    return pack(make(machine, pid=_ANYBODY, network=network))
 
 
 def make(machine: str, *, pid: int | None, network: bool = True) -> list[Instruction]:

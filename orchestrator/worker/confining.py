@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError
-from orchestrator.system import confinement, cores, open_files
+from orchestrator.system import confinement, cores, merging, open_files
 from orchestrator.system.confinement import ConfinementError
 from orchestrator.system.landlock import READ, Rule
 from orchestrator.worker import proxy, session_check
@@ -74,6 +74,11 @@ def confine_maker(environ: Mapping[str, str] = os.environ) -> None:
     if text is None:
         return
     spec = MakerSpec.from_text(text)
+    if spec.merge:
+        try:
+            merging.allow()
+        except OSError as error:
+            log.warning("the accounts' memory cannot be merged: %s", error.strerror)
     if spec.confine != "off":
         try:
             _shared.extend(open_files.here(spec.closed, spec.modules))

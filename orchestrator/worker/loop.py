@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
-import selectors
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -167,18 +168,18 @@ class Loop:
 
     def _run(self) -> Outcome:
         threading.Thread(target=self._load, name="load", daemon=True).start()
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._inbox, selectors.EVENT_READ)
-            selector.register(self._link, selectors.EVENT_READ)
-            if self._sentinel is not None:
-                selector.register(self._sentinel, selectors.EVENT_READ)
-            while self._outcome is None:
-                wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._link.has_more else 0)
-                selector.modify(self._link, wanted)
-                ready = {key.fileobj for key, _ in selector.select(self._patience())}
-                if self._sentinel in ready:
-                    raise ParentGone
-                self._turn(hears=self._link in ready)
+        # The kernel's own interface: a selector would run fifteen functions more in each child.
+        poll, link = select.poll(), self._link.fileno()
+        poll.register(self._inbox.fileno(), select.POLLIN)
+        poll.register(link, select.POLLIN)
+        if self._sentinel is not None:
+            poll.register(self._sentinel, select.POLLIN)
+        while self._outcome is None:
+            poll.modify(link, select.POLLIN | (select.POLLOUT if self._link.has_more else 0))
+            ready = {descriptor for descriptor, _ in poll.poll(math.ceil(self._patience() * 1000))}
+            if self._sentinel in ready:
+                raise ParentGone
+            self._turn(hears=link in ready)
         return self._outcome
 
     def leave(self, seconds: float) -> None:

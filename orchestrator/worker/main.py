@@ -18,13 +18,14 @@ from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
 from orchestrator.messages.files import FileMessages
 from orchestrator.messages.protocols import AccountMessages
 from orchestrator.messages.remote import Channel, RemoteMessages
+from orchestrator.store.codes import draw
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
 from orchestrator.worker import confining, events, outcomes, proxy, session_check
 from orchestrator.worker.intake import Intake, open_inbox
 from orchestrator.worker.last_call import LastCall
-from orchestrator.worker.library import integrity, loading, package
+from orchestrator.worker.library import loading, package
 from orchestrator.worker.library.lines import Scrubber, login_line
 from orchestrator.worker.loop import Dialler, Loop, Tools
 from orchestrator.worker.losses import Losses
@@ -111,7 +112,7 @@ def _outcome(
         sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
         tools = Tools(
             load=lambda: _load(spec, confined, inbox, link, level, intake, losses, sender),
-            render=_render,
+            render=draw.render,
             hide=scrubber.add,
             save_traceback=trace.save,
             fetch=_attachments(spec, intake, inbox),
@@ -232,7 +233,7 @@ def _load_library(link: Link, seal: Seal | None) -> str | None:
     """Load neonize; return what keeps it from being loaded, with what to do, None if nothing does."""
     try:
         loading.prepare()
-        integrity.expect(seal)
+        loading.expect(seal)
         with package.without_shell():
             import orchestrator.worker.library.client  # noqa: F401 - this is what loads it
 
@@ -253,14 +254,6 @@ def _load_library(link: Link, seal: Seal | None) -> str | None:
 
 def _failed(kind: Kind, text: str) -> events.LoadFailed:
     return events.LoadFailed(Outcome(kind, text))
-
-
-def _render(text: str, expires_at: float) -> bytes:
-    from orchestrator.store.codes.draw import (
-        render,  # it brings PIL along, which a linked account never needs
-    )
-
-    return render(text, expires_at)
 
 
 def _hear(line: str, inbox: Inbox) -> None:

@@ -85,20 +85,22 @@ class MakerSpec:
         folders: In which the accounts have folders of their own, or write to at their start.
         closed: Folders that are never read as a whole.
         modules: Where the service finds modules of Python.
+        merge: Whether the kernel may merge their memory.
     """
 
     confine: Confine
     folders: tuple[Path, ...]
     closed: tuple[Path, ...]
     modules: tuple[str, ...]
+    merge: bool = False
 
     def as_text(self) -> str:
         """Return it as a text, for a variable of the environment."""
         folders, closed = ([str(path) for path in paths] for paths in (self.folders, self.closed))
-        return json.dumps([self.confine, folders, closed, list(self.modules)])
+        return json.dumps([self.confine, folders, closed, list(self.modules), self.merge])
 
     @classmethod
     def from_text(cls, text: str) -> MakerSpec:
         """Read what `as_text` returns."""
-        mode, folders, closed, modules = json.loads(text)
-        return cls(mode, tuple(map(Path, folders)), tuple(map(Path, closed)), tuple(modules))
+        mode, folders, closed, modules, merge = json.loads(text)
+        return cls(mode, tuple(map(Path, folders)), tuple(map(Path, closed)), tuple(modules), merge)

@@ -116,10 +116,12 @@ def test_a_repair_without_a_service_leaves_none(service: Service) -> None:
 
 def test_the_check_of_the_library_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = tmp_path / "mark"
-    (tmp_path / "magic.py").write_text(
+    (tmp_path / "PIL.py").write_text(
         "from pathlib import Path\n"
         "from orchestrator.system import cores\n"
         f"Path({str(mark)!r}).write_text(str(cores.is_kept_out()))\n"
+        "class Image: Image = None\n"
+        "ImageSequence = None\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     library.check_library()

@@ -13,6 +13,7 @@ from support.trouble import fork_server, resource_tracker
 
 from orchestrator.accounts.states import State
 from orchestrator.service import library
+from orchestrator.service.forkserver import GO_DEFAULTS
 from orchestrator.system import interpreter
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the environment of any process")
@@ -46,6 +47,23 @@ async def test_accounts_and_helpers_have_no_secret_of_the_operator(tmp_path: Pat
                 assert found["GOGC"] == "77"
                 assert "relative" not in found.get("PYTHONPATH", "")
         assert dict(os.environ) == before
+
+
+@as_root
+@asynchronous
+async def test_go_takes_little_memory_unless_an_operator_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOGC", raising=False)
+    monkeypatch.setenv("GOMAXPROCS", "3")
+    fleet = Fleet(tmp_path, "a")
+    fleet.has_session("a")
+    async with fleet:
+        await fleet.until("a", State.CONNECTED)
+        found = environment_of(fork_server().pid)
+        assert found["GOGC"] == GO_DEFAULTS["GOGC"]
+        assert found["GOMAXPROCS"] == "3"
+        assert "GOGC" not in os.environ
 
 
 @pytest.mark.parametrize(

@@ -379,12 +379,16 @@ async def test_a_neonize_that_was_installed_again_is_checked_before_it_is_used(
         fleet.supervisor._children.seal = library.seal
         await fleet.until_true(dialling(fleet), "it dials")
         copy.put(copy.library.name, damaged, noted=False)
-        await fleet.until_true(lambda: fleet.about("a")["kind"] == "machine", "it is not loaded")
-        reason = fleet.about("a")["reason"]
-        assert "is not the one that the service has checked" in reason or "is not the file" in reason
         await fleet.until_true(lambda: "was installed, and is not used" in caplog.text, "it is told")
         assert f"{copy.library} is not the file that neonize's package has" in caplog.text
         assert fleet.supervisor._children.seal == library.seal
+        before = fleet.about("a")["restarts"]
+        await fleet.until_true(lambda: fleet.about("a")["restarts"] > before + 2, "it goes on as before")
+        assert dialling(fleet)()
+        fleet.supervisor._children.renew_maker()
+        await fleet.until_true(lambda: fleet.about("a")["kind"] == "machine", "it is not loaded")
+        reason = fleet.about("a")["reason"]
+        assert "is not the one that the service has checked" in reason or "is not the file" in reason
         copy.put(copy.library.name, whole, noted=False)
         await fleet.until_true(dialling(fleet), "it dials again")
     assert f"neonize {library.version} was installed again" in caplog.text

@@ -5,11 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def python(program: str, *, preload: bool = True) -> list[str]:
-    first = "import os, sys\n" + ("import orchestrator.worker.library.preload\n" if preload else "")
+LATE = """
+from orchestrator.worker.library import loading
+def fail(*_):
+    raise OSError(28, os.strerror(28))
+loading.copy_library = fail
+"""
+"""Has the library loaded after the fork, as where there is no memory for a copy of it."""
+
+
+def python(program: str, *, preload: bool = True, late: bool = False) -> list[str]:
+    first = "import os, sys\n" + (LATE if late else "")
+    first += "import orchestrator.worker.library.preload\n" if preload else ""
     done = subprocess.run(
         [sys.executable, "-c", first + program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -35,6 +47,15 @@ import orchestrator.worker.main, orchestrator.worker.library.client
 print(sorted({"psutil", "pydantic", "typer", "yaml", "orchestrator.system.processes"} & set(sys.modules)))
 """
     assert python(program) == ["[]"]
+
+
+def test_what_neonize_imports_and_nobody_uses_is_not_there() -> None:
+    program = """
+from orchestrator.worker.library import left_out
+print([name for name in left_out.PACKAGES if not isinstance(sys.modules[name], left_out.LeftOut)])
+print(sorted({"bs4", "h2", "httpcore", "soupsieve", "tqdm", "urllib3"} & set(sys.modules)))
+"""
+    assert python(program) == ["[]", "[]"]
 
 
 def test_no_thread_and_no_library_is_in_the_way_of_a_fork() -> None:
@@ -76,7 +97,8 @@ print(os.popen is real)
     ]
 
 
-def test_a_child_completes_it() -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+def test_a_child_completes_it(late: bool) -> None:
     program = """
 from orchestrator.worker.library import loading
 import neonize.client, threading
@@ -93,10 +115,11 @@ if child == 0:
 os.waitpid(child, 0)
 """
     # One thread more: that of neonize's log.
-    assert python(program) == ["True False", "c_void_p False", "1"]
+    assert python(program, late=late) == ["True False", "c_void_p False", "1"]
 
 
-def test_a_library_of_another_version_is_not_used() -> None:
+@pytest.mark.parametrize("late", [False, True], ids=["early", "late"])
+def test_a_library_of_another_version_is_not_used(late: bool) -> None:
     program = """
 from orchestrator.worker.library import loading, package
 import neonize.client
@@ -106,7 +129,7 @@ try:
 except package.LibraryChangedError as error:
     print(error)
 """
-    (said,) = python(program)
+    (said,) = python(program, late=late)
     assert "neonize 0.0.1 has a library of version" in said
     assert "is it being updated?" in said
 
@@ -125,7 +148,7 @@ print(type(sys.modules["neonize._binder"].gocode).__name__)
 def test_a_neonize_that_cannot_be_shared_is_left_to_the_children() -> None:
     program = """
 from orchestrator.worker.library import loading
-loading._late_libraries = loading._no_threads  # so that Go's library itself would be loaded
+loading._libraries = lambda copy: loading._no_threads()  # so that Go's library itself would be loaded
 loading.import_before_fork()
 print([name for name in sys.modules if name.partition(".")[0] == "neonize"])
 print("/neonize/" in open("/proc/self/maps").read(), len(os.listdir("/proc/self/task")))
@@ -145,5 +168,5 @@ try:
 except package.LibraryChangedError as error:
     print(error)
 """
-    (said,) = python(program)
+    (said,) = python(program, late=True)
     assert "has lost its library: is it being updated?" in said

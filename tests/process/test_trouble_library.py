@@ -21,7 +21,7 @@ from orchestrator.accounts.states import State
 from orchestrator.service.forkserver import PRELOADED
 from orchestrator.service.library import LibraryError, check_library
 from orchestrator.worker import main
-from orchestrator.worker.library import integrity
+from orchestrator.worker.library import integrity, left_out
 
 NOWHERE = "http://127.0.0.1:1"
 
@@ -135,25 +135,19 @@ def new_protobuf(folder: Path) -> None:
 
 
 def syntax_error(folder: Path) -> None:
-    (folder / "phonenumbers.py").write_text("def broken(:\n")
+    (folder / "PIL.py").write_text("def broken(:\n")
 
 
 def module_that_raises(folder: Path) -> None:
-    (folder / "segno.py").write_text("raise ValueError('not today')\n")
+    (folder / "PIL.py").write_text("raise ValueError('not today')\n")
 
 
 def module_that_exits(folder: Path) -> None:
-    (folder / "linkpreview.py").write_text("raise SystemExit('bye')\n")
+    (folder / "PIL.py").write_text("raise SystemExit('bye')\n")
 
 
 def missing_dependency(folder: Path) -> None:
-    (folder / "httpx.py").write_text("raise ModuleNotFoundError(\"No module named 'httpx'\", name='httpx')\n")
-
-
-def no_libmagic(folder: Path) -> None:
-    (folder / "magic.py").write_text(
-        "raise ImportError('failed to find libmagic.  Check your installation')\n"
-    )
+    (folder / "PIL.py").write_text("raise ModuleNotFoundError(\"No module named 'PIL'\", name='PIL')\n")
 
 
 def truncated_library(folder: Path) -> None:
@@ -179,11 +173,10 @@ BROKEN = [
     (old_protobuf, "pip install 'protobuf>=7.34.1,<9'"),
     (ancient_protobuf, "pip install 'protobuf>=7.34.1,<9'"),
     (new_protobuf, "pip install 'protobuf>=7.34.1,<9'"),
-    (syntax_error, "phonenumbers"),
+    (syntax_error, "PIL.py"),
     (module_that_raises, "not today"),
     (module_that_exits, "bye"),
-    (missing_dependency, "httpx"),
-    (no_libmagic, "libmagic1"),
+    (missing_dependency, "pillow"),
     (truncated_library, "neonize"),
     (empty_library, "neonize"),
     (library_of_another_machine, "neonize"),
@@ -248,8 +241,18 @@ async def test_a_service_that_runs_gets_over_it(
 
 
 @asynchronous
-async def test_what_was_loaded_before_goes_on_and_comes_back(in_front: Path, tmp_path: Path) -> None:
-    """The fork server has all of it already, and only the library is not what it was."""
+async def test_what_is_left_out_need_not_be_there(in_front: Path, tmp_path: Path) -> None:
+    for name in left_out.PACKAGES:
+        (in_front / f"{name}.py").write_text("raise ImportError('failed to find it')\n")
+    check_library()
+    account = AccountSettings("a", backoff=QUICK, proxy=NOWHERE, max_retries=1)
+    async with Fleet(tmp_path, account, preload=(PRELOADED,), target=main.run) as fleet:
+        await fleet.until_true(lambda: fleet.about("a")["kind"] == "network", "it dials")
+
+
+@asynchronous
+async def test_what_was_loaded_before_goes_on(in_front: Path, tmp_path: Path) -> None:
+    """The fork server has all of it already; the next one finds what is installed by then."""
     fleet = Fleet(
         tmp_path, AccountSettings("a", backoff=QUICK, proxy=NOWHERE), preload=(PRELOADED,), target=main.run
     )
@@ -258,6 +261,10 @@ async def test_what_was_loaded_before_goes_on_and_comes_back(in_front: Path, tmp
     async with fleet:
         await fleet.until_true(lambda: fleet.about("a")["kind"] == "network", "it dials")
         replace(file, whole.read_bytes()[:100_000])
+        before = fleet.about("a")["restarts"]
+        await fleet.until_true(lambda: fleet.about("a")["restarts"] > before + 2, "it goes on dialing")
+        assert fleet.about("a")["kind"] == "network"
+        fleet.supervisor._children.renew_maker()
         await fleet.until_true(lambda: fleet.about("a")["kind"] == "machine", "it cannot be loaded")
         file.unlink()
         file.symlink_to(whole)

@@ -36,7 +36,7 @@ def main() -> None:
             Instruction(RETURN, value=ALLOW),
         ]
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.install([*program, Instruction(RETURN, value=ALLOW)])
+    seccomp.install(seccomp.pack([*program, Instruction(RETURN, value=ALLOW)]))
     os.execv(command[0], command)
 
 

@@ -92,7 +92,9 @@ def watch_libraries(key: bytes) -> None:
     def load_and_replace(self: "ctypes.CDLL", *args: object, **kwargs: object) -> None:
         load(self, *args, **kwargs)
         path = os.fsdecode(self._name or "")
-        if os.path.basename(path).startswith("neonize-"):
+        # A copy in memory is opened by its descriptor, and is then known as "/memfd:neonize-… (deleted)".
+        names = {os.path.basename(one).removeprefix("memfd:") for one in (path, os.path.realpath(path))}
+        if any(name.startswith("neonize-") for name in names):
             replace_key(self, path, key)
 
     loader.__init__ = load_and_replace

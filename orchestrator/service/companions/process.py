@@ -18,7 +18,7 @@ from orchestrator.service.companions.output import Output
 from orchestrator.system import interpreter
 
 _NOT_FOR_COMPANIONS: Final = (
-    "GO", "ORCHESTRATOR_LIBRARY", "JOURNAL_STREAM", "MAGIC",
+    "GO", "ORCHESTRATOR_LIBRARY", "JOURNAL_STREAM",
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip

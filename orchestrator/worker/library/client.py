@@ -24,6 +24,7 @@ from neonize import events as library
 from neonize._binder import ProxySettings, free_bytes, gocode
 from neonize.proto.Neonize_pb2 import MessageInfo, ReturnFunctionWithError
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
+from neonize.utils import ffmpeg
 from neonize.utils.enum import ChatPresence, ChatPresenceMedia, MediaType, ReceiptType
 from neonize.utils.jid import build_jid
 
@@ -81,6 +82,8 @@ class _PatientEvent(threading.Event):
 
 
 client.ThreadEvent = _PatientEvent
+# Before it connects, neonize looks for ffmpeg where programs are. Nothing here converts pictures or sounds.
+ffmpeg.check_ffmpeg_available = lambda: True
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker.library.package import LibraryAlteredError, reinstall
 
-_DISTRIBUTIONS = {"PIL": "pillow", "bs4": "beautifulsoup4", "google": "protobuf", "magic": "python-magic"}
+_DISTRIBUTIONS = {"PIL": "pillow", "google": "protobuf"}
 """How pip calls a missing package, where its module has another name."""
 _GENERATED = re.compile(r"^# Protobuf Python Version: (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 _INSTALLED = re.compile(r"^__version__\s*=\s*['\"](\d+)\.(\d+)\.(\d+)", re.MULTILINE)
@@ -34,12 +34,10 @@ class Diagnosis:
 
     Attributes:
         text: A sentence for people, with what to do.
-        lacks_libmagic: Whether the system's libmagic is what is missing.
         altered: Whether neonize's files are not those of its package.
     """
 
     text: str
-    lacks_libmagic: bool = False
     altered: bool = False
 
 
@@ -49,12 +47,6 @@ def diagnose(error: BaseException) -> Diagnosis:
     text = _short(error)
     if lack is not None:
         return Diagnosis(f"neonize cannot be loaded: {lack}")
-    if isinstance(error, ImportError) and error.name is None and "libmagic" in text:
-        return Diagnosis(
-            "neonize needs libmagic, which is missing on this system: `apt-get install libmagic1`"
-            " (Fedora: `dnf install file-libs`, Alpine: `apk add libmagic`)",
-            lacks_libmagic=True,
-        )
     if isinstance(error, LibraryAlteredError):
         return Diagnosis(_unreadable(error.__cause__) or str(error), altered=True)
     return Diagnosis(

@@ -14,7 +14,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import all_suffixes
 from pathlib import Path
@@ -47,6 +47,31 @@ class _Entry:
     size: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What a file must have.
+
+    Attributes:
+        algorithm: As `hashlib` names it.
+        text: The digest, as RECORD writes it or in hexadecimal digits.
+        size: Bytes of the file, None if that is not known.
+    """
+
+    algorithm: str
+    text: str
+    size: int | None
+
+    def fits(self, pieces: Iterable[bytes]) -> bool:
+        """Tell whether this is the checksum of what these pieces are together."""
+        digest, size = hashlib.new(self.algorithm), 0
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+        texts = (_base64(digest.digest()), digest.hexdigest())
+        same = [hmac.compare_digest(text.encode(), self.text.encode()) for text in texts]
+        return any(same) and self.size in (None, size)
+
+
 def look() -> Seal:
     """Return the seal of what is installed now; nothing is read but names and times.
 
@@ -55,7 +80,7 @@ def look() -> Seal:
     """
     folder = package()
     files = []
-    for path in sorted(folder.glob(LIBRARY)):
+    for path in _named(folder, "neonize-", ".so"):
         try:
             found = path.stat()
         except OSError as error:
@@ -68,9 +93,17 @@ def look() -> Seal:
             f"neonize in {folder} has no library for this machine: {_UPDATE}, on a system for which neonize"
             " has a wheel"
         )
-    info = _info(folder)
-    version = info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
-    return Seal(version, tuple(files))
+    return Seal(version(), tuple(files))
+
+
+def version() -> str:
+    """Return neonize's version, as the installer has noted it; nothing if it has not.
+
+    Raises:
+        LibraryError: neonize is not installed, or twice.
+    """
+    info = _info(package())
+    return info.name.removeprefix("neonize-").removesuffix(".dist-info") if info else ""
 
 
 def check() -> Seal:
@@ -98,6 +131,48 @@ def check() -> Seal:
     return seal
 
 
+def library() -> tuple[Seal, Path, Checksum]:
+    """Return which library is installed now, where, and what checksum it must have; it is not read.
+
+    Raises:
+        LibraryError: There is none, or more than one, or the package names no checksums.
+    """
+    seal, folder = look(), package()
+    if len(seal.files) != 1:
+        raise LibraryAlteredError(f"neonize in {folder} has {len(seal.files)} libraries: {_UPDATE}")
+    name = seal.files[0][0]
+    info = _info(folder)
+    entries = None if info is None else _record(info)
+    if entries is None:
+        return seal, folder / name, Checksum("sha256", _wanted(folder, seal), None)
+    for entry in entries:
+        if entry.name == f"neonize/{name}":
+            return seal, folder / name, Checksum(entry.algorithm, entry.digest, entry.size)
+    raise _stray(folder / name)
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """Yield what a file of the package has.
+
+    Raises:
+        LibraryError: It cannot be read, or is too long.
+        OSError: The machine lacks something.
+    """
+    left = MAX_FILE
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise altered(path)
+            while piece := file.read(_PIECE):
+                left -= len(piece)
+                if left < 0:
+                    raise altered(path)
+                yield piece
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def check_sources() -> None:
     """Compare neonize's Python half with the checksums of its package, if the package names any.
 
@@ -123,18 +198,35 @@ def expect(seal: Seal | None) -> None:
     if seal is None:
         check()
     elif look() != seal:
-        raise LibraryChangedError(
-            "neonize's library is not the one that the service has checked: the service checks it again now"
-        )
+        raise unchecked()
+
+
+def unchecked() -> LibraryChangedError:
+    """Return the error that says that a library is another one than the service has checked."""
+    return LibraryChangedError(
+        "neonize's library is not the one that the service has checked: the service checks it again now"
+    )
 
 
 def _info(folder: Path) -> Path | None:
     """Return the folder of what the installer has noted of the package, None if there is none."""
-    found = [path for path in folder.parent.glob("neonize-*.dist-info") if path.is_dir()]
+    found = [path for path in _named(folder.parent, "neonize-", ".dist-info") if path.is_dir()]
     if len(found) > 1:
-        names = " and ".join(sorted(path.name for path in found))
+        names = " and ".join(path.name for path in found)
         raise LibraryAlteredError(f"two versions of neonize are installed, {names}: {_UPDATE}")
     return found[0] if found else None
+
+
+def _named(folder: Path, first: str, last: str) -> list[Path]:
+    """Return what of a folder begins and ends so, in order.
+
+    Each child looks: a pattern for names would cost it more memory.
+    """
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - most of site-packages needs no path
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if name.startswith(first) and name.endswith(last)]
 
 
 def _record(info: Path) -> list[_Entry] | None:
@@ -179,13 +271,18 @@ def _compare(folder: Path, entries: list[_Entry]) -> None:
         path = folder.parent / entry.name
         digest = _digest(path, entry.algorithm, entry.size)
         if digest is None or not hmac.compare_digest(_base64(digest), entry.digest):
-            raise LibraryAlteredError(
-                f"{path} is not the file that neonize's package has (its checksum differs): {_UPDATE}"
-            )
+            raise altered(path)
     named = {entry.name for entry in entries}
     for path in _modules(folder):
         if str(path.relative_to(folder.parent)) not in named and not path.match(LIBRARY):
             raise _stray(path)
+
+
+def altered(path: Path) -> LibraryAlteredError:
+    """Return the error that says that a file has another checksum than the package."""
+    return LibraryAlteredError(
+        f"{path} is not the file that neonize's package has (its checksum differs): {_UPDATE}"
+    )
 
 
 def _stray(path: Path) -> LibraryAlteredError:
@@ -240,7 +337,8 @@ def _base64(digest: bytes) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def _check_by_variable(folder: Path, seal: Seal) -> None:
+def _wanted(folder: Path, seal: Seal) -> str:
+    """Return the checksum that an operator vouches for."""
     wanted = os.environ.get(VARIABLE, "").strip().lower()
     names = ", ".join(name for name, *_ in seal.files)
     if not wanted:
@@ -248,6 +346,11 @@ def _check_by_variable(folder: Path, seal: Seal) -> None:
             f"neonize in {folder} has no RECORD with checksums, as pip writes it: install neonize with pip,"
             f" or set {VARIABLE} to the SHA-256 of {names} if you know that file to be right"
         )
+    return wanted
+
+
+def _check_by_variable(folder: Path, seal: Seal) -> None:
+    wanted = _wanted(folder, seal)
     for name, *_, size, _, _ in seal.files:
         found = _digest(folder / name, "sha256", size)
         if found is None or not hmac.compare_digest(found.hex().encode(), wanted.encode()):

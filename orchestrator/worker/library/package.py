@@ -16,6 +16,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
+UPDATE = "is it being updated? If not, install it again"
+"""What is said of a library that does not fit."""
 _VERSION = "__GONEONIZE_VERSION__"
 _MAX_SOURCE = 1024 * 1024
 _TO_OTHERS = frozenset(

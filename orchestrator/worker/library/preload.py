@@ -13,12 +13,11 @@ from orchestrator.accounts.failure import EXIT_CODES, Kind
 from orchestrator.system import multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import confining
-from orchestrator.worker.library import loading
+from orchestrator.worker.library import loading, rehearsal
 
 MODULES = (
-    # neonize 0.5.2's own imports
+    # neonize 0.5.2's own imports, but for those that are left out
     "asyncio",
-    "bs4",
     "concurrent.futures.process",
     "concurrent.futures.thread",
     "ctypes.util",
@@ -29,24 +28,17 @@ MODULES = (
     "google.protobuf.message",
     "google.protobuf.runtime_version",
     "google.protobuf.symbol_database",
-    "httpx",
-    "linkpreview",
-    "magic",
-    "phonenumbers",
     "PIL.Image",
     "PIL.ImageSequence",
-    "PIL.PngImagePlugin",
     "platform",
-    "requests",
-    "segno",
     "shlex",
-    "tqdm",
     "uuid",
     # ours
     "cryptography.hazmat.primitives.ciphers.algorithms",
     "cryptography.hazmat.primitives.ciphers.modes",
     "h11",
     "multiprocess.connection",
+    "multiprocess.popen_forkserver",
     "qrcode",
     "sqlite3",
     "orchestrator.store.codes.draw",
@@ -63,6 +55,7 @@ def load() -> None:
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
     loading.import_before_fork()
+    rehearsal.rehearse()
     multiprocess_private.bear_hang_ups()
     gc.collect()
     gc.freeze()

@@ -168,6 +168,15 @@ def test_the_numbers_are_those_of_the_kernel_s_headers(
     assert all(number and number > 450 for number in newer.values()), newer
 
 
+@pytest.mark.parametrize("machine", sorted(seccomp.ARCHITECTURES))
+@pytest.mark.parametrize("network", [True, False])
+@pytest.mark.parametrize("pid", [None, 1, PID, 2**22 - 1])
+def test_a_packed_filter_is_the_same_filter(machine: str, network: bool, pid: int | None) -> None:
+    whole = seccomp.pack(seccomp.make(machine, pid=pid, network=network))
+    assert seccomp.packed(machine, pid=pid, network=network) == whole
+    assert seccomp.packed(machine, pid=PID + 1, network=network) != whole
+
+
 def test_the_kernel_takes_the_filter_of_this_machine() -> None:
     if platform.machine() not in seccomp.ARCHITECTURES or not seccomp.is_available():
         pytest.skip("no filter can be had here")

@@ -17,6 +17,7 @@ from orchestrator.service.doctor.checks import (
     library,
     local_users,
     machine,
+    merging,
     messages,
     on_change,
     phones,
@@ -57,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     clock.CHECK,
     machine.CHECK,
     isolation.CHECK,
+    merging.CHECK,
     whatsapp.CHECK,
     endpoints.CHECK,
 )
