@@ -159,7 +159,7 @@ def compare(
             place.mkdir()
             accounts = {account: {"messages": {"allow": "*"}} for account in names}
             services[name] = Service(place, accounts, sandbox.environment(), settings=settings)
-            pairings[name] = pair(services[name], sandbox, PACE, prefix(number))
+            pairings[name], _ = pair(services[name], sandbox, PACE, prefix(number))
         for round_ in range(rounds):
             for name, service in services.items():
                 with online(service, sandbox, PACE) as (start, arrivals):
