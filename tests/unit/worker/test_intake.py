@@ -283,7 +283,7 @@ def test_a_field_of_any_bytes_is_one_or_none(raw: bytes, number: int) -> None:
 
 def test_a_full_disk_holds_the_library_up_until_there_is_room(tmp_path: Path) -> None:
     at = Set(tmp_path)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     connection = at.intake.inbox._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -357,7 +357,7 @@ def test_an_account_starts_where_no_reserve_can_be_made_for_another_reason_than_
 
 def test_another_program_that_holds_the_inbox_is_waited_for(tmp_path: Path) -> None:
     at = Set(tmp_path)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     at.intake.inbox._connection.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -374,7 +374,7 @@ def test_another_program_that_holds_the_inbox_is_waited_for(tmp_path: Path) -> N
 
 def test_an_inbox_that_breaks_ends_the_run_with_words(tmp_path: Path) -> None:
     at = Set(tmp_path)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     at.intake.inbox._connection.execute("PRAGMA query_only = ON")
     threading.Thread(target=at.take, daemon=True).start()
     wait_until(lambda: bool(at.told), "nobody was told")
@@ -393,7 +393,7 @@ def test_a_message_waits_for_whatever_keeps_it_from_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     at = Set(tmp_path)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     append, left = at.intake.inbox.append, [error, error]
     monkeypatch.setattr("orchestrator.worker.intake.RETRY_SECONDS", 0.01)
 
@@ -410,7 +410,7 @@ def test_a_message_waits_for_whatever_keeps_it_from_the_disk(
 
 def test_what_follows_on_a_wait_is_told_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     at = Set(tmp_path)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     busy, full = sqlite3.OperationalError("locked"), sqlite3.OperationalError("full")
     busy.sqlite_errorcode, full.sqlite_errorcode = sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL
     append, left = at.intake.inbox.append, [full, full, busy]
@@ -484,7 +484,7 @@ def test_an_inbox_of_a_later_version_is_told_with_what_to_do(tmp_path: Path) -> 
 
 def test_old_messages_are_deleted(tmp_path: Path) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=60.0)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     at.intake.inbox._wall = lambda: 1_000.0
     at.take()
     at.intake.inbox._wall = lambda: 2_000.0
@@ -495,7 +495,7 @@ def test_old_messages_are_deleted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("taken", "left"), [(None, []), (0, [1, 2, 3]), (2, [3]), (3, [])])
 def test_what_a_consumer_has_not_had_is_kept(tmp_path: Path, taken: int | None, left: list[int]) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=5_000.0)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     at.intake.inbox._wall = lambda: 1_000.0
     for number in range(3):
         at.take(message_id=f"3EB0{number}")
@@ -512,7 +512,7 @@ def test_a_program_that_keeps_deleted_messages_on_the_disk_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=60.0)
-    assert at.intake.inbox is not None
+    assert isinstance(at.intake.inbox, Inbox)
     at.intake.inbox._wall = lambda: 1_000.0
     at.take()
     other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)

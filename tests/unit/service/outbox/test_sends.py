@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from support.pictures import PNG
 
 from orchestrator.accounts.settings import Sending
+from orchestrator.messages.protocols import OutboxStore
 from orchestrator.service.aside import Aside
 from orchestrator.service.outbox import files
 from orchestrator.service.outbox.sends import Sends, Wanted
@@ -33,6 +35,9 @@ class Accounts:
 
     def messages(self, _name: str) -> Path:
         return self._folder
+
+    def outbox(self, name: str, *, makes: bool = True) -> AbstractContextManager[OutboxStore]:
+        raise AssertionError((name, makes))
 
     def note_queued(self, name: str, count: int) -> None:
         raise AssertionError((name, count))
