@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.fleet import until
 
 from orchestrator.control.protocol import Json
 from orchestrator.service.control import server as servers
@@ -65,8 +66,7 @@ def test_whoever_has_connected_is_answered_by_one_of_both(
         first = ControlServer(listener, Says("the one that waits"))
         await first.start()
         early = await connect(path)
-        while not first._connections:
-            await asyncio.sleep(0.01)
+        await until(lambda: bool(first._connections), "the server knows of the connection")
         leaving = asyncio.create_task(first.leave())
         await asyncio.sleep(0.05)
         assert not leaving.done()
@@ -93,8 +93,7 @@ def test_who_says_nothing_does_not_keep_the_service_from_its_begin(
             first = ControlServer(listener, Says("the one that waits"))
             await first.start()
             with closing(await connect(path)):
-                while not first._connections:
-                    await asyncio.sleep(0.01)
+                await until(lambda: bool(first._connections), "the server knows of the connection")
                 await asyncio.wait_for(first.leave(), PATIENCE)
                 assert path.exists()
 
