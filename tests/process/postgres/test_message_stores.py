@@ -171,9 +171,7 @@ def test_outboxes_say_the_same_whatever_is_done(tmp_path: Path, fresh: FreshData
                 clock.now += step[1] if step[0] == "later" else 0.5
                 found = [outcome(lambda at=at: send(at, clock, step)) for at in (files, other)]  # type: ignore[misc]  # noqa: B023
                 assert found[0] == found[1], step
-            again = replace(
-                other, outbox=RemoteOutbox(channel)
-            )  # how many wait, it has from its last change
+            again = replace(other, outbox=RemoteOutbox(channel))  # how many wait, it has from its last change
             assert state_of(files) == state_of(again)
 
     check()
