@@ -23,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from orchestrator.errors import StoreAway
 from orchestrator.postgres.dsn import Dsn
 from orchestrator.postgres.failing import explain
+from orchestrator.postgres.guard import Guard
 
 T = TypeVar("T")
 
@@ -41,6 +42,8 @@ _PROMPT: Final = {
 
 PATIENCE: Final = 8.0
 """Seconds for one statement, unless `Database.run` is told otherwise."""
+_SLACK: Final = 6.0
+"""Seconds after which a server that should have answered is taken for frozen."""
 _LOCKS: Final = 4.0
 """Seconds to wait for somebody else's lock."""
 _TRIES: Final = 5
@@ -65,6 +68,7 @@ class Database:
         self._slots = threading.BoundedSemaphore(size)
         self._closed = False
         self._away: str | None = None
+        self._guard = Guard()
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +147,7 @@ class Database:
         self._away = why
         if why is None:
             return
+        self._guard.hang_up()
         with self._lock:
             free, self._free = self._free, []
         for connection in free:
@@ -150,6 +155,10 @@ class Database:
 
     def _once(self, work: Callable[[Connection], T], patience: float) -> T:
         connection = self._begin()
+        with self._guard.watch(connection, 2 * patience + _SLACK):
+            return self._work(connection, work, patience)
+
+    def _work(self, connection: Connection, work: Callable[[Connection], T], patience: float) -> T:
         try:
             if patience != PATIENCE:
                 connection.execute(
@@ -171,7 +180,8 @@ class Database:
             if connection is None:
                 return self.connect()
             try:
-                connection.execute("SELECT 1")
+                with self._guard.watch(connection, _SLACK):
+                    connection.execute("SELECT 1")
             except psycopg.Error:
                 connection.close()
             else:
@@ -215,6 +225,7 @@ class Listener:
 
     def __init__(self, database: Database, channels: Iterable[str]) -> None:
         self._dsn = database.dsn
+        self._guard = Guard()
         self._connection = database.connect(autocommit=True)
         try:
             for channel in channels:
@@ -235,7 +246,8 @@ class Listener:
                 for one in self._connection.notifies(timeout=seconds, stop_after=1)
             ]
             if not heard:
-                self._connection.execute("SELECT 1")
+                with self._guard.watch(self._connection, _SLACK):
+                    self._connection.execute("SELECT 1")
         except psycopg.Error as error:
             raise explain(error, self._dsn) from None
         return heard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -47,7 +48,8 @@ def test_without_its_database_nobody_is_linked_and_all_are_back_with_it(
         server.start()
         service.until(connected, "all are back")
         for name in NAMES:
-            service.wait_for_entry(name, to="backoff", kind="store")
+            history = json.loads(service.command("history", name, "--json").stdout)
+            assert "store" in str(history)
 
         # The service is killed, and starts while the database is away: it waits, and is alive.
         service.kill()
@@ -91,7 +93,7 @@ def test_a_repair_puts_the_session_away_in_the_database(
         configured(service, server, folder)
         service.start()
         service.pair(name, make_number())
-        service.command("repair", name, "--no-wait")
+        service.command("repair", name, "--yes", "--no-wait")
         service.pair(name, make_number())
         service.command("rename", name, "three")
         service.wait_for_state("three", "connected")
