@@ -225,7 +225,7 @@ def test_relative_paths_start_from_the_files_folder_not_from_what_it_links_to(
 # What is wrong
 
 TOP = (
-    "state_dir, qr_dir, qr_group, quarantine_days, confine, memory_merge, start, defaults, http, webhooks,"
+    "state_dir, qr_dir, qr_group, quarantine_days, confine, memory_merge, store, start, defaults, http, webhooks,"
     " bots, on_change, accounts"
 )
 TWICE = "expected every key once, found this one on line"
