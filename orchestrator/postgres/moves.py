@@ -16,8 +16,9 @@ from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
-from orchestrator.postgres.sessions import PLACE, Messages, NoMessages, look
+from orchestrator.postgres.sessions import PLACE, Messages, NoMessages, find, look
 from orchestrator.store import quarantine
+from orchestrator.store.attachments import Attachments
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.device import Device
@@ -79,7 +80,10 @@ class Moves:
         if said is None:
             return None
         task, sentence = said
+        if isinstance(task, Restore) and self._database.run(lambda at: find(at, task.folder)) is None:
+            Attachments(self._paths).bring_back(task.folder, task.name)
         if isinstance(task, Rename) and task.begun:
+            Attachments(self._paths).rename(task.old, task.new)
             Tracebacks(self._paths.tracebacks).rename(task.old, task.new)
             with contextlib.suppress(OSError):  # the process that has shown the code is gone
                 QrFolder(settings.qr_dir).hide(task.old)
