@@ -213,11 +213,17 @@ def test_neonize_fetches_nothing_while_it_is_imported(
     assert came == []
 
 
+@pytest.mark.parametrize(
+    ("first", "error"),
+    [("", "LeftOutError"), ("import linkpreview, requests", "LibraryError")],
+    ids=["left out", "with the real packages, as an unknown version has them"],
+)
 def test_what_neonize_fetches_later_is_not_fetched_either(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, first: str, error: str
 ) -> None:
     """A picture by its address, and the preview of a link."""
-    program = f"""{CHILD}
+    program = f"""{first}
+{CHILD}
 from neonize.utils.iofile import get_bytes_from_name_or_url
 from linkpreview import link_preview
 for call in (get_bytes_from_name_or_url, link_preview):
@@ -230,7 +236,7 @@ for call in (get_bytes_from_name_or_url, link_preview):
         done = subprocess.run(
             [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False, timeout=120
         )
-        assert done.stdout.splitlines()[-3:] == ["LOADED", "LibraryError", "LibraryError"], done.stderr
+        assert done.stdout.splitlines()[-3:] == ["LOADED", error, error], done.stderr
     assert came == []
 
 
