@@ -301,7 +301,8 @@ class World:
         with self.config_lock:
             self._config["accounts"][name].update(values)
             self.write_config()
-        self.order("reload")
+            # Nobody may break the file before it was read.
+            self.order("reload")
 
     @contextlib.contextmanager
     def _broken_config(self) -> Iterator[None]:

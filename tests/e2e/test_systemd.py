@@ -147,6 +147,9 @@ def test_it_is_locked_down(service: UnitService) -> None:
         names = {entry.split("=")[0] for entry in Path(f"/proc/{pid}/environ").read_text().split("\0")}
         assert pid == main or not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
         assert re.search(r"Max core file size +0 +0", Path(f"/proc/{pid}/limits").read_text())
+    # MemoryDenyWriteExecute= and the like do not keep accounts from sharing Go's library.
+    sharing = [pid for pid in pids if "/memfd:neonize-" in Path(f"/proc/{pid}/maps").read_text()]
+    assert len(sharing) == 3, "two accounts, and the fork server"
     assert service.box.show(service.unit, "LimitNOFILE") == "65536"  # if the machine has as many
     # Without the lock-down nearly all of it can be done: else it would be no wonder.
     outside = "/tmp/outside.json"

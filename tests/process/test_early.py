@@ -111,6 +111,22 @@ def test_a_library_with_another_byte_is_not_copied(library: Path, place: int) ->
         early.copy_library()
 
 
+def test_an_operator_vouches_for_a_library_without_checksums(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for info in library.parent.parent.glob("*.dist-info"):
+        info.unlink()
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    monkeypatch.setenv(integrity.VARIABLE, digest.upper())
+    os.close(early.copy_library().descriptor)
+    monkeypatch.setenv(integrity.VARIABLE, digest[::-1])
+    with pytest.raises(LibraryAlteredError, match="its checksum differs"):
+        early.copy_library()
+    monkeypatch.delenv(integrity.VARIABLE)
+    with pytest.raises(LibraryAlteredError, match="has no RECORD"):
+        early.copy_library()
+
+
 @pytest.mark.usefixtures("library")
 def test_a_byte_that_changes_while_it_is_copied_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one of those that are changed on purpose: what is compared is what was there before."""
