@@ -1,4 +1,4 @@
-"""How an account's process has its messages stored by who runs it: questions and answers over a socket. Pure.
+"""How an account's process has its messages stored by who runs it: questions and answers over a socket.
 
     length of the head, length of the bytes | head: JSON in ASCII | bytes
 

@@ -37,7 +37,7 @@ def service(sandbox: SandboxProcess, number: str, base: FreshDatabase, tmp_path:
         yield service
 
 
-def texts(service: Service, *, sent: bool = False) -> list[str]:
+def texts(service: Service) -> list[str]:
     lines = service.command("messages", "support", "--json").stdout.splitlines()
     events = [json.loads(line) for line in lines]
     assert len({event["id"] for event in events}) == len(events)
@@ -110,6 +110,7 @@ def test_messages_come_once_over_restarts_kills_and_a_database_that_stops(
     service.wait_for_state("support", "connected")
     wait_until(all_there, "not all is there after the database was away")
     server.crash()
+    service.wait_until_away(number)
     write(3)
     server.start()
     service.wait_for_state("support", "connected")
@@ -140,7 +141,8 @@ def test_removed_messages_come_back_with_the_session_and_numbers_go_on(
     wait_until(lambda: texts(service) == ["before"], "the message is not stored")
     first = seqs(service)
     service.command("remove", "support", "--yes")
-    service.command("add", "support", "--set", "messages.allow=*")
+    service.command("add", "support")
+    service.command("set", "support", "messages.allow=*")
     service.pair("support", number)
     assert texts(service) == []
     ada.write(number, "between")

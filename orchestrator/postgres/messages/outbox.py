@@ -39,7 +39,8 @@ BATCH: Final = 200
 """Rows that are deleted at once."""
 CONTACT_SECONDS: Final = 400 * 86_400.0
 """As for files: `messages.outbox`."""
-_SALT: Final = "outbox salt"
+OUTBOX_SALT: Final = "outbox salt"
+"""By which word it is kept what makes the digests of chats the account's own."""
 OUTBOX_MEMORY: Final = "outbox memory"
 """By which word it is kept what the pacing remembers."""
 _TIMES: Final = tuple(one.name for one in fields(Contact))
@@ -324,10 +325,10 @@ class OutboxTables(OutboxMoves):
         return bool(row[0]), bool(row[1])
 
     def _digest(self, chat: str) -> bytes:
-        salt = self._meta(_SALT)
+        salt = self._meta(OUTBOX_SALT)
         if salt is None:
             salt = os.urandom(32).hex()
-            self._set_meta(_SALT, salt)
+            self._set_meta(OUTBOX_SALT, salt)
         return hmac.digest(bytes.fromhex(salt), chat.encode(), hashlib.sha256)[:16]
 
     def _meta(self, key: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from support.outboxes import CHAT, new, of
 from support.postgres import FreshDatabase
 from support.storing import storing_in
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.messages import loss
 from orchestrator.messages.entry import MAX_RAW, Entry, UnfitError
 from orchestrator.messages.inbox import Inbox, Reader
@@ -27,6 +27,8 @@ from orchestrator.messages.outbox import Outbox, OutboxReader
 from orchestrator.messages.protocols import InboxStore, InboxView, OutboxStore, OutboxView
 from orchestrator.messages.remote import RemoteInbox, RemoteInboxView, RemoteOutbox, RemoteOutboxView
 from orchestrator.messages.retention import SEEN_SECONDS, Retention
+from orchestrator.postgres import ids
+from orchestrator.postgres.messages import transfer
 from orchestrator.sending.contacts import Contact
 from orchestrator.sending.forms import File, Kind, Media, Outgoing, Reaction
 from orchestrator.sending.row import Pace, State
@@ -61,23 +63,17 @@ _accounts = itertools.count()
 def in_files(folder: Path, clock: Clock) -> Iterator[Messages]:
     folder = folder / f"account{next(_accounts)}"
     folder.mkdir(mode=0o700)
+    with in_folder(folder, clock) as messages:
+        yield messages
+
+
+@contextmanager
+def in_folder(folder: Path, clock: Clock) -> Iterator[Messages]:
     with ExitStack() as stack:
         inbox, outbox = Inbox.open(folder, clock), Outbox.open(folder, clock)
         stack.callback(inbox.close)
         stack.callback(outbox.close)
         yield Messages(inbox, outbox, lambda: Reader.open(folder), lambda: OutboxReader.open(folder))
-
-
-@contextmanager
-def in_postgres(fresh: FreshDatabase, clock: Clock) -> Iterator[Messages]:
-    with storing_in(fresh.prepared(), clock) as open_one:
-        channel = open_one(f"account{next(_accounts)}")
-        yield Messages(
-            RemoteInbox(channel),
-            RemoteOutbox(channel),
-            lambda: RemoteInboxView(channel),
-            lambda: RemoteOutboxView(channel),
-        )
 
 
 def entry(number: int, **changes: Any) -> Entry:  # noqa: ANN401
@@ -175,7 +171,8 @@ def test_outboxes_say_the_same_whatever_is_done(tmp_path: Path, fresh: FreshData
                 clock.now += step[1] if step[0] == "later" else 0.5
                 found = [outcome(lambda at=at: send(at, clock, step)) for at in (files, other)]  # type: ignore[misc]  # noqa: B023
                 assert found[0] == found[1], step
-            assert state_of(files) == state_of(other)
+            again = replace(other, outbox=RemoteOutbox(channel))  # how many wait, it has from its last change
+            assert state_of(files) == state_of(again)
 
     check()
 
@@ -289,3 +286,55 @@ def test_a_store_is_found_again_as_it_was_left(tmp_path: Path, fresh: FreshDatab
             )
             assert inbox.append(entry(1)) is None
     assert before[0] == before[1]
+
+
+def test_messages_that_move_are_the_same_there_and_back(tmp_path: Path, fresh: FreshDatabase) -> None:
+    clock = Clock()
+    database = fresh.prepared()
+
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(SENDS, max_size=30), st.lists(INBOXES, max_size=30))
+    def check(sends: list[tuple[Any, ...]], comes: list[tuple[Any, ...]]) -> None:
+        clock.now = BEGIN
+        name = f"account{next(_accounts)}"
+        before, after = tmp_path / name, tmp_path / f"{name} again"
+        for folder in (before, after):
+            folder.mkdir(mode=0o700)
+        with in_folder(before, clock) as files:
+            for step in sends:
+                outcome(lambda step=step: send(files, clock, step))  # type: ignore[misc]
+            for step in comes:
+                outcome(lambda step=step: take(files, clock, step))  # type: ignore[misc]
+            wanted = state_of(files), inbox_of(files)
+        database.run(lambda connection: transfer.bring_in(connection, ids.of(connection, name), before))
+        with storing_in(database, clock) as open_one:
+            channel = open_one(name)
+            there = Messages(
+                RemoteInbox(channel),
+                RemoteOutbox(channel),
+                lambda: RemoteInboxView(channel),
+                lambda: RemoteOutboxView(channel),
+            )
+            assert (state_of(there), inbox_of(there)) == wanted
+        database.run(lambda connection: transfer.take_out(connection, ids.of(connection, name), after))
+        with in_folder(after, clock) as back:
+            assert (state_of(back), inbox_of(back)) == wanted
+            number = back.inbox.append(entry(99))
+        assert number == wanted[1][14] + 1, "numbers go on"
+
+    check()
+
+
+def test_messages_move_nowhere_where_others_are(tmp_path: Path, fresh: FreshDatabase) -> None:
+    clock = Clock()
+    database = fresh.prepared()
+    folder = tmp_path / "support"
+    folder.mkdir(mode=0o700)
+    with in_folder(folder, clock) as files:
+        files.inbox.append(entry(1))
+    with storing_in(database, clock) as open_one:
+        RemoteInbox(open_one("support")).append(entry(2))
+    with pytest.raises(StateError, match="already"):
+        database.run(lambda connection: transfer.bring_in(connection, ids.of(connection, "support"), folder))
+    with pytest.raises(StateError, match="already"):
+        database.run(lambda connection: transfer.take_out(connection, ids.of(connection, "support"), folder))

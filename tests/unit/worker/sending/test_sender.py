@@ -148,7 +148,7 @@ class Process:
     @property
     def outbox(self) -> Outbox:
         """The outbox that the sender has open."""
-        assert self.sender._outbox is not None
+        assert isinstance(self.sender._outbox, Outbox)
         return self.sender._outbox
 
     @contextlib.contextmanager
