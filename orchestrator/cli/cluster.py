@@ -107,3 +107,59 @@ def dsn_of(settings: Settings) -> Dsn:
 
     driver.need()
     return dsn.read(settings.store)
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="The accounts. Default: all.")]
+
+
+@app.command("import", epilog=examples("orchestrator cluster import ~/.local/state/orchestrator"))
+def import_(
+    context: typer.Context,
+    state: Annotated[Path, typer.Argument(metavar="STATE", help="The state folder that has the sessions.")],
+    names: Names = None,
+) -> None:
+    """Move sessions from a state folder into the database, without a new code.
+
+    No service may run, neither with the folder nor with the database. Each session is moved whole or not at
+    all, with its account's messages, wishes and history. The files then go into quarantine in the folder,
+    because a session must not be used twice. What is linked to no phone stays.
+    """
+    _move(context, state, names, into=True)
+
+
+@app.command(epilog=examples("orchestrator cluster export /var/lib/orchestrator"))
+def export(
+    context: typer.Context,
+    state: Annotated[Path, typer.Argument(metavar="STATE", help="The state folder that gets the sessions.")],
+    names: Names = None,
+) -> None:
+    """Move sessions from the database into a state folder, as files; `import` does the opposite."""
+    _move(context, state, names, into=False)
+
+
+def _move(context: typer.Context, state: Path, names: list[str] | None, *, into: bool) -> None:
+    invocation.keep_out_of_cores()
+    where = invocation.of(context)
+    settings = where.settings()
+    dsn_of(settings)
+    from orchestrator.cli.offline import changes, transfer
+    from orchestrator.service import stores
+    from orchestrator.store.layout import StatePaths
+
+    folder = StatePaths.of(state.absolute(), environ={})
+    move = transfer.bring_in if into else transfer.bring_out
+    with (
+        stores.opened(settings, where.state(), commands=True) as store,
+        changes.exclusive(store, "moves sessions"),
+    ):
+        moved = move(store, folder, names or [])
+    for name in moved.done:
+        print(printable(f"{name}: moved"))
+    stays = [f"{len(moved.unlinked)} are linked to no phone"] if moved.unlinked else []
+    stays += [f"{moved.quarantined} lie in quarantine"] if moved.quarantined else []
+    if stays:
+        print(printable(f"stays where it is: {', '.join(stays)}"))
+    for name, why in moved.failed.items():
+        print(printable(f"orchestrator: {name}: not moved: {why}"), file=sys.stderr)
+    if moved.failed:
+        raise typer.Exit(ExitCode.FAILED)

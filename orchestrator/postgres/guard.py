@@ -1,8 +1,8 @@
 """Gives up questions to a server that takes them and never answers.
 
 The server's own limits bound what it works on. A server that is frozen, or whose machine is, enforces
-nothing, and its kernel may go on acknowledging what is sent. So a thread hangs up on it: whoever waits for the
-answer is told that the connection was lost.
+nothing, and its kernel may go on acknowledging what is sent. So a thread hangs up on it: whoever waits for
+the answer is told that the connection was lost.
 """
 
 from __future__ import annotations

@@ -15,12 +15,14 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Final, Protocol
 
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.errors import OrchestratorError, StateError, StoreAway
 from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
+from orchestrator.postgres.messages import transfer
 from orchestrator.store import admission, realm
 from orchestrator.store.device import Device, number_of
 from orchestrator.store.layout import StatePaths
@@ -32,6 +34,8 @@ log = logging.getLogger(__name__)
 PLACE: Final = "the quarantine of the database"
 """Where sessions are put away, for people."""
 _STAMP: Final = "%Y%m%dT%H%M%SZ"
+_LONG: Final = 600.0
+"""Seconds for the messages of an account, which may be a million."""
 _SOON: Final = 3.0
 """Seconds for what is only read: somebody waits for the answer."""
 
@@ -211,6 +215,62 @@ class Sessions:
 
     def make_room(self) -> None:
         """See `SessionStore.make_room`: a schema needs none."""
+
+    # From files and into files
+
+    def realm(self, name: str) -> str | None:
+        """Return where the session of an account was paired, None if nobody knows."""
+        row = self._database.run(
+            lambda connection: connection.execute(
+                "SELECT s.realm FROM orchestrator.session s JOIN orchestrator.account a ON a.id = s.account"
+                " WHERE a.name = %s",
+                [name],
+            ).fetchone()
+        )
+        return None if row is None else str(row[0])
+
+    def take_messages(self, name: str, folder: Path) -> None:
+        """Bring the messages in a folder into the database, if the account has none there.
+
+        Raises:
+            StateError: They cannot be read, or not be written.
+        """
+
+        def work(connection: Connection) -> None:
+            account = ids.of(connection, name)
+            if not self._messages.holds(connection, account):
+                transfer.bring_in(connection, account, folder)
+
+        self._database.run(work, patience=_LONG)
+
+    def give_messages(self, name: str, folder: Path) -> None:
+        """Write the messages of an account into a folder that has none."""
+
+        def work(connection: Connection) -> None:
+            account = ids.of(connection, name)
+            if self._messages.holds(connection, account):
+                folder.mkdir(0o700, parents=True, exist_ok=True)
+                transfer.take_out(connection, account, folder)
+
+        self._database.run(work, patience=_LONG)
+
+    def expect(self, name: str, realm: str | None) -> None:
+        """Make an account without a linked session ready for one that was paired elsewhere.
+
+        Raises:
+            StateError: A linked session is there.
+        """
+
+        def work(connection: Connection) -> None:
+            account = ids.of(connection, name)
+            if look(connection, account).device.linked is not False:
+                raise StateError(f"{name}: the database has a linked session already")
+            connection.execute("SELECT orchestrator_admin.drop_session(%s)", [account])
+            connection.execute("DELETE FROM orchestrator.session WHERE account = %s", [account])
+            if realm is not None:
+                connection.execute("INSERT INTO orchestrator.session VALUES (%s, %s)", [account, realm])
+
+        self._database.run(work)
 
     # Quarantine
 

@@ -250,3 +250,29 @@ def _insert(connection: sqlite3.Connection, name: str, columns: Sequence[str], r
     listed = ", ".join(f'"{column}"' for column in columns)
     places = ", ".join("?" * len(columns))
     connection.executemany(f"INSERT INTO {name} ({listed}) VALUES ({places})", rows)
+
+
+def fill(dsn: str, session: Session) -> None:
+    """Write a session into the schema of an account, whole or not at all.
+
+    Args:
+        dsn: The database as the account, with a password.
+        session: What is written.
+
+    Raises:
+        StateError: The database refuses it, or cannot be reached.
+    """
+    try:
+        with psycopg.connect(dsn) as connection:
+            write_schema(connection, session)
+    except psycopg.Error as error:
+        raise StateError(f"the database does not take the session ({error.sqlstate})") from None
+
+
+def drain(dsn: str) -> Session:
+    """Read the session of an account; `fill` says how."""
+    try:
+        with psycopg.connect(dsn) as connection:
+            return read_schema(connection)
+    except psycopg.Error as error:
+        raise StateError(f"the database does not give the session ({error.sqlstate})") from None

@@ -66,7 +66,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "bot": [["run", "my_bot:bot", "--no-reload"]],
     "on-change": [["test"], ["status"]],
     "config": [["check"], ["show", "support"]],
-    "cluster": [["init"], ["init", "--check"]],
+    "cluster": [["init"], ["import", "old"], ["export", "new"]],
     "page": [[]],
 }  # fmt: skip
 """How each command is given that asks for the configuration."""
