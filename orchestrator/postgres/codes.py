@@ -45,7 +45,7 @@ class CodeRows:
         self._database.run(rows.drop_codes)
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
-        """See `Codes.show`. Where the folder cannot show it, those who look elsewhere still see it."""
+        """See `Codes.show`; where the folder cannot show it, the service hides it here, too."""
         now = time.time()
         left = min((until(png) or issued_at + LONGEST) - now, LONGEST)
         code = Code(png, time.monotonic() + left)

@@ -101,7 +101,8 @@ class OwnerRow:
         if self._incarnation is None:
             return
         row = connection.execute(
-            "SELECT FROM orchestrator.owner WHERE incarnation = %s AND until > clock_timestamp() FOR SHARE",
+            "SELECT FROM orchestrator.owner WHERE incarnation = %s AND until > clock_timestamp()"
+            " FOR KEY SHARE",  # who renews the row does not wait for that, and who takes it does
             [self._incarnation],
         ).fetchone()
         if row is None:
@@ -160,7 +161,13 @@ class OwnerRow:
             "what": what,
             "lease": LEASE_SECONDS,
         }
-        if self._database.run(lambda connection: connection.execute(_TAKE, mine).fetchone()) is None:
+
+        def work(connection: Connection) -> bool:
+            # What the owner before is writing at this moment is done first.
+            connection.execute("SELECT FROM orchestrator.owner FOR UPDATE")
+            return connection.execute(_TAKE, mine).fetchone() is not None
+
+        if not self._database.run(work):
             return False
         self._incarnation = incarnation
         return True

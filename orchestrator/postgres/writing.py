@@ -140,17 +140,15 @@ class Writer:
             # A bug: what waits is not thrown away, and whoever looks into the log sees why.
             if not self._failures:
                 log.exception("a bug in the service: what is known of the accounts cannot be written")
-            self._failed(StateError(f"{self._database.dsn}: {type(error).__name__}"), quiet=True)
+            self._failed(StateError(f"{self._database.dsn}: {type(error).__name__}"))
             return False
         with self._changed:
             self._pending.done()
             if any(batch.codes.values()):
                 self._look_at = time.monotonic() + _LOOK_SECONDS
-            if self._failures:
-                lost = self._pending.lost
-                said = f"; {lost} entries of timelines found no room meanwhile, and are lost" if lost else ""
-                log.warning("%s: can be written again%s", self._database.dsn, said)
-            self._pending.lost = 0
+            if lost := self._pending.lost:
+                log.error("%d entries of timelines found no room while the store was away: lost", lost)
+                self._pending.lost = 0
             self._failures, self._trouble = 0, None
             self._changed.notify_all()
         return True
@@ -159,11 +157,10 @@ class Writer:
         self._check(connection)
         rows.write(connection, batch)
 
-    def _failed(self, error: StateError, *, quiet: bool = False) -> None:
+    def _failed(self, error: StateError) -> None:
+        """Take note of why what waits cannot be written. Whoever saves next says so."""
         with self._changed:
             self._pending.failed()
-            if not self._failures and not quiet:
-                log.error("what is known of the accounts waits to be written down: %s", error)
             self._failures += 1
             self._trouble = error
             self._changed.notify_all()

@@ -87,6 +87,11 @@ def test_another_machine_says_what_the_service_of_the_first_one_has_written(
         assert code.read_bytes() in [png for (png,) in stored]
         one("stop", "b")
         assert two.status("b")["reason"] == "stopped by an operator"
+        # What changes something is for the machine whose service has the accounts.
+        for line in (("maintenance", "on"), ("repair", "a", "--no-wait", "--yes"), ("remove", "a", "--yes")):
+            refused = two(*line, code=1).stderr
+            assert f"on {os.uname().nodename} (the service)" in refused, (line, refused)
+        assert "a: {}" in two.config.read_text()
     assert rows(database, "SELECT png FROM orchestrator.code") == []
     for cli in machines:
         found = cli.accounts()

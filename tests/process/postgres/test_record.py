@@ -416,3 +416,38 @@ def test_what_is_kept_says_nothing_of_the_clock_of_another_machine(
             clock = json.dumps({"wall": time.time() - 5000, "uptime": 9.0, "boot": "of another machine"})
             other.execute("UPDATE orchestrator.status SET clock = %s::json", [clock])
         assert [*kept.load()] == ["a"]
+
+
+@pytest.mark.usefixtures("short")
+def test_who_writes_all_the_time_renews_all_the_same(tmp_path: Path, fresh: FreshDatabase) -> None:
+    database = fresh.prepared()
+    owner = OwnerRow(database, folder(tmp_path))
+    with owner.take("the service"), database.connect() as first, database.connect() as second:
+        owner.check(first)
+        for one, another in ((second, first), (first, second)) * 12:  # at no moment, nobody writes
+            time.sleep(0.1)
+            owner.check(one)
+            another.commit()
+
+
+def test_who_takes_the_accounts_waits_for_what_is_written(tmp_path: Path, fresh: FreshDatabase) -> None:
+    database = fresh.prepared()
+    here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
+    for paths in (here, there):
+        paths.lock.touch()
+    owner, other = OwnerRow(database, here), OwnerRow(database, there)
+    assert owner._try("one")
+    with database.connect() as writing, database.connect() as late:
+        owner.check(writing)
+        with fresh.superuser() as administrator:
+            administrator.execute("UPDATE orchestrator.owner SET until = clock_timestamp()")
+        taken = threading.Thread(target=other._try, args=("another",))
+        taken.start()
+        taken.join(0.5)
+        assert taken.is_alive()
+        with pytest.raises(StoreUnusable, match="not owned here any more"):
+            owner.check(late)
+        writing.commit()
+        taken.join(30)
+        assert not taken.is_alive()
+    database.run(other.check)
