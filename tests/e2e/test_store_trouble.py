@@ -109,8 +109,11 @@ def test_the_server_of_the_database_ends_and_comes_back(world: World, how: str) 
 def test_a_service_that_starts_while_the_database_is_away_waits(world: World) -> None:
     world.service.stop()
     world.server.stop()
-    world.service.start()
-    world.wait_until_away()
+    world.service.launch()
+    world.service.wait_for_log("the service waits for its store")
+    for account in world.service.accounts():
+        assert (account["state"], account["kind"], account["pid"]) == ("backoff", "store", None)
+    assert world.service.command("ping").returncode == 0
     waiting = world.write("while it is away")
     world.server.start()
     world.wait_until_back()
