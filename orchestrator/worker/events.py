@@ -297,7 +297,7 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class StoreLost:
-    """The parent says that the database is away that has the session."""
+    """The database is away that has the session, says the parent, or takes no writes, says the library."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from support.service import PATIENCE, Json, Service
 from orchestrator.messages.entry import Stored
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.both_stores
+pytestmark = pytest.mark.files_only("nobody looks for lost messages in sessions in a database: decision 022")
 
 ACCOUNTS = ("open", "few")
 NUMBERS: dict[str, str] = {}

@@ -244,8 +244,13 @@ def test_whoever_is_killed_at_a_step_of_the_account(place: Place, step: str, who
     client.start()
     place.wait_for_stop()
     place.kill(whom)
-    if (step, whom) == ("made", "parent") and is_honest(place, client):
-        return  # its process handed it over while it hung up: the library keeps the secret, and sends nothing
+    # At "made", its process hands it over while it hangs up: the library keeps the secret, and sends nothing.
+    # In a database, nobody looks for secrets in a session, so nobody knows what it had: see decision 021.
+    unsure = {("made", "parent")}
+    if place.service.kept is not place.service.files:
+        unsure = {(step, whom) for step in ("handed", "made") for whom in ("account", "parent")}
+    if (step, whom) in unsure and is_honest(place, client):
+        return
     check_that_it_arrives_once(place, client)
 
 

@@ -17,7 +17,7 @@ from support.conversation import Contact
 from support.full_disk import fill, small_disk
 from support.linked import wait_until
 from support.postgres import FreshDatabase, PostgresServer, serving, skip_without_postgres
-from support.service import Service
+from support.service import Json, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -53,8 +53,7 @@ class World:
     def wait_until_away(self) -> None:
         """Wait until nobody is linked, and see that everybody waits for the store."""
         for name, number in self.numbers.items():
-            account = self.service.wait_for_state(name, "store")
-            assert (account["kind"], account["pid"]) == ("store", None)
+            self.service.until(lambda all_, name=name: waits(all_[name]), f"{name} waits for the store")  # type: ignore[misc]
             self.service.wait_until_away(number)
         # A restart would help nobody.
         assert self.service.command("ping").returncode == 0
@@ -65,6 +64,12 @@ class World:
             assert account["attempt"] == attempts
             assert not self.service.quarantined(name)
             assert "pairing" not in [entry["to"] for entry in self.service.timeline(name)[4:]]
+
+
+def waits(account: Json) -> bool:
+    """Tell whether an account has no process, and waits for the database alone."""
+    found = (account["state"], account["kind"], account["pid"], account["attempt"], account["next_retry_at"])
+    return found == ("backoff", "store", None, 0, None)
 
 
 @contextmanager
@@ -104,8 +109,11 @@ def test_the_server_of_the_database_ends_and_comes_back(world: World, how: str) 
 def test_a_service_that_starts_while_the_database_is_away_waits(world: World) -> None:
     world.service.stop()
     world.server.stop()
-    world.service.start()
-    world.wait_until_away()
+    world.service.launch()
+    world.service.wait_for_log("the service waits for its store")
+    for account in world.service.accounts():
+        assert (account["state"], account["kind"], account["pid"]) == ("backoff", "store", None)
+    assert world.service.command("ping").returncode == 0
     waiting = world.write("while it is away")
     world.server.start()
     world.wait_until_back()
@@ -149,7 +157,7 @@ def test_the_disk_of_the_database_is_full(
                 world.stored(first := world.write("before"))
                 filler = fill(disk)
                 sent = [world.write("x" * 20_000) for _ in range(150)]
-                world.service.wait_for_state("open", "store", "backoff")
+                world.service.wait_for_state("open", "backoff")
                 filler.unlink()
                 server.stop()
                 server.start()

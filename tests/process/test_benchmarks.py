@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from support.postgres import FreshDatabase
+from support.postgres import FreshDatabase, skip_without_postgres
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 840.0
@@ -170,6 +170,21 @@ def test_messages_reach_a_webhook_beside_a_script_that_posts() -> None:
         assert int(cells(ours, what)[2]) <= 2
     assert int(cells(theirs, "receiver away for 3 s")[2]) > 0
     assert measured(cells(ours, "gateway")[0], "MB") < 80
+
+
+def test_accounts_in_postgres_are_compared_with_those_in_files() -> None:
+    skip_without_postgres()
+    output = printed_by("postgres", "--accounts", "1", "--rounds", "1", "--seconds", "1", "--schemas", "3")
+
+    for row, unit in (("an account: PSS", "MB"), ("  CPU to pair", "ms"), ("  CPU until connected", "ms")):
+        files, database, _ = cells(output, row)
+        assert measured(files, unit) > 0
+        assert measured(database, unit) > 0
+    each = float(cells(output, "connections of an account")[0])
+    assert each >= 1, "neonize uses the database"
+    assert cells(output, f"connections, {each:.0f} an account") == [f"{3 * each:.0f}"]
+    assert measured(cells(output, "  an account")[0], "MB") > 0
+    assert re.search(r"pg_dump -Fc of it all  +\d+\.\d s, \d+\.\d MB", output)
 
 
 def test_a_change_is_measured_in_files_and_in_a_database(tmp_path: Path, fresh: FreshDatabase) -> None:

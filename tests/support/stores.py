@@ -1,9 +1,16 @@
 """Where the services under test keep their accounts: in files, or in Postgres.
 
-A test says nothing of it, and runs on either. By default, all tests run with files, and those of the modules
-that are marked `both_stores` once more with Postgres. `pytest --store postgres` takes Postgres for all tests.
+A test says nothing of it, and runs on either. `pytest --store postgres` takes Postgres for all tests of
+services, which takes as long as with files.
 
-What makes sense with files only is marked `files_only`, with the reason.
+In each run of pytest, and so in `.ci/run`, all tests run with files, and those of the modules that are
+marked `both_stores` once more with Postgres. These modules are about what is kept: sessions that are put
+away and come back, what outlasts a restart and a kill, what is stored of messages and what is to be sent,
+and what must be nowhere. The others are about the library, WhatsApp, the gateway or the page, whose code
+meets no store. So some ten minutes show what could break.
+
+What makes sense with files only is marked `files_only`, with the reason; `test_store_trouble` has the
+database's own trouble in place of the disk's.
 """
 
 from __future__ import annotations

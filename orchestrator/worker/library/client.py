@@ -128,7 +128,8 @@ class Client:
         self._signs = PhoneSigns(time.time)
         self._rejections: Rejections | None = None
         self._room = threading.BoundedSemaphore(MAX_ACTS)
-        _hear_log(settings.log_level, self._heard_by_log, settings.database.parent)
+        folder = settings.database.parent if settings.dsn is None else None
+        _hear_log(settings.log_level, self._heard_by_log, folder)
         # The library opens "file:NAME?options", where the name is one of a URL, or a DSN of Postgres.
         self._client = client.NewClient(
             settings.dsn or quote(str(settings.database)),
@@ -430,9 +431,14 @@ def _number_of_logout(name: str) -> int | None:
 
 
 class _LogEvents(logging.Handler):
-    """Makes events of those records that tell more than the library's events do."""
+    """Makes events of those records that tell more than the library's events do.
 
-    def __init__(self, put: Put, folder: Path) -> None:
+    Args:
+        put: Takes the events.
+        folder: Where the session is; None if that is a database.
+    """
+
+    def __init__(self, put: Put, folder: Path | None) -> None:
         super().__init__()
         self._put = put
         self._folder = folder
@@ -441,13 +447,18 @@ class _LogEvents(logging.Handler):
         if secret_is_missing(record.name, record.getMessage()):
             self._put(events.SecretMissing())
         event = log_event(record.name, record.getMessage())
-        if isinstance(event, events.DiskFull) and session_check.has_room(self._folder):
-            return  # a name that somebody gave themselves may end in any words
+        # A name that somebody gave themselves may end in any words.
+        if isinstance(event, events.DiskFull) and (
+            self._folder is None or session_check.has_room(self._folder)
+        ):
+            return
+        if isinstance(event, events.StoreLost) and self._folder is not None:
+            return
         if event is not None:
             self._put(event)
 
 
-def _hear_log(level: int, put: Put, folder: Path) -> None:
+def _hear_log(level: int, put: Put, folder: Path | None) -> None:
     """Have Go's half log at least what is told by its log alone, and hear it.
 
     Go's half takes its level from this logger of neonize's; what is not wanted in the log is held back by

@@ -33,6 +33,10 @@ _REDIAL = "Error reconnecting after autoreconnect sleep: "
 _LAST_REDIAL = "Failed to reconnect after 515 code: "
 _LINKING = "Failed to pair device: "
 _DISK_FULL = ": database or disk is full"
+_NO_WRITES = re.compile(
+    r"(?:Error decrypting message|Failed to) .*: pq: .*\((?:53[0-9A-Z]{3}|25006)\)", re.DOTALL
+)
+"""A database that has no room, memory or connection left, or takes no writes: the end is the driver's."""
 
 _JID = r"[0-9A-Za-z_-]{1,64}(?:\.[0-9]{1,3})?(?::[0-9]{1,5})?@[a-z.]{1,24}"
 _REPEATED = re.compile(
@@ -57,7 +61,7 @@ def login_line(line: str) -> events.LoginLine | None:
     return events.LoginLine(match[1]) if match else None
 
 
-def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError | None:
+def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError | events.StoreLost | None:
     """Return what a record of the library's log tells that none of its events does.
 
     Args:
@@ -71,6 +75,8 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
         return None
     if message.endswith(_DISK_FULL):
         return events.DiskFull()
+    if _NO_WRITES.fullmatch(message):
+        return events.StoreLost()
     if message.startswith(_REDIAL):
         return events.RedialFailed(message.removeprefix(_REDIAL))
     if message.startswith(_LAST_REDIAL):

@@ -8,7 +8,7 @@ other, or in its own folder for temporary files, if it may write nowhere else.
 A role is ``account``, ``service`` or ``gateway``. The steps of an outbox's writer are
 
     asked      the row is about to be written
-    written    it is on the disk, and nobody was told
+    written    it is on the disk, or in the database, and nobody was told
     handed     it is `sending` with its secret on the disk, and the library has nothing of it
     made       the message is ready, and the library is about to be called
     acked      WhatsApp's acknowledgment was read, and the row is still `sending`
@@ -31,6 +31,7 @@ from typing import Any
 
 STOPS = "ORCHESTRATOR_TEST_STOPS"
 OUTBOX = "orchestrator.messages.outbox"
+REMOTE = "orchestrator.messages.remote"
 COMPOSER = "orchestrator.worker.composing.composer"
 CLIENT = "orchestrator.worker.library.client"
 GATEWAY = "orchestrator.gateway.parent"
@@ -73,9 +74,17 @@ def wrap(kind: Any, name: str, before: str | None, after: str | None) -> None:  
 
 
 def change_outbox(module: Any) -> None:  # noqa: ANN401 - a module
-    wrap(module.Outbox, "add", "asked", "written")
-    wrap(module.Outbox, "hand_over", None, "handed")
-    wrap(module.Outbox, "sent", None, "noted")
+    change_writer(module.Outbox)
+
+
+def change_remote(module: Any) -> None:  # noqa: ANN401
+    change_writer(module.RemoteOutbox)
+
+
+def change_writer(kind: Any) -> None:  # noqa: ANN401 - a class
+    wrap(kind, "add", "asked", "written")
+    wrap(kind, "hand_over", None, "handed")
+    wrap(kind, "sent", None, "noted")
 
 
 def change_composer(module: Any) -> None:  # noqa: ANN401
@@ -102,6 +111,7 @@ def change_gateway(module: Any) -> None:  # noqa: ANN401
 
 CHANGES = {
     OUTBOX: change_outbox,
+    REMOTE: change_remote,
     COMPOSER: change_composer,
     CLIENT: change_client,
     GATEWAY: change_gateway,

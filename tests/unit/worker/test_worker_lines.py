@@ -106,10 +106,35 @@ def test_lines_that_report_nothing(line: str) -> None:
             "Failed to save push name of 10062@lid in device store: database or disk is full",
             events.DiskFull(),
         ),
+        (
+            "Client",
+            (
+                "Error decrypting message 3EB0 from 10062@lid: failed to decrypt prekey message: failed to store"
+                ' session with 10062_1:0: pq: could not extend file "base/1": No space left on device (53100)'
+            ),
+            events.StoreLost(),
+        ),
+        (
+            "Client",
+            "Failed to get prekey: pq: cannot execute INSERT in a read-only transaction (25006)",
+            events.StoreLost(),
+        ),
     ],
 )
 def test_the_log_tells_what_no_event_does(logger: str, message: str, event: events.Event) -> None:
     assert log_event(f"whatsmeow.{logger}", message) == event
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Push name of 10062@lid changed from Bob to Failed to : pq: (53100)",
+        "Failed to store session: pq: duplicate key value violates unique constraint (23505)",
+        "Failed to store session: pq: no room (53100) is what they said",
+    ],
+)
+def test_not_every_word_of_a_database_is_about_its_room(message: str) -> None:
+    assert log_event("whatsmeow.Client", message) is None
 
 
 @pytest.mark.parametrize("logger", ["whatsmeow.Client.Recv", "Whatsmeow.Database", "root"])
