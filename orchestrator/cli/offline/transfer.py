@@ -73,9 +73,9 @@ def bring_in(store: Store, source: StatePaths, names: Iterable[str]) -> Moved:
                 raise StateError(
                     f"{name}: the database has another linked session already: nothing was moved"
                 )
+        _record(RecordFiles(source), store.record, linked)
         for name in linked:
             _each(moved, name, partial(_bring_in, target, source, name))
-        _record(RecordFiles(source), store.record, moved.done)
     return moved
 
 
@@ -111,9 +111,9 @@ def bring_out(store: Store, to: StatePaths, names: Iterable[str]) -> Moved:
         for name in linked:
             if _is_linked(to, name):
                 raise StateError(f"{to.session(name)}: is there already: nothing was moved")
+        _record(store.record, RecordFiles(to), linked)
         for name in linked:
             _each(moved, name, partial(_bring_out, origin, to, name))
-        _record(store.record, RecordFiles(to), moved.done)
     return moved
 
 
@@ -163,14 +163,21 @@ def _is_linked(paths: StatePaths, name: str) -> bool:
 
 
 def _record(source: Record, target: Record, names: list[str]) -> None:
-    """Take over what is known of accounts: wishes, bans, and their histories where there is none yet."""
+    """Take over what is known of accounts: wishes, bans, and their histories where there is none yet.
+
+    This comes before their sessions, which can be moved once only.
+
+    Raises:
+        StateError: It is not kept. No session was moved.
+    """
     known = source.load()
     target.save({**target.load(), **{name: known[name] for name in names if name in known}})
     for name in names:
         if target.newest(name) == 0:
             for entry in source.tail(name, _ALL):
                 target.append(name, _entry(entry))
-    target.flush(60)
+    if not target.flush(60):
+        raise StateError("what is known of the accounts could not be stored: nothing was moved, try again")
 
 
 def _entry(values: dict[str, Any]) -> TimelineEntry:
