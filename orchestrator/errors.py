@@ -5,6 +5,8 @@ OrchestratorError          exit code 1, or 2 with a key of `WRONG_USAGE`
 │   ├── NoConfiguration    there is no configuration in any of the usual places
 │   └── Untrusted          others may change the configuration that was found     exit code 2
 ├── StateError             the service cannot use a folder or file
+│   ├── StoreUnusable      the database refuses what the service needs
+│   └── StoreAway          the database cannot be reached, or not in time
 ├── AlreadyRunning         another service uses the state folder
 ├── NotRunning             the command needs a running service         exit code 4
 ├── NoSuchAccount          no account has that name                    exit code 5
@@ -135,6 +137,8 @@ KEYS = {
     "still_configured": "The account is still in the configuration.",
     "still_linked": "WhatsApp did not confirm that the device is logged out. Nothing was deleted.",
     "still_stopping": "A process did not end in time.",
+    "store_away": "The database of `store:` cannot be reached. Nothing is linked until it is back.",
+    "store_unusable": "The database of `store:` refuses what the service needs. `doctor` says what.",
     "token_exists": "There is a token of that name already.",
     "token_needed": "Other machines could reach the HTTP server, and there is no token.",
     "tokens_unusable": "The file of the tokens cannot be used.",
@@ -216,6 +220,21 @@ class StateError(OrchestratorError):
     """The service cannot use a folder or file."""
 
     key = "state_unusable"
+
+
+class StoreUnusable(StateError):  # noqa: N818 - named for what it says
+    """The database refuses what the service needs: a person has to do something about it."""
+
+    key = "store_unusable"
+
+
+class StoreAway(StateError):  # noqa: N818
+    """The database cannot be reached, or not in time; the same may work later.
+
+    Of what was being committed, nobody knows whether the database has kept it.
+    """
+
+    key = "store_away"
 
 
 class AlreadyRunning(OrchestratorError):  # noqa: N818 - named for what it says

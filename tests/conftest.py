@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support import rings
 from support.neonize_process import NeonizeProcess
+from support.postgres import fresh, postgres
 from support.short_paths import tmp_path
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -21,7 +22,7 @@ from orchestrator.sandbox.process import SandboxProcess
 if TYPE_CHECKING:
     from support.browser import Browser, Screens
 
-__all__ = ["tmp_path"]
+__all__ = ["fresh", "postgres", "tmp_path"]
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

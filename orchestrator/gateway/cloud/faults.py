@@ -113,6 +113,7 @@ _FAULTS: Final[Mapping[str, Fault]] = {
     "service_busy": _BUSY,
     "service_unreachable": _LATER,
     "still_stopping": _LATER,
+    "store_away": _LATER,
     "too_many_requests": _BUSY,
     "unauthorized": _TOKEN,
     "uploads_full": replace(_LATER, retry_after=60),

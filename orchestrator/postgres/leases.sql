@@ -1,0 +1,2 @@
+-- Who owns which account.
+-- `schema.py` runs the steps; one that was released never changes.

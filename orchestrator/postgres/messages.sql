@@ -1,0 +1,2 @@
+-- The messages of accounts.
+-- `schema.py` runs the steps; one that was released never changes.

@@ -1,0 +1,2 @@
+-- What is written down of accounts: status, timelines, wishes, codes.
+-- `schema.py` runs the steps; one that was released never changes.
