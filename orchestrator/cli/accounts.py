@@ -19,7 +19,6 @@ from orchestrator.config import locate
 from orchestrator.control.client import Client
 from orchestrator.control.view import AccountView
 from orchestrator.errors import ConfigError, ExitCode, NoSuchAccount, OrchestratorError
-from orchestrator.store.layout import StatePaths
 from orchestrator.system.units import RUN
 
 app = typer.Typer(rich_markup_mode=None)
@@ -315,7 +314,7 @@ def remove(
     if client is not None:
         unlinked, why = _remove_by(client, file, name, keep_session=keep_session, unlink=unlink)
     else:
-        unlinked, why = _remove_alone(where.state(), file, name, keep_session=keep_session, unlink=unlink)
+        unlinked, why = _remove_alone(where, file, name, keep_session=keep_session, unlink=unlink)
     print(printable(f"{name} was removed from {file}"))
     if unlinked:
         print("WhatsApp has unlinked its device: its session cannot log in any more")
@@ -336,7 +335,7 @@ def remove(
 
 def _tell_kept(where: invocation.Places, name: str, former: put_aside.Former) -> None:
     """Say what of an account that was just removed is kept in quarantine, and until when."""
-    newest = next((one for one in put_aside.read(where.state()) if one.name == name), None)
+    newest = next((one for one in put_aside.read(where) if one.name == name), None)
     if newest is not None and newest.restorable:
         what = "session and its messages" if newest.session and newest.messages else put_aside.holds(newest)
         over = not newest.messages and newest.reason in put_aside.LOGGED_OUT
@@ -372,18 +371,18 @@ def _remove_by(
 
 
 def _remove_alone(
-    state: StatePaths, file: Path, name: str, *, keep_session: bool, unlink: bool
+    where: invocation.Places, file: Path, name: str, *, keep_session: bool, unlink: bool
 ) -> tuple[bool | None, str | None]:
     """Return whether the device was unlinked, None if there is nothing to say of it; and why not."""
-    from orchestrator.cli.offline import changes
+    from orchestrator.cli.offline import changes, kept
     from orchestrator.config import edit
-    from orchestrator.store import device
 
-    with changes.exclusive(state, f"removes {name}"):
+    store = kept.store(where)
+    with changes.exclusive(store, f"removes {name}"):
         # The step that can be refused comes first: an account without a session is better than the reverse.
         edit.remove_account(file, name)
-        linked = device.look(state.session(name)).linked is not False
-        changes.forget_account(state, name, keep_session=keep_session)
+        linked = store.sessions.device(name).linked is not False
+        changes.forget_account(store, name, keep_session=keep_session)
     return (False, "the service is not running") if linked and unlink else (None, None)
 
 

@@ -26,9 +26,9 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
     """Return the accounts whose names begin with a text, and sessions without an account."""
     found = accounts(context, incomplete)
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator.store import sessions as session
+        from orchestrator.cli.offline import kept
 
-        sessions = session.names(_places(context).state().sessions)
+        sessions = kept.session_names(_places(context))
         found += [name for name in sessions if name.startswith(incomplete) and name not in found]
     return found
 
@@ -36,21 +36,21 @@ def renamable(context: typer.Context, incomplete: str) -> list[str]:
 def quarantined(context: typer.Context, incomplete: str) -> list[str]:
     """Return the folders in quarantine whose names begin with a text: those of the account, else all."""
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator.store import quarantine
+        from orchestrator.cli.offline import kept
 
-        every = quarantine.quarantined(_places(context).state().quarantine)
-        own = [one.path.name for one in every if one.name == context.params.get("name")]
-        return [name for name in own or [one.path.name for one in every] if name.startswith(incomplete)]
+        every = kept.store(_places(context)).sessions.in_quarantine()
+        own = [one.folder for one in every if one.name == context.params.get("name")]
+        return [name for name in own or [one.folder for one in every] if name.startswith(incomplete)]
     return []
 
 
 def put_away(context: typer.Context, incomplete: str) -> list[str]:
     """Return the accounts and the folders in quarantine whose names begin with a text."""
     with contextlib.suppress(OrchestratorError, OSError):
-        from orchestrator.store import quarantine
+        from orchestrator.cli.offline import kept
 
-        every = quarantine.quarantined(_places(context).state().quarantine)
-        found = sorted({one.name for one in every if one.name}) + [one.path.name for one in every]
+        every = kept.store(_places(context)).sessions.in_quarantine()
+        found = sorted({one.name for one in every if one.name}) + [one.folder for one in every]
         named = set(context.params.get("names") or ())
         return [name for name in found if name.startswith(incomplete) and name not in named]
     return []

@@ -82,21 +82,22 @@ def history(
     Equal causes that are close in time are one line, and so is what happens to an account again and again.
     Works with and without a running service, for the service's user.
     """
+    from orchestrator.cli.offline import kept
     from orchestrator.store import history as timelines
 
     now = time.time()
     begin = now - _DAY if since is None else past(since, now)
     where = invocation.of(context)
-    folder = where.state().timeline
-    accounts = timelines.names(folder)
+    record = kept.record(where)
+    accounts = record.histories()
     if names or tags:
         accounts = [one.name for one in known(where, accounts, names, tags)[0]]
     if as_json:
-        found = timelines.read(folder, accounts, begin, limit, _as_json)
+        found = timelines.read(record, accounts, begin, limit, _as_json)
         print("[" + ",".join(f"\n  {entry}" for entry in found.entries) + ("\n]" if found.entries else "]"))
         is_all = found.is_all
     else:
-        told = timelines.read(folder, accounts, begin, limit, _told)
+        told = timelines.read(record, accounts, begin, limit, _told)
         is_all = told.is_all
         lines = [*_lines(telling.grouped(told.entries))]
         print("\n".join(lines) if lines else f"nothing has happened since {local(utc(begin))}")

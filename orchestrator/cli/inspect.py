@@ -223,11 +223,11 @@ def _read(
             raise
         from orchestrator.cli.offline import view
 
-        accounts, state, file = view.read_accounts(where, reveal=reveal), where.state(), where.config_file()
-        found = view.describe(accounts, file, state, asked)
-        notes = view.maintenance(state)
+        accounts, file = view.read_accounts(where, reveal=reveal), where.config_file()
+        found = view.describe(where, accounts, asked)
+        notes = view.maintenance(where)
         if not names:
-            notes += view.strays(accounts, state)
+            notes += view.strays(where, accounts)
     return selecting.select(found, names, tags, file=file, or_none=not online), notes
 
 
@@ -350,17 +350,15 @@ def explain(
 
 
 def _explain_offline(where: invocation.Places, name: str, entries: int) -> dict[str, Any]:
-    from orchestrator.cli.offline import view
+    from orchestrator.cli.offline import kept, view
     from orchestrator.control.outlook import without_service
-    from orchestrator.store.timeline import Timeline
 
-    state, file = where.state(), where.config_file()
-    (account,) = view.describe(view.read_accounts(where), file, state, [name])
-    start = where.start_command(file)
+    (account,) = view.describe(where, view.read_accounts(where), [name])
+    start = where.start_command(where.config_file())
     return {
         "account": account.as_json(),
         "outlook": without_service(account, start).as_json(),
-        "timeline": Timeline(state.timeline).tail(name, entries),
+        "timeline": kept.record(where).tail(name, entries),
     }
 
 

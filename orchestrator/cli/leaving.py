@@ -65,7 +65,7 @@ def remove(where: Places, client: Client, file: Path, name: str, former: put_asi
     """
     from orchestrator.config import edit
 
-    before = {one.folder for one in put_aside.read(where.state()) if one.name == name}
+    before = {one.folder for one in put_aside.read(where) if one.name == name}
     result = client.call("log_out", name=name)
     if result["unlinked"] is False:
         why = f" ({printable(result['why_linked'])})" if result["why_linked"] else ""
@@ -80,9 +80,8 @@ def remove(where: Places, client: Client, file: Path, name: str, former: put_asi
     print(printable(f"{name} was removed from {file}"))
     if result["unlinked"]:
         print("WhatsApp has logged its device out: the phone does not show it any more")
-    found = [one for one in put_aside.read(where.state()) if one.name == name]
-    quarantine = where.state().quarantine
-    ours = [one for one in found if one.folder not in before and _is_over(one, quarantine / one.folder)]
+    found = [one for one in put_aside.read(where) if one.name == name]
+    ours = [one for one in found if one.folder not in before and _is_over(where, one)]
     if ours:
         gone = put_aside.delete(where, [one.folder for one in ours])
         print(f"its session and its messages are deleted ({size(gone['size'])})")
@@ -94,12 +93,13 @@ def remove(where: Places, client: Client, file: Path, name: str, former: put_asi
         print(f"orchestrator: {printable(said)}", file=sys.stderr)
 
 
-def _is_over(one: Entry, folder: Path) -> bool:
+def _is_over(where: Places, one: Entry) -> bool:
     """Tell whether a session that was just put away can log in no more, or whether there is none.
 
     Somebody may have linked another device in the very moment. Its session stays.
     """
-    from orchestrator.store import device
-    from orchestrator.store.layout import DATABASE
+    from orchestrator.cli.offline import kept
 
-    return not one.session or one.reason == "logged_out" or device.look(folder / DATABASE).linked is False
+    if not one.session or one.reason == "logged_out":
+        return True
+    return kept.store(where).sessions.former(one.folder).linked is False

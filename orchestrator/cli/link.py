@@ -62,13 +62,13 @@ def link(
 
 def _link_alone(where: invocation.Places, name: str, pairing: Pairing, *, no_wait: bool) -> None:
     from orchestrator.accounts.names import no_such_account
+    from orchestrator.cli.offline import kept
     from orchestrator.control.outlook import already_linked
-    from orchestrator.store import device
 
     settings = where.settings()
     if name not in settings.accounts:
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
-    if device.look(where.state().session(name)).linked is not False:
+    if kept.store(where).sessions.device(name).linked is not False:
         raise OrchestratorError(already_linked(name), key="already_linked")
     if no_wait:
         start = where.start_command(settings.config_file)

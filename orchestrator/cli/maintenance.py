@@ -59,22 +59,21 @@ def _turn(where: Places, *, on: bool) -> dict[str, Any]:
     try:
         return where.service().call("maintenance", on=on)
     except NotRunning:
+        from orchestrator.cli.offline import kept
         from orchestrator.cli.offline.changes import exclusive
-        from orchestrator.store import maintenance
 
-        paths = where.state()
-        with exclusive(paths, "turns maintenance on or off"):
-            before = maintenance.load(paths.maintenance)
-            if on is (before is None):
-                maintenance.save(paths.maintenance, time.time() if on else None)
+        store = kept.store(where)
+        with exclusive(store, "turns maintenance on or off"):
+            if on is (store.record.maintenance() is None):
+                store.record.keep_maintenance(time.time() if on else None)
         return _kept(where)
 
 
 def _kept(where: Places) -> dict[str, Any]:
     """Return what is written down of maintenance, for when no service runs."""
-    from orchestrator.store import maintenance
+    from orchestrator.cli.offline import kept
 
-    since = maintenance.load(where.state().maintenance)
+    since = kept.record(where).maintenance()
     return {"on": since is not None, "since": None if since is None else round(since), "waiting": 0}
 
 

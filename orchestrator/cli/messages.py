@@ -142,7 +142,7 @@ def _about_nothing(where: invocation.Places, name: str) -> None:
     """
     from orchestrator.cli.offline import view
 
-    view.describe(view.read_accounts(where), where.config_file(), where.state(), [name])
+    view.describe(where, view.read_accounts(where), [name])
     _tell(f"{name} has kept no messages; `messages.allow` in the configuration says whose messages are kept")
 
 

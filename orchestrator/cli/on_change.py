@@ -11,7 +11,6 @@ import typer
 from orchestrator.cli import invocation
 from orchestrator.cli.formatting import ago, examples, local, printable, printable_lines
 from orchestrator.errors import OrchestratorError
-from orchestrator.store import told
 from orchestrator.system.clock import iso
 
 app = typer.Typer(
@@ -52,7 +51,9 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
     Works with and without a running service.
     """
-    kept = told.load(invocation.of(context).state().on_change)
+    from orchestrator.cli.offline.kept import record
+
+    kept = record(invocation.of(context)).told()
     last = kept.last
     found = {
         "last": last

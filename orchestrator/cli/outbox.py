@@ -118,4 +118,4 @@ def _check(where: invocation.Places, name: str) -> None:
     """
     from orchestrator.cli.offline import view
 
-    view.describe(view.read_accounts(where), where.config_file(), where.state(), [name])
+    view.describe(where, view.read_accounts(where), [name])

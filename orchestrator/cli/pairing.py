@@ -153,9 +153,10 @@ def pair_alone(
     """
     settings = where.settings()
     if no_wait:
+        from orchestrator.cli.offline import kept
         from orchestrator.cli.offline.changes import forget_session
 
-        forget_session(settings, name, any_phone=any_phone)
+        forget_session(kept.store(where), settings, name, any_phone=any_phone)
         print(f"{name} has no session any more; it shows a code when the service runs")
         if undo is not None:
             undo.tell()

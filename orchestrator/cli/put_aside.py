@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from orchestrator.accounts.words import size
 from orchestrator.cli.formatting import local, printable
-from orchestrator.errors import ConfigError, StateError
+from orchestrator.errors import ConfigError
 from orchestrator.system.clock import iso, utc
 
 if TYPE_CHECKING:
     from orchestrator.cli.invocation import Places
     from orchestrator.config.settings import Settings
-    from orchestrator.store.layout import StatePaths
     from orchestrator.store.put_away import Entry
 
 _AT_ONCE: Final = 500
@@ -39,19 +38,18 @@ LOGGED_OUT: Final = ("logged_out", "wrong_phone")
 """The reasons for which WhatsApp has unlinked the device, so that its session cannot log in any more."""
 
 
-def read(paths: StatePaths) -> list[Entry]:
+def read(where: Places) -> list[Entry]:
     """Return what lies in quarantine, the newest first.
+
+    Args:
+        where: What the command's options say.
 
     Raises:
         StateError: The quarantine cannot be read.
     """
-    from orchestrator.store import put_away
-    from orchestrator.system.os_errors import trouble
+    from orchestrator.cli.offline import kept
 
-    try:
-        return put_away.entries(paths.quarantine)
-    except OSError as error:
-        raise StateError(f"{paths.quarantine}: cannot be read: {trouble(error)}") from None
+    return kept.store(where).sessions.in_quarantine()
 
 
 def show(found: Sequence[Entry], settings: Settings, *, as_json: bool) -> None:
@@ -137,14 +135,15 @@ def delete(where: Places, folders: Sequence[str]) -> dict[str, Any]:
         AlreadyRunning: Another command changes the state folder.
         StateError: The quarantine cannot be used.
     """
-    client, paths = where.running_service(), where.state()
+    client = where.running_service()
     result: dict[str, Any] = {"done": [], "size": 0, "kept": {}}
     if client is None:
+        from orchestrator.cli.offline import kept
         from orchestrator.cli.offline.changes import exclusive
-        from orchestrator.store import put_away
 
-        with exclusive(paths, "deletes what lies in quarantine"):
-            found = put_away.purge(paths, folders)
+        store = kept.store(where)
+        with exclusive(store, "deletes what lies in quarantine"):
+            found = store.sessions.purge(folders)
         result = {"done": found.done, "size": found.size, "kept": found.kept}
     else:
         for begin in range(0, len(folders), _AT_ONCE):
@@ -193,7 +192,7 @@ def former(where: Places, name: str) -> Former:
         name: The account.
     """
     from orchestrator.accounts.names import is_name
-    from orchestrator.store import device, sessions
+    from orchestrator.cli.offline import kept
 
     device_name, days = "", None
     try:
@@ -204,5 +203,5 @@ def former(where: Places, name: str) -> Former:
         days = settings.quarantine_days
         if name in settings.accounts:
             device_name = f' ("{printable(settings.accounts[name].device_name)}")'
-    found = is_name(name) and device.look(sessions.find(where.state().sessions, name)).linked is not False
+    found = is_name(name) and kept.store(where).sessions.device(name).linked is not False
     return Former(found, device_name, days)

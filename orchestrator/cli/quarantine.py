@@ -46,16 +46,19 @@ def list_quarantine(
 
     `orchestrator restore NAME` brings a session back. The service deletes each folder when its time is over.
     """
+    from orchestrator.cli.offline import kept
+
     where = invocation.of(context)
     settings = where.settings()
-    found = put_aside.read(where.state())
+    found = put_aside.read(where)
     if not found and not as_json:
         print("the quarantine is empty")
         return
     put_aside.show(found, settings, as_json=as_json)
     if not as_json:
         total = size(sum(one.size for one in found))
-        print(f"{counted(len(found), 'folder')}, {total}, in {printable(str(where.state().quarantine))}")
+        place = kept.store(where).sessions.quarantine_place
+        print(f"{counted(len(found), 'folder')}, {total}, in {printable(place)}")
 
 
 @app.command(
@@ -102,7 +105,7 @@ def purge(
         oldest = time.time() - durations.seconds("--older-than", older_than, 0, _LONGEST)
     where = invocation.of(context)
     settings = where.settings()
-    found = list(_chosen(put_aside.read(where.state()), names or [], settings))
+    found = list(_chosen(put_aside.read(where), names or [], settings))
     if oldest is not None:
         found = [one for one in found if one.at is not None and one.at < oldest]
     if not found:

@@ -72,18 +72,17 @@ def report(
     if as_csv and as_json:
         raise typer.BadParameter("cannot be combined with --json", param_hint="--csv")
     from orchestrator.cli import history
-    from orchestrator.store import alive
+    from orchestrator.cli.offline import kept
     from orchestrator.store import history as timelines
 
     now = time.time()
     begin = now - _MONTH if since is None else history.past(since, now)
     where = invocation.of(context)
-    state = where.state()
-    found, runs = history.known(where, timelines.names(state.timeline), names, tags)
-    until = now if runs else alive.load(state.alive)
+    record = kept.record(where)
+    found, runs = history.known(where, record.histories(), names, tags)
+    until = now if runs else record.alive()
     measured = [
-        (one, uptime.measure(timelines.changes(state.timeline, one.name, begin), begin, now, until))
-        for one in found
+        (one, uptime.measure(timelines.changes(record, one.name, begin), begin, now, until)) for one in found
     ]
     rows = [_row(one, known, begin, now) for one, known in measured]
     if as_json:

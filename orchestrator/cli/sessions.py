@@ -12,7 +12,6 @@ from orchestrator.cli import completion, invocation
 from orchestrator.cli.accounts import check_name, check_service_reads
 from orchestrator.cli.formatting import examples, printable
 from orchestrator.control.client import Client
-from orchestrator.store.layout import StatePaths
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -38,10 +37,7 @@ def rename(
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
-    if client is None:
-        state = _rename_alone(where, where.state(), old, new)
-    else:
-        state = _rename_by(client, file, old, new)
+    state = _rename_alone(where, old, new) if client is None else _rename_by(client, file, old, new)
     print(printable(f"{old} is now called {new}{state}"))
 
 
@@ -54,28 +50,29 @@ def _rename_by(client: Client, file: Path, old: str, new: str) -> str:
     return "".join(f": {account['state']}" for account in accounts)
 
 
-def _rename_alone(where: invocation.Places, state: StatePaths, old: str, new: str) -> str:
-    from orchestrator.cli.offline import changes
+def _rename_alone(where: invocation.Places, old: str, new: str) -> str:
+    from orchestrator.cli.offline import changes, kept
     from orchestrator.config import edit as config_edit
-    from orchestrator.store import moving
+    from orchestrator.store.moving import Rename
 
-    before = where.settings()
-    with changes.exclusive(state, f"renames {old}"):
-        task = moving.pending(state)
+    before, store = where.settings(), kept.store(where)
+    moves = store.moves
+    with changes.exclusive(store, f"renames {old}"):
+        task = moves.pending()
         if task is not None:
-            moving.finish(state, before)
-            if task in (moving.Rename(old, new), moving.Rename(old, new, begun=True)) and (
+            moves.finish(before)
+            if task in (Rename(old, new), Rename(old, new, begun=True)) and (
                 new in before.accounts and old not in before.accounts
             ):
                 return ""  # an earlier run of this command was interrupted, and is complete now
-        edit = moving.check_rename(state, before, old, new)
-        moving.begin(state, moving.Rename(old, new))
+        edit = moves.check_rename(before, old, new, known=())
+        moves.begin(Rename(old, new))
         try:
             after = config_edit.rename_account(where.config_file(), old, new) if edit else before
         except BaseException:
-            moving.give_up(state)
+            moves.give_up()
             raise
-        moving.finish(state, after)
+        moves.finish(after)
     return ""
 
 
@@ -83,7 +80,7 @@ def _list(where: invocation.Places, *, as_json: bool) -> None:
     from orchestrator.cli import put_aside
 
     settings = where.settings()
-    found = [one for one in put_aside.read(where.state()) if one.restorable]
+    found = [one for one in put_aside.read(where) if one.restorable]
     if found or as_json:
         put_aside.show(found, settings, as_json=as_json)
     if as_json:
@@ -149,13 +146,12 @@ def restore(
     if quarantine is not None and "/" in quarantine:
         quarantine = str(Path(quarantine).expanduser().absolute())
     where = invocation.of(context)
-    state = where.state()
     client = where.running_service()
     if client is None:
-        from orchestrator.cli.offline import changes
+        from orchestrator.cli.offline import changes, kept
 
         settings = where.settings()
-        about = changes.restore(state, settings, name, quarantine)
+        about = changes.restore(kept.store(where), settings, name, quarantine)
         folder, notes = about.folder, list(about.notes)
         configured = name in settings.accounts
         then = f"the service is not running; `{where.start_command(settings.config_file)}` starts it"

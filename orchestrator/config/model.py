@@ -30,6 +30,7 @@ from orchestrator.config.gateway_model import BotSection, HttpSection, WebhookSe
 from orchestrator.config.on_change_model import OnChangeSection
 from orchestrator.config.section import Section, as_mapping, default_of
 from orchestrator.config.settings import Settings
+from orchestrator.config.store_model import StoreSection
 from orchestrator.config.tags import Tags
 from orchestrator.config.yaml_tree import Scalar
 
@@ -347,6 +348,11 @@ class Configuration(Section):
         " and `list --wide` say what is missing. required: the service does not start without all of it."
         " off: not at all.",
     )
+    store: Annotated[StoreSection | None, BeforeValidator(_as_section_or_none)] = Field(
+        default=None,
+        description="A Postgres database that keeps the accounts' sessions, status and messages, instead of"
+        " the state folder. null: the state folder.",
+    )
     start: StartSection = Field(default=StartSection(), description="How the accounts start.")
     defaults: DefaultsSection = Field(
         default=DefaultsSection(),
@@ -382,7 +388,7 @@ class Configuration(Section):
 
 SECTIONS: tuple[type[Section], ...] = (
     Configuration, StartSection, BackoffSection, MessagesSection, SendingSection, DefaultsSection,
-    AccountSection, HttpSection, WebhookSection, BotSection, OnChangeSection,
+    AccountSection, StoreSection, HttpSection, WebhookSection, BotSection, OnChangeSection,
 )  # fmt: skip
 """All sections, in the order in which a message looks for the place of a key."""
 

@@ -29,6 +29,7 @@ class Settings:
         webhooks: The webhooks by name.
         bots: The bots that the service runs, by name.
         on_change: Who is told of changes, None for nobody.
+        store: The file of the DSN of the database that keeps the accounts, None for the state folder.
         missing_variables: Keys whose variable this process's environment lacks, and the variables' names. The
             service does not run without them; commands, which have another environment, do.
         digest: By what the file's text is known; see `config.file.digest`.
@@ -49,6 +50,7 @@ class Settings:
     webhooks: Mapping[str, Webhook] = field(default_factory=dict)
     bots: Mapping[str, BotSettings] = field(default_factory=dict)
     on_change: OnChange | None = None
+    store: Path | None = None
     missing_variables: tuple[tuple[str, str], ...] = ()
     digest: str = field(default="", compare=False, repr=False)
     given: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)

@@ -87,7 +87,7 @@ class Dsn:
             "dbname": self.database,
             "user": self.user,
             "password": self.password,
-            "passfile": "/dev/null",
+            "passfile": "/dev/null/none",
             "sslmode": self.sslmode,
             "gssencmode": "disable",
             "client_encoding": "utf8",

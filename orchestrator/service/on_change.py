@@ -25,6 +25,7 @@ from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.service.aside import Aside
 from orchestrator.service.timers import now
 from orchestrator.store import told
+from orchestrator.store.protocols import Record
 from orchestrator.system import commands, trust
 from orchestrator.system.clock import iso
 from orchestrator.system.commands import Outcome
@@ -95,12 +96,12 @@ class Telling:
 
     Args:
         accounts: The accounts.
-        path: The file with what was told.
+        record: Where what was told is written down.
     """
 
-    def __init__(self, accounts: Accounts, path: Path) -> None:
+    def __init__(self, accounts: Accounts, record: Record) -> None:
         self._accounts = accounts
-        self._path = path
+        self._record = record
         self._aside = Aside("on_change", 1)
         self._stop = commands.Stop()
         self._wake = asyncio.Event()
@@ -294,7 +295,7 @@ class Telling:
 
     async def _load(self) -> told.Kept:
         try:
-            return await self._aside.run(lambda: told.load(self._path))
+            return await self._aside.run(self._record.told)
         except StateError as error:
             log.error("%s", error)
             return told.Kept()
@@ -310,7 +311,7 @@ class Telling:
         if kept == self._saved:
             return
         try:
-            await self._aside.run(lambda: told.save(self._path, kept))
+            await self._aside.run(lambda: self._record.keep_told(kept))
         except StateError as error:
             if not self._unsaved:
                 log.error("%s", error)

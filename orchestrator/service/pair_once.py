@@ -19,7 +19,6 @@ from orchestrator.service.control.commands import Result, follow
 from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
 from orchestrator.service.supervisor import Supervisor
-from orchestrator.store import leftovers
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import logs
@@ -74,7 +73,7 @@ def repair(
         needs.check(paths, 1)
         isolation.check(settings.confine)
         library = check_library()
-        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
+        for sentence in [*orphans.end(paths.sessions), *store.moves.clear_up(settings)]:
             log.error("%s", sentence)
         supervisor = Supervisor(
             settings,

@@ -206,9 +206,8 @@ class Reloader:
         """Return the keys that have changed and take effect only when the service is started anew."""
         used = self._started_with
         keys = ["state_dir"] if self._state_configured and folder != used.state_dir else []
-        return keys + [
-            key for key in ("qr_dir", "qr_group", "confine") if getattr(used, key) != getattr(after, key)
-        ]
+        others = ("qr_dir", "qr_group", "confine", "store")
+        return keys + [key for key in others if getattr(used, key) != getattr(after, key)]
 
     def forgotten(self, name: str) -> bool:
         """Note that an account is gone, once its process is.

@@ -41,7 +41,7 @@ from orchestrator.service.on_change import Telling
 from orchestrator.service.startup import ignore_signals, make_spawner, raise_file_limit, take_signals
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.systemd import Announcer
-from orchestrator.store import leftovers, realm
+from orchestrator.store import realm
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.protocols import Store
@@ -99,7 +99,7 @@ def run(
         needs.check(paths, sum(account.enabled for account in settings.accounts.values()))
         isolation.check(settings.confine)
         library = check_library()
-        for sentence in [*orphans.end(paths.sessions), *leftovers.clear(paths, settings)]:
+        for sentence in [*orphans.end(paths.sessions), *store.moves.clear_up(settings)]:
             log.warning("%s", sentence)
         with contextlib.suppress(OSError):  # a hint, without which everything works
             realm.note_world(paths.world, realm.current())
@@ -215,7 +215,7 @@ async def _serve(parts: _Parts, library: str) -> None:
     process.add(commands, supervisor, lambda why: ask_to_stop(why), parts.log_file)
     leaving.add(commands, supervisor)
     showing.add(commands, supervisor)
-    telling = Telling(supervisor, parts.paths.on_change)
+    telling = Telling(supervisor, parts.store.record)
     notifications.add(commands, telling)
     parts.reloads.after = [companions.reloaded, telling.reloaded]
     server = ControlServer(listener, commands)

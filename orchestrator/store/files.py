@@ -5,34 +5,31 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from orchestrator.accounts.failure import Outcome
 from orchestrator.errors import StateError
 from orchestrator.store import (
     admission,
-    alive,
     device,
-    maintenance,
+    leftovers,
     moving,
     put_away,
     quarantine,
     quarantine_note,
     realm,
     sessions,
-    status,
-    summary,
     trial,
 )
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
-from orchestrator.store.layout import StatePaths, is_of_service
+from orchestrator.store.device import Device
+from orchestrator.store.layout import DATABASE, StatePaths, is_of_service
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Place, Store
-from orchestrator.store.summary import Summary
-from orchestrator.store.timeline import Timeline, TimelineEntry
+from orchestrator.store.record_files import RecordFiles
 from orchestrator.system.files import open_folder
 from orchestrator.system.os_errors import trouble
 
@@ -109,7 +106,7 @@ class SessionFiles:
         """See `SessionStore.exists`."""
         return os.path.lexists(sessions.find(self._paths.sessions, name))
 
-    def device(self, name: str) -> device.Device:
+    def device(self, name: str) -> Device:
         """See `SessionStore.device`."""
         return device.look(sessions.find(self._paths.sessions, name))
 
@@ -172,6 +169,23 @@ class SessionFiles:
         quarantine_note.write(self._paths.quarantine)  # where an earlier version has put sessions
         return quarantine.prune(self._paths.quarantine, days, now)
 
+    def in_quarantine(self) -> list[put_away.Entry]:
+        """See `SessionStore.in_quarantine`."""
+        folder = self._paths.quarantine
+        try:
+            return put_away.entries(folder)
+        except OSError as error:
+            raise StateError(f"{folder}: cannot be read: {trouble(error)}") from None
+
+    @property
+    def quarantine_place(self) -> str:
+        """See `SessionStore.quarantine_place`."""
+        return os.fspath(self._paths.quarantine)
+
+    def former(self, folder: str) -> Device:
+        """See `SessionStore.former`."""
+        return device.look(self._paths.quarantine / folder / DATABASE)
+
     def purge(self, folders: Iterable[str]) -> put_away.Purged:
         """See `SessionStore.purge`."""
         return put_away.purge(self._paths, folders)
@@ -208,6 +222,10 @@ class FileMoves:
         """See `Moves.finish`."""
         return moving.finish(self._paths, settings)
 
+    def clear_up(self, settings: Configured | None = None) -> list[str]:
+        """See `Moves.clear_up`."""
+        return leftovers.clear(self._paths, settings)
+
     def check_rename(self, settings: Configured, old: str, new: str, known: Container[str]) -> bool:
         """See `Moves.check_rename`."""
         return moving.check_rename(self._paths, settings, old, new, known=known)
@@ -231,71 +249,6 @@ class FileMoves:
     def about_strays(self, names: list[str], accounts: Iterable[str]) -> list[str]:
         """See `Moves.about_strays`."""
         return moving.about_strays(self._paths, names, accounts)
-
-
-class RecordFiles:
-    """``status.json`` and the timelines."""
-
-    def __init__(self, paths: StatePaths) -> None:
-        self._status = paths.status
-        self._summary = paths.summary
-        self._maintenance = paths.maintenance
-        self._alive = paths.alive
-        self._timeline = Timeline(paths.timeline)
-
-    @property
-    def place(self) -> str:
-        """See `Record.place`."""
-        return os.fspath(self._status)
-
-    def load(self) -> dict[str, status.Kept]:
-        """See `Record.load`."""
-        return status.load(self._status)
-
-    def save(self, kept: Mapping[str, status.Kept]) -> None:
-        """See `Record.save`."""
-        try:
-            status.save(self._status, kept)
-        except OSError as error:
-            raise StateError(f"{self._status}: cannot be written: {trouble(error)}") from None
-
-    def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
-        """See `Record.summarize`."""
-        with contextlib.suppress(OSError):  # commands then read the configuration itself
-            summary.save(self._summary, digest, accounts)
-
-    def maintenance(self) -> float | None:
-        """See `Record.maintenance`."""
-        return maintenance.load(self._maintenance)
-
-    def keep_maintenance(self, since: float | None) -> None:
-        """See `Record.keep_maintenance`."""
-        maintenance.save(self._maintenance, since)
-
-    def alive(self) -> float | None:
-        """See `Record.alive`."""
-        return alive.load(self._alive)
-
-    def keep_alive(self, at: float) -> None:
-        """See `Record.keep_alive`."""
-        with contextlib.suppress(OSError):  # what else cannot be written is told
-            alive.save(self._alive, at)
-
-    def append(self, name: str, entry: TimelineEntry) -> bool:
-        """See `Record.append`."""
-        return self._timeline.append(name, entry)
-
-    def tail(self, name: str, count: int) -> list[dict[str, Any]]:
-        """See `Record.tail`."""
-        return self._timeline.tail(name, count)
-
-    def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
-        """See `Record.after`."""
-        return self._timeline.after(name, number, limit)
-
-    def newest(self, name: str) -> int:
-        """See `Record.newest`."""
-        return self._timeline.newest(name)
 
 
 class StateFolder:

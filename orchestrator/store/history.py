@@ -5,16 +5,19 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from orchestrator.accounts import uptime
-from orchestrator.errors import StateError
-from orchestrator.store.timeline import Timeline
 from orchestrator.system import clock
-from orchestrator.system.os_errors import trouble
 
 T = TypeVar("T")
+
+
+class Histories(Protocol):
+    """The histories of all accounts: `Record` and `Timeline` have these."""
+
+    def backwards(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield an account's entries from the newest to the oldest, reading no more than is asked for."""
 
 
 class Read(NamedTuple, Generic[T]):
@@ -29,24 +32,8 @@ class Read(NamedTuple, Generic[T]):
     is_all: bool
 
 
-def names(folder: Path) -> list[str]:
-    """Return the names of all accounts that have a timeline, also of those that are gone.
-
-    Raises:
-        StateError: This user may not look.
-    """
-    try:
-        return Timeline(folder).names()
-    except OSError as error:
-        raise StateError(
-            f"{folder}: the timelines cannot be read ({trouble(error)}): run this command as the service's"
-            " user, with `sudo -u`",
-            key="permission_denied" if isinstance(error, PermissionError) else None,
-        ) from None
-
-
 def read(
-    folder: Path,
+    histories: Histories,
     accounts: Iterable[str],
     since: float,
     limit: int,
@@ -57,19 +44,18 @@ def read(
     Only what is returned is kept in memory, and of each timeline no more is read than can be among it.
 
     Args:
-        folder: The folder of the timelines.
+        histories: Where they are.
         accounts: The accounts.
         since: Unix seconds.
         limit: How many entries at the most, 1 or more: the newest ones.
         make: Returns what is wanted of an entry, by the account's name, the entry and its time in Unix
             seconds; None for an entry that is not wanted.
     """
-    timeline = Timeline(folder)
     kept: list[tuple[float, int, T]] = []
     older = count(0, -1)  # of one time, what was read first is the newer one
     is_all = True
     for name in accounts:
-        for at, entry in _newest_first(timeline, name, since):
+        for at, entry in _newest_first(histories, name, since):
             full = len(kept) >= limit
             if full and at <= kept[0][0]:
                 is_all = False
@@ -86,16 +72,16 @@ def read(
     return Read([made for _, _, made in kept], is_all)
 
 
-def changes(folder: Path, name: str, since: float) -> list[uptime.Change]:
+def changes(histories: Histories, name: str, since: float) -> list[uptime.Change]:
     """Return the changes of an account since a time, and the last one before if there is one, oldest first.
 
     Args:
-        folder: The folder of the timelines.
+        histories: Where they are.
         name: The account.
         since: Unix seconds.
     """
     found = []
-    for entry in Timeline(folder).backwards(name):
+    for entry in histories.backwards(name):
         at = clock.unix(entry["at"])
         if at is None:
             continue
@@ -106,9 +92,9 @@ def changes(folder: Path, name: str, since: float) -> list[uptime.Change]:
     return found
 
 
-def _newest_first(timeline: Timeline, name: str, since: float) -> Iterator[tuple[float, dict[str, Any]]]:
+def _newest_first(histories: Histories, name: str, since: float) -> Iterator[tuple[float, dict[str, Any]]]:
     """Yield the entries of a timeline since a time. A number is never lower than the time of its entry."""
-    for entry in timeline.backwards(name):
+    for entry in histories.backwards(name):
         at = clock.unix(entry["at"])
         if at is None:
             continue

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
-    from orchestrator.store.put_away import Purged
+    from orchestrator.store.put_away import Entry, Purged
     from orchestrator.store.status import Kept
     from orchestrator.store.summary import Summary
     from orchestrator.store.timeline import TimelineEntry
+    from orchestrator.store.told import Kept as Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,24 @@ class SessionStore(Protocol):
             The names of what was deleted.
         """
 
+    def in_quarantine(self) -> list[Entry]:
+        """Return what lies in quarantine, the newest first.
+
+        Raises:
+            StateError: The quarantine cannot be read.
+        """
+
+    @property
+    def quarantine_place(self) -> str:
+        """Where the quarantine is, for people."""
+
+    def former(self, folder: str) -> Device:
+        """Tell which linked device a session in quarantine is of; never raises.
+
+        Args:
+            folder: Its name there.
+        """
+
     def purge(self, folders: Iterable[str]) -> Purged:
         """Delete what is in quarantine under these names, for good; nobody may restore anything meanwhile.
 
@@ -154,6 +173,21 @@ class Moves(Protocol):
 
         Raises:
             StateError: Something cannot be moved. What is left to do stays written down.
+        """
+
+    def clear_up(self, settings: Configured | None = None) -> list[str]:
+        """Clear up what a service or a command that was killed has left half done.
+
+        Whoever calls this owns the accounts. What was begun is brought to an end first, as `finish` does.
+
+        Args:
+            settings: The configuration; without it, what was being renamed is let alone.
+
+        Returns:
+            What was done to sessions, a sentence each, for the log.
+
+        Raises:
+            StateError: What was begun cannot be brought to an end.
         """
 
     def check_rename(self, settings: Configured, old: str, new: str, known: Container[str]) -> bool:
@@ -227,6 +261,27 @@ class Record(Protocol):
             accounts: The accounts, in the configuration's order.
         """
 
+    def summary(self, digest: str) -> dict[str, Summary] | None:
+        """Return what was noted of a configuration; None if that is of another text, or is not there.
+
+        Args:
+            digest: By what the text of the configuration is known.
+        """
+
+    def told(self) -> Told:
+        """Return what the program of `on_change` was told, and how its last call ended.
+
+        Raises:
+            StateError: It cannot be read.
+        """
+
+    def keep_told(self, kept: Told) -> None:
+        """Write down what the program of `on_change` was told, and how its last call ended.
+
+        Raises:
+            StateError: It cannot be written; what was written before stays.
+        """
+
     def maintenance(self) -> float | None:
         """Return since when maintenance is on, in Unix seconds; None if it is off.
 
@@ -266,6 +321,16 @@ class Record(Protocol):
 
     def newest(self, name: str) -> int:
         """Return the highest number of an entry of an account's history, 0 without one; never raises."""
+
+    def backwards(self, name: str) -> Iterator[dict[str, Any]]:
+        """Yield an account's entries from the newest to the oldest, reading no more than is asked for."""
+
+    def histories(self) -> list[str]:
+        """Return the names of all accounts that have a history, also of those that are gone, in order.
+
+        Raises:
+            StateError: This user may not look.
+        """
 
 
 class Codes(Protocol):

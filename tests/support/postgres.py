@@ -245,6 +245,22 @@ class FreshDatabase:
         self.server.opened.append(database)
         return database
 
+    def administrator_dsn(self) -> str:
+        """Return the DSN of a superuser, whom the server believes by the socket."""
+        return (
+            f"postgres://postgres@/{self.name}?host={quote(str(self.server.sockets))}&port={self.server.port}"
+        )
+
+    def ready(self) -> Database:
+        """Return the database as `orchestrator cluster init` leaves it."""
+        from orchestrator.postgres import setup
+        from orchestrator.postgres.dsn import parse
+
+        administrator = parse(self.administrator_dsn())
+        setup.install(administrator, self.parsed("socket"))
+        setup.make_ready(self.parsed())
+        return self.open()
+
     def prepared(self) -> Database:
         """Return the database with all tables."""
         from orchestrator.postgres import schema

@@ -6,53 +6,52 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from orchestrator.accounts.guard import refuse_any_phone
 from orchestrator.accounts.names import no_such_account
 from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
-from orchestrator.store import device, leftovers, moving, quarantine_note, status
-from orchestrator.store import quarantine as put_away
-from orchestrator.store.layout import StatePaths
-from orchestrator.store.lock import InstanceLock
+from orchestrator.store import status
+from orchestrator.store.moving import Restored
+from orchestrator.store.protocols import Store
 from orchestrator.store.tracebacks import Tracebacks
 
 
 @contextmanager
-def exclusive(paths: StatePaths, what: str, settings: Settings | None = None) -> Iterator[None]:
-    """Lock the state folder for this process.
+def exclusive(store: Store, what: str, settings: Settings | None = None) -> Iterator[None]:
+    """Let this process alone own the accounts.
 
     Args:
-        paths: The state folder.
-        what: What this process does, for others that find the folder locked.
+        store: What is kept of them.
+        what: What this process does, for others that find the accounts taken.
         settings: The configuration, if interrupted changes are to be finished first.
 
     Raises:
-        AlreadyRunning: Another process has locked the folder.
-        StateError: The folder cannot be used.
+        AlreadyRunning: Another process owns them.
+        StateError: The state folder cannot be used.
     """
     from orchestrator.service import ways
 
-    ways.check_state_for_root(paths)
-    paths.prepare()
-    with InstanceLock(paths.lock, what=what):
-        leftovers.clear(paths, settings)
+    ways.check_state_for_root(store.paths)
+    store.paths.prepare()
+    with store.ownership.take(what):
+        store.moves.clear_up(settings)
         yield
 
 
-def forget_session(settings: Settings, name: str, *, any_phone: bool = False) -> Path | None:
+def forget_session(store: Store, settings: Settings, name: str, *, any_phone: bool = False) -> str | None:
     """Put an account's session into quarantine, so that the service pairs the account anew.
 
     Like any repair, this ends an operator's stop and a ban.
 
     Args:
+        store: What is kept of the accounts.
         settings: The configuration.
         name: The account.
         any_phone: Let any phone be linked next, and not only the one that the account had.
 
     Returns:
-        The folder of the session; None if there was no session.
+        Where the session is now, for people; None if there was no session.
 
     Raises:
         NoSuchAccount: The configuration does not name the account.
@@ -64,22 +63,21 @@ def forget_session(settings: Settings, name: str, *, any_phone: bool = False) ->
         raise no_such_account(name, known=settings.accounts, file=settings.config_file)
     if any_phone:
         refuse_any_phone(settings.accounts[name])
-    paths = StatePaths.of(settings.state_dir)
-    with exclusive(paths, f"repairs {name}", settings):
-        kept = status.load(paths.status)
+    with exclusive(store, f"repairs {name}", settings):
+        kept = store.record.load()
         known = kept.get(name, status.Kept())
         # Written first: the session that tells which phone it was is about to go.
-        number = device.look(paths.session(name)).number
+        number = store.sessions.device(name).number
         guard = known.guard.open_to_any() if any_phone else known.guard.found(number)
-        _save(paths, {**kept, name: replace(known, guard=guard)})
-        place = quarantine(paths, name, "repair")
+        store.record.save({**kept, name: replace(known, guard=guard)})
+        place = _quarantine(store, name, "repair")
         wishes = replace(known, stopped=False, parked=None, shown=None, guard=guard, past=known.past.moved())
-        _save(paths, {**kept, name: wishes})
+        store.record.save({**kept, name: wishes})
     return place
 
 
-def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None) -> moving.Restored:
-    """Put an account's session back from quarantine; `moving.find` explains ``wanted``.
+def restore(store: Store, settings: Settings, name: str, wanted: str | None) -> Restored:
+    """Put an account's session back from quarantine; `Moves.check_restore` explains ``wanted``.
 
     Raises:
         NoSuchAccount: Neither an account nor a session has this name.
@@ -88,71 +86,60 @@ def restore(paths: StatePaths, settings: Settings, name: str, wanted: str | None
         OrchestratorError: There is no such session, the account has a session, or another account has this
             session.
     """
-    with exclusive(paths, f"restores {name}", settings):
-        found = moving.find(paths, settings, name, wanted)
-        about = moving.check_restore(paths, settings, name, found)
-        moving.restore(paths, settings, name, found)
-        kept = status.load(paths.status)
+    with exclusive(store, f"restores {name}", settings):
+        task, about = store.moves.check_restore(settings, name, wanted)
+        store.moves.begin(task)
+        store.moves.finish(settings)
+        kept = store.record.load()
         if name in kept:
             # What parked the account was about its former session. Only a ban with an end stays.
             parked = kept[name].parked
             ban = parked if parked is not None and parked.until is not None else None
-            guard = kept[name].guard.restored(device.look(paths.session(name)).number)
+            guard = kept[name].guard.restored(store.sessions.device(name).number)
             past = kept[name].past.linked().moved()
-            _save(paths, {**kept, name: replace(kept[name], parked=ban, shown=None, guard=guard, past=past)})
+            wishes = replace(kept[name], parked=ban, shown=None, guard=guard, past=past)
+            store.record.save({**kept, name: wishes})
     return about
 
 
-def forget_account(paths: StatePaths, name: str, *, keep_session: bool) -> Path | None:
-    """Forget an account; the caller holds the lock of `exclusive`.
+def forget_account(store: Store, name: str, *, keep_session: bool) -> str | None:
+    """Forget an account; the caller is in the context of `exclusive`.
 
     Args:
-        paths: The state folder.
+        store: What is kept of the accounts.
         name: The account.
         keep_session: Leave the session in place.
 
     Returns:
-        The folder in quarantine; None if the session stays or there was none.
+        Where it is in quarantine, for people; None if the session stays or there was none.
 
     Raises:
         StateError: The session cannot be moved, or the state folder cannot be used.
     """
-    kept = status.load(paths.status)
+    kept = store.record.load()
     if name in kept:
-        _save(paths, {other: entry for other, entry in kept.items() if other != name})
-    Tracebacks(paths.tracebacks).forget(name)
-    return None if keep_session else quarantine(paths, name, "removed", messages=True)
+        store.record.save({other: entry for other, entry in kept.items() if other != name})
+    Tracebacks(store.paths.tracebacks).forget(name)
+    return None if keep_session else _quarantine(store, name, "removed", messages=True)
 
 
-def quarantine(paths: StatePaths, name: str, reason: str, *, messages: bool = False) -> Path | None:
+def _quarantine(store: Store, name: str, reason: str, *, messages: bool = False) -> str | None:
     """Put a session into quarantine.
 
     Args:
-        paths: The state folder.
+        store: What is kept of the accounts.
         name: The account.
         reason: A word that says why.
         messages: Put the account's messages away, too.
 
     Returns:
-        The folder in quarantine; None if there was neither a session nor messages to move.
+        Where it is now, for people; None if there was neither a session nor messages to move.
 
     Raises:
         StateError: The session cannot be moved. It stays where it was.
     """
-    theirs = paths.message_folder(name) if messages else None
     try:
-        place = put_away.put(paths.home(name), paths.quarantine, reason, time.time(), messages=theirs)
-    except OSError as error:
+        return store.sessions.quarantine(name, reason, time.time(), messages=messages)
+    except StateError as error:
         what = "the session and the messages cannot" if messages else "the session cannot"
-        at = error.filename if messages and isinstance(error.filename, str) else paths.session(name)
-        raise StateError(f"{at}: {what} be moved to quarantine: {error.strerror or error}") from None
-    if place is not None:
-        quarantine_note.write(paths.quarantine)
-    return place
-
-
-def _save(paths: StatePaths, kept: dict[str, status.Kept]) -> None:
-    try:
-        status.save(paths.status, kept)
-    except OSError as error:
-        raise StateError(f"{paths.status}: the file cannot be written: {error.strerror or error}") from None
+        raise StateError(f"{name}: {what} be moved to quarantine: {error}") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from orchestrator.accounts import same_phone
 from orchestrator.accounts.moments import why_disabled
@@ -13,12 +12,11 @@ from orchestrator.accounts.orderers import STOPPED
 from orchestrator.accounts.states import State
 from orchestrator.cli.formatting import during
 from orchestrator.cli.invocation import Places
+from orchestrator.cli.offline import kept
 from orchestrator.config import file
 from orchestrator.control.outlook import NOT_RUNNING
 from orchestrator.control.view import AccountView, Cause
-from orchestrator.store import maintenance as kept_maintenance
-from orchestrator.store import sessions, status, summary
-from orchestrator.store.layout import StatePaths
+from orchestrator.store import status, summary
 from orchestrator.store.summary import Summary
 from orchestrator.system.clock import iso
 
@@ -36,22 +34,19 @@ def read_accounts(where: Places, *, reveal: bool = False) -> Mapping[str, Summar
     """
     path = where.config_file()
     if not reveal:
-        found = summary.load(where.state().summary, file.digest(file.decode(file.read(path), path)))
+        found = kept.record(where).summary(file.digest(file.decode(file.read(path), path)))
         if found is not None:
             return found
     accounts = where.settings().accounts
     return {name: summary.summarize(settings, reveal=reveal) for name, settings in accounts.items()}
 
 
-def describe(
-    accounts: Mapping[str, Summary], config_file: Path, paths: StatePaths, names: Iterable[str] = ()
-) -> list[AccountView]:
+def describe(where: Places, accounts: Mapping[str, Summary], names: Iterable[str] = ()) -> list[AccountView]:
     """Return the accounts as a service would show them.
 
     Args:
+        where: What the command's options say.
         accounts: The configured accounts.
-        config_file: The configuration, for messages.
-        paths: The state folder.
         names: The accounts that are wanted; none means all.
 
     Raises:
@@ -61,24 +56,23 @@ def describe(
     wanted = list(dict.fromkeys(names)) or list(accounts)
     unknown = [name for name in wanted if name not in accounts]
     if unknown:
-        raise no_such_account(*unknown, known=accounts, file=config_file)
-    kept = status.load(paths.status)
-    shared = _on_one_phone(accounts, kept, paths)
-    found = [_describe(accounts[name], kept.get(name, status.Kept())) for name in wanted]
+        raise no_such_account(*unknown, known=accounts, file=where.config_file())
+    known = kept.record(where).load()
+    shared = _on_one_phone(where, accounts, known)
+    found = [_describe(accounts[name], known.get(name, status.Kept())) for name in wanted]
     return [one._replace(same_phone=shared.get(one.name, ())) for one in found]
 
 
 def _on_one_phone(
-    accounts: Mapping[str, Summary], kept: Mapping[str, status.Kept], paths: StatePaths
+    where: Places, accounts: Mapping[str, Summary], known: Mapping[str, status.Kept]
 ) -> dict[str, tuple[str, ...]]:
     """Return the other accounts of its phone for each account that shares one with others."""
-    remembered = [(name, kept[name].guard.number) for name in accounts if name in kept]
+    remembered = [(name, known[name].guard.number) for name in accounts if name in known]
     if not (groups := same_phone.groups(remembered)):
         return {}
-    from orchestrator.store import device  # only now: `list` has to start fast
-
+    sessions = kept.store(where).sessions
     met = [name for group in groups for name in group]
-    found = [(name, device.look(sessions.find(paths.sessions, name)).number) for name in met]
+    found = [(name, sessions.device(name).number) for name in met]
     return {
         name: tuple(one for one in group if one != name)
         for group in same_phone.groups(found)
@@ -86,30 +80,29 @@ def _on_one_phone(
     }
 
 
-def strays(accounts: Mapping[str, Summary], paths: StatePaths) -> list[str]:
+def strays(where: Places, accounts: Mapping[str, Summary]) -> list[str]:
     """Return a sentence for each session that belongs to no account."""
-    if not any(name not in accounts for name in sessions.names(paths.sessions)):
+    if not any(name not in accounts for name in kept.session_names(where)):
         return []
-    from orchestrator.store import moving  # only now: `list` has to start fast
+    moves = kept.store(where).moves
+    return moves.about_strays(moves.strays(accounts), accounts)
 
-    return moving.about_strays(paths, moving.strays(paths, accounts), accounts)
 
-
-def maintenance(paths: StatePaths) -> list[str]:
+def maintenance(where: Places) -> list[str]:
     """Return what there is to say of maintenance; nothing while it is off.
 
     Raises:
         StateError: Nobody can tell.
     """
-    since = iso(kept_maintenance.load(paths.maintenance))
+    since = iso(kept.record(where).maintenance())
     return [] if since is None else [during(since)]
 
 
-def _describe(account: Summary, kept: status.Kept) -> AccountView:
-    last = _last(account.name, kept)
+def _describe(account: Summary, known: status.Kept) -> AccountView:
+    last = _last(account.name, known)
     runs = account.runs_at(time.time())
-    state, reason, retry_at = _state(account, kept, last, runs=runs)
-    cause = kept.past.cause
+    state, reason, retry_at = _state(account, known, last, runs=runs)
+    cause = known.past.cause
     return AccountView(
         name=account.name,
         state=state.value,
@@ -139,23 +132,23 @@ def _describe(account: Summary, kept: status.Kept) -> AccountView:
     )
 
 
-def _last(name: str, kept: status.Kept) -> AccountView:
+def _last(name: str, known: status.Kept) -> AccountView:
     """Return what a service showed last of an account; a service of another version may have kept that."""
-    shown = kept.shown or {}
+    shown = known.shown or {}
     state = shown.get("state")
     return AccountView.from_json({**shown, "state": state if isinstance(state, str) else "", "name": name})
 
 
 def _state(
-    account: Summary, kept: status.Kept, last: AccountView, *, runs: bool
+    account: Summary, known: status.Kept, last: AccountView, *, runs: bool
 ) -> tuple[State, str | None, str | None]:
     """Return the state, the reason and the time of the next try."""
     if not runs:
         return State.DISABLED, why_disabled(account.disabled_until, account.note), None
-    if kept.stopped:
+    if known.stopped:
         return State.STOPPED, STOPPED, None
-    if kept.parked is not None:
-        return kept.parked.state, kept.parked.reason, iso(kept.parked.until)
+    if known.parked is not None:
+        return known.parked.state, known.parked.reason, iso(known.parked.until)
     if last.state == State.FAILED:
         return State.FAILED, last.reason, None
     return State.STOPPED, NOT_RUNNING, None

@@ -17,6 +17,8 @@ from orchestrator.accounts.on_change import OnChange
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.service.on_change import Telling, without_secrets
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.record_files import RecordFiles
 
 URL = "https://hooks.example.com/services/T01ABCDEF/B02ABCDEF/abcdefghijklmnop?thread=general-room"
 PASSWORD = "correct-horse"
@@ -62,7 +64,7 @@ def try_out(folder: Path, script: str) -> dict[str, Any]:
 
     async def run() -> dict[str, Any]:
         kept = folder / "on_change.json"
-        telling = Telling(Accounts(settings), kept)
+        telling = Telling(Accounts(settings), RecordFiles(StatePaths.of(folder, environ={})))
         telling.start()
         try:
             await asyncio.to_thread(wait_for, kept)  # the first that it writes down

@@ -24,7 +24,10 @@ from orchestrator.store.layout import StatePaths
 from orchestrator.store.moving import Rename, Restore
 from orchestrator.store.protocols import Store
 from orchestrator.store.status import Kept
+from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import TimelineEntry
+from orchestrator.store.told import Kept as Told
+from orchestrator.store.told import Last
 
 DAY = 86_400.0
 NOW = 1_800_000_000.0
@@ -237,6 +240,25 @@ def test_what_is_deleted_for_good_cannot_be_restored(world: World) -> None:
         world.store.moves.check_restore(configured("a"), "a", None)
 
 
+def test_what_lies_in_quarantine_is_listed_and_known_by_its_device(world: World) -> None:
+    sessions = world.store.sessions
+    assert sessions.in_quarantine() == []
+    world.link("a", "1")
+    marks = sessions.device("a").marks
+    sessions.quarantine("a", "repair", NOW)
+    world.receive("b", 2)
+    sessions.quarantine("b", "removed", NOW + 1, messages=True)
+    newer, older = sessions.in_quarantine()
+    assert (older.name, older.reason, older.at) == ("a", "repair", NOW)
+    assert (older.session, older.messages, older.restorable) == (True, False, True)
+    assert (newer.name, newer.reason, newer.at) == ("b", "removed", NOW + 1)
+    assert (newer.session, newer.messages) == (False, True)
+    assert older.size > 0
+    assert sessions.former(older.folder).marks == marks
+    assert sessions.former(newer.folder).linked is False
+    assert sessions.quarantine_place
+
+
 def test_closing_to_others_is_done_once(world: World) -> None:
     world.link("a", "1")
     world.store.sessions.close_to_others()
@@ -314,6 +336,17 @@ def test_a_rename_that_the_configuration_does_not_have_moves_nothing(world: Worl
     world.store.moves.finish(configured("old"))
     assert world.store.moves.pending() is None
     assert world.store.sessions.names() == ["old"]
+
+
+def test_what_was_left_half_done_is_cleared_up(world: World) -> None:
+    world.link("old", "1")
+    world.store.moves.begin(Rename("old", "new"))
+    assert world.reopen().moves.clear_up() == []
+    assert world.store.moves.pending() is not None, "without a configuration, nobody knows which name counts"
+    (said,) = world.reopen().moves.clear_up(configured("new"))
+    assert said.startswith("old: renamed to new")
+    assert world.store.sessions.names() == ["new"]
+    assert world.store.moves.clear_up(configured("new")) == []
 
 
 def test_a_rename_can_be_given_up(world: World) -> None:
@@ -439,6 +472,40 @@ def test_entries_of_a_history_have_numbers_that_rise(world: World) -> None:
     assert [entry["n"] for entry in again.after("a", numbers[1], 2)] == numbers[2:4]
     again.append("a", TimelineEntry(NOW - 1000, "backoff", "starting"))
     assert again.newest("a") > numbers[-1]
+
+
+def test_a_history_is_read_backwards_and_all_that_have_one_are_known(world: World) -> None:
+    record = world.store.record
+    assert (record.histories(), [*record.backwards("a")]) == ([], [])
+    for name in ("b", "a"):
+        for number in range(3):
+            record.append(name, TimelineEntry(NOW + number, "starting", "backoff", attempt=number))
+    again = world.reopen().record
+    assert again.histories() == ["a", "b"]
+    assert [entry["attempt"] for entry in again.backwards("a")] == [2, 1, 0]
+
+
+def test_what_a_configuration_says_is_known_by_its_text_only(world: World) -> None:
+    record = world.store.record
+    assert record.summary("of this text") is None
+    one = Summary("a", True, "+49…01", ("berlin",), "http://proxy:1", "a note", NOW)
+    record.summarize("of this text", {"a": one})
+    assert world.reopen().record.summary("of this text") == {"a": one}
+    assert record.summary("of another text") is None
+
+
+def test_what_a_program_was_told_is_there_after_a_kill(world: World) -> None:
+    assert world.store.record.told() == Told()
+    told = Told({"a": {"down": "backoff"}}, 3, Last(NOW, "/usr/bin/tell", "failed", 2))
+    world.store.record.keep_told(told)
+    assert world.reopen().record.told() == told
+
+
+def test_when_a_service_was_there_last_is_known_after_a_kill(world: World) -> None:
+    assert world.store.record.alive() is None
+    for at in (NOW, NOW + 60):
+        world.store.record.keep_alive(at)
+    assert world.reopen().record.alive() == NOW + 60
 
 
 def test_nothing_that_is_written_down_has_a_number_in_full(world: World) -> None:

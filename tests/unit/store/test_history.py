@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from orchestrator.accounts.states import State
 from orchestrator.errors import StateError
 from orchestrator.store import history
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.record_files import RecordFiles
 from orchestrator.store.timeline import Timeline, TimelineEntry
 
 BASE = 1_800_000_000.0
@@ -27,7 +29,7 @@ def whole(name: str, found: Mapping[str, Any], at: float) -> tuple[float, str, i
 def read(
     folder: Path, since: float, limit: int = 1000, names: tuple[str, ...] = ("a", "b")
 ) -> history.Read[Any]:
-    return history.read(folder, names, BASE + since, limit, whole)
+    return history.read(Timeline(folder), names, BASE + since, limit, whole)
 
 
 def test_entries_of_all_accounts_are_in_one_order(tmp_path: Path) -> None:
@@ -37,7 +39,7 @@ def test_entries_of_all_accounts_are_in_one_order(tmp_path: Path) -> None:
     assert read(tmp_path, 2) == ([(2, "b", 2), (3, "a", 3), (5, "b", 5)], True)
     assert read(tmp_path, 2, 2) == ([(3, "a", 3), (5, "b", 5)], False)
     assert read(tmp_path, 6) == ([], True)
-    assert history.names(tmp_path) == ["a", "b", "c"]
+    assert timeline.names() == ["a", "b", "c"]
 
 
 def test_what_is_not_wanted_does_not_count(tmp_path: Path) -> None:
@@ -45,7 +47,7 @@ def test_what_is_not_wanted_does_not_count(tmp_path: Path) -> None:
     for at in range(10):
         timeline.append("a", entry(at, at))
     found = history.read(
-        tmp_path, ["a"], BASE, 3, lambda *given: one if (one := whole(*given))[2] % 4 == 0 else None
+        timeline, ["a"], BASE, 3, lambda *given: one if (one := whole(*given))[2] % 4 == 0 else None
     )
     assert found == ([(0, "a", 0), (4, "a", 4), (8, "a", 8)], True)
 
@@ -65,7 +67,7 @@ def test_no_more_is_read_than_can_be_shown(tmp_path: Path, monkeypatch: pytest.M
         return real(file, size, start)
 
     monkeypatch.setattr(os, "pread", counted)
-    names = tuple(history.names(tmp_path))
+    names = tuple(Timeline(tmp_path).names())
     assert len(read(tmp_path, 299_000, names=names).entries) == 200
     assert sum(sizes) <= 20 * 2 * 16 * 1024
     sizes.clear()
@@ -84,13 +86,13 @@ def test_changes_begin_with_the_last_one_before(tmp_path: Path) -> None:
     timeline = Timeline(tmp_path)
     for at in (10, 20, 30, 40):
         timeline.append("a", entry(at))
-    assert [one.at - BASE for one in history.changes(tmp_path, "a", BASE + 25)] == [20, 30, 40]
-    assert [one.at - BASE for one in history.changes(tmp_path, "a", BASE + 5)] == [10, 20, 30, 40]
-    assert history.changes(tmp_path, "nobody", BASE) == []
+    assert [one.at - BASE for one in history.changes(timeline, "a", BASE + 25)] == [20, 30, 40]
+    assert [one.at - BASE for one in history.changes(timeline, "a", BASE + 5)] == [10, 20, 30, 40]
+    assert history.changes(timeline, "nobody", BASE) == []
 
 
 def test_without_a_folder_there_is_nothing(tmp_path: Path) -> None:
-    assert history.names(tmp_path / "missing") == []
+    assert Timeline(tmp_path / "missing").names() == []
     assert read(tmp_path / "missing", 0) == ([], True)
 
 
@@ -100,7 +102,7 @@ def test_who_may_not_look_is_told_what_to_do(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StateError, match="run this command as the service's user") as caught:
-        history.names(tmp_path)
+        RecordFiles(StatePaths.of(tmp_path, environ={})).histories()
     assert caught.value.key == "permission_denied"
 
 

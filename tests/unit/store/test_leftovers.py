@@ -16,6 +16,7 @@ from orchestrator.config import edit
 from orchestrator.config.reader import load
 from orchestrator.store import leftovers
 from orchestrator.store.codes.folder import QrFolder
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.sessions import files, lock
 from orchestrator.system.files import is_temporary
@@ -70,7 +71,7 @@ def test_half_a_status_goes_with_the_next_start(paths: StatePaths) -> None:
     killed("replace", 0, REPLACE, paths.status)
     (name,) = hidden(paths.root)
     assert is_temporary(name)
-    with exclusive(paths, "tests this"):
+    with exclusive(in_files(paths, paths.qr), "tests this"):
         assert hidden(paths.root) == []
     assert paths.status.read_text() == "old"
 

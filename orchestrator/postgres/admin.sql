@@ -1,0 +1,269 @@
+-- What an administrator of the database server allows the orchestrator to do: to make, lock and remove the roles and
+-- schemas of accounts, and nothing else. Run by `orchestrator cluster init --admin-dsn-file FILE`, or with psql, in
+-- the orchestrator's database, as a superuser or as a role that may create roles and grant pg_signal_backend. It may
+-- be run again. No name in it comes from an operator, but the three that are filled in here:
+--   @control@: the role of store.dsn_file; @admin@: the owner of the functions, which nobody can log in as;
+--   @accounts@: the group of the accounts' roles, whose one right is to connect.
+
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = @admin_name@) THEN
+    CREATE ROLE @admin@ NOLOGIN CREATEROLE;
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = @accounts_name@) THEN
+    CREATE ROLE @accounts@ NOLOGIN;
+  END IF;
+  IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+    GRANT @admin@ TO CURRENT_USER;
+    GRANT @accounts@ TO @admin@ WITH ADMIN OPTION;
+  END IF;
+END $$;
+GRANT pg_signal_backend TO @admin@;
+
+REVOKE ALL ON DATABASE @database@ FROM PUBLIC;
+GRANT CONNECT ON DATABASE @database@ TO @control@, @accounts@;
+GRANT CONNECT, CREATE ON DATABASE @database@ TO @admin@;
+GRANT CREATE ON DATABASE @database@ TO @control@;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+-- An account's role makes no functions: what reads its tables would run them.
+REVOKE USAGE ON LANGUAGE sql, plpgsql FROM PUBLIC;
+GRANT USAGE ON LANGUAGE sql, plpgsql TO @control@, @admin@;
+
+CREATE SCHEMA IF NOT EXISTS orchestrator_admin;
+ALTER SCHEMA orchestrator_admin OWNER TO @admin@;
+REVOKE ALL ON SCHEMA orchestrator_admin FROM PUBLIC;
+GRANT USAGE ON SCHEMA orchestrator_admin TO @control@;
+
+-- Only the service may ask, by its own login: neither a role that was made to act as it, nor anybody's function.
+CREATE OR REPLACE FUNCTION orchestrator_admin.check_caller() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF session_user <> @control_name@ THEN
+    RAISE insufficient_privilege USING MESSAGE = 'only the service may do this';
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION orchestrator_admin.check_id(id text, forms text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF id IS NULL OR id !~ ('^[' || forms || ']_[0-9a-f]{16}$') THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'this is no id of an account';
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION orchestrator_admin.check_verifier(verifier text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF verifier IS NULL
+    OR verifier !~ '^SCRAM-SHA-256\$[0-9]{4,6}:[A-Za-z0-9+/=]{20,60}\$[A-Za-z0-9+/=]{44}:[A-Za-z0-9+/=]{44}$' THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'a password comes as a SCRAM verifier, never as it is';
+  END IF;
+END $$;
+
+-- Make the role and the schema of an account, or give the role another password.
+CREATE OR REPLACE FUNCTION orchestrator_admin.make_account(id text, verifier text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  PERFORM orchestrator_admin.check_verifier(verifier);
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = id) THEN
+    IF NOT pg_has_role(id, @accounts_name@, 'MEMBER') THEN
+      RAISE insufficient_privilege USING MESSAGE = 'the role is of another orchestrator';
+    END IF;
+    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', id, verifier);
+  ELSE
+    EXECUTE format(
+      'CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT'
+      ' CONNECTION LIMIT 10 PASSWORD %L IN ROLE %I', id, verifier, @accounts_name@);
+    -- Whoever removes tables, or gives them to somebody else, has to have the rights of their owner.
+    EXECUTE format('GRANT %I TO %I', id, current_user);
+    EXECUTE format('ALTER ROLE %I SET search_path = %I', id, id);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', id, '30s');
+    EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', id, '20s');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', id, '60s');
+    EXECUTE format('ALTER ROLE %I SET tcp_keepalives_idle = 3', id);
+    EXECUTE format('ALTER ROLE %I SET tcp_keepalives_interval = 2', id);
+    EXECUTE format('ALTER ROLE %I SET tcp_keepalives_count = 2', id);
+  END IF;
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = id) THEN
+    EXECUTE format('CREATE SCHEMA %I', id);
+    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', id, id);
+  END IF;
+END $$;
+
+-- Let nobody log in as an account any more, and end those who are; return how many there were.
+CREATE OR REPLACE FUNCTION orchestrator_admin.lock_account(id text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found int;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = id) THEN
+    EXECUTE format('ALTER ROLE %I NOLOGIN PASSWORD NULL', id);
+  END IF;
+  RETURN orchestrator_admin.end_backends(id);
+END $$;
+
+-- End the connections of an account; return how many there were.
+CREATE OR REPLACE FUNCTION orchestrator_admin.end_backends(id text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found int;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  SELECT count(pg_terminate_backend(pid)) INTO found FROM pg_stat_activity WHERE usename = id;
+  RETURN found;
+END $$;
+
+-- Return how many connections an account has.
+CREATE OR REPLACE FUNCTION orchestrator_admin.backends(id text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  RETURN (SELECT count(*) FROM pg_stat_activity WHERE usename = id);
+END $$;
+
+-- Give what is in a schema to another role. Indexes go with their tables.
+CREATE OR REPLACE FUNCTION orchestrator_admin.give(schema text, former text, owner text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE one record;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  FOR one IN
+    SELECT c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = schema AND c.relkind IN ('r', 'S')
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND c.relkind = 'S')
+  LOOP
+    EXECUTE format('ALTER %s %I.%I OWNER TO %I',
+      CASE one.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, schema, one.relname, owner);
+  END LOOP;
+END $$;
+
+-- Put an account's session away: the schema gets another name, and the account's role has nothing in it any more.
+CREATE OR REPLACE FUNCTION orchestrator_admin.put_away(id text, place text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  PERFORM orchestrator_admin.check_id(place, 'q');
+  EXECUTE format('ALTER SCHEMA %I RENAME TO %I', id, place);
+  PERFORM orchestrator_admin.give(place, id, current_user);
+  EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %I', place, id);
+END $$;
+
+-- Make a session that was put away the one of an account, which has none, but has a role.
+CREATE OR REPLACE FUNCTION orchestrator_admin.put_back(place text, id text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  PERFORM orchestrator_admin.check_id(place, 'q');
+  EXECUTE format('ALTER SCHEMA %I RENAME TO %I', place, id);
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', id, id);
+  PERFORM orchestrator_admin.give(id, current_user, id);
+END $$;
+
+-- Delete a session for good.
+CREATE OR REPLACE FUNCTION orchestrator_admin.drop_session(place text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(place, 'aq');
+  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', place);
+END $$;
+
+-- Delete the role of an account whose session is elsewhere or gone.
+CREATE OR REPLACE FUNCTION orchestrator_admin.drop_account(id text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  PERFORM orchestrator_admin.end_backends(id);
+  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', id);
+  EXECUTE format('DROP ROLE IF EXISTS %I', id);
+END $$;
+
+-- Return of each session who it is linked as and a mark that two copies of one session share; neither key is told.
+-- The tables are an account's own, and it may have put anything in their places: a view or a policy would run as
+-- the owner of this function. So only a plain table counts, of plain types, of a role without functions, and it is
+-- locked before it is looked at.
+CREATE OR REPLACE FUNCTION orchestrator_admin.look(place text)
+RETURNS TABLE (is_there boolean, is_readable boolean, jid text, mark text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE relation oid;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(place, 'aq');
+  SELECT c.oid INTO relation FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = place AND c.relname = 'whatsmeow_device';
+  IF relation IS NULL THEN
+    RETURN QUERY SELECT EXISTS (
+      SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = place
+    ), true, NULL::text, NULL::text;
+    RETURN;
+  END IF;
+  EXECUTE format('LOCK TABLE ONLY %I.whatsmeow_device IN ACCESS SHARE MODE', place);
+  IF NOT EXISTS (
+    SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'r' AND NOT c.relrowsecurity AND NOT c.relhasrules
+      AND c.relname = 'whatsmeow_device' AND 3 = (
+        SELECT count(*) FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+          AND ((a.attname = 'jid' AND a.atttypid = 'pg_catalog.text'::regtype)
+            OR (a.attname IN ('noise_key', 'identity_key') AND a.atttypid = 'pg_catalog.bytea'::regtype)))
+      AND NOT EXISTS (SELECT FROM pg_proc f WHERE f.proowner = c.relowner AND c.relowner <> current_user::regrole)
+  ) THEN
+    RETURN QUERY SELECT true, false, NULL::text, NULL::text;
+  ELSE
+    RETURN QUERY EXECUTE format(
+      'SELECT true, true, d.jid, encode(sha256(convert_to(concat_ws('' '', encode(convert_to(d.jid, ''UTF8''), ''hex''),'
+      ' encode(d.noise_key, ''hex''), encode(d.identity_key, ''hex'')), ''UTF8'')), ''hex'')'
+      ' FROM ONLY %I.whatsmeow_device d ORDER BY d.ctid LIMIT 1', place);
+    IF NOT FOUND THEN
+      RETURN QUERY SELECT true, true, NULL::text, NULL::text;
+    END IF;
+  END IF;
+END $$;
+
+-- Make a role for another process of the service, such as the gateway, or give it another password. The service
+-- itself grants it what it may read.
+CREATE OR REPLACE FUNCTION orchestrator_admin.make_login(kind text, verifier text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE role text := @control_name@ || '_' || kind;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_verifier(verifier);
+  IF kind IS NULL OR kind NOT IN ('gateway', 'reader') THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'there is no such process';
+  END IF;
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+    EXECUTE format('ALTER ROLE %I PASSWORD %L', role, verifier);
+  ELSE
+    EXECUTE format(
+      'CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT'
+      ' CONNECTION LIMIT 40 PASSWORD %L IN ROLE %I', role, verifier, @accounts_name@);
+    EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog', role);
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', role, '30s');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role, '60s');
+  END IF;
+  RETURN role;
+END $$;
+
+DO $$
+DECLARE one regprocedure;
+BEGIN
+  FOR one IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = 'orchestrator_admin'::regnamespace
+  LOOP
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %I', one, @admin_name@);
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one);
+  END LOOP;
+END $$;
+GRANT EXECUTE ON FUNCTION
+  orchestrator_admin.make_account(text, text), orchestrator_admin.lock_account(text),
+  orchestrator_admin.end_backends(text), orchestrator_admin.backends(text),
+  orchestrator_admin.put_away(text, text), orchestrator_admin.put_back(text, text),
+  orchestrator_admin.drop_session(text), orchestrator_admin.drop_account(text), orchestrator_admin.look(text),
+  orchestrator_admin.make_login(text, text)
+TO @control@;
+COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 1';

@@ -1,0 +1,193 @@
+"""What an administrator of the server does once, and whether it was done: see ``admin.sql`` beside this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final, LiteralString, cast
+
+from psycopg import sql
+
+from orchestrator.errors import StoreUnusable
+from orchestrator.postgres import schema
+from orchestrator.postgres.database import Connection, Database
+from orchestrator.postgres.dsn import Dsn
+
+OLDEST: Final = 14
+"""The oldest version of Postgres; tests run on 15."""
+INSTALLED: Final = "orchestrator 1"
+"""What a comment in the database says of the functions that are there."""
+_STRONG: Final = (
+    "pg_execute_server_program",
+    "pg_read_server_files",
+    "pg_write_server_files",
+    "pg_signal_backend",
+    "pg_read_all_data",
+    "pg_write_all_data",
+)
+_TOO_MUCH: Final = "give the service a role of its own, as docs/postgres.md says"
+
+
+def script(dsn: Dsn) -> str:
+    """Return what an administrator runs in the database, for the role and the database of a DSN."""
+    text = resources.files(__package__).joinpath("admin.sql").read_text("utf-8")
+    admin, accounts = f"{dsn.user}_admin", f"{dsn.user}_accounts"
+    for key, name in {"control": dsn.user, "admin": admin, "accounts": accounts}.items():
+        text = text.replace(f"@{key}_name@", sql.Literal(name).as_string())
+        text = text.replace(f"@{key}@", sql.Identifier(name).as_string())
+    return text.replace("@database@", sql.Identifier(dsn.database).as_string())
+
+
+def install(administrator: Dsn, dsn: Dsn) -> None:
+    """Run what an administrator has to run; all or nothing.
+
+    Args:
+        administrator: The same database as one who may do it.
+        dsn: The database as the service.
+
+    Raises:
+        StateError: It cannot be done; the message says why.
+    """
+    if (administrator.host, administrator.port) != (dsn.host, dsn.port):
+        raise StoreUnusable("the administrator's DSN is of another server than store.dsn_file: name the same")
+    if administrator.user == dsn.user:
+        raise StoreUnusable(f"the administrator's DSN has the service's own role: {_TOO_MUCH}")
+    if administrator.database != dsn.database:
+        raise StoreUnusable("the administrator's DSN is of another database than store.dsn_file")
+    with Database(administrator, name="orchestrator cluster init") as database:
+        database.run(lambda connection: _install(connection, dsn), patience=60)
+
+
+def _install(connection: Connection, dsn: Dsn) -> None:
+    row = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [dsn.user]).fetchone()
+    if row is None:
+        raise StoreUnusable(
+            "there is no role of the name in store.dsn_file: CREATE ROLE ... LOGIN PASSWORD ..."
+        )
+    for problem in _about_role(connection, dsn.user):
+        raise StoreUnusable(problem.text)
+    connection.execute(cast("LiteralString", script(dsn)))
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something about the database that has to be mended, or should be.
+
+    Attributes:
+        text: What, and what to do.
+        key: A word for it.
+        fatal: Whether the service does not start with it.
+    """
+
+    text: str
+    key: str
+    fatal: bool = True
+
+
+def problems(connection: Connection) -> list[Problem]:
+    """Return what is wrong with the database and with the role that we are, the worst first."""
+    version = connection.info.server_version // 10_000
+    if version < OLDEST:
+        return [Problem(f"the server is Postgres {version}: use {OLDEST} or newer", "version")]
+    row = connection.execute("SELECT session_user, pg_is_in_recovery()").fetchone()
+    assert row is not None
+    if row[1]:
+        return [Problem("the server is a standby, which takes no writes: name the primary", "standby")]
+    found = _about_role(connection, str(row[0]))
+    if found:
+        return found
+    comment = connection.execute(
+        "SELECT obj_description(to_regnamespace('orchestrator_admin'), 'pg_namespace')"
+    ).fetchone()
+    if comment != (INSTALLED,):
+        word = "are not there" if comment == (None,) else "are of another version"
+        return [
+            Problem(
+                f"the functions of an administrator {word}: run `orchestrator cluster init --admin-dsn-file"
+                " FILE`, or have `orchestrator cluster init` print what an administrator runs",
+                "admin",
+            )
+        ]
+    try:
+        schema.check(connection)
+    except StoreUnusable as error:
+        found.append(Problem(str(error), "tables"))
+    return found + _about_others(connection)
+
+
+def _about_role(connection: Connection, role: str) -> list[Problem]:
+    row = connection.execute(
+        "SELECT rolsuper, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = %s",
+        [role],
+    ).fetchone()
+    assert row is not None
+    words = ("SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS")
+    has = [word for word, it in zip(words, row, strict=True) if it]
+    if has == ["CREATEROLE"]:
+        # Before 16 such a role can make itself a member of pg_execute_server_program.
+        return [
+            Problem(
+                "the role of store.dsn_file may make roles (CREATEROLE), and could so take over the whole"
+                f" server: ALTER ROLE ... NOCREATEROLE, or {_TOO_MUCH}",
+                "rights",
+            )
+        ]
+    if has:
+        return [Problem(f"the role of store.dsn_file is {', '.join(has)}: {_TOO_MUCH}", "rights")]
+    strong = connection.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND pg_has_role(%s, oid, 'MEMBER')",
+        [list(_STRONG), role],
+    ).fetchall()
+    names = ", ".join(str(name) for (name,) in strong)
+    return (
+        [Problem(f"the role of store.dsn_file is a member of {names}: {_TOO_MUCH}", "rights")]
+        if names
+        else []
+    )
+
+
+def _about_others(connection: Connection) -> list[Problem]:
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_database d,"
+        " aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a"
+        " WHERE d.datname = current_database() AND a.grantee = 0),"
+        " EXISTS (SELECT FROM pg_language l, aclexplode(coalesce(l.lanacl, acldefault('l', l.lanowner))) a"
+        " WHERE l.lanname IN ('sql', 'plpgsql') AND a.grantee = 0)"
+    ).fetchone()
+    assert row is not None
+    found = []
+    if row[0]:
+        found.append(
+            Problem(
+                "every role of the server may connect to the database: REVOKE ALL ON DATABASE ..."
+                " FROM PUBLIC",
+                "public",
+                fatal=False,
+            )
+        )
+    if row[1]:
+        found.append(
+            Problem(
+                "accounts' roles may make functions: have a superuser run"
+                " REVOKE USAGE ON LANGUAGE sql, plpgsql FROM PUBLIC in the database",
+                "languages",
+                fatal=False,
+            )
+        )
+    return found
+
+
+def make_ready(dsn: Dsn) -> list[str]:
+    """Make the tables, once an administrator has done their part.
+
+    Returns:
+        What was done, a phrase each.
+
+    Raises:
+        StateError: The database is not as it has to be; the message says what to do.
+    """
+    with Database(dsn, name="orchestrator cluster init") as database:
+        worst = database.run(problems)
+        if worst and worst[0].key != "tables" and worst[0].fatal:
+            raise StoreUnusable(worst[0].text)
+        return database.run(schema.prepare, patience=60)

@@ -1,0 +1,250 @@
+"""Who may do what in the database: tried as each role, at a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from support.postgres import FreshDatabase
+
+from orchestrator.errors import StateError, StoreUnusable
+from orchestrator.postgres import ids, roles, schema, setup
+from orchestrator.postgres.database import Connection, Database
+from orchestrator.postgres.dsn import parse
+
+A, B, Q = ids.make(), ids.make(), f"q{ids.make()[1:]}"
+"""Roles are the whole server's, so that no other module may use these."""
+
+
+def as_role(fresh: FreshDatabase, role: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
+    dsn = replace(parse(fresh.dsn()), user=role, password=password)
+    return psycopg.connect(**dsn.keywords(), autocommit=True)  # type: ignore[arg-type]
+
+
+def link(fresh: FreshDatabase, role: str, password: str, device: str = "49151@s.whatsapp.net") -> None:
+    with as_role(fresh, role, password) as connection:
+        connection.execute("CREATE TABLE whatsmeow_device (jid text, noise_key bytea, identity_key bytea)")
+        connection.execute("INSERT INTO whatsmeow_device VALUES (%s, 'n', 'i')", [device])
+
+
+def look(database: Database, place: str) -> tuple[object, ...] | None:
+    return database.run(
+        lambda connection: connection.execute(
+            "SELECT is_there, is_readable, jid FROM orchestrator_admin.look(%s)", [place]
+        ).fetchone()
+    )
+
+
+@pytest.fixture
+def control(fresh: FreshDatabase) -> Iterator[Database]:
+    yield fresh.ready()
+    with fresh.superuser() as connection:
+        for role in (A, B, f"{fresh.role}_gateway"):
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                connection.execute(f"DROP OWNED BY {role} CASCADE")
+                connection.execute(f"DROP ROLE {role}")
+
+
+def test_init_makes_everything_and_can_be_repeated(fresh: FreshDatabase) -> None:
+    with pytest.raises(StoreUnusable, match="functions of an administrator are not there"):
+        setup.make_ready(fresh.parsed())
+    for _ in range(2):
+        setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
+    assert setup.make_ready(fresh.parsed())
+    assert setup.make_ready(fresh.parsed()) == []
+    assert fresh.open().run(setup.problems) == []
+
+
+def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else(
+    fresh: FreshDatabase, control: Database
+) -> None:
+    password, other = (control.run(lambda c, a=a: roles.make_account(c, a)) for a in (A, B))  # type: ignore[misc]
+    link(fresh, A, password)
+    link(fresh, B, other)
+    gateway, gateway_password = control.run(lambda connection: roles.make_login(connection, "gateway"))
+    control.run(lambda connection: ids.of(connection, "somebody"))
+    everything = control.run(
+        lambda connection: connection.execute(
+            "SELECT schemaname || '.' || tablename FROM pg_tables WHERE schemaname LIKE 'orchestrator%'"
+        ).fetchall()
+    )
+    assert len(everything) >= 2
+    tables = [str(name) for (name,) in everything] + [f"{B}.whatsmeow_device"]
+    verbs = (
+        "SELECT * FROM {}", "INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "TRUNCATE {}",
+        "DROP TABLE {}", "BEGIN; LOCK TABLE {}", "COPY {} TO STDOUT",
+    )  # fmt: skip
+    for role, secret in ((A, password), (gateway, gateway_password)):
+        with as_role(fresh, role, secret) as connection:
+            for table in tables:
+                for verb in verbs:
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        connection.execute(verb.format(table))
+                    connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE public.t (id int)",
+        "CREATE TEMP TABLE t (id int)",
+        "CREATE SCHEMA another",
+        "CREATE ROLE another",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'",
+        "DO $$ BEGIN NULL; END $$",
+        "COPY (SELECT 1) TO PROGRAM 'id'",
+        "SELECT pg_read_file('PG_VERSION')",
+        "SELECT orchestrator_admin.make_account('{B}', 'x')",
+        "SELECT orchestrator_admin.drop_session('{B}')",
+        "SELECT * FROM orchestrator_admin.look('{B}')",
+        "SET ROLE {B}",
+        "ALTER ROLE {B} NOLOGIN",
+        "ALTER SCHEMA {A} RENAME TO x",
+        "DROP SCHEMA {A} CASCADE",
+        "GRANT ALL ON SCHEMA {A} TO {B}",
+        "ALTER SYSTEM SET fsync = off",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename <> session_user",
+    ],
+)
+def test_what_no_account_may(fresh: FreshDatabase, control: Database, statement: str) -> None:
+    password, _ = (control.run(lambda c, a=a: roles.make_account(c, a)) for a in (A, B))  # type: ignore[misc]
+    link(fresh, A, password)
+    with as_role(fresh, A, password) as connection:
+        before = connection.execute("SELECT count(*) FROM pg_namespace").fetchone()
+        try:
+            connection.execute(statement.format(A=A, B=B))
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction):
+            return
+        # Postgres only warns where nothing is granted.
+        assert statement.startswith("GRANT")
+        assert connection.execute("SELECT count(*) FROM pg_namespace").fetchone() == before
+        row = connection.execute("SELECT has_schema_privilege(%s, %s, 'USAGE')", [B, A]).fetchone()
+        assert row == (False,)
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "DROP TABLE whatsmeow_device; CREATE VIEW whatsmeow_device AS SELECT {xml}::text AS jid,"  # noqa: ISC004
+        " ''::bytea AS noise_key, ''::bytea AS identity_key",
+        "ALTER TABLE whatsmeow_device ENABLE ROW LEVEL SECURITY;"  # noqa: ISC004
+        " CREATE POLICY p ON whatsmeow_device USING ({xml} IS NOT NULL)",
+        "DROP TABLE whatsmeow_device; CREATE TYPE word AS ENUM ('x');"  # noqa: ISC004
+        " CREATE TABLE whatsmeow_device (jid word, noise_key bytea, identity_key bytea)",
+        "ALTER TABLE whatsmeow_device DROP COLUMN jid",
+        "DROP TABLE whatsmeow_device; CREATE TABLE whatsmeow_device"  # noqa: ISC004
+        " (jid text, noise_key bytea, identity_key bytea) PARTITION BY LIST (jid)",
+    ],
+    ids=["view", "policy", "type", "column", "partitions"],
+)
+def test_what_an_account_puts_in_place_of_its_table_is_not_run(
+    fresh: FreshDatabase, control: Database, trap: str
+) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    link(fresh, A, password)
+    assert look(control, A) == (True, True, "49151@s.whatsapp.net")
+    with as_role(fresh, A, password) as connection:
+        runs = "query_to_xml('CREATE ROLE taken', true, true, '')"  # as whoever reads
+        connection.execute(trap.replace("{xml}", runs))
+    assert look(control, A) == (True, False, None)
+    with fresh.superuser() as connection:
+        assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'taken'").fetchone() is None
+
+
+def test_a_forged_notification_is_only_a_hint(fresh: FreshDatabase, control: Database) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    with as_role(fresh, A, password) as connection:
+        connection.execute("NOTIFY orders, 'forged'")
+    assert control.run(ids.all_of) == {}
+
+
+def test_a_password_is_in_no_log_and_the_one_before_is_of_no_use(
+    fresh: FreshDatabase, control: Database
+) -> None:
+    first = control.run(lambda connection: roles.make_account(connection, A))
+    second = control.run(lambda connection: roles.make_account(connection, A))
+    as_role(fresh, A, second).close()
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        as_role(fresh, A, first)
+    log = fresh.server.log
+    assert "make_account" in log  # every statement is logged
+    assert first not in log
+    assert second not in log
+    with pytest.raises(StateError, match="never as it is"):
+        control.run(
+            lambda connection: connection.execute("SELECT orchestrator_admin.make_account(%s, 'plain')", [A])
+        )
+
+
+def test_an_account_that_is_shut_out_has_no_connection_left(fresh: FreshDatabase, control: Database) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    with as_role(fresh, A, password) as connection:
+        assert control.run(lambda c: roles.is_in_use(c, A, patience=0))
+        assert control.run(lambda c: roles.shut_out(c, A)) == 1
+        assert not control.run(lambda c: roles.is_in_use(c, A, patience=0))
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    with pytest.raises(psycopg.OperationalError):
+        as_role(fresh, A, password)
+
+
+def test_a_session_goes_away_whole_and_comes_back_to_whoever_gets_it(
+    fresh: FreshDatabase, control: Database
+) -> None:
+    password, other = (control.run(lambda c, a=a: roles.make_account(c, a)) for a in (A, B))  # type: ignore[misc]
+    link(fresh, A, password)
+
+    def call(statement: str, *values: str) -> None:
+        control.run(lambda connection: connection.execute(statement, values))
+
+    call("SELECT orchestrator_admin.put_away(%s, %s)", A, Q)
+    assert look(control, A) == (False, True, None)
+    assert look(control, Q) == (True, True, "49151@s.whatsapp.net")
+    with as_role(fresh, A, password) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(f"SELECT * FROM {Q}.whatsmeow_device")
+    call("SELECT orchestrator_admin.drop_session(%s)", B)
+    call("SELECT orchestrator_admin.put_back(%s, %s)", Q, B)
+    call("SELECT orchestrator_admin.drop_account(%s)", A)
+    with as_role(fresh, B, other) as connection:
+        connection.execute("ALTER TABLE whatsmeow_device ADD COLUMN more int")
+        assert connection.execute("SELECT jid FROM whatsmeow_device").fetchone() == ("49151@s.whatsapp.net",)
+
+
+@pytest.mark.parametrize(
+    ("right", "said"),
+    [
+        ("SUPERUSER", "SUPERUSER"),
+        ("CREATEROLE", "take over the whole server"),
+        ("REPLICATION", "REPLICATION"),
+    ],
+)
+def test_a_service_with_too_many_rights_is_refused(fresh: FreshDatabase, right: str, said: str) -> None:
+    with fresh.server.superuser() as connection:
+        connection.execute(f"ALTER ROLE {fresh.role} {right}")
+    with pytest.raises(StoreUnusable, match=said):
+        setup.make_ready(fresh.parsed())
+    with pytest.raises(StoreUnusable, match=said):
+        setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
+
+
+def test_only_the_service_calls_the_functions_even_of_those_who_may_act_as_it(
+    fresh: FreshDatabase, control: Database
+) -> None:
+    def forged(connection: Connection) -> None:
+        connection.execute("SELECT orchestrator_admin.drop_session(%s)", [A])
+
+    control.run(forged)
+    with fresh.superuser() as connection:
+        connection.execute(f"SET ROLE {fresh.role}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="only the service"):
+            connection.execute("SELECT orchestrator_admin.drop_session(%s)", [A])
+
+
+def test_names_that_postgres_would_cut_are_never_given_to_it(control: Database) -> None:
+    text = setup.script(control.dsn)
+    assert not re.search(r"@\w+@", text)
+    assert control.run(schema.versions)
