@@ -14,6 +14,7 @@ from orchestrator.cluster.actions import Claim, Leave, Question, Register, Relea
 from orchestrator.cluster.board import Board, Holding, Peer, Report
 from orchestrator.cluster.deadlines import ANSWER_SECONDS
 from orchestrator.cluster.events import Claimed, Event, Granted, Left, Refused, Released, Taken
+from orchestrator.postgres import roles
 from orchestrator.postgres.database import Connection, Database
 
 Json: TypeAlias = Any
@@ -137,8 +138,6 @@ class Leases:
         def let_in(connection: Connection) -> str | None:
             if not _call(connection, "lease_fence", incarnation, account, epoch, attempt):
                 return None
-            from orchestrator.postgres import roles
-
             roles.shut_out(connection, account)
             return roles.make_account(connection, account)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -57,15 +58,19 @@ class Shard:
 
 
 @pytest.fixture
-def database(fresh: FreshDatabase) -> Iterator[Database]:
-    database = fresh.prepared()
-    database.run(lambda connection: [ids.of(connection, name) for name in NAMES])
-    return database
+def filled(fresh: FreshDatabase) -> FreshDatabase:
+    fresh.prepared().run(lambda connection: [ids.of(connection, name) for name in NAMES])
+    return fresh
 
 
 @pytest.fixture
-def two(fresh: FreshDatabase, database: Database) -> tuple[Shard, Shard]:
-    shards = Shard(fresh, "one"), Shard(fresh, "two")
+def database(filled: FreshDatabase) -> Database:
+    return filled.open()
+
+
+@pytest.fixture
+def two(filled: FreshDatabase) -> tuple[Shard, Shard]:
+    shards = Shard(filled, "one"), Shard(filled, "two")
     for shard in shards:
         shard.register()
     return shards
@@ -80,7 +85,6 @@ def owners(database: Database) -> dict[str, str | None]:
     return dict(database.run(leases.look).owners)
 
 
-@pytest.mark.usefixtures("database")
 def test_a_shard_registers_sees_the_others_and_claims(two: tuple[Shard, Shard]) -> None:
     one, other = two
     board = one.renew(Report(connected=3, willing=False, failing_over=True))
@@ -98,9 +102,8 @@ def test_a_shard_registers_sees_the_others_and_claims(two: tuple[Shard, Shard]) 
     assert other.renew().free == 7
 
 
-@pytest.mark.usefixtures("database")
-def test_registering_again_after_a_lost_answer_is_the_same_lease(fresh: FreshDatabase) -> None:
-    shard = Shard(fresh, "one")
+def test_registering_again_after_a_lost_answer_is_the_same_lease(filled: FreshDatabase) -> None:
+    shard = Shard(filled, "one")
     shard.register()
     shard.claim(2)
     assert len(shard.register().mine) == 2
@@ -112,7 +115,6 @@ def test_a_name_that_another_process_has_is_taken(fresh: FreshDatabase) -> None:
     assert again.leases.ask(Register(again.incarnation, NOTHING), 0.0) == Taken("host-of-one")
 
 
-@pytest.mark.usefixtures("database")
 def test_two_who_claim_at_once_never_get_the_same(two: tuple[Shard, Shard]) -> None:
     for _ in range(20):
         barrier = threading.Barrier(2)
@@ -134,9 +136,8 @@ def test_two_who_claim_at_once_never_get_the_same(two: tuple[Shard, Shard]) -> N
             shard.release(*(Parcel(h.account, h.epoch, None) for h in shard.renew().mine))
 
 
-@pytest.mark.usefixtures("database")
-def test_nobody_claims_beyond_his_room(fresh: FreshDatabase) -> None:
-    shard = Shard(fresh, "one", capacity=3)
+def test_nobody_claims_beyond_his_room(filled: FreshDatabase) -> None:
+    shard = Shard(filled, "one", capacity=3)
     shard.register()
     assert len(shard.claim(8)) == 3
     assert len(shard.claim(8)) == 3
@@ -197,9 +198,8 @@ def test_an_account_is_handed_to_a_shard_that_has_room_and_waits_for_it(two: tup
     assert one.release(Parcel(second.account, second.epoch, "nobody")) == (second.account,)
 
 
-@pytest.mark.usefixtures("database")
-def test_a_full_shard_is_handed_nothing(fresh: FreshDatabase) -> None:
-    full, giver = Shard(fresh, "full", capacity=2), Shard(fresh, "giver")
+def test_a_full_shard_is_handed_nothing(filled: FreshDatabase) -> None:
+    full, giver = Shard(filled, "full", capacity=2), Shard(filled, "giver")
     full.register()
     giver.register()
     full.claim(1)
@@ -257,7 +257,7 @@ def test_the_cluster_shows_who_has_what_and_what_waits(two: tuple[Shard, Shard],
 
 
 def test_one_who_is_frozen_in_the_middle_of_a_renewal_keeps_nobody_waiting(
-    two: tuple[Shard, Shard], fresh: FreshDatabase, database: Database
+    two: tuple[Shard, Shard], fresh: FreshDatabase
 ) -> None:
     one, other = two
     one.claim(12)
@@ -347,21 +347,21 @@ FUNCTIONS = (
 
 
 @pytest.fixture
-def strangers(fresh: FreshDatabase, database: Database) -> Iterator[dict[str, psycopg.Connection[Any]]]:
+def strangers(filled: FreshDatabase) -> Iterator[dict[str, psycopg.Connection[Any]]]:
     """Connections of a role without rights, and of one that may call the functions and nothing else."""
-    roles = {name: f"{fresh.role}_{name}" for name in ("nobody", "caller")}
-    with fresh.superuser() as connection:
+    roles = {name: f"{filled.role}_{name}" for name in ("nobody", "caller")}
+    with filled.superuser() as connection:
         for role in roles.values():
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
         connection.execute(f"GRANT USAGE ON SCHEMA orchestrator TO {roles['caller']}")
         connection.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA orchestrator TO {roles['caller']}")
     connections = {
-        name: fresh.open(user=role, password="p").connect(autocommit=True) for name, role in roles.items()
+        name: filled.open(user=role, password="p").connect(autocommit=True) for name, role in roles.items()
     }
     yield connections
     for connection in connections.values():
         connection.close()
-    with fresh.superuser() as connection:
+    with filled.superuser() as connection:
         for role in roles.values():
             connection.execute(f"DROP OWNED BY {role}")
             connection.execute(f"DROP ROLE {role}")
@@ -409,7 +409,93 @@ def test_another_role_that_knows_an_incarnation_cannot_act_for_it(
     assert one.renew().mine == (holding,)
 
 
-@pytest.mark.usefixtures("database")
-def test_a_shard_needs_a_name_that_can_be_one(fresh: FreshDatabase) -> None:
+def test_a_shard_needs_a_name_that_can_be_one(filled: FreshDatabase) -> None:
     with pytest.raises(StoreUnusable):
-        Shard(fresh, "a b; DROP").register()
+        Shard(filled, "a b; DROP").register()
+
+
+@pytest.fixture
+def ready(fresh: FreshDatabase) -> Iterator[tuple[Shard, Shard]]:
+    """Two shards, with an administrator's functions; roles are the server's, so they go at the end."""
+    control = fresh.ready()
+    accounts = control.run(lambda connection: [ids.of(connection, name) for name in NAMES[:8]])
+    shards = Shard(fresh, "one"), Shard(fresh, "two")
+    for shard in shards:
+        shard.register()
+    yield shards
+    for account in accounts:
+        control.run(
+            lambda connection, it=account: connection.execute(  # type: ignore[misc]
+                "SELECT orchestrator_admin.drop_account(%s)", [it]
+            )
+        )
+
+
+def log_in(fresh: FreshDatabase, account: str, password: str) -> psycopg.Connection[Any]:
+    return fresh.open(user=account, password=password).connect(autocommit=True)
+
+
+def test_a_fence_shuts_out_whoever_was_in(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
+    one, other = ready
+    (holding,) = one.claim(1)
+    former = one.leases.fence(one.incarnation, holding.account, holding.epoch)
+    assert former is not None
+    inside = [log_in(fresh, holding.account, former) for _ in range(3)]
+    expire(fresh, "one")
+    other.renew()
+    taken = next(h for h in other.claim(8) if h.account == holding.account)
+    password = other.leases.fence(other.incarnation, taken.account, taken.epoch)
+    assert password is not None
+    for connection in inside:
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    with pytest.raises(StoreUnusable):
+        log_in(fresh, holding.account, former)
+    now = log_in(fresh, holding.account, password)
+    assert one.leases.fence(one.incarnation, holding.account, holding.epoch) is None, "it is late"
+    assert one.leases.fence(one.incarnation, taken.account, taken.epoch) is None, "it knows the epoch"
+    assert other.leases.fence(other.incarnation, taken.account, taken.epoch - 1) is None
+    now.execute("SELECT 1")
+    now.close()
+    log_in(fresh, holding.account, password).close()
+    assert former not in fresh.server.log
+    assert password not in fresh.server.log
+
+
+def test_a_fence_can_be_repeated_and_the_last_password_counts(
+    ready: tuple[Shard, Shard], fresh: FreshDatabase
+) -> None:
+    one, _ = ready
+    (holding,) = one.claim(1)
+    passwords = [one.leases.fence(one.incarnation, holding.account, holding.epoch) for _ in range(3)]
+    assert len(set(passwords)) == 3
+    assert passwords[-1] is not None
+    log_in(fresh, holding.account, passwords[-1]).close()
+    with pytest.raises(StoreUnusable):
+        log_in(fresh, holding.account, passwords[0] or "")
+
+
+def test_accounts_are_fenced_side_by_side(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
+    one, _ = ready
+    holdings = one.claim(8)
+    with ThreadPoolExecutor(8) as pool:
+        passwords = list(pool.map(lambda h: one.leases.fence(one.incarnation, h.account, h.epoch), holdings))
+    for holding, password in zip(holdings, passwords, strict=True):
+        assert password is not None
+        log_in(fresh, holding.account, password).close()
+
+
+def test_a_fence_that_is_under_way_keeps_nobody_from_renewing(
+    ready: tuple[Shard, Shard], fresh: FreshDatabase
+) -> None:
+    one, other = ready
+    (holding,) = one.claim(1)
+    with one.database.connect() as fencing:
+        row = fencing.execute(
+            "SELECT orchestrator.lease_fence(%s, %s, %s, 1)",
+            [one.incarnation, holding.account, holding.epoch],
+        ).fetchone()
+        assert row == (True,)
+        expire(fresh, "one")
+        assert [peer.name for peer in other.renew().peers] == ["one", "two"], "its end waits for the fence"
+    assert [peer.name for peer in other.renew().peers] == ["two"]
