@@ -69,7 +69,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Shut everybody else out of an account's session: a new password, and no connection with the old one."""
+    """Shut everybody out of an account's session: nobody can log in, and no connection is left."""
 
     account: str
     epoch: int

@@ -94,7 +94,7 @@ class Fenced:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """An account that was to be dropped has no process any more."""
+    """An account has no process any more, and gets none here: it was dropped, or is not configured here."""
 
     account: str
 

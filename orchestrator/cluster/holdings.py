@@ -117,10 +117,14 @@ class Holdings:
         return [held.holding.account for held in running]
 
     def gone(self, account: str) -> None:
-        """Note that an account has no process any more."""
-        self.dying.discard(account)
+        """Note that an account has no process any more, whoever wanted that.
+
+        One that nobody wanted to drop is not in the configuration of this shard, or not any more.
+        """
         held = self.by_account.get(account)
-        if held is not None and held.stage is Stage.DROPPING:
+        asked = account in self.dying
+        self.dying.discard(account)
+        if held is not None and (held.stage is Stage.DROPPING or (held.stage is Stage.ADOPTED and not asked)):
             held.stage = Stage.RELEASING
 
     def released(self, parcels: Iterable[Parcel], kept: Container[str]) -> None:

@@ -6,6 +6,7 @@ incarnation and by the role that has made it. What anybody notifies is a hint to
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -14,6 +15,7 @@ from orchestrator.cluster.actions import Claim, Leave, Question, Register, Relea
 from orchestrator.cluster.board import Board, Holding, Peer, Report
 from orchestrator.cluster.deadlines import ANSWER_SECONDS
 from orchestrator.cluster.events import Claimed, Event, Granted, Left, Refused, Released, Taken
+from orchestrator.errors import StoreUnusable
 from orchestrator.postgres import roles
 from orchestrator.postgres.database import Connection, Database
 
@@ -23,6 +25,7 @@ CHANNEL: Final = "orchestrator_lease"
 """Where a hint is given that something has changed."""
 WATCH: Final = "orchestrator watch {incarnation}"
 """The name of the connection that a takeover ends."""
+NOT_OURS: Final = "the account belongs to another machine of the cluster by now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,15 @@ class Leases:
 
     Attributes:
         me: The shard; a new configuration may change it.
+        incarnation: The shard's present lease, None while it has none.
         unknown: Accounts that the configuration of this shard does not have, so that it claims none of them.
     """
 
     def __init__(self, database: Database, me: Me) -> None:
         self._database = database
-        self._attempts = 0
+        self._attempts = itertools.count(1)
         self.me = me
+        self.incarnation: str | None = None
         self.unknown: set[str] = set()
 
     def ask(self, question: Question, begun: float) -> Event:
@@ -112,38 +117,60 @@ class Leases:
             case Leave(incarnation):
                 return _call(connection, "lease_leave", incarnation)
 
-    def fence(self, incarnation: str, account: str, epoch: int) -> str | None:
-        """Shut everybody else out of an account's session; takes a moment.
+    def fence(self, incarnation: str, account: str, epoch: int) -> bool:
+        """Shut everybody out of an account's session; takes a moment.
 
-        First nobody can log in as the account any more, then its connections are ended and seen to be gone,
-        then its role gets a new password. The account is locked in the meantime, so that a shard that comes
-        late neither ends a connection of the new owner nor changes the password.
+        First nobody can log in as the account any more, then its connections are ended and seen to be gone.
+        The account is locked in the meantime, so that a shard that comes late ends no connection of the new
+        owner.
 
         Returns:
-            The new password; None if the account is not this shard's in that epoch.
+            Whether that is done; if not, the account is not this shard's in that epoch.
 
         Raises:
             StoreAway: The database is away, or a connection did not end in time. Another try may do.
             StoreUnusable: The database refuses that.
         """
-        self._attempts += 1
-        attempt = self._attempts
+        attempt = self._next_attempt()
 
-        def shut_out(connection: Connection) -> bool:
+        def lock(connection: Connection) -> bool:
             if not _call(connection, "lease_fence", incarnation, account, epoch, attempt):
                 return False
             connection.execute("SELECT orchestrator_admin.lock_account(%s)", [account])
             return True
 
-        def let_in(connection: Connection) -> str | None:
+        def end(connection: Connection) -> bool:
             if not _call(connection, "lease_fence", incarnation, account, epoch, attempt):
-                return None
+                return False
             roles.shut_out(connection, account)
-            return roles.make_account(connection, account)
+            return True
 
-        if not self._database.run(shut_out):
-            return None
-        return self._database.run(let_in)
+        # Until the first step is committed, whoever knows the password can come back.
+        return self._database.run(lock) and self._database.run(end)
+
+    def admit(self, connection: Connection, account: str) -> None:
+        """See, in the transaction that gives an account's process its password, that the account is ours.
+
+        Raises:
+            StoreUnusable: It is not.
+        """
+        incarnation = self.incarnation
+        if incarnation is None or not _call(
+            connection, "lease_fence", incarnation, account, None, self._next_attempt()
+        ):
+            raise StoreUnusable(NOT_OURS)
+
+    def check(self, connection: Connection) -> None:
+        """See, in the transaction that writes something down, that this shard may still write.
+
+        Raises:
+            StoreUnusable: It may not.
+        """
+        if self.incarnation is None or not _call(connection, "lease_is_good", self.incarnation):
+            raise StoreUnusable(NOT_OURS)
+
+    def _next_attempt(self) -> int:
+        return next(self._attempts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,16 @@ BEGIN
   RETURN found;
 END $$;
 
+-- Whether the one who asks has a lease that is good until the end of the transaction.
+CREATE FUNCTION orchestrator.lease_is_good(which uuid) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator.lease_in_haste();
+  PERFORM FROM orchestrator.shard
+    WHERE incarnation = which AND login = session_user AND until > clock_timestamp() FOR KEY SHARE;
+  RETURN FOUND;
+END $$;
+
 CREATE FUNCTION orchestrator.lease_holdings(which uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_array(
@@ -266,15 +276,16 @@ BEGIN
   RETURN true;
 END $$;
 
--- Lock an account for the steps of its fence. Returns whether the shard owns it in that epoch, and whether no later
--- try has begun: who is late changes no password.
+-- Lock an account for a step by which others are shut out of its session, or its process is let in. Returns whether
+-- the shard owns it, in that epoch if one is given, and whether no later step has begun: who is late changes nothing.
 CREATE FUNCTION orchestrator.lease_fence(which uuid, what text, in_epoch bigint, attempt bigint) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM orchestrator.lease_in_haste();
   UPDATE orchestrator.lease l SET fence = attempt
     FROM orchestrator.shard s
-    WHERE l.account = what AND l.incarnation = which AND l.epoch = in_epoch AND l.fence <= attempt
+    WHERE l.account = what AND l.incarnation = which AND l.epoch = coalesce(in_epoch, l.epoch)
+      AND l.fence <= attempt
       AND s.incarnation = which AND s.login = session_user AND s.until > clock_timestamp();
   RETURN FOUND;
 END $$;

@@ -16,8 +16,8 @@ from orchestrator.cluster.actions import Claim, Leave, Parcel, Register, Release
 from orchestrator.cluster.board import Board, Holding, Report
 from orchestrator.cluster.events import Claimed, Granted, Left, Refused, Released, Taken
 from orchestrator.errors import StoreUnusable
-from orchestrator.postgres import ids, leases
-from orchestrator.postgres.database import Database, Listener
+from orchestrator.postgres import ids, leases, roles
+from orchestrator.postgres.database import Connection, Database, Listener
 from orchestrator.postgres.leases import CHANNEL, WATCH, Leases, Me
 
 NOTHING = Report()
@@ -435,26 +435,39 @@ def log_in(fresh: FreshDatabase, account: str, password: str) -> psycopg.Connect
     return fresh.open(user=account, password=password).connect(autocommit=True)
 
 
+def let_in(shard: Shard, account: str) -> str:
+    """Give an account's role a password, as it is done before its process starts."""
+
+    def work(connection: Connection) -> str:
+        shard.leases.admit(connection, account)
+        return roles.make_account(connection, account)
+
+    shard.leases.incarnation = shard.incarnation
+    return shard.database.run(work)
+
+
 def test_a_fence_shuts_out_whoever_was_in(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
     one, other = ready
     (holding,) = one.claim(1)
-    former = one.leases.fence(one.incarnation, holding.account, holding.epoch)
-    assert former is not None
+    assert one.leases.fence(one.incarnation, holding.account, holding.epoch)
+    former = let_in(one, holding.account)
     inside = [log_in(fresh, holding.account, former) for _ in range(3)]
     expire(fresh, "one")
     other.renew()
     taken = next(h for h in other.claim(8) if h.account == holding.account)
-    password = other.leases.fence(other.incarnation, taken.account, taken.epoch)
-    assert password is not None
+    assert other.leases.fence(other.incarnation, taken.account, taken.epoch)
     for connection in inside:
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
     with pytest.raises(StoreUnusable):
         log_in(fresh, holding.account, former)
+    password = let_in(other, taken.account)
     now = log_in(fresh, holding.account, password)
-    assert one.leases.fence(one.incarnation, holding.account, holding.epoch) is None, "it is late"
-    assert one.leases.fence(one.incarnation, taken.account, taken.epoch) is None, "it knows the epoch"
-    assert other.leases.fence(other.incarnation, taken.account, taken.epoch - 1) is None
+    assert not one.leases.fence(one.incarnation, holding.account, holding.epoch), "it is late"
+    assert not one.leases.fence(one.incarnation, taken.account, taken.epoch), "it knows the epoch"
+    assert not other.leases.fence(other.incarnation, taken.account, taken.epoch - 1)
+    with pytest.raises(StoreUnusable, match="another machine"):
+        let_in(one, taken.account)
     now.execute("SELECT 1")
     now.close()
     log_in(fresh, holding.account, password).close()
@@ -462,27 +475,39 @@ def test_a_fence_shuts_out_whoever_was_in(ready: tuple[Shard, Shard], fresh: Fre
     assert password not in fresh.server.log
 
 
-def test_a_fence_can_be_repeated_and_the_last_password_counts(
+def test_a_fence_that_comes_late_leaves_the_process_that_was_let_in(
     ready: tuple[Shard, Shard], fresh: FreshDatabase
 ) -> None:
     one, _ = ready
     (holding,) = one.claim(1)
-    passwords = [one.leases.fence(one.incarnation, holding.account, holding.epoch) for _ in range(3)]
-    assert len(set(passwords)) == 3
-    assert passwords[-1] is not None
-    log_in(fresh, holding.account, passwords[-1]).close()
+    late = Leases(one.database, one.leases.me)  # its first step has a lower number than the last one of ours
+    for _ in range(2):
+        assert one.leases.fence(one.incarnation, holding.account, holding.epoch)
+    password = let_in(one, holding.account)
+    with log_in(fresh, holding.account, password) as connection:
+        assert not late.fence(one.incarnation, holding.account, holding.epoch)
+        connection.execute("SELECT 1")
+
+
+def test_only_a_shard_with_a_good_lease_writes(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
+    one, _ = ready
     with pytest.raises(StoreUnusable):
-        log_in(fresh, holding.account, passwords[0] or "")
+        one.database.run(one.leases.check)
+    one.leases.incarnation = one.incarnation
+    one.database.run(one.leases.check)
+    expire(fresh, "one")
+    with pytest.raises(StoreUnusable):
+        one.database.run(one.leases.check)
 
 
 def test_accounts_are_fenced_side_by_side(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
     one, _ = ready
     holdings = one.claim(8)
     with ThreadPoolExecutor(8) as pool:
-        passwords = list(pool.map(lambda h: one.leases.fence(one.incarnation, h.account, h.epoch), holdings))
-    for holding, password in zip(holdings, passwords, strict=True):
-        assert password is not None
-        log_in(fresh, holding.account, password).close()
+        done = list(pool.map(lambda h: one.leases.fence(one.incarnation, h.account, h.epoch), holdings))
+    assert all(done)
+    for holding in holdings:
+        log_in(fresh, holding.account, let_in(one, holding.account)).close()
 
 
 def test_a_fence_that_is_under_way_keeps_nobody_from_renewing(

@@ -218,6 +218,12 @@ def test_too_many_accounts_are_handed_on_one_at_a_time_and_none_that_shows_a_cod
     assert not kinds(shard.granted(*mine, peers=peers), Drop), "the next one follows later"
 
 
+def test_an_account_that_is_not_configured_here_goes_back() -> None:
+    shard = Harness().running()
+    (release,) = kinds(shard.feed(Gone("a_1")), Release)
+    assert [parcel.target for parcel in release.parcels] == [None]  # type: ignore[attr-defined]
+
+
 def settled(**of: int) -> World:
     """Return a cluster in which everything runs."""
     world = World(1, **of)
