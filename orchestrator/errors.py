@@ -112,7 +112,7 @@ KEYS = {
     "number_unknown": "The number is not on WhatsApp.",
     "outbox_full": "As many messages wait to be sent as `most_waiting` allows, or files of 4 GiB.",
     "outbox_unusable": "The messages that an account is to send cannot be read or written.",
-    "packages_missing": "The sandbox needs packages that are not installed.",
+    "packages_missing": "The sandbox, or a database, needs packages that are not installed.",
     "page_not_opened": "No browser of this machine has opened the page.",
     "page_not_served": "The service does not serve the page: the message says what the configuration lacks.",
     "permission_denied": "This user may not do that.",

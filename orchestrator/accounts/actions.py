@@ -44,6 +44,11 @@ class TellUnlink:
 
 
 @dataclass(frozen=True, slots=True)
+class TellStoreLost:
+    """Tell the process that the database is away that has its session: it hangs up and ends at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Kill:
     """End the process with SIGKILL.
 
@@ -135,6 +140,7 @@ Action: TypeAlias = (
     | LookUp
     | TellStop
     | TellUnlink
+    | TellStoreLost
     | Kill
     | Quarantine
     | ShowCode

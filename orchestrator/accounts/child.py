@@ -38,6 +38,7 @@ class Child:
         in_turn: Whether it was asked when its turn had come, so that its successor needs none.
         killed_because: Why it was killed, None if it was not.
         broke: How it broke the rules of the pipe, None if it did not.
+        store_lost: Whether it was told that the database is away that has its session.
         superseded: Whether the configuration has changed while it was about to end.
         proxy: URL of the proxy it goes through, None for what the environment says.
         dialled_at: Monotonic time from which it dials, None as long as it is being loaded.
@@ -62,6 +63,7 @@ class Child:
     in_turn: bool = False
     killed_because: str | None = None
     broke: str | None = None
+    store_lost: bool = False
     superseded: bool = False
     proxy: str | None = field(default=None, repr=False)
     dialled_at: float | None = None

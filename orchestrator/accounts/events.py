@@ -209,6 +209,11 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreGone:
+    """The database that has the sessions is away: nobody stays linked."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """An account held back may try again: all of them, or one as a probe."""
 
@@ -240,5 +245,6 @@ Event: TypeAlias = (
     | Stalled
     | Held
     | Released
+    | StoreGone
     | ShuttingDown
 )

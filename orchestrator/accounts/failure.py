@@ -38,6 +38,8 @@ class Kind(StrEnum):
     """The session file is not a sound database."""
     MACHINE = "machine"
     """This machine lacks what a run needs: room on the disk, memory, a process, a file descriptor."""
+    STORE = "store"
+    """The database that has the session cannot be reached."""
     DUPLICATE = "duplicate"
     """The session is a copy of another account's. No process is started for it."""
     CONFIG = "config"
@@ -61,6 +63,7 @@ EXIT_CODES: dict[Kind, int] = {
     Kind.CRASH: 32,
     Kind.MACHINE: 33,
     Kind.DUPLICATE: 34,
+    Kind.STORE: 35,
 }
 """The exit code of each kind. They start at 10: Python itself uses 1, Go and typer use 2."""
 

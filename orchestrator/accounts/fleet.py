@@ -35,6 +35,7 @@ from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.ramp import Ramp
 from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
+from orchestrator.accounts.store_absence import StoreAbsence
 from orchestrator.accounts.ways_out import Way, WaysOut
 
 OUTDATED = "WhatsApp refuses this version of the client"
@@ -110,6 +111,7 @@ class Fleet:
     Attributes:
         renewals: Says whether what one account says of its start concerns the others.
         maintenance: Whether nothing starts by itself.
+        store: Whether the database is away that has the sessions.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class Fleet:
         self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
         self.maintenance = Maintenance()
+        self.store = StoreAbsence()
         self._wanted: dict[str, None] = {}
         self._passes: set[str] = set()
         self._may_hold = False
@@ -154,6 +157,7 @@ class Fleet:
         self._passes.discard(name)
         self.renewals.forget(name)
         self.maintenance.forget(name)
+        self.store.forget(name)
         self._version.forget(name, now)
         for way in self._ways:
             way.outage.reached(name)
@@ -286,23 +290,20 @@ class Fleet:
         """Return the next event for an account, or None if there is none yet.
 
         The caller applies the event and asks again until the answer is None: an event may change the next.
-
-        Args:
-            now: Monotonic seconds.
         """
         # Of the others, what an operator wanted is done, or something else keeps them from starting.
         self._passes = {name for name in self._passes if _starts(self._accounts.get(name))}
-        step = None
+        step = self.store.next(self._accounts)
+        if step or self.store.is_away:
+            return step
         if not self.maintenance.is_on:
             step = self._next_about_version(now) or self._next_about_ways(now)
         return step or self.maintenance.next(self._accounts, self._passes) or self._next_turn(now)
 
     def wakes_at(self, now: float) -> float | None:
-        """Return the monotonic time at which `next` may have an event, or None if time alone brings none.
-
-        Args:
-            now: Monotonic seconds.
-        """
+        """Return when `next` may have an event, in monotonic seconds; None if time alone brings none."""
+        if self.store.is_away:
+            return None
         times = [None if self.maintenance.is_on else self._version.probe_at]
         if not (self._version.tripped or self.maintenance.is_on):
             for way in self._ways:

@@ -39,6 +39,7 @@ _TELLING: Final = {
     Kind.DAMAGED: "session damaged",
     Kind.REFUSED: "refused",
     Kind.MACHINE: "this machine is at fault",
+    Kind.STORE: "the database was away",
 }
 """The words for kinds of end that the words of a state do not say."""
 

@@ -15,6 +15,7 @@ from orchestrator.accounts.actions import (
     CallOff,
     Forget,
     RenewMaker,
+    TellStoreLost,
 )
 from orchestrator.accounts.child import Ban, LastExit, Parked, Parting
 from orchestrator.accounts.events import (
@@ -39,6 +40,7 @@ from orchestrator.accounts.events import (
     Spawned,
     SpawnFailed,
     Stalled,
+    StoreGone,
     Ticked,
     TurnCame,
 )
@@ -122,6 +124,8 @@ class Account(Reconfigured):
             case Spawned(pid):
                 if self.child is not None:
                     self.child.pid = pid
+                    if self.child.store_lost:
+                        self._actions.append(TellStoreLost())
             case SpawnFailed(why, kind):
                 if self.child is not None:
                     self._over(Outcome(kind, why), None, seen=True)
@@ -147,6 +151,9 @@ class Account(Reconfigured):
                     self.child.in_turn = False  # its turn is over: the next process waits like all others
                 elif self.state in (State.STARTING, State.BACKOFF, State.OUTDATED):
                     self._hold(event)
+            case StoreGone():
+                if self.child is not None:
+                    self._lose_store(self.child)
             case Released():
                 if self.held or self.state is State.OUTDATED:
                     self._start()
@@ -346,8 +353,9 @@ class Account(Reconfigured):
         if outcome.kind is Kind.PAIRING_EXPIRED and self._round_is_over():
             self._await_look()
             return
-        self._attempts[outcome.kind] += 1
-        verdict = judge(outcome, self._attempts[outcome.kind], self.settings, self._random())
+        if outcome.kind is not Kind.STORE:  # of that no account can be said to have failed
+            self._attempts[outcome.kind] += 1
+        verdict = judge(outcome, self._attempts[outcome.kind] or 1, self.settings, self._random())
         self._note_ban(verdict)
         self._rest(verdict.state, verdict.reason, outcome.kind, verdict.wait, outcome.code)
 

@@ -366,6 +366,11 @@ class Unlink:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The database that has the session is away: hang up and end at once, as `store`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Send:
     """Write a message into the outbox, from where it is sent; `Queued` says what became of that.
 
@@ -468,7 +473,7 @@ FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
     Fetched,
     Ended,
 ]
-FromParent: TypeAlias = Stop | Unlink | Send | TakeBack | Act | Secrets | Fetch | Taken
+FromParent: TypeAlias = Stop | Unlink | StoreLost | Send | TakeBack | Act | Secrets | Fetch | Taken
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}

@@ -12,6 +12,8 @@ from orchestrator.accounts.words import counted
 
 REPLACED_WAITS = (60.0, 300.0, 1800.0)
 """Seconds before each of the tries to take a session back from another client."""
+STORE_WAIT = 2.0
+"""Seconds before the next try where the database was away, which counts for nothing."""
 BAN_MARGIN = 5.0
 """Seconds added to a ban's end, at least: WhatsApp counts in whole seconds, and clocks differ."""
 BAN_SPREAD = 40.0
@@ -48,6 +50,8 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
     match outcome.kind:
         case Kind.NETWORK | Kind.MACHINE:  # those who repair a network do not know of the accounts
             return Verdict(State.BACKOFF, outcome.text, delay)
+        case Kind.STORE:  # the fleet holds it until the database is back; this is for one that was late
+            return Verdict(State.BACKOFF, outcome.text, STORE_WAIT)
         case Kind.CRASH | Kind.REFUSED | Kind.LOGGED_OUT | Kind.DAMAGED | Kind.STOPPED if again:
             return Verdict(State.BACKOFF, outcome.text, delay)
         case Kind.PAIRING_EXPIRED if count < settings.pairing_rounds:

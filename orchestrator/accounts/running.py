@@ -6,7 +6,7 @@ Pure. What follows the process's end, and what operators wish, is in `machine`.
 from __future__ import annotations
 
 from orchestrator.accounts import deadlines, pipe
-from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop, TellUnlink
+from orchestrator.accounts.actions import Kill, ShowCode, Spawn, TellStop, TellStoreLost, TellUnlink
 from orchestrator.accounts.child import Child, Purpose, Renewal
 from orchestrator.accounts.events import Moment
 from orchestrator.accounts.failure import Kind
@@ -278,6 +278,17 @@ class Running(Standing):
         child.deadline = self._now.monotonic + UNLINK_DEADLINE
         self._unqueue()
         self._actions.append(TellUnlink())
+
+    def _lose_store(self, child: Child) -> None:
+        """Have the process end at once, as what it does cannot be kept; other wishes for its end stay."""
+        if child.killed_because is not None or child.outcome is not None:
+            return
+        self._unqueue()
+        self._hide_code()
+        deadline = self._now.monotonic + STOP_DEADLINE
+        child.deadline = deadline if child.deadline is None else min(child.deadline, deadline)
+        child.store_lost = True
+        self._actions.append(TellStoreLost())
 
     def _renew(self, child: Child, purpose: Renewal, why: str) -> None:
         """Replace the process: when it is the account's turn, as long as the one it has is connected.

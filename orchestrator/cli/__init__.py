@@ -64,6 +64,7 @@ COMMANDS = {
     "bot": "bot",
     "on-change": "on_change",
     "config": "config",
+    "cluster": "cluster",
     "install-unit": "unit.command",
     "demo": "demo.command",
     "sandbox": "sandbox",

@@ -101,6 +101,17 @@ class Places:
                 " the state folder with --state-dir"
             ) from None
 
+    def may_have_store(self) -> bool:
+        """Tell whether the configuration may name a database as the store; to be sure, read all of it.
+
+        A configuration that cannot be read counts for one that names none: what needs it says so.
+        """
+        try:
+            file = self.config_file()
+            return config_file.may_have("store", config_file.decode(config_file.read(file), file))
+        except ConfigError:
+            return False
+
     def service(self) -> Client:
         """Return a client for the service, whether it runs or not.
 

@@ -78,9 +78,10 @@ def messages(
         raise typer.BadParameter("cannot be combined with --follow and --after", param_hint="--limit")
     invocation.keep_out_of_cores()
     from orchestrator.cli.inbox import reading
+    from orchestrator.cli.inbox.kept import kept
 
     where = invocation.of(context)
-    state = where.state()
+    state = kept(where)
     if not names.is_name(name):
         _about_nothing(where, name)
     with reading.Events(state, name, _tell) as events:
@@ -186,10 +187,11 @@ def trace(
     """
     invocation.keep_out_of_cores()
     from orchestrator.cli.inbox import tracing
+    from orchestrator.cli.inbox.kept import kept
 
     where = invocation.of(context)
-    state = where.state()
-    if name is not None and not tracing.exists(state, name):
+    state = kept(where)
+    if name is not None and not state.exists(name):
         _about_nothing(where, name)
     found = tracing.trace(state, message, name, _tell)
     if not found:

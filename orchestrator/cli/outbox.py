@@ -89,14 +89,15 @@ def outbox(
     if not names.is_name(name):
         _check(where, name)
     from orchestrator.cli.inbox import rows
+    from orchestrator.cli.inbox.kept import kept
     from orchestrator.sending.row import WAITING, State
 
-    paths = where.state()
+    at = kept(where)
     if row is not None:
-        rows.show_one(paths, name, row, as_json=as_json)
+        rows.show_one(at, name, row, as_json=as_json)
         return
     states = frozenset(State) if every else WAITING
-    found, count = rows.rows(paths, name, states, limit or SHOWN)
+    found, count = rows.rows(at, name, states, limit or SHOWN)
     if not found:
         _check(where, name)
     if as_json:

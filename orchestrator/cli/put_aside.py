@@ -203,5 +203,8 @@ def former(where: Places, name: str) -> Former:
         days = settings.quarantine_days
         if name in settings.accounts:
             device_name = f' ("{printable(settings.accounts[name].device_name)}")'
-    found = is_name(name) and kept.store(where).sessions.device(name).linked is not False
+    try:
+        found = is_name(name) and kept.store(where).sessions.device(name).linked is not False
+    except ConfigError:
+        found = True  # nobody knows where the session is
     return Former(found, device_name, days)

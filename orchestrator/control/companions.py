@@ -48,6 +48,7 @@ class GatewaySpec:
             ``required`` or ``off``.
         log_level: What is logged: DEBUG, INFO, WARNING or ERROR.
         log_format: How: ``text`` or ``json``.
+        stored: Whether messages are kept in a database, of which the service gives the reader an end.
     """
 
     port: int
@@ -58,6 +59,7 @@ class GatewaySpec:
     confine: str = "auto"
     log_level: str = "INFO"
     log_format: str = "text"
+    stored: bool = False
 
     def as_text(self) -> str:
         """Return the spec as a text, for a variable of the environment."""
@@ -71,6 +73,7 @@ class GatewaySpec:
                 "confine": self.confine,
                 "log_level": self.log_level,
                 "log_format": self.log_format,
+                "stored": self.stored,
             }
         )
 
@@ -87,6 +90,7 @@ class GatewaySpec:
             confine=found["confine"],
             log_level=found["log_level"],
             log_format=found["log_format"],
+            stored=found["stored"],
         )
 
 

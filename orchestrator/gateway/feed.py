@@ -7,6 +7,8 @@ written them. News of the accounts themselves come from their histories, which t
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,8 @@ from orchestrator.gateway.reader.client import FeedError, ReaderClient
 from orchestrator.gateway.reader.maker import ReaderHandle
 from orchestrator.gateway.reader.wire import Ask, Item, WireError
 from orchestrator.store import inboxes
+
+log = logging.getLogger(__name__)
 
 __all__ = ("Batch", "Feed", "FeedError", "OpenMedia", "Rendered", "Stream")
 
@@ -95,17 +99,25 @@ class Feed:
         messages: The folder of all messages, ``STATE/messages``.
         reader: The process that reads them.
         service: The service, which keeps the accounts' histories and has attachments fetched.
+        stored: Whether messages are in a database, and not in that folder.
 
     Attributes:
         reader: Reads messages.
     """
 
-    def __init__(self, messages: Path, reader: ReaderHandle, service: Service) -> None:
+    def __init__(
+        self, messages: Path, reader: ReaderHandle, service: Service, *, stored: bool = False
+    ) -> None:
         self._messages = messages
         self._service = service
-        self.reader = ReaderClient(reader, self._tell)
+        self.reader = ReaderClient(reader, self._tell, hand_on=self._hand_on)
+        self._handing: set[asyncio.Task[None]] = set()
         self._news = News(
-            messages, reader.watch, self.accounts, lambda account: self._tell(account, "messages")
+            messages,
+            reader.watch,
+            self.accounts,
+            lambda account: self._tell(account, "messages"),
+            stored=stored,
         )
         self._files = Files(messages)
         self._accounts: dict[str, tuple[object, ...]] = {}  # and what is new if it changes
@@ -126,6 +138,19 @@ class Feed:
             for part in parts:
                 part.cancel()
             await asyncio.gather(*parts, return_exceptions=True)
+
+    def _hand_on(self, sock: socket.socket) -> None:
+        """Have the service answer a reader, which has no files to read."""
+        task = asyncio.get_running_loop().create_task(self._give(sock))
+        self._handing.add(task)
+        task.add_done_callback(self._handing.discard)
+
+    async def _give(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                await self._service.ask(GATEWAY, "read_messages", fds=[sock.fileno()])
+            except OrchestratorError as error:
+                log.warning("messages cannot be read now: %s", error)
 
     async def close(self) -> None:
         """End the reader."""

@@ -11,20 +11,16 @@ to, it has digests only.
 from __future__ import annotations
 
 import contextlib
-import hmac
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
 
-from orchestrator.messages import loss
 from orchestrator.messages.database import begin
 from orchestrator.messages.entry import UnfitError
 from orchestrator.messages.outbox_form import (
     COLUMNS,
-    MAX_WHY,
     OUTBOX_FORM,
     UNSETTLED,
     Added,
@@ -39,12 +35,13 @@ from orchestrator.messages.outbox_form import (
     OutboxStirred,
     read,
 )
+from orchestrator.messages.outbox_moves import OutboxMoves, changed, check_room, is_same
 from orchestrator.messages.outbox_notes import OutboxNotes
 from orchestrator.messages.outbox_reader import OutboxReader, marks, select, stored_outgoing
 from orchestrator.messages.retention import Retention
 from orchestrator.sending.contacts import Contact
 from orchestrator.sending.forms import Outgoing
-from orchestrator.sending.row import OVER, WAITING, Pace, Row, State
+from orchestrator.sending.row import OVER, WAITING, Row, State
 
 __all__ = [
     "Added", "KeyConflict", "New", "NoOutbox", "NoRow", "NotWaiting", "Outbox", "OutboxBusy", "OutboxError",
@@ -56,13 +53,11 @@ BATCH: Final = 200
 _LOOKED_AT: Final = 1000
 """Of so many of the rows that changed last, one was sent, or it is not known when one was."""
 _LAST: Final = "SELECT state, message, changed_at FROM rows ORDER BY changed_at DESC LIMIT ?"
-SECRET_BYTES: Final = 32
-"""Bytes of a message's secret."""
 CONTACT_SECONDS: Final = 400 * 86_400.0
 """For how long is kept what is known of a chat, after something was heard of it or sent there last."""
 
 
-class Outbox(OutboxNotes):
+class Outbox(OutboxMoves, OutboxNotes):
     """The writer's end. Its methods may be called from any thread, one after the other.
 
     Each method that changes a row returns the row as it is then. `NoRow` is raised where there is none of
@@ -131,16 +126,10 @@ class Outbox(OutboxNotes):
             ).fetchone()
             if before is not None:
                 row = read(before[2:])
-                if before[1] >= now or row.state in WAITING:
-                    if not hmac.compare_digest(before[0], content):
-                        raise KeyConflict("the key was used for another message: use another key")
+                if is_same(content, before[0], before[1], row, now):
                     return Added(row, again=True)
                 connection.execute("UPDATE rows SET key = NULL WHERE number = ?", (row.number,))
-            if self._waiting() >= new.most:
-                raise OutboxFull(
-                    f"{new.most} messages wait to be sent already: try again once some are sent, or raise"
-                    " `most_waiting`"
-                )
+            check_room(self._waiting(), new.most)
             number = connection.execute(
                 "INSERT INTO rows (key, content, key_until, kind, chat, tag, body, file, state, created_at,"
                 " expires_at, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -149,20 +138,7 @@ class Outbox(OutboxNotes):
             ).lastrowid  # fmt: skip
             return Added(self._find("number = ?", number), again=False)
 
-    def take_back(self, number: int) -> Row:
-        """Take a row back that was not handed over yet."""
-        return self._move(number, State.TAKEN_BACK, {State.QUEUED})
-
     # What becomes of it
-
-    def hand_over(self, number: int, pace: Pace | None) -> bytes:
-        """Note that a row is handed to the library; return the secret that its message gets.
-
-        The secret is one of its own each time: what was handed over before is told apart by it.
-        """
-        secret = os.urandom(SECRET_BYTES)
-        self._move(number, State.SENDING, {State.QUEUED}, pace=pace, secret=loss.digest(secret))
-        return secret
 
     def sent(self, number: int, message: str | None, at: float | None = None) -> Row:
         """Note that WhatsApp has taken a row's message; that it was sent to the chat is noted, too.
@@ -174,68 +150,17 @@ class Outbox(OutboxNotes):
         """
         now = self._wall()
         with self._lock, self._transaction() as connection:
-            row = self._change(number, State.SENT, UNSETTLED, message=message)
+            row = self._change(number, State.SENT, UNSETTLED, {"message": message})
             if row.to:
                 self._note(connection, {row.to: Contact(sent_at=now if at is None else at)}, now)
         if message is not None:
             self.last_sent_at = row.changed_at
         return row
 
-    def failed(self, number: int, why: str, code: int | None = None) -> Row:
-        """Note that a row is not sent and will not be.
-
-        Args:
-            number: The row.
-            why: In plain words.
-            code: WhatsApp's number, if that was its answer.
-        """
-        return self._move(number, State.FAILED, {State.QUEUED, *UNSETTLED}, why=why, code=code)
-
-    def unknown(self, number: int, why: str, message: str | None = None) -> Row:
-        """Note that nobody knows whether a row was sent.
-
-        Args:
-            number: The row.
-            why: In plain words.
-            message: The identifier that its message has if it was sent, None if nobody knows that, either.
-        """
-        known = {} if message is None else {"message": message}
-        return self._move(number, State.UNKNOWN, UNSETTLED, why=why, **known)
-
-    def unprovable(self, number: int) -> Row:
-        """Note that the session cannot prove that a row that was handed over has not left.
-
-        The library has not written the message's secret down, and goes on all the same.
-        """
+    def move(self, number: int, state: State | None, origins: Iterable[State], **values: object) -> Row:
+        """See `OutboxMoves.move`."""
         with self._lock, self._transaction():
-            state = self._find("number = ?", number).state
-            return self._change(number, state, UNSETTLED, secret=None)
-
-    def put_back(
-        self, number: int, why: str, queued_until: float | None = None, code: int | None = None
-    ) -> Row:
-        """Let a row wait again that was handed over and is known not to have left.
-
-        Args:
-            number: The row.
-            why: In plain words.
-            queued_until: When it is sent at the earliest, in Unix seconds.
-            code: WhatsApp's number, if that was its answer.
-        """
-        return self._move(
-            number, State.QUEUED, {State.QUEUED, *UNSETTLED}, why=why, code=code, queued_until=queued_until,
-            message=None, secret=None,
-        )  # fmt: skip
-
-    def expire(self, number: int) -> Row:
-        """Note that a row was not sent in its time."""
-        return self._move(number, State.EXPIRED, {State.QUEUED}, why="it could not be sent in its time")
-
-    def schedule(
-        self, number: int, pace: Pace | None, queued_until: float | None, why: str | None = None
-    ) -> Row:
-        """Note when a row that waits is sent at the earliest, and why not before."""
-        return self._move(number, State.QUEUED, {State.QUEUED}, pace=pace, queued_until=queued_until, why=why)
+            return self._change(number, state, origins, values)
 
     # What is known
 
@@ -346,28 +271,17 @@ class Outbox(OutboxNotes):
 
     # Parts
 
-    def _move(self, number: int, state: State, origins: Iterable[State], **values: object) -> Row:
-        with self._lock, self._transaction():
-            return self._change(number, state, origins, **values)
-
-    def _change(self, number: int, state: State, origins: Iterable[State], **values: object) -> Row:
+    def _change(
+        self, number: int, state: State | None, origins: Iterable[State], values: Mapping[str, object]
+    ) -> Row:
         """Change a row within a transaction; one that is over and where it should get stays as it is."""
         row = self._find("number = ?", number)
-        if row.state is state and state.is_over:
+        found = changed(row, state, origins, self._wall(), values)
+        if found is None:
             return row
-        if row.state not in origins:
-            raise NotWaiting(f"row {number} does not wait to be sent: it is {_WORDS[row.state]}")
-        if isinstance(why := values.get("why"), str):
-            values["why"] = "".join(one if one.isprintable() else " " for one in why)[:MAX_WHY]
-        if state is not row.state:
-            values = {**_FRESH, **values}
-        if state is not row.state or "code" in values:
-            values["changed_at"] = self._wall()
-        columns = ", ".join(f"{name} = ?" for name in ("state", *values))
-        self._connection.execute(
-            f"UPDATE rows SET {columns} WHERE number = ?", (state, *values.values(), number)
-        )
-        if not UNSETTLED.isdisjoint({row.state, state}):
+        columns = ", ".join(f"{name} = ?" for name in found)
+        self._connection.execute(f"UPDATE rows SET {columns} WHERE number = ?", (*found.values(), number))
+        if not UNSETTLED.isdisjoint({row.state, found["state"]}):
             self._moved()
         return self._find("number = ?", number)
 
@@ -410,16 +324,3 @@ def alone(folder: Path, wall: Callable[[], float] = time.time) -> Iterator[Outbo
         raise OutboxError(f"the outbox in {folder} cannot be used: {type(error).__name__}") from None
     except OSError as error:
         raise OutboxError(f"the outbox in {folder} cannot be used: {error.strerror or error}") from None
-
-
-_FRESH: Final[Mapping[str, object]] = {"queued_until": None, "code": None, "why": None}
-"""What a new state leaves of the one before."""
-_WORDS: Final[Mapping[State, str]] = {
-    State.QUEUED: "waiting",
-    State.SENDING: "being sent",
-    State.SENT: "sent",
-    State.FAILED: "not sent",
-    State.UNKNOWN: "perhaps sent",
-    State.EXPIRED: "expired",
-    State.TAKEN_BACK: "taken back",
-}

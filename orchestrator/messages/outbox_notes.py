@@ -26,7 +26,8 @@ from orchestrator.sending.row import State
 RECEIPT_SECONDS: Final = 7 * 86_400.0
 """For how long is kept which message a receipt has named."""
 _BATCH: Final = 200
-_SALT: Final = "salt"
+SALT: Final = "salt"
+"""By which name it is kept what makes the digests of chats the account's own."""
 _TIMES: Final = tuple(one.name for one in fields(Contact))
 
 
@@ -48,8 +49,8 @@ class OutboxNotes(WritersEnd):
         super().__init__(connection, OUTBOX_FORM, folder)
         self._wall = wall
         with self._transaction():
-            connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (_SALT, os.urandom(32)))
-        salt = self._meta(_SALT)
+            connection.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", (SALT, os.urandom(32)))
+        salt = self._meta(SALT)
         self._salt = salt if isinstance(salt, bytes) else b""
         self._doubt: tuple[bool, bool] | None = None
         """Whether a row may turn out to be any message, and whether one is a known message and in doubt;

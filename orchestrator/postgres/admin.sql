@@ -88,8 +88,8 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = id) THEN
     EXECUTE format('CREATE SCHEMA %I', id);
-    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', id, id);
   END IF;
+  EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', id, id);
 END $$;
 
 -- Let nobody log in as an account any more, and end those who are; return how many there were.
@@ -125,23 +125,8 @@ BEGIN
   RETURN (SELECT count(*) FROM pg_stat_activity WHERE usename = id);
 END $$;
 
--- Give what is in a schema to another role. Indexes go with their tables.
-CREATE OR REPLACE FUNCTION orchestrator_admin.give(schema text, former text, owner text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE one record;
-BEGIN
-  PERFORM orchestrator_admin.check_caller();
-  FOR one IN
-    SELECT c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = schema AND c.relkind IN ('r', 'S')
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i') AND c.relkind = 'S')
-  LOOP
-    EXECUTE format('ALTER %s %I.%I OWNER TO %I',
-      CASE one.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, schema, one.relname, owner);
-  END LOOP;
-END $$;
-
--- Put an account's session away: the schema gets another name, and the account's role has nothing in it any more.
+-- Put an account's session away: the schema gets another name, and what is in it another owner. The role goes: it
+-- comes again with the next session.
 CREATE OR REPLACE FUNCTION orchestrator_admin.put_away(id text, place text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -149,20 +134,37 @@ BEGIN
   PERFORM orchestrator_admin.check_id(id, 'a');
   PERFORM orchestrator_admin.check_id(place, 'q');
   EXECUTE format('ALTER SCHEMA %I RENAME TO %I', id, place);
-  PERFORM orchestrator_admin.give(place, id, current_user);
-  EXECUTE format('REVOKE ALL ON SCHEMA %I FROM %I', place, id);
+  PERFORM orchestrator_admin.drop_role(id);
 END $$;
 
--- Make a session that was put away the one of an account, which has none, but has a role.
+-- Make a session that was put away the one of an account, which has a role and no session.
 CREATE OR REPLACE FUNCTION orchestrator_admin.put_back(place text, id text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE one record;
 BEGIN
   PERFORM orchestrator_admin.check_caller();
   PERFORM orchestrator_admin.check_id(id, 'a');
   PERFORM orchestrator_admin.check_id(place, 'q');
   EXECUTE format('ALTER SCHEMA %I RENAME TO %I', place, id);
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA %I TO %I', id, id);
-  PERFORM orchestrator_admin.give(id, current_user, id);
+  FOR one IN
+    SELECT c.relname FROM pg_class c WHERE c.relnamespace = id::regnamespace AND c.relkind = 'r'
+  LOOP
+    EXECUTE format('ALTER TABLE %I.%I OWNER TO %I', id, one.relname, id);
+  END LOOP;
+END $$;
+
+-- Remove the role of an account, with all rights that it has had; what it has made belongs to the owner of this.
+CREATE OR REPLACE FUNCTION orchestrator_admin.drop_role(id text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = id) THEN
+    EXECUTE format('REASSIGN OWNED BY %I TO %I', id, current_user);
+    EXECUTE format('DROP OWNED BY %I', id);
+    EXECUTE format('DROP ROLE %I', id);
+  END IF;
 END $$;
 
 -- Delete a session for good.
@@ -172,17 +174,6 @@ BEGIN
   PERFORM orchestrator_admin.check_caller();
   PERFORM orchestrator_admin.check_id(place, 'aq');
   EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', place);
-END $$;
-
--- Delete the role of an account whose session is elsewhere or gone.
-CREATE OR REPLACE FUNCTION orchestrator_admin.drop_account(id text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM orchestrator_admin.check_caller();
-  PERFORM orchestrator_admin.check_id(id, 'a');
-  PERFORM orchestrator_admin.end_backends(id);
-  EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', id);
-  EXECUTE format('DROP ROLE IF EXISTS %I', id);
 END $$;
 
 -- Return of each session who it is linked as and a mark that two copies of one session share; neither key is told.
@@ -263,7 +254,7 @@ GRANT EXECUTE ON FUNCTION
   orchestrator_admin.make_account(text, text), orchestrator_admin.lock_account(text),
   orchestrator_admin.end_backends(text), orchestrator_admin.backends(text),
   orchestrator_admin.put_away(text, text), orchestrator_admin.put_back(text, text),
-  orchestrator_admin.drop_session(text), orchestrator_admin.drop_account(text), orchestrator_admin.look(text),
+  orchestrator_admin.drop_session(text), orchestrator_admin.look(text),
   orchestrator_admin.make_login(text, text)
 TO @control@;
 COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 1';

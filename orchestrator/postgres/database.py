@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, LiteralString, Self, TypeVar
@@ -22,6 +23,7 @@ from psycopg.pq import TransactionStatus
 from orchestrator.errors import StoreAway
 from orchestrator.postgres.dsn import Dsn
 from orchestrator.postgres.failing import explain
+from orchestrator.postgres.guard import Guard
 
 T = TypeVar("T")
 
@@ -40,6 +42,8 @@ _PROMPT: Final = {
 
 PATIENCE: Final = 8.0
 """Seconds for one statement, unless `Database.run` is told otherwise."""
+_SLACK: Final = 6.0
+"""Seconds after which a server that should have answered is taken for frozen."""
 _LOCKS: Final = 4.0
 """Seconds to wait for somebody else's lock."""
 _TRIES: Final = 5
@@ -63,6 +67,8 @@ class Database:
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
         self._closed = False
+        self._away: str | None = None
+        self._guard = Guard()
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +114,8 @@ class Database:
                 work was done.
             StoreUnusable: The database refuses the work.
         """
+        if self._away is not None:
+            raise StoreAway(self._away)
         if not self._slots.acquire(timeout=PATIENCE):
             raise StoreAway(f"{self._dsn} does not answer in time")
         try:
@@ -130,8 +138,16 @@ class Database:
         for connection in free:
             connection.close()
 
-    def forget(self) -> None:
-        """Close the connections that nobody uses, because the server may have changed behind them."""
+    def watch(self) -> AbstractContextManager[Callable[[float], object]]:
+        """See `Presence.watch`: a connection of its own asks."""
+        return _watching(self)
+
+    def suspend(self, why: str | None) -> None:
+        """See `Presence.suspend`: else each caller would wait for an answer that does not come."""
+        self._away = why
+        if why is None:
+            return
+        self._guard.hang_up()
         with self._lock:
             free, self._free = self._free, []
         for connection in free:
@@ -139,6 +155,10 @@ class Database:
 
     def _once(self, work: Callable[[Connection], T], patience: float) -> T:
         connection = self._begin()
+        with self._guard.watch(connection, 2 * patience + _SLACK):
+            return self._work(connection, work, patience)
+
+    def _work(self, connection: Connection, work: Callable[[Connection], T], patience: float) -> T:
         try:
             if patience != PATIENCE:
                 connection.execute(
@@ -160,7 +180,8 @@ class Database:
             if connection is None:
                 return self.connect()
             try:
-                connection.execute("SELECT 1")
+                with self._guard.watch(connection, _SLACK):
+                    connection.execute("SELECT 1")
             except psycopg.Error:
                 connection.close()
             else:
@@ -204,6 +225,7 @@ class Listener:
 
     def __init__(self, database: Database, channels: Iterable[str]) -> None:
         self._dsn = database.dsn
+        self._guard = Guard()
         self._connection = database.connect(autocommit=True)
         try:
             for channel in channels:
@@ -224,7 +246,8 @@ class Listener:
                 for one in self._connection.notifies(timeout=seconds, stop_after=1)
             ]
             if not heard:
-                self._connection.execute("SELECT 1")
+                with self._guard.watch(self._connection, _SLACK):
+                    self._connection.execute("SELECT 1")
         except psycopg.Error as error:
             raise explain(error, self._dsn) from None
         return heard
@@ -232,6 +255,12 @@ class Listener:
     def close(self) -> None:
         """Listen no more."""
         self._connection.close()
+
+
+@contextmanager
+def _watching(database: Database) -> Iterator[Callable[[float], object]]:
+    with closing(Listener(database, ())) as listener:
+        yield listener.wait
 
 
 def notify(connection: Connection, channel: LiteralString, payload: str = "") -> None:

@@ -100,11 +100,15 @@ class Dsn:
     def for_library(self, user: str, password: str) -> str:
         """Return what neonize opens an account's session with: a secret.
 
+        Where the service uses a UNIX socket, the accounts use 127.0.0.1 with the same port.
+
         Args:
             user: The account's role.
             password: Its password.
         """
-        words = {"host": self.host, "port": str(self.port), "user": user, "password": password}
+        # An account's process may open no UNIX socket, by which it could ask the service for everything.
+        host = "127.0.0.1" if self.is_socket else self.host
+        words = {"host": host, "port": str(self.port), "user": user, "password": password}
         words |= {"sslmode": self.sslmode, "connect_timeout": "10"}
         if self.root is not None:
             words["sslrootcert"] = str(self.root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import resources
-from typing import Final, LiteralString, cast
+from typing import Final, LiteralString
 
 from psycopg import sql
 
@@ -28,7 +28,7 @@ _STRONG: Final = (
 _TOO_MUCH: Final = "give the service a role of its own, as docs/postgres.md says"
 
 
-def script(dsn: Dsn) -> str:
+def script(dsn: Dsn) -> LiteralString:
     """Return what an administrator runs in the database, for the role and the database of a DSN."""
     text = resources.files(__package__).joinpath("admin.sql").read_text("utf-8")
     admin, accounts = f"{dsn.user}_admin", f"{dsn.user}_accounts"
@@ -66,7 +66,7 @@ def _install(connection: Connection, dsn: Dsn) -> None:
         )
     for problem in _about_role(connection, dsn.user):
         raise StoreUnusable(problem.text)
-    connection.execute(cast("LiteralString", script(dsn)))
+    connection.execute(script(dsn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _about_role(connection: Connection, role: str) -> list[Problem]:
         "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND pg_has_role(%s, oid, 'MEMBER')",
         [list(_STRONG), role],
     ).fetchall()
-    names = ", ".join(str(name) for (name,) in strong)
+    names = ", ".join(name for (name,) in strong)
     return (
         [Problem(f"the role of store.dsn_file is a member of {names}: {_TOO_MUCH}", "rights")]
         if names

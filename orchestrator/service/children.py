@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -36,6 +37,7 @@ from orchestrator.accounts.pipe import (
     Queued,
     Secrets,
     Stop,
+    StoreLost,
     Taken,
     Unlink,
     Unsettled,
@@ -47,6 +49,7 @@ from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.isolation import Isolation
+from orchestrator.service.messages import Messages
 from orchestrator.service.outbox import secrets
 from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.service.roster import Managed, Roster
@@ -93,6 +96,7 @@ class Children:
         seal: Which of its files were checked; None: each process checks them by itself.
         log_level: What the children log.
         log_format: How: "text" or "json".
+        messages: Where messages are kept.
 
     Attributes:
         library: The library's version that processes load from now on.
@@ -116,7 +120,9 @@ class Children:
         seal: Seal | None,
         log_level: str,
         log_format: str,
+        messages: Messages,
     ) -> None:
+        self._messages = messages
         self.library = library
         self.seal = seal
         self.closing = self.hurries = False
@@ -160,6 +166,11 @@ class Children:
         """Ask the process of an account that is connected to have its device unlinked, and then to stop."""
         if managed.child is not None:
             managed.child.tell(Unlink())
+
+    def tell_store_lost(self, managed: Managed) -> None:
+        """Have the process of an account hang up at once, if it is there."""
+        if managed.child is not None:
+            managed.child.tell(StoreLost())
 
     def kill(self, name: str, managed: Managed, why: str, *, holds: bool) -> None:
         """Kill the process of an account, now or as soon as it is there, and have it write a traceback.
@@ -284,7 +295,8 @@ class Children:
                 if number is not None:
                     tell(name, Found(number))
             spec = self._spec(name, managed, pairing)
-            child = await self._spawner.spawn(name, spec, callbacks)
+            async with managed.sends.writing:  # no row is written meanwhile that the process would not see
+                managed.child = child = await self._make(name, spec, callbacks)
         except OSError as error:
             managed.traceback = None
             tell(name, SpawnFailed(NO_PROCESS + trouble(error)))
@@ -293,7 +305,6 @@ class Children:
             log.exception("%s: no process could be started", name)
             tell(name, SpawnFailed(NO_PROCESS + "the service's log says more"))
             return
-        managed.child = child
         managed.maker = child.maker
         tell(name, Spawned(child.pid))
         # The machine may have changed its mind while the process was being made.
@@ -302,12 +313,21 @@ class Children:
         elif managed.told_to_stop:
             child.tell(Stop())
 
+    async def _make(self, name: str, spec: ChildSpec, callbacks: Callbacks) -> ChildProcess:
+        """Make a process, with an end of the socket by which it has its messages stored."""
+        channel = self._messages.channel(name)
+        with channel or contextlib.nullcontext():  # the process has it by then
+            return await self._spawner.spawn(name, replace(spec, storing=channel), callbacks)
+
     def _spec(self, name: str, managed: Managed, pairing: Pairing) -> ChildSpec:
         settings = managed.account.settings
         place = self._sessions.place(name)
         return ChildSpec(
             name=name,
             database=place.database,
+            dsn=place.dsn,
+            stored=place.stored,
+            reads=place.reads,
             lock=place.lock,
             home=place.home,
             messages=place.messages,

@@ -227,6 +227,8 @@ class Machines:
                 self._children.ask_to_stop(managed)
             case actions.TellUnlink():
                 self._children.ask_to_unlink(managed)
+            case actions.TellStoreLost():
+                self._children.tell_store_lost(managed)
             case actions.Kill(why, holds):
                 self._children.kill(name, managed, why, holds=holds)
             case actions.Quarantine(reason, messages):

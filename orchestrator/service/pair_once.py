@@ -14,12 +14,11 @@ from orchestrator.accounts.pipe import Pairing
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.protocol import Json
-from orchestrator.service import isolation, needs, orphans, ways
+from orchestrator.service import isolation, needs, orphans, stores, ways
 from orchestrator.service.control.commands import Result, follow
 from orchestrator.service.library import check_library
 from orchestrator.service.startup import ignore_signals, make_spawner, take_signals
 from orchestrator.service.supervisor import Supervisor
-from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.system import logs
 
@@ -66,8 +65,7 @@ def repair(
     paths = StatePaths.of(settings.state_dir)
     ways.check_for_root(settings, paths)
     paths.prepare()
-    store = in_files(paths, settings.qr_dir, settings.qr_group)
-    with store.ownership.take(f"repairs {name}"):
+    with stores.opened(settings, paths) as store, store.ownership.take(f"repairs {name}"):
         # The terminal shows the progress; log lines would disturb it.
         logs.configure("ERROR", "text")
         needs.check(paths, 1)

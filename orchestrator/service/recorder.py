@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -10,7 +11,8 @@ from orchestrator.accounts import actions
 from orchestrator.accounts.orderers import with_who
 from orchestrator.accounts.states import SERVICE_WAS_GONE, State
 from orchestrator.control.view import AccountView
-from orchestrator.errors import StateError
+from orchestrator.errors import NotRunning, StateError
+from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.roster import Roster
 from orchestrator.service.timers import Timers, now
@@ -30,6 +32,10 @@ RETRY_SECONDS = 5.0
 """How long to wait before the next try to write what could not be written."""
 PRUNE_SECONDS = 3600.0
 """How often old sessions are deleted from the quarantine."""
+KEPT_SECONDS = 2.0
+"""How long somebody who has ordered something waits for that to be kept."""
+FLUSH_SECONDS = 5.0
+"""How long the end waits for what was written down to be kept."""
 ALIVE_SECONDS = 60.0
 """How often to note that the service is there."""
 MINUTE = 60.0
@@ -187,6 +193,29 @@ class Recorder:
             log.warning("%s: can be written again", self._record.place)
             self._unsaved = False
         return True
+
+    async def is_kept(self, aside: Aside) -> bool:
+        """Return whether what was written down is kept by now; that may take a moment.
+
+        Args:
+            aside: Waits beside the event loop.
+        """
+        return await aside.run(lambda: self._record.flush(KEPT_SECONDS))
+
+    async def flush(self, aside: Aside) -> None:
+        """Wait for what was written down last to be kept; that it is not is logged.
+
+        Args:
+            aside: Waits beside the event loop.
+        """
+        kept = True
+        with contextlib.suppress(NotRunning):  # it was stopped before, and waited then
+            kept = await aside.run(lambda: self._record.flush(FLUSH_SECONDS))
+        if not kept:
+            log.error(
+                "%s: what was last known of the accounts could not be written before the end",
+                self._record.place,
+            )
 
     def kept(self, name: str) -> status.Kept:
         """Return what must outlive the service of an account."""

@@ -18,8 +18,8 @@ from orchestrator.access.tokens import Tokens
 from orchestrator.accounts import deadlines, orderers
 from orchestrator.accounts.words import counted
 from orchestrator.config.settings import Settings
-from orchestrator.errors import ExitCode, OrchestratorError
-from orchestrator.service import admissible, isolation, needs, orphans, ways, who
+from orchestrator.errors import AlreadyRunning, ExitCode, OrchestratorError
+from orchestrator.service import admissible, isolation, needs, orphans, stores, ways, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.companions import commands as companion_commands
 from orchestrator.service.companions.requests import Requests
@@ -41,8 +41,8 @@ from orchestrator.service.on_change import Telling
 from orchestrator.service.startup import ignore_signals, make_spawner, raise_file_limit, take_signals
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.systemd import Announcer
+from orchestrator.service.waiting_room import WaitingRoom
 from orchestrator.store import realm
-from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.protocols import Store
 from orchestrator.system import logs, sd_listen
@@ -86,10 +86,11 @@ def run(
     paths = StatePaths.of(settings.state_dir)
     ways.check_for_root(settings, paths)
     repaired = paths.prepare()
-    store = in_files(paths, settings.qr_dir, settings.qr_group)
     with (
-        store.ownership.take("the service", paths.control_socket),
+        stores.opened(settings, paths) as store,
+        contextlib.closing(WaitingRoom(settings, paths, announcer)) as room,
         _log(log_level, log_format, log_file) as log_to,
+        store.ownership.take("the service", paths.control_socket, room.wait),
     ):
         if said := realm.about_world(paths.world):
             log.warning("%s", said)
@@ -104,7 +105,10 @@ def run(
         with contextlib.suppress(OSError):  # a hint, without which everything works
             realm.note_world(paths.world, realm.current())
         raise_file_limit()
-        with contextlib.closing(ControlSocket(paths.control_socket)) as listener:
+        with (
+            stores.messages(settings, store) as messages,
+            contextlib.closing(room.control_socket()) as listener,
+        ):
             reloads = Reloads(announcer, log_to)
             supervisor = Supervisor(
                 settings,
@@ -116,6 +120,7 @@ def run(
                 log_format="json" if log_format == "json" else "text",
                 around_reload=reloads.around,
                 state_configured=state_configured,
+                messages=messages,
             )
             parts = _Parts(supervisor, store, paths, given, listener, announcer, reloads, log_level, log_file)
             asyncio.run(_serve(parts, library.version))
@@ -141,7 +146,8 @@ def _log(level: str, form: logs.Format, path: Path | None) -> Iterator[LogFile |
     try:
         yield file
     except OrchestratorError as error:
-        if file is not None:  # who reads the log later does not see what is on stderr now
+        # Who reads the log later does not see what is on stderr now; of another service, this is its log.
+        if file is not None and not isinstance(error, AlreadyRunning):
             log.critical("the service has ended: %s", error)
         raise
     finally:
@@ -206,6 +212,7 @@ async def _serve(parts: _Parts, library: str) -> None:
         requests.serve,
         given=parts.given,
         log_level=parts.log_level,
+        stored=supervisor.messages.are_stored,
     )
     requests.by_hand, requests.given = companions.by_hand, companions.given
     companion_commands.add(commands, supervisor, companions)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
+from orchestrator.messages.protocols import OutboxStore
 from orchestrator.service import who
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
@@ -30,6 +32,7 @@ from orchestrator.service.isolation import Isolation
 from orchestrator.service.leaving import Leaving
 from orchestrator.service.looking import Looking
 from orchestrator.service.machines import Machines
+from orchestrator.service.messages import InFiles, Messages
 from orchestrator.service.outbox.sends import Sends
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
@@ -64,8 +67,10 @@ class Supervisor:
         log_format: How: "text" or "json".
         around_reload: Makes the context of every reading of the configuration, so that it can be announced.
         state_configured: Whether the configuration says where the state folder is, and not ``--state-dir``.
+        messages: Where messages are kept; None: in the accounts' files.
 
     Attributes:
+        messages: Where messages are kept.
         sends: Has accounts send.
         upkeep: Looks after the fleet as a whole.
         reloader: Renames accounts, and looks after sessions that no account has.
@@ -85,8 +90,10 @@ class Supervisor:
         log_format: str = "text",
         around_reload: Announce = contextlib.nullcontext,
         state_configured: bool = False,
+        messages: Messages | None = None,
     ) -> None:
         self._store = store
+        self.messages = messages or InFiles(store.paths.message_folder)
         self._spawner = spawner
         self._roster = roster = Roster(settings)
         self._timers = timers = Timers()
@@ -106,8 +113,9 @@ class Supervisor:
             seal=seal,
             log_level=log_level,
             log_format=log_format,
+            messages=self.messages,
         )
-        self.sends = Sends(_Senders(roster, store), self._children.aside)
+        self.sends = Sends(_Senders(roster, store, self.messages), self._children.aside)
         self._machines = Machines(roster, self._children, self._recorder, self._pictures, devices, timers)
         self.upkeep = Upkeep(roster, store, self._machines, self._children.aside, lambda: self.library)
         self.looking = Looking(roster, self._machines)
@@ -195,11 +203,13 @@ class Supervisor:
         self._shut_down(SHUTDOWN_SECONDS)
         await self._idle.wait()
         await self._machines.updates.close()
+        self.upkeep.end()
         self._pulse.stop()
         self._pictures.stop()
         self._timers.stop()
         if self._started:  # or what was kept, and could not be read, would be written over
             self.save()
+            await self._recorder.flush(self._children.aside)
         self._children.aside.close()
         await self._spawner.close()
 
@@ -263,14 +273,14 @@ class Supervisor:
         """
         return self._roster.get(name).code
 
-    def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
+    async def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
         """Return the last entries of an account's timeline.
 
         Raises:
             NoSuchAccount: There is none of that name.
         """
         self._roster.get(name)
-        return self._store.record.tail(name, count)
+        return await self._children.aside.run(lambda: self._store.record.tail(name, count))
 
     def taken(self, accounts: Mapping[str, int | None], waiting: Mapping[str, int | None]) -> None:
         """Take note of what consumers have had, and of how much waits: see `Children`."""
@@ -336,6 +346,10 @@ class Supervisor:
         """Write down what operators wish and what is known of the accounts; tell whether that worked."""
         return self._recorder.save()
 
+    async def is_kept(self) -> bool:
+        """Return whether what was written down is kept by now: a database takes a moment."""
+        return await self._recorder.is_kept(self._children.aside)
+
     async def try_start(self) -> None:
         """See that processes can be started, by starting one that does nothing.
 
@@ -383,15 +397,19 @@ class Supervisor:
 class _Senders:
     """The accounts, as far as sending goes."""
 
-    def __init__(self, roster: Roster, store: Store) -> None:
+    def __init__(self, roster: Roster, store: Store, messages: Messages) -> None:
         self._roster = roster
         self._store = store
+        self._messages = messages
 
     def sender(self, name: str) -> Managed:
         return self._roster.get(name)
 
     def messages(self, name: str) -> Path:
         return self._store.paths.message_folder(name)
+
+    def outbox(self, name: str, *, makes: bool = True) -> AbstractContextManager[OutboxStore]:
+        return self._messages.outbox(name, makes=makes)
 
     def note_queued(self, name: str, count: int) -> None:
         managed = self._roster.accounts.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Final
 
 from orchestrator.accounts.states import State
@@ -33,6 +33,26 @@ class Announcer:
         self._told = ""
         self._refused = False
         self._stopping = False
+
+    @contextlib.asynccontextmanager
+    async def waiting(self, why: str) -> AsyncIterator[None]:
+        """Say that the service lives and what it waits for before it is ready, until the end of the context.
+
+        systemd is told that the service has started all the same: to start it anew would help nobody.
+
+        Args:
+            why: What it waits for.
+        """
+        if not self._notifier.listens:
+            yield
+            return
+        self._notifier.ready(why)
+        alive = asyncio.get_running_loop().create_task(self._stay_alive())
+        try:
+            yield
+        finally:
+            alive.cancel()
+            await asyncio.gather(alive, return_exceptions=True)
 
     def ready(self, supervisor: Supervisor) -> None:
         """Say that the service takes commands; from now on also how its accounts are, and that it lives.

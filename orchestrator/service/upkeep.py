@@ -15,6 +15,7 @@ from orchestrator.service import room, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.machines import Machines
 from orchestrator.service.roster import Roster
+from orchestrator.service.store_watch import StoreWatch
 from orchestrator.service.strips import Strips
 from orchestrator.service.timers import now
 from orchestrator.store.protocols import Store
@@ -50,6 +51,7 @@ class Upkeep:
         self._library = library
         self._started_at = time.time()
         self._turning = asyncio.Lock()
+        self._watch = None if store.presence is None else StoreWatch(store.presence, machines)
 
     @property
     def _fleet(self) -> Fleet:
@@ -67,8 +69,15 @@ class Upkeep:
             StateError: Nobody can tell whether it was.
         """
         self._fleet.maintenance.since = self._store.record.maintenance()
+        if self._watch is not None:
+            self._watch.start()
         if self.since is not None:
             log.warning("maintenance is on: no account starts by itself until `orchestrator maintenance off`")
+
+    def end(self) -> None:
+        """Look after nothing any more; all accounts have stopped."""
+        if self._watch is not None:
+            self._watch.stop()
 
     async def maintain(self, *, on: bool) -> None:
         """Turn maintenance on or off. Nothing happens if it is so already.

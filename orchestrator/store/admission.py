@@ -38,11 +38,12 @@ def admit(paths: StatePaths, name: str, here: str) -> Admission:
         name: The account.
         here: Where accounts connect to; see `realm.current`.
     """
-    refusal = _make_folders(paths, name) or _check_files(paths.home(name))
+    refusal = make_folders(paths, name) or _check_files(paths.home(name))
     return Admission(refusal) if refusal is not None else _check_realm(paths.home(name), here)
 
 
-def _make_folders(paths: StatePaths, name: str) -> Outcome | None:
+def make_folders(paths: StatePaths, name: str) -> Outcome | None:
+    """Make the folders of an account on this machine; return why they cannot be used."""
     why = takeover.take_over_one(paths, name)
     if why is not None:
         return Outcome(Kind.MACHINE if why.lack else Kind.CONFIG, why.text)

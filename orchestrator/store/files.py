@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Container, Hashable, Iterable, Iterator
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
 from orchestrator.accounts.failure import Outcome
-from orchestrator.errors import StateError
+from orchestrator.errors import StateError, StoreAway
 from orchestrator.store import (
     admission,
     device,
@@ -257,6 +257,9 @@ class StateFolder:
     def __init__(self, paths: StatePaths) -> None:
         self._path = paths.lock
 
-    def take(self, what: str, socket: Path | None = None) -> InstanceLock:
-        """See `Ownership.take`."""
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> InstanceLock:
+        """See `Ownership.take`: files are never away."""
+        del wait
         return InstanceLock(self._path, what=what, socket=socket)

@@ -33,7 +33,7 @@ from orchestrator.system.os_errors import trouble
 SHOWN = 10
 """How many folders of the quarantine an error names."""
 _MAX_SIZE = 4096
-_NOTES = {
+NOTES = {
     "logged_out": "WhatsApp logged this session out, so it will not log in again",
     "locked": "WhatsApp locked the account, so this session will probably not log in again",
     "damaged": "this session went to quarantine because it is damaged",
@@ -453,7 +453,7 @@ def check_restore(
                 f" `orchestrator repair {name}` pairs {name} again",
                 key="duplicate_session",
             )
-    notes = [_NOTES[found.reason]] if found.reason in _NOTES else []
+    notes = [NOTES[found.reason]] if found.reason in NOTES else []
     if about.linked is False:
         notes.append("this session is not linked to a phone any more, so the account will show a code")
     return Restored(found.path.name, (*notes, *messages))

@@ -11,9 +11,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +22,7 @@ from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
+    from orchestrator.errors import StoreAway
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
     from orchestrator.store.put_away import Entry, Purged
@@ -40,12 +41,18 @@ class Place:
         lock: The file whose lock says that a process uses the session.
         home: The account's folder for its session; nobody but the account's process writes in it.
         messages: The account's folder for its messages, likewise.
+        dsn: The database that has the session instead, with a password; None for the file.
+        stored: Whose session is there: digits of the number, empty if it is not known, None for nobody's.
+        reads: What the library has to read for that.
     """
 
     database: Path
     lock: Path
     home: Path
     messages: Path
+    dsn: str | None = field(default=None, repr=False)
+    stored: str | None = field(default=None, repr=False)
+    reads: tuple[Path, ...] = ()
 
 
 class SessionStore(Protocol):
@@ -253,6 +260,16 @@ class Record(Protocol):
             StateError: It cannot be written; what was kept before stays.
         """
 
+    def flush(self, seconds: float) -> bool:
+        """Wait until all that was written down is kept, also when this machine is lost; never raises.
+
+        Args:
+            seconds: How long.
+
+        Returns:
+            Whether it is.
+        """
+
     def summarize(self, digest: str, accounts: Mapping[str, Summary]) -> None:
         """Note what commands show of the configuration while no service runs; never raises.
 
@@ -313,14 +330,21 @@ class Record(Protocol):
         """Return the last entries of an account's history, oldest first; never raises."""
 
     def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
-        """Return the first entries of a history with a higher number `n`, oldest first; never raises.
+        """Return the first entries of a history with a higher number `n`, oldest first.
 
         A number comes once for each account, and rises. Entries of earlier versions have none, and are left
         out. The call may take some hundredths of a second.
+
+        Raises:
+            StateError: Nobody can tell: who goes by the numbers must not take that for nothing.
         """
 
     def newest(self, name: str) -> int:
-        """Return the highest number of an entry of an account's history, 0 without one; never raises."""
+        """Return the highest number of an entry of an account's history, 0 without one.
+
+        Raises:
+            StateError: Nobody can tell, likewise.
+        """
 
     def backwards(self, name: str) -> Iterator[dict[str, Any]]:
         """Yield an account's entries from the newest to the oldest, reading no more than is asked for."""
@@ -375,17 +399,36 @@ class Codes(Protocol):
 class Ownership(Protocol):
     """The right to run the accounts of a store, which one service has at a time."""
 
-    def take(self, what: str, socket: Path | None = None) -> AbstractContextManager[object]:
+    def take(
+        self, what: str, socket: Path | None = None, wait: Callable[[StoreAway], None] | None = None
+    ) -> AbstractContextManager[object]:
         """Take it until the end of the context, or of the process.
 
         Args:
             what: What it is wanted for, for those who find it taken.
             socket: Where commands come in, if they do.
+            wait: Is called with the reason while the store is away, and returns when it may be back; without
+                it, that is an error.
 
         Raises:
             AlreadyRunning: Another process has it; the message says which.
             StateError: It cannot be taken.
+            StoreAway: The store is away, and nobody waits for it.
         """
+
+
+class Presence(Protocol):
+    """Whether the store is there, for one that is not on this machine."""
+
+    def watch(self) -> AbstractContextManager[Callable[[float], object]]:
+        """Return a context with what is called again and again: it takes seconds, and returns within them.
+
+        Raises:
+            StateError: The store is away; the call says so, too.
+        """
+
+    def suspend(self, why: str | None) -> None:
+        """Refuse at once all that is asked of the store, for that reason; None: take it up again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +442,7 @@ class Store:
         record: What is written down.
         codes: The QR codes.
         ownership: Who may run the accounts.
+        presence: Whether the store is there; None for one that is on this machine.
     """
 
     paths: StatePaths
@@ -407,3 +451,4 @@ class Store:
     record: Record
     codes: Codes
     ownership: Ownership
+    presence: Presence | None = None

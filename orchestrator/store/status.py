@@ -79,6 +79,35 @@ def load(path: Path) -> dict[str, Kept]:
         ) from None
 
 
+def as_text(name: str, entry: Kept) -> str:
+    """Return what is written of one account, as JSON; after a bug, no more than an operator's wish.
+
+    Args:
+        name: The account, for the log.
+        entry: What is kept of it.
+    """
+    values = _written(entry)
+    if not _is_json(values):
+        values = _without_bug(name, entry)
+    return json.dumps(values, allow_nan=False)
+
+
+def of_text(text: str, clock: str) -> Kept:
+    """Return what `as_text` has written. If the clock was set since then, times are corrected.
+
+    Args:
+        text: What was written.
+        clock: What `Reading` said when it was, as JSON.
+
+    Raises:
+        ValueError: The text is damaged.
+    """
+    try:
+        return _read(plain.loads(text), _shift({"clock": plain.loads(clock)}))
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        raise ValueError("it is damaged") from None
+
+
 def renamed(kept: Kept, old: str, new: str) -> Kept:
     """Return what was kept of an account under its new name, which the commands in its reasons get, too."""
 
@@ -180,18 +209,24 @@ def save(path: Path, kept: Mapping[str, Kept]) -> None:
     try:
         text = json.dumps(document, indent=1, allow_nan=False)
     except (TypeError, ValueError):
-        import logging  # commands that only look read this file, and log nothing
-
         # A bug, which is one account's: the others are kept, and of this one what an operator wishes.
-        log = logging.getLogger(__name__)
         for name, entry in kept.items():
             if not _is_json(accounts[name]):
-                log.error("%s: a bug in the service: what is known of the account cannot be written", name)
-                accounts[name] = _written(Kept(entry.stopped, guard=entry.guard, watch=entry.watch))
+                accounts[name] = _without_bug(name, entry)
         text = json.dumps(document, indent=1, allow_nan=False)
     with replacing(path) as file:
         file.write(text.encode())
         sync(file)
+
+
+def _without_bug(name: str, entry: Kept) -> dict[str, Any]:
+    """Say that what is known of an account is no JSON, and return what an operator wishes of it."""
+    import logging  # commands that only look read this file, and log nothing
+
+    logging.getLogger(__name__).error(
+        "%s: a bug in the service: what is known of the account cannot be written", name
+    )
+    return _written(Kept(entry.stopped, guard=entry.guard, watch=entry.watch))
 
 
 def _written(entry: Kept) -> dict[str, Any]:

@@ -71,6 +71,11 @@ def load(path: Path) -> Kept:
         raise StateError(f"{path}: cannot be read: {trouble(error)}") from None
     except (ValueError, RecursionError):
         return Kept()
+    return of_values(found)
+
+
+def of_values(found: object) -> Kept:
+    """Return what `as_values` has written; nothing of what makes no sense."""
     if not isinstance(found, Mapping):
         return Kept()
     told = found.get("told")
@@ -82,22 +87,26 @@ def load(path: Path) -> Kept:
     )
 
 
+def as_values(kept: Kept) -> dict[str, Any]:
+    """Return what is written, as plain values."""
+    last = kept.last
+    return {
+        "told": {name: {**words} for name, words in kept.told.items()},
+        "left_out": kept.left_out,
+        "last": last
+        and {"at": last.at, "program": last.program, "problem": last.problem, "failures": last.failures},
+    }
+
+
 def save(path: Path, kept: Kept) -> None:
     """Write the file atomically, readable only by its owner.
 
     Raises:
         StateError: The file cannot be written; it stays as it was.
     """
-    last = kept.last
-    document = {
-        "told": kept.told,
-        "left_out": kept.left_out,
-        "last": last
-        and {"at": last.at, "program": last.program, "problem": last.problem, "failures": last.failures},
-    }
     try:
         with replacing(path) as file:
-            file.write(json.dumps(document, indent=1, allow_nan=False).encode())
+            file.write(json.dumps(as_values(kept), indent=1, allow_nan=False).encode())
             sync(file)
     except OSError as error:
         raise StateError(f"{path}: cannot be written: {trouble(error)}") from None

@@ -13,7 +13,7 @@ from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError
 from orchestrator.system import confinement, cores, open_files
 from orchestrator.system.confinement import ConfinementError
-from orchestrator.system.landlock import Rule
+from orchestrator.system.landlock import READ, Rule
 from orchestrator.worker import proxy, session_check
 from orchestrator.worker.spec import VARIABLE, ChildSpec, MakerSpec
 
@@ -56,6 +56,7 @@ def confine(spec: ChildSpec) -> Confined:
     os.environ["SQLITE_TMPDIR"] = tempfile.tempdir = str(spec.database.parent)
     try:
         rules = open_files.of_account(own, _shared or open_files.here(spec.closed))
+        rules += [Rule(path, READ) for path in spec.reads]
         lacks = confinement.confine(rules)
     except (ConfinementError, OSError) as error:
         log.error("the process could not be confined: %s", error)

@@ -296,6 +296,11 @@ class HungUp:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The parent says that the database is away that has the session."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unlinked:
     """The library was asked to unlink the device at WhatsApp: None if it did, or why it could not."""
 
@@ -368,6 +373,7 @@ Event: TypeAlias = (
     | LogEvent
     | StopAsked
     | UnlinkAsked
+    | StoreLost
     | ActAsked
     | ActEnded
     | FetchAsked

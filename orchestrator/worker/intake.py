@@ -20,12 +20,13 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.accounts.settings import Messages
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StoreAway
 from orchestrator.messages import loss, media, reserve
 from orchestrator.messages.allow import GROUP, HIDDEN, PERSON, Allow
-from orchestrator.messages.database import DATABASE, InboxError
+from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import MAX_RAW, Entry, Source, UnfitError, identifier, inner, seconds
-from orchestrator.messages.inbox import Inbox
+from orchestrator.messages.files import FileMessages
+from orchestrator.messages.protocols import UNUSABLE, AccountMessages, InboxStore
 from orchestrator.messages.rendering import grammar
 from orchestrator.messages.retention import Retention
 from orchestrator.system.os_errors import FULL, shortage, trouble
@@ -105,8 +106,10 @@ class Intake:
         settings: Whose messages are kept.
         put: Takes an event when nothing can be stored.
         folder: The folder of the account's messages; None if there is none.
+        messages: Where the account's messages are kept; None: in the folder.
 
     Attributes:
+        messages: Where the account's messages are kept, None if nowhere.
         refused: Number of messages that were not stored, since they are not allowed.
         taken: The number up to which every consumer has had the entries; None: there is no consumer.
         watcher: Is told what comes, to find out what is missing.
@@ -118,8 +121,16 @@ class Intake:
             account's own phone; it returns at once.
     """
 
-    def __init__(self, inbox: Inbox | None, settings: Messages, put: Put, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        inbox: InboxStore | None,
+        settings: Messages,
+        put: Put,
+        folder: Path | None = None,
+        messages: AccountMessages | None = None,
+    ) -> None:
         self.inbox = inbox
+        self.messages = FileMessages(folder) if messages is None and folder is not None else messages
         self.refused = 0
         self.taken: int | None = None
         self.watcher: Watcher = _Nobody()
@@ -166,7 +177,7 @@ class Intake:
 
     def make_room(self) -> None:
         """Give up the reserve, because the disk is full: what is on its way finds room."""
-        if self.folder is not None:
+        if self.folder is not None and self.messages is not None and self.messages.is_local:
             reserve.spend(self.folder)
 
     def clear(self) -> None:
@@ -175,7 +186,7 @@ class Intake:
             return
         try:
             deleted = self.inbox.clear(self._keep, taken=self.taken, pause=lambda: self._never.wait(0.01))
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("the inbox could not be cleared of old messages: %s", error)
         else:
             if deleted:
@@ -349,7 +360,7 @@ class Intake:
         while True:
             try:
                 self.inbox.append(entry)
-            except (sqlite3.Error, MemoryError, UnicodeDecodeError) as error:
+            except (*UNUSABLE, MemoryError, UnicodeDecodeError) as error:
                 if not is_told and (event := _failure(error)) is not None:
                     is_told = True
                     self.make_room()
@@ -387,20 +398,30 @@ class _Nobody:
         pass
 
 
-def open_inbox(folder: Path | None, settings: Messages) -> Inbox | None:
+def open_inbox(
+    folder: Path | None, settings: Messages, messages: AccountMessages | None = None
+) -> InboxStore | None:
     """Open the inbox of an account, if somebody is allowed or there is an inbox already.
+
+    Args:
+        folder: The folder of the account's messages; None if there is none.
+        settings: Whose messages are kept.
+        messages: Where they are kept; None: in the folder.
 
     Raises:
         SessionUnusable: It cannot be used as things are.
     """
-    if folder is None or (Allow.of(settings).nobody and not (folder / DATABASE).exists()):
+    if folder is None:
+        return None
+    kept = messages or FileMessages(folder)
+    if Allow.of(settings).nobody and not kept.has_inbox():
         return None
     try:
-        inbox = Inbox.open(folder)
-        if not Allow.of(settings).nobody:
+        inbox = kept.inbox()
+        if kept.is_local and not Allow.of(settings).nobody:
             _keep_reserve(folder)
         return inbox
-    except (InboxError, sqlite3.Error, OSError) as error:
+    except (InboxError, *UNUSABLE, OSError) as error:
         raise unusable(error, "inbox", folder) from None
 
 
@@ -412,6 +433,8 @@ def unusable(error: Exception, what: str, folder: Path) -> session_check.Session
         what: What the database is called.
         folder: The folder.
     """
+    if isinstance(error, StoreAway):
+        return session_check.SessionUnusable(Kind.STORE, str(error))
     if isinstance(error, OrchestratorError):
         return session_check.SessionUnusable(Kind.CONFIG, str(error))
     lack = shortage(error)
@@ -444,6 +467,8 @@ def _failure(error: Exception) -> events.Event | None:
     """Return what is to be said of an error, None if a further try may do."""
     if isinstance(error, MemoryError):
         return None
+    if isinstance(error, StoreAway):
+        return events.InboxFailed(Outcome(Kind.STORE, str(error)))
     if isinstance(error, UnicodeDecodeError):  # in what SQLite says of a damaged schema
         return events.InboxFailed(
             Outcome(Kind.MACHINE, "a message could not be stored: the inbox is damaged")

@@ -202,6 +202,8 @@ class Loop:
             match message:
                 case pipe.Stop():
                     self._inbox.put(events.StopAsked())
+                case pipe.StoreLost():
+                    self._inbox.put(events.StoreLost())
                 case pipe.Unlink():
                     self._inbox.put(events.UnlinkAsked())
                 case pipe.Act(id, body):

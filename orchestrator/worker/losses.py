@@ -10,7 +10,6 @@ Suspicions are on the disk at once, so that a kill does not end them.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,8 +20,8 @@ from orchestrator.accounts.settings import Messages
 from orchestrator.messages import loss
 from orchestrator.messages.allow import Allow
 from orchestrator.messages.entry import Entry, UnfitError
-from orchestrator.messages.inbox import Inbox
 from orchestrator.messages.loss import Mark, Session, Suspect
+from orchestrator.messages.protocols import UNUSABLE, InboxStore
 from orchestrator.worker import session_secrets
 from orchestrator.worker.intake import Intake
 
@@ -99,12 +98,12 @@ class Losses:
             return
         try:
             self._look(inbox, database)
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("nobody can say whether messages were lost: the session cannot be read: %s", error)
         except Exception:
             log.exception("nobody can say whether messages were lost")
 
-    def _look(self, inbox: Inbox, database: Path) -> None:
+    def _look(self, inbox: InboxStore, database: Path) -> None:
         mark, now = Mark.load(inbox.meta("mark")), self._wall()
         session = session_secrets.read(database, mark)
         found = loss.load_suspects(inbox.meta("suspects"))
@@ -123,7 +122,7 @@ class Losses:
         self._waits = list(dict.fromkeys(found))[-loss.MAX_SUSPECTS :]
         inbox.set_meta(mark=new.dump(), suspects=loss.dump_suspects(self._waits) if self._waits else None)
 
-    def _missing(self, inbox: Inbox, session: Session, mark: Mark, now: float) -> list[Suspect]:
+    def _missing(self, inbox: InboxStore, session: Session, mark: Mark, now: float) -> list[Suspect]:
         """Return what the session has and the inbox has not."""
         secrets = session.secrets
         copied = _number(inbox.meta("copied_at"))
@@ -141,7 +140,7 @@ class Losses:
         known = inbox.ledger.known(map(_key, found))
         return _unknown(inbox, [one for one in found if _key(one) not in known], session.people)
 
-    def _settle_sends(self, inbox: Inbox, session: Session) -> None:
+    def _settle_sends(self, inbox: InboxStore, session: Session) -> None:
         """Note the identifiers of what was being sent when an earlier process ended."""
         open_ = inbox.ledger.sent_digests(settled=False)
         for secret in session.secrets:
@@ -174,7 +173,7 @@ class Losses:
             return
         if self._fresh_since is not None:
             since, self._fresh_since = self._fresh_since, None
-            self._mark_new_device(since)
+            self._aside(lambda: self._mark_new_device(since))
         with self._lock:
             waits, self._waits = self._waits, []
             self._found |= dict.fromkeys(waits, self._calls())
@@ -185,10 +184,13 @@ class Losses:
         """Take note that secrets come into the session that are not of messages to this device."""
         inbox = self._intake.inbox
         if inbox is not None:
-            try:
-                inbox.set_meta(copied_at=str(self._wall()))
-            except sqlite3.Error as error:
-                log.warning("the inbox cannot be written: %s", error)
+            self._aside(lambda: self._note_copy(inbox))
+
+    def _note_copy(self, inbox: InboxStore) -> None:
+        try:
+            inbox.set_meta(copied_at=str(self._wall()))
+        except UNUSABLE as error:
+            log.warning("the inbox cannot be written: %s", error)
 
     def passed(self, chat: str, sender: str, id_: str) -> None:
         """Take note of something that was handed over and is not stored; from the library's callback."""
@@ -222,10 +224,20 @@ class Losses:
         if inbox is not None:
             try:
                 self._write_passed(inbox)
-            except (sqlite3.Error, MemoryError) as error:
+            except (*UNUSABLE, MemoryError) as error:
                 log.warning("the inbox cannot be written: %s", error)
 
     # How it is decided
+
+    def _aside(self, call: Callable[[], object]) -> None:
+        """Do something here and now if that takes a moment, else in a thread: the loop waits for nothing."""
+        if self._intake.messages is None or self._intake.messages.is_local:
+            call()
+            return
+        try:
+            threading.Thread(target=call, name="losses", daemon=True).start()
+        except RuntimeError:  # there is no thread to be had
+            log.warning("lost messages cannot be told from others: the system gives no thread")
 
     def _calls(self) -> int:
         return 0 if self._library is None else self._library.calls
@@ -265,14 +277,14 @@ class Losses:
             self._write(inbox)
             while self._decide(inbox):
                 pass
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("lost messages cannot be told: the inbox cannot be written: %s", error)
         except Exception:
             log.exception("lost messages cannot be told")
         finally:
             self._works = False
 
-    def _decide(self, inbox: Inbox) -> bool:
+    def _decide(self, inbox: InboxStore) -> bool:
         """Wait for a moment in which something can be decided, and do that; return whether there is more."""
         quiet = self._wait()
         calls = self._calls()
@@ -322,7 +334,7 @@ class Losses:
             return True
         return all(loss.is_admitted(one, policy, self._own, people) for policy in policies)
 
-    def _write_passed(self, inbox: Inbox) -> None:
+    def _write_passed(self, inbox: InboxStore) -> None:
         """Write down what was passed over: in the next process, it would seem to be lost."""
         with self._lock:
             passed, self._passed = self._passed, {}
@@ -335,7 +347,7 @@ class Losses:
                 self._passed = passed | self._passed
             raise
 
-    def _write(self, inbox: Inbox) -> None:
+    def _write(self, inbox: InboxStore) -> None:
         """Write the suspicions down that are still open."""
         with self._lock:
             rest = [*self._waits, *self._found]
@@ -346,7 +358,7 @@ def _key(one: Suspect) -> bytes:
     return Entry("message", one.chat, one.sender, one.id, 0.0).key
 
 
-def _unknown(inbox: Inbox, found: Iterable[Suspect], people: Mapping[str, str]) -> list[Suspect]:
+def _unknown(inbox: InboxStore, found: Iterable[Suspect], people: Mapping[str, str]) -> list[Suspect]:
     """Return those of which the inbox never had anything."""
     keys = {one: one.keys(people) for one in found}
     known = inbox.ledger.known(key for some in keys.values() for key in some)

@@ -152,6 +152,8 @@ class Course:
                 self._stop()
             case events.UnlinkAsked():
                 self._leave()
+            case events.StoreLost():
+                self._end(outcomes.store_lost(), Rest.NOTHING)
             case events.ConnectEnded():
                 self._connect_ended(event)
             case events.Unlinked(error):
@@ -428,6 +430,8 @@ def _on_the_way_out(event: events.Event, *, leaves: bool) -> Outcome | None:
             return outcomes.unlinked()
         case events.Unlinked(error) if leaves:
             return outcomes.not_unlinked(outcomes.quote(error or ""))
+        case events.StoreLost():
+            return outcomes.store_lost() if leaves else outcomes.stopped()
         case events.StopAsked() if leaves:
             return outcomes.not_unlinked("the service stopped before WhatsApp had answered")
     return None

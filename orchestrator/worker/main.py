@@ -8,12 +8,16 @@ import os
 import signal
 from collections.abc import Callable
 from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.deadlines import FLUSH_SECONDS, OUTPUT_SECONDS
 from orchestrator.accounts.failure import EXIT_CODES, Kind, Outcome
 from orchestrator.accounts.proxy import ProxyError, environment_proxy, secrets
+from orchestrator.messages.files import FileMessages
+from orchestrator.messages.protocols import AccountMessages
+from orchestrator.messages.remote import Channel, RemoteMessages
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
@@ -57,6 +61,9 @@ def run(spec: ChildSpec, connection: Connection) -> NoReturn:
     last_call = LastCall()
     trace = Trace.open(spec.trace)
     scrubber = Scrubber(secrets(spec.proxy or environment_proxy(os.environ) or ""))
+    if spec.dsn is not None:
+        scrubber.add(spec.dsn)
+        scrubber.add(parse_qs(urlsplit(spec.dsn).query)["password"][0])
     level = logging.getLevelNamesMapping().get(spec.log_level.upper(), logging.WARNING)
     open_log(spec.name, level, spec.log_format, scrubber)
     if trace.error is not None:
@@ -98,7 +105,7 @@ def _outcome(
     last_call: LastCall,
 ) -> Outcome:
     try:
-        intake = Intake(None, spec.keeps, inbox.put, spec.messages)
+        intake = Intake(None, spec.keeps, inbox.put, spec.messages, _messages(spec))
         intake.taken = spec.taken
         intake.watcher = losses = Losses(intake, spec.keeps)
         sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
@@ -127,11 +134,19 @@ def _outcome(
         return outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
 
 
+def _messages(spec: ChildSpec) -> AccountMessages | None:
+    """Return where the account's messages are kept, None if it has none."""
+    if spec.messages is None:
+        return None
+    return FileMessages(spec.messages) if spec.storing is None else RemoteMessages(Channel(spec.storing))
+
+
 def _attachments(spec: ChildSpec, intake: Intake, inbox: Inbox) -> Callable[[int, str], None]:
     """Have attachments fetched and deleted as the inbox wants; return what fetches one that is asked for."""
     if spec.messages is None:
         return lambda number, _: inbox.put(events.FetchEnded(number, Fault.UNKNOWN))
-    fetcher = account.fetcher(spec.messages, spec.keeps, spec.proxy, inbox.put)
+    kept = intake.messages or FileMessages(spec.messages)
+    fetcher = account.fetcher(spec.messages, kept, spec.keeps, spec.proxy, inbox.put)
     intake.on_media, intake.on_clear = fetcher.arrived, fetcher.tidy
     return fetcher.ask
 
@@ -156,9 +171,10 @@ def _load(
                 Kind.CONFIG, "pairing by code needs the account's phone in the configuration"
             )
         session_check.hold(spec.lock)
-        stored = session_check.prepare(spec.database)
-        intake.inbox = open_inbox(spec.messages, spec.keeps)
-        losses.look(spec.database)
+        stored = _stored(spec)
+        intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
+        if spec.dsn is None:
+            losses.look(spec.database)
         sender.open(spec.database)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
@@ -173,6 +189,7 @@ def _load(
             spec.proxy,
             level,
             rejects_calls=spec.keeps.calls == "reject",
+            dsn=spec.dsn,
         )
         client = Client(settings, inbox.put, intake)
         losses.listen(client)
@@ -191,6 +208,17 @@ def _load(
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
+
+
+def _stored(spec: ChildSpec) -> session_check.Stored:
+    """Return what is known of the session: the service has looked if it is in a database.
+
+    Raises:
+        SessionUnusable: The session's file cannot be used.
+    """
+    if spec.dsn is None:
+        return session_check.prepare(spec.database)
+    return session_check.Stored(spec.stored is not None, spec.stored or None)
 
 
 def _way(spec: ChildSpec) -> str | None:

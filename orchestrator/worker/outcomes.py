@@ -191,8 +191,18 @@ def hides_number(error: str) -> bool:
     return match is not None and match[1] in _REFUSALS
 
 
+_DATABASE = re.compile(
+    r"failed to (?:upgrade|open) database: (.*)|failed to get device: (.*)|^(pq: .*)", re.DOTALL
+)
+"""How the library says that its database failed, and what of that is the driver's."""
+_DATABASE_REFUSES = ("28000", "28P01", "42501")
+"""By these, the server lets a role not in: its password was changed, or it was shut out."""
+
+
 def connect_raised(error: str, *, known: bool = True) -> Outcome:
     """The library's connect() raised an error, or something else did that nobody has thought of."""
+    if known and (match := _DATABASE.search(error)):
+        return _about_database(next(filter(None, match.groups()), ""))
     if not known:
         return Outcome(Kind.CRASH, f"an unexpected error in the process: {quote(error)}")
     if (match := _UNSET.search(error)) and match[1] not in _REFUSALS:
@@ -209,6 +219,16 @@ def connect_raised(error: str, *, known: bool = True) -> Outcome:
     if match := _PROXY_DOWN.search(error):
         return Outcome(Kind.NETWORK, f"the proxy cannot be reached: {cause(error[match.end() :])}")
     return Outcome(Kind.NETWORK, f"WhatsApp cannot be reached: {cause(error)}")
+
+
+def _about_database(error: str) -> Outcome:
+    """The database has refused the library, or was not reached."""
+    if match := re.search(r"pq: .*\(([0-9A-Z]{5})\)", error):
+        if match[1] in _DATABASE_REFUSES:
+            return Outcome(Kind.STORE, f"the database lets the account not in ({match[1]})")
+        if match[1][:2] not in ("08", "53", "57"):
+            return Outcome(Kind.CONFIG, f"the database refuses what the library asks ({match[1]})")
+    return Outcome(Kind.STORE, f"the database that has the session cannot be reached: {cause(error)}")
 
 
 def by_way(outcome: Outcome, proxy: str | None) -> Outcome:
@@ -351,6 +371,14 @@ def link_lost(seconds: float, why: str, error: str = "") -> Outcome:
 def disk_full() -> Outcome:
     """There is no room for what the session has to store."""
     return Outcome(Kind.MACHINE, "the disk is full: make room")
+
+
+def store_lost() -> Outcome:
+    """The database is away that has the session.
+
+    What the library still holds could not be kept: WhatsApp sends it again to whoever comes back.
+    """
+    return Outcome(Kind.STORE, "the database that has the session is away")
 
 
 def callback_hangs(seconds: float) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,9 @@ class ChildSpec:
     Attributes:
         name: The account's name.
         database: The session's SQLite file, absolute; it need not exist.
+        dsn: The database that has the session instead, with a password; None for the file.
+        stored: Whose session is there: digits of the number, empty if it is not known, None for nobody's.
+        reads: What the library reads besides, such as the certificate of who vouches for the database.
         lock: The file whose lock says that a process uses the session, absolute.
         home: The account's folder for its session, absolute; None if it has none of its own.
         messages: The account's folder for its messages, likewise.
@@ -44,11 +48,15 @@ class ChildSpec:
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
         confine: Whether it gives up all files and system calls that it does not need.
         closed: Folders that it never reads as a whole, such as the state folder.
+        storing: Where it has its messages stored, by `messages.remote`; None: in the files of its folder.
     """
 
     name: str
     database: Path
     lock: Path
+    dsn: str | None = field(default=None, repr=False)
+    stored: str | None = field(default=None, repr=False)
+    reads: tuple[Path, ...] = ()
     home: Path | None = None
     messages: Path | None = None
     keeps: Messages = field(default_factory=Messages)
@@ -65,6 +73,7 @@ class ChildSpec:
     library: Seal | None = None
     confine: Confine = "auto"
     closed: tuple[Path, ...] = ()
+    storing: socket.socket | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

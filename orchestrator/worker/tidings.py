@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -19,8 +18,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from orchestrator.messages import allow
 from orchestrator.messages.allow import GROUP, PERSON
 from orchestrator.messages.entry import MAX_RAW, Entry, Source, UnfitError, address, identifier, seconds
-from orchestrator.messages.inbox import Inbox
 from orchestrator.messages.loss import digest, stands_for
+from orchestrator.messages.protocols import UNUSABLE, InboxStore
 from orchestrator.sending.row import Row
 
 log = logging.getLogger(__name__)
@@ -47,7 +46,7 @@ _LATER: Final = {"sent": ("delivered", "read"), "delivered": ("read",), "read": 
 class Rules(Protocol):
     """Says what is stored; see `intake.Intake`."""
 
-    inbox: Inbox | None
+    inbox: InboxStore | None
 
     def admits(self, chat: str, others: Iterable[str], *, from_me: bool = False) -> bool:
         """Tell whether messages of a chat are stored."""
@@ -236,7 +235,7 @@ class Tidings:
         return [other for one, other in self._rules.other_address(chat).items() if one == chat]
 
     def _is_news(
-        self, inbox: Inbox, chat: str, sender: str, others: Iterable[str], id_: str, status: str
+        self, inbox: InboxStore, chat: str, sender: str, others: Iterable[str], id_: str, status: str
     ) -> bool:
         """Tell whether nobody has said that of a message, or more than that."""
         people = {sender, *others, *self._others(sender)}
@@ -249,7 +248,7 @@ class Tidings:
         self, chat: str, sender: str, id_: str, at: float, status: str, raw: bytes, row: Row | None = None
     ) -> Entry:
         if row is None and self.rows is not None:
-            with contextlib.suppress(sqlite3.Error):  # then the news is without it
+            with contextlib.suppress(*UNUSABLE):  # then the news is without it
                 row = self.rows.by_message(id_)
         notes = self._rules.notes((chat, sender)) | {"status": status} | _about(row)
         return Entry("receipt", chat, sender, id_, at, _fitting(raw), notes, extra=status)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from support.postgres import FreshDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 840.0
@@ -171,6 +172,20 @@ def test_messages_reach_a_webhook_beside_a_script_that_posts() -> None:
     assert measured(cells(ours, "gateway")[0], "MB") < 80
 
 
+def test_a_change_is_measured_in_files_and_in_a_database(tmp_path: Path, fresh: FreshDatabase) -> None:
+    fresh.ready()
+    file = str(fresh.dsn_file(tmp_path))
+    output = printed_by("changes", "--accounts", "5", "--changes", "200", "--dsn-file", file)
+
+    for row in ("files", "database"):
+        *times, cpu, rate = cells(output, row)
+        for one in times:
+            measured(one, "ms")
+        measured(cpu, "us")
+        assert float(rate) > 0
+    assert fresh.password not in output
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -184,6 +199,7 @@ def test_messages_reach_a_webhook_beside_a_script_that_posts() -> None:
         "soak",
         "scale",
         "find_service",
+        "changes",
     ],
 )
 def test_every_benchmark_tells_its_options(name: str) -> None:

@@ -75,7 +75,7 @@ async def test_whatever_one_process_says_the_others_are_served(tmp_path: Path) -
     fleet.puppets.play("evil", *runs, ONLINE)
 
     def crashes() -> list[str]:
-        ends = (one for one in fleet.supervisor.timeline("evil", 1000) if one["to"] == "backoff")
+        ends = (one for one in fleet.timeline("evil", 1000) if one["to"] == "backoff")
         return [f"{one['kind']}: {one['reason']}" for one in ends]
 
     async with fleet:
@@ -109,7 +109,7 @@ async def test_a_process_that_does_not_read_is_ended(tmp_path: Path) -> None:
         for number in range(1000):
             child.tell(Act(number, "\N{GRINNING FACE}" * 4096))
         await fleet.until("a", State.CONNECTED, after=child.pid)
-        reasons = [one["reason"] or "" for one in fleet.supervisor.timeline("a", 20)]
+        reasons = [one["reason"] or "" for one in fleet.timeline("a", 20)]
         assert any("it does not read what it is told" in reason for reason in reasons)
 
 
@@ -145,7 +145,7 @@ async def test_numbers_and_secrets_in_what_it_says_are_taken_out(tmp_path: Path)
         lost = await fleet.until("a", State.RECONNECTING)
         fleet.puppets.go("a", "end")
         await fleet.until("a", State.CONNECTED, after=lost["pid"])
-        shown = str(told.value) + lost["reason"] + "".join(map(str, fleet.supervisor.timeline("a", 20)))
+        shown = str(told.value) + lost["reason"] + "".join(map(str, fleet.timeline("a", 20)))
     for secret in ("112345", "ABCD-EFGH", "Ab1/"):
         assert secret not in shown
     assert shown.count("+49…78") == 4, "the error, the reason, and two entries"

@@ -609,7 +609,7 @@ async def test_the_gateway_reads_what_has_happened_to_an_account(
 ) -> None:
     async with running(tmp_path, monkeypatch, AccountSettings("a"), webhooks={"crm": HOOK}) as service:
         await service.until_ready()
-        await until(lambda: service.fleet.supervisor.timeline("a", 9), "something has happened")
+        await until(lambda: service.fleet.timeline("a", 9), "something has happened")
         first = await service.ask("history", name="a", after=0, limit=1, **GATEWAY)
         (entry,) = first["entries"]
         assert first["newest"] >= entry["n"] > 0

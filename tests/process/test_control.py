@@ -307,7 +307,7 @@ async def test_watch_sends_everything_and_then_what_changes(tmp_path: Path) -> N
 @asynchronous
 async def test_nothing_is_begun_while_the_service_stops(tmp_path: Path) -> None:
     async with Fleet(tmp_path, IDLE, control=True) as fleet:
-        fleet.server._commands.stopping = True
+        fleet.commands.stopping = True
         with pytest.raises(NotRunning, match="service is stopping"):
             await fleet.call("start", names=["a"])
         assert (await fleet.call("list"))["accounts"]

@@ -45,7 +45,7 @@ async def test_the_tries_to_take_a_session_back_are_few_and_ever_further_apart(
     async with fleet:
         await fleet.until("other", State.CONNECTED)
         await fleet.until_true(lambda: fleet.history("a").count("replaced") == 4, "it has given up")
-        entries = fleet.supervisor.timeline("a", 100)
+        entries = fleet.timeline("a", 100)
         ends = [entry for entry in entries if entry["to"] == "replaced"]
         assert [(end["delay"], end["attempt"]) for end in ends] == [(0.2, 1), (0.4, 2), (0.8, 3), (None, 4)]
         # Measured from what came just before the end: an entry may bear a later time than what it tells of.

@@ -21,6 +21,7 @@ from orchestrator.accounts.attachments import Fault
 from orchestrator.accounts.proxy import parse
 from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import Entry
+from orchestrator.messages.files import FileMessages
 from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.messages.media_files import MediaFiles
 from orchestrator.sandbox.crypto.certs import Authority
@@ -76,7 +77,7 @@ class Place:
     def fetcher(self, when: When = "on_demand", *, limit: int = LIMIT, keep: float = DAY) -> Fetcher:
         return Fetcher(
             self.files,
-            InboxAttachments(self.folder),
+            InboxAttachments(FileMessages(self.folder)),
             Policy(when, limit, keep),
             lambda: parse(self.server.url),
             lambda number, fault, about: self.answers.put((number, fault, about)),
@@ -305,7 +306,7 @@ def test_without_an_inbox_there_is_nothing(tmp_path: Path) -> None:
     answers: queue.Queue[Answer] = queue.Queue()
     fetcher = Fetcher(
         MediaFiles(tmp_path),
-        InboxAttachments(tmp_path),
+        InboxAttachments(FileMessages(tmp_path)),
         Policy("always", LIMIT, DAY),
         lambda: None,
         lambda *given: answers.put(given),

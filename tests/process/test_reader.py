@@ -397,7 +397,7 @@ def test_a_reader_that_was_taken_over_can_do_nothing_but_read_messages(
     (tmp_path / f"messages/a/{DATABASE}").write_text("a message")
     parent = os.getpid()
 
-    def try_all(sock: socket.socket, messages: Path) -> None:
+    def try_all(sock: socket.socket, messages: Path, _: object) -> None:
         done = []
         for what, attempt in attempts(tmp_path, parent).items():
             with contextlib.suppress(OSError):

@@ -66,6 +66,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "bot": [["run", "my_bot:bot", "--no-reload"]],
     "on-change": [["test"], ["status"]],
     "config": [["check"], ["show", "support"]],
+    "cluster": [["init"], ["import", "old"], ["export", "new"]],
     "page": [[]],
 }  # fmt: skip
 """How each command is given that asks for the configuration."""
@@ -199,7 +200,7 @@ def test_a_bot_is_not_run_from_a_folder_that_others_can_write_to(cli: Cli) -> No
 # Who listens
 
 
-ALONE = ("run", "config", "doctor", "messages", "outbox", "token", "trace")
+ALONE = ("run", "cluster", "config", "doctor", "messages", "outbox", "token", "trace")
 """Commands that ask no service, or do without one that they do not trust. `bot` lacks its module first."""
 
 

@@ -370,7 +370,7 @@ async def test_a_flood_hurts_nobody_else_and_ends_the_process(
         await fleet.until("b", State.CONNECTED, after=pid)
         about = await fleet.until("a", State.CONNECTED, after=flooder)
         assert about["last_exit"]["kind"] == "crash"
-        (why,) = (one["reason"] for one in fleet.supervisor.timeline("a", 20) if one["to"] == "backoff")
+        (why,) = (one["reason"] for one in fleet.timeline("a", 20) if one["to"] == "backoff")
         assert "broke the rules of its pipe (more than 10 messages a second)" in why
 
 
@@ -381,7 +381,7 @@ async def test_of_a_link_that_comes_and_goes_all_the_time_the_last_word_counts(t
     fleet.puppets.play("a", ["connecting", "connected", "flap: 500", "lost", "idle"])
 
     def told() -> list[str]:
-        return [one["reason"] or "" for one in fleet.supervisor.timeline("a", 1000)]
+        return [one["reason"] or "" for one in fleet.timeline("a", 1000)]
 
     async with fleet:
         await fleet.until_true(lambda: any("left out" in one for one in told()), "it was left out")
@@ -616,7 +616,7 @@ async def test_an_updated_library_is_used_by_the_next_processes_and_frees_who_wa
         new = psutil.Process(fleet.pid("b")).ppid()
         assert new != old
         assert psutil.Process(fleet.pid("c")).ppid() == new
-        assert [entry["version"] for entry in fleet.supervisor.timeline("b", 1)] == ["0.6.0"]
+        assert [entry["version"] for entry in fleet.timeline("b", 1)] == ["0.6.0"]
         assert "neonize 0.6.0 is installed instead of" in caplog.text
         # How it ends is still known, and then nobody needs the old one any more.
         os.kill(pid, signal.SIGKILL)
@@ -706,7 +706,7 @@ async def test_an_account_over_its_limit_of_memory_gets_one_new_process_and_says
         await until(lambda: fleet.about("a")["last_seen_at"] != seen, "it goes on")
         assert len(fleet.puppets.runs("a")) == 2
         assert fleet.pid("b") == other
-        told = [entry for entry in fleet.supervisor.timeline("a", 100) if "raise" in (entry["reason"] or "")]
+        told = [entry for entry in fleet.timeline("a", 100) if "raise" in (entry["reason"] or "")]
         assert [(entry["from"], entry["to"]) for entry in told] == [("connected", "connected")]
         assert outlook(fleet.supervisor.describe("a")).next == (
             "the account stays connected with its present process"

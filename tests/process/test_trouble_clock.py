@@ -84,7 +84,7 @@ async def test_the_clock_set_while_the_service_runs(tmp_path: Path, wall: Wall, 
         assert fleet.pid("on") == pid
         fleet.supervisor.order("on", Order.RESTART)
         await fleet.until("on", State.CONNECTED, after=pid)
-        last = fleet.supervisor.timeline("on", 1)[0]
+        last = fleet.timeline("on", 1)[0]
         assert abs(datetime.fromisoformat(last["at"]).timestamp() - time.time()) < 10 * PATIENCE
 
 

@@ -61,7 +61,7 @@ async def as_logged_in(fleet: Fleet, command: str, **arguments: Any) -> None:  #
 
 def told(fleet: Fleet, name: str) -> list[tuple[str, str | None]]:
     """Return the states that an account came into, and who has caused each."""
-    return [(entry["to"], entry.get("by")) for entry in fleet.supervisor.timeline(name, 100)]
+    return [(entry["to"], entry.get("by")) for entry in fleet.timeline(name, 100)]
 
 
 @asynchronous
@@ -79,7 +79,7 @@ async def test_who_stops_starts_and_restarts_is_in_the_timeline(
         await as_logged_in(fleet, "stop", names=["a"], wait=True)
         (stopped,) = told(fleet, "a")[len(before) :]
         assert stopped == ("stopped", by)
-        assert fleet.supervisor.timeline("a", 1)[0]["reason"] == STOPPED, "webhooks get no user's name"
+        assert fleet.timeline("a", 1)[0]["reason"] == STOPPED, "webhooks get no user's name"
         assert f"a: connected → stopped: stopped by {by}" in caplog.text
         await fleet.call("start", names=["a"])
         await fleet.until("a", State.CONNECTED)

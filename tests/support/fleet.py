@@ -110,20 +110,21 @@ class Fleet:
         self.spawner: Spawner
         self.supervisor: Supervisor
         self.server: ControlServer
+        self.commands: Commands
         self.client = Client(self.paths.control_socket)
 
     async def __aenter__(self) -> Self:
         before = set(psutil.Process().children(recursive=True))
         self._before = before
         self.spawner = Spawner(self._target, self.paths.meeting_places, self._preload)
-        store = in_files(self.paths, self.settings.qr_dir, self.settings.qr_group)
-        self.supervisor = Supervisor(self.settings, store, self.spawner, version="0.5.2")
+        self.store = in_files(self.paths, self.settings.qr_dir, self.settings.qr_group)
+        self.supervisor = Supervisor(self.settings, self.store, self.spawner, version="0.5.2")
         # What the kernel ends elsewhere on the machine, as other tests have it do, is none of this one's.
         self.supervisor._children.oom_kills = OomKills(machine=Path(os.devnull))
         if self._start:
             self.supervisor.start()
         if self._control:
-            commands = Commands(self.supervisor)
+            self.commands = commands = Commands(self.supervisor)
             sending.add(commands, self.supervisor.sends)
             overview.add(commands, self.supervisor)
             showing.add(commands, self.supervisor)
@@ -148,6 +149,10 @@ class Fleet:
         """Return what is shown of an account."""
         return self.supervisor.describe(name).as_json()
 
+    def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
+        """Return the last entries of an account's timeline."""
+        return self.store.record.tail(name, count)
+
     def state(self, name: str) -> State:
         """Return an account's state."""
         return State(self.about(name)["state"])
@@ -160,7 +165,7 @@ class Fleet:
 
     def history(self, name: str) -> list[str]:
         """Return the states that an account has gone through."""
-        return [entry["to"] for entry in self.supervisor.timeline(name, 100)]
+        return [entry["to"] for entry in self.timeline(name, 100)]
 
     @property
     def connections(self) -> int:

@@ -116,6 +116,7 @@ FROM_CHILD: st.SearchStrategy[FromChild] = st.one_of(
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     FROM_CHILD,
     st.just(pipe.Stop()),
+    st.just(pipe.StoreLost()),
     st.builds(pipe.Send, id=NUMBERS, body=BULK, key=KEYS, key_until=TIMES, expires_at=TIMES),
     st.builds(pipe.TakeBack, id=NUMBERS, row=ROWS),
     st.builds(pipe.Act, id=NUMBERS, body=BULK),

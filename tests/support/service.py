@@ -288,7 +288,10 @@ class Service:
         return self.client.call("explain", name=name, entries=1000)
 
     def timeline(self, name: str) -> list[Json]:
-        """Return an account's history as it is on disk."""
+        """Return an account's history as it is on disk, or in the database of the configuration."""
+        if "store:" in self.config_file.read_text():
+            found = self.command("explain", name, "--entries", "1000", "--json")
+            return list(json.loads(found.stdout)["timeline"])
         path = self.state / "timeline" / f"{name}.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

@@ -81,7 +81,8 @@ def main() -> None:
     }
     allow = {"keeps": Messages(allow=tuple(given.pop("allow")))} if "allow" in given else {}
     sending = {"sending": Sending(**given.pop("sending"))} if "sending" in given else {}
-    spec = ChildSpec(**{**given, **paths, **allow, **sending})
+    reads = {"reads": tuple(map(Path, given.pop("reads", ())))}
+    spec = ChildSpec(**{**given, **paths, **allow, **sending, **reads})
     context = multiprocess.get_context("spawn" if arguments.spawn else "forkserver")
     if not arguments.spawn:
         context.set_forkserver_preload(["orchestrator.worker.library.preload"])

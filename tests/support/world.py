@@ -23,6 +23,7 @@ from orchestrator.accounts.actions import (
     RenewMaker,
     Spawn,
     TellStop,
+    TellStoreLost,
     Unqueue,
 )
 from orchestrator.accounts.events import (
@@ -51,6 +52,8 @@ DIAL = 1.0
 """Seconds from the start of a process to WhatsApp's word."""
 STOP = 0.5
 """Seconds from being asked to stop to the end of the process."""
+LOSES_STORE = 0.1
+"""Seconds from the word that the database is away to the end of the process."""
 LOST = 90.0
 """Seconds from the loss of a link to the end of its process."""
 CODE = 20.0
@@ -226,6 +229,10 @@ class World:
                     pass  # it goes on until it is killed
                 case TellStop():
                     self.later(STOP, functools.partial(self.end, name, Kind.STOPPED, account.child))
+                case TellStoreLost() if name in self.liars:
+                    pass
+                case TellStoreLost():
+                    self.later(LOSES_STORE, functools.partial(self.end, name, Kind.STORE, account.child))
                 case Forget():
                     del self.accounts[name]
                     self.fleet.forget(name, self.now)

@@ -30,15 +30,21 @@ PURE = sorted(
             "bell",
             "database",
             "ends",
+            "files",
             "inbox",
             "ledger",
             "media_files",
             "outbox",
             "outbox_form",
+            "outbox_moves",
             "outbox_notes",
             "outbox_reader",
             "present",
+            "protocols",
+            "remote",
             "reserve",
+            "serving",
+            "storing",
         )
     }
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import sys
 import time
@@ -12,14 +11,12 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Final, Self
 
+from orchestrator.cli.inbox.kept import Kept
 from orchestrator.errors import StateError
 from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
-from orchestrator.messages.present import Identity, Present, identity_of, unreadable
+from orchestrator.messages.protocols import InboxView
 from orchestrator.messages.rendering import Event
-from orchestrator.store import inboxes
-from orchestrator.store.layout import StatePaths
 from orchestrator.worker.library import protobufs
 
 SECONDS: Final = 0.5
@@ -31,7 +28,7 @@ class Events:
     """The events of an account, in order.
 
     Args:
-        paths: The state folder.
+        kept: Where messages are kept.
         name: The account; a valid name.
         tell: Takes a sentence for people about what happens to the inbox.
 
@@ -39,12 +36,11 @@ class Events:
         OrchestratorError: neonize's definitions, which events are made with, cannot be loaded.
     """
 
-    def __init__(self, paths: StatePaths, name: str, tell: Callable[[str], None]) -> None:
+    def __init__(self, kept: Kept, name: str, tell: Callable[[str], None]) -> None:
         self.name = name
-        self._paths = paths
+        self._kept = kept
         self._tell = tell
-        self._present = Present(paths.message_folder(name))
-        self._followed: Identity | None = None
+        self._present = kept.present(name)
         self._told = ""
         protobufs.load()
 
@@ -65,7 +61,7 @@ class Events:
         return self._present.open()
 
     @property
-    def _reader(self) -> Reader | None:
+    def _reader(self) -> InboxView | None:
         return self._present.reader
 
     def newest(self) -> int:
@@ -172,15 +168,13 @@ class Events:
 
     def _find(self) -> None:
         was_open = self._reader is not None
-        self._followed = self._present.identity or self._followed
         if self.open():
             return
-        new = inboxes.renamed(self._paths.message_folder(self.name))
-        # Another inbox under that name is none of those that were followed.
-        if new is not None and identity_of(self._paths.message_folder(new)) == self._followed:
+        new = self._kept.renamed(self.name, self._present)
+        if new is not None:
             self._say(f"{self.name} is called {new} now")
             self.name = new
-            self._present = Present(self._paths.message_folder(new))
+            self._present = self._kept.present(new)
             self.open()
         elif was_open:
             self._say(f"the messages of {self.name} are gone; waiting for new ones")
@@ -192,21 +186,6 @@ class Events:
 
     def _render(self, stored: Stored) -> Event | None:
         return self._present.render(stored, self.name)
-
-
-def names(paths: StatePaths) -> list[str]:
-    """Return the names of the accounts that have an inbox, in alphabetical order.
-
-    Raises:
-        StateError: This user may not look.
-    """
-    try:
-        os.scandir(paths.messages).close()
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise unreadable(paths.messages, error) from None
-    return inboxes.names(paths.messages)
 
 
 def wait_for_reader(seconds: float) -> bool:

@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from orchestrator.cli import table
 from orchestrator.cli.formatting import local, verbatim
+from orchestrator.cli.inbox.kept import Kept
 from orchestrator.errors import OrchestratorError
-from orchestrator.messages.outbox import NoOutbox, NoRow, OutboxReader, OutboxStirred
-from orchestrator.messages.present import identity_of
+from orchestrator.messages.outbox import NoOutbox, NoRow, OutboxStirred
 from orchestrator.sending import turns, wire
 from orchestrator.sending.contacts import phone_of
 from orchestrator.sending.restrictions import NOT_TO_STRANGERS, TOO_MANY, TOO_MANY_NEW
 from orchestrator.sending.row import Row, State
-from orchestrator.store.layout import OUTBOX, StatePaths
 
 _TRIES: Final = 20
 """How often an outbox is opened again that somebody begins to write to at this moment."""
@@ -36,20 +35,7 @@ _BYTES: Final = ("thumbnail", "waveform")
 """Parts of a message with a file that only programs read."""
 
 
-def _open(paths: StatePaths, name: str) -> OutboxReader:
-    """Open an account's outbox.
-
-    Raises:
-        NoOutbox: There is none.
-        StateError: It cannot be read.
-    """
-    folder = paths.message_folder(name)
-    if identity_of(folder, OUTBOX) is None:
-        raise NoOutbox(f"{name} has no outbox: nothing was to be sent yet")
-    return OutboxReader.open(folder)
-
-
-def rows(paths: StatePaths, name: str, states: frozenset[State], limit: int) -> tuple[list[Row], int]:
+def rows(kept: Kept, name: str, states: frozenset[State], limit: int) -> tuple[list[Row], int]:
     """Return the last rows in some states, and how many there are.
 
     Raises:
@@ -57,7 +43,7 @@ def rows(paths: StatePaths, name: str, states: frozenset[State], limit: int) -> 
     """
     for left in reversed(range(_TRIES)):
         try:
-            with closing(_open(paths, name)) as reader:
+            with closing(kept.rows(name)) as reader:
                 return reader.last(limit, states), reader.count(states)
         except NoOutbox:
             break
@@ -67,7 +53,7 @@ def rows(paths: StatePaths, name: str, states: frozenset[State], limit: int) -> 
     return [], 0
 
 
-def show_one(paths: StatePaths, account: str, number: int, *, as_json: bool) -> None:
+def show_one(kept: Kept, account: str, number: int, *, as_json: bool) -> None:
     """Print all that is known of one row.
 
     Raises:
@@ -75,7 +61,7 @@ def show_one(paths: StatePaths, account: str, number: int, *, as_json: bool) -> 
         OrchestratorError: There is no such row.
     """
     try:
-        with closing(_open(paths, account)) as reader:
+        with closing(kept.rows(account)) as reader:
             found = reader.row(number)
             try:
                 message: dict[str, Any] | None = wire.as_json(reader.outgoing(number))

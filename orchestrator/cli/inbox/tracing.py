@@ -9,15 +9,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from orchestrator.accounts.names import NAME_PATTERN, is_name
+from orchestrator.accounts.names import NAME_PATTERN
 from orchestrator.cli.formatting import ahead, local
-from orchestrator.cli.inbox.reading import Events, names
+from orchestrator.cli.inbox.kept import Kept
+from orchestrator.cli.inbox.reading import Events
 from orchestrator.control.consumers import MOST_TRACED
 from orchestrator.messages.database import InboxError
-from orchestrator.messages.outbox import NoOutbox, OutboxError, OutboxReader
-from orchestrator.messages.present import identity_of
+from orchestrator.messages.outbox import NoOutbox, OutboxError
 from orchestrator.messages.rendering import Event
-from orchestrator.store.layout import OUTBOX, StatePaths
 
 _EVENT: Final = re.compile(rf"evt_({NAME_PATTERN})_([0-9]{{1,18}})")
 _WORDS: Final = {
@@ -97,25 +96,13 @@ class Fate:
         )
 
 
-def exists(paths: StatePaths, name: str) -> bool:
-    """Tell whether an account has an inbox or an outbox.
-
-    Raises:
-        StateError: This user may not look.
-    """
-    if not is_name(name):
-        return False
-    folder = paths.message_folder(name)
-    return identity_of(folder) is not None or identity_of(folder, OUTBOX) is not None
-
-
 def trace(
-    paths: StatePaths, wanted: str, name: str | None = None, tell: Callable[[str], None] = lambda _: None
+    kept: Kept, wanted: str, name: str | None = None, tell: Callable[[str], None] = lambda _: None
 ) -> list[Fate]:
     """Find a message.
 
     Args:
-        paths: The state folder.
+        kept: Where messages are kept.
         wanted: WhatsApp's id of the message, or the id of an event that is about the message.
         name: The account; None for all.
         tell: Takes a sentence for people about an inbox that cannot be read, where all are looked through.
@@ -132,14 +119,14 @@ def trace(
     if match and name in (None, match[1]):
         name = match[1]
     found = []
-    for one in [name] if name is not None else names(paths):
+    for one in [name] if name is not None else kept.names():
         try:
-            with Events(paths, one, lambda _: None) as events:
+            with Events(kept, one, lambda _: None) as events:
                 has_inbox = events.open()
                 messages = _messages_of(events, int(match[2])) if match else [wanted]
                 for message in messages:
                     steps = _steps(events, message) if has_inbox else ()
-                    row = _row(paths, one, message)
+                    row = _row(kept, one, message)
                     if steps or row is not None:
                         found.append(Fate(one, message, steps, row))
         except (InboxError, OutboxError) as error:
@@ -167,14 +154,14 @@ def _steps(events: Events, message: str) -> tuple[Step, ...]:
     )
 
 
-def _row(paths: StatePaths, name: str, message: str) -> dict[str, Any] | None:
+def _row(kept: Kept, name: str, message: str) -> dict[str, Any] | None:
     """Return what the outbox of an account knows of a message, without where it goes.
 
     Raises:
         OutboxError: The outbox cannot be read.
     """
     try:
-        with closing(OutboxReader.open(paths.message_folder(name))) as reader:
+        with closing(kept.rows(name)) as reader:
             row = reader.by_message(message)
     except NoOutbox:
         return None

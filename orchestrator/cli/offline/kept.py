@@ -1,6 +1,10 @@
-"""What is kept of the accounts, for commands that no service answers."""
+"""What is kept of the accounts, for commands that no service answers: in files, or in a database."""
 
 from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
 
 from orchestrator.cli.invocation import Places
 from orchestrator.store.protocols import Record, Store
@@ -14,10 +18,10 @@ def record(where: Places) -> Record:
         where: What the command's options say.
 
     Raises:
-        ConfigError: What names the state folder makes no sense.
-        StateError: The path of the state folder is too long.
+        ConfigError: What names the state folder or the database makes no sense.
+        StateError: The path of the state folder is too long, or the database cannot be used.
     """
-    return RecordFiles(where.state())
+    return store(where).record if where.may_have_store() else RecordFiles(where.state())
 
 
 def store(where: Places) -> Store:
@@ -27,9 +31,11 @@ def store(where: Places) -> Store:
         where: What the command's options say.
 
     Raises:
-        ConfigError: What names the state folder makes no sense.
-        StateError: The path of the state folder is too long.
+        ConfigError: What names the state folder or the database makes no sense.
+        StateError: The path of the state folder is too long, or the database cannot be used.
     """
+    if where.may_have_store():
+        return _opened(where)
     from orchestrator.store.files import in_files
 
     paths = where.state()
@@ -43,9 +49,23 @@ def session_names(where: Places) -> list[str]:
         where: What the command's options say.
 
     Raises:
-        ConfigError: What names the state folder makes no sense.
-        StateError: The path of the state folder is too long.
+        ConfigError: What names the state folder or the database makes no sense.
+        StateError: The path of the state folder is too long, or the database cannot be used.
     """
+    if where.may_have_store():
+        return store(where).sessions.names()
     from orchestrator.store import sessions
 
     return sessions.names(where.state().sessions)
+
+
+@functools.cache
+def _opened(where: Places) -> Store:
+    """Open the store that the whole configuration names, until the command ends."""
+    from orchestrator.service import stores
+
+    return _UNTIL_THE_END.enter_context(stores.opened(where.settings(), where.state(), commands=True))
+
+
+_UNTIL_THE_END = contextlib.ExitStack()
+atexit.register(_UNTIL_THE_END.close)

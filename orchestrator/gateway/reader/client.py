@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.reader import wire
@@ -37,6 +37,9 @@ WAITING: Final = 10_000
 """Requests that wait at once. There are some for each consumer."""
 
 
+HandOn: TypeAlias = Callable[[socket.socket], object]
+
+
 class FeedError(OrchestratorError):
     """The events of an account cannot be read now; those of other accounts can. Trying again later helps."""
 
@@ -54,6 +57,7 @@ class ReaderClient:
         handle: The process that makes readers.
         again: Called with an account that was left alone and can be read again.
         clock: Returns monotonic seconds.
+        hand_on: Gets the socket by which a new reader asks for messages, where they are in no files.
 
     Attributes:
         deaths: How many readers have died or were ended because they hung.
@@ -65,13 +69,14 @@ class ReaderClient:
         handle: ReaderHandle,
         again: Callable[[str], object] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        hand_on: HandOn = socket.socket.close,
     ) -> None:
         self.deaths = 0
         self.maker = handle.pid
         self._again = again
         self._clock = clock
         self._blame = Blame()
-        self._maker = _Maker(handle)
+        self._maker = _Maker(handle, hand_on)
         self._lanes = (_Lane(COMMON, self._maker), _Lane(APART, self._maker))
 
     async def ask(self, ask: Ask) -> Answer:
@@ -233,9 +238,11 @@ class _Maker:
 
     Args:
         handle: The process that makes them.
+        hand_on: Gets the socket by which a new reader asks for messages, where they are in no files.
     """
 
-    def __init__(self, handle: ReaderHandle) -> None:
+    def __init__(self, handle: ReaderHandle, hand_on: HandOn) -> None:
+        self._hand_on = hand_on
         self._control = handle.control
         self._control.setblocking(False)
         self._orders = 0
@@ -260,6 +267,8 @@ class _Maker:
             raise FeedError(why, key="machine_unfit")
         sock = socket.socket(fileno=descriptors[0])
         sock.setblocking(False)
+        for descriptor in descriptors[1:]:
+            self._hand_on(socket.socket(fileno=descriptor))
         if (ended := reply.get("ended")) is not None:
             log.warning("a process that reads messages ended (%s), another one reads on", _status(ended))
         return sock
@@ -305,7 +314,7 @@ async def _exactly(sock: socket.socket, size: int) -> bytes:
 
 
 async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """Return what the maker says, and the descriptor that comes with it, if there is one.
+    """Return what the maker says, and the descriptors that come with it, if there are any.
 
     Raises:
         EOFError, OSError: It says nothing any more.
@@ -317,7 +326,7 @@ async def _receive(control: socket.socket) -> tuple[dict[str, Any], list[int]]:
         await ready
     finally:
         loop.remove_reader(control)
-    data, descriptors, _, _ = socket.recv_fds(control, MAX_REPLY, 1)
+    data, descriptors, _, _ = socket.recv_fds(control, MAX_REPLY, 2)
     if not data:
         raise EOFError
     return json.loads(data), list(descriptors)

@@ -131,7 +131,8 @@ class _Maker:
             self._say({"order": order, **self._lack})
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with ours, theirs:
+        kept, keepers = socket.socketpair()  # to whoever keeps the messages, if they are not in files
+        with ours, theirs, kept, keepers:
             try:
                 pid = os.fork()
             except OSError as error:
@@ -139,34 +140,35 @@ class _Maker:
                 self._say({"order": order, "error": why, "key": "machine_unfit"})
                 return
             if pid == 0:
-                _read(self._spec, theirs)
+                _read(self._spec, theirs, kept)
             self._readers[place] = pid
-            self._say({"order": order, "pid": pid, "ended": ended}, ours.fileno())
+            sockets = (ours, keepers) if self._spec.stored else (ours,)
+            self._say({"order": order, "pid": pid, "ended": ended}, *(one.fileno() for one in sockets))
 
     def _say(self, reply: dict[str, Any], *descriptors: int) -> None:
         socket.send_fds(self._control, [json.dumps(reply).encode()], descriptors)
 
 
-def _read(spec: GatewaySpec, sock: socket.socket) -> NoReturn:
+def _read(spec: GatewaySpec, sock: socket.socket, kept: socket.socket) -> NoReturn:
     """Be a reader."""
     from orchestrator.gateway import confining
     from orchestrator.gateway.reader import serving
 
     status = 1
     try:
-        _close_all_but(sock.fileno())
+        _close_all_but(sock.fileno(), *([kept.fileno()] if spec.stored else []))
         confining.confine_reader(spec)
-        serving.serve(sock, spec.messages)
+        serving.serve(sock, spec.messages, kept if spec.stored else None)
         status = 0
     except BaseException as error:  # noqa: BLE001 - this is the end of the process
         _complain(error)
     os._exit(status)
 
 
-def _close_all_but(kept: int) -> None:
+def _close_all_but(*kept: int) -> None:
     """Close what this process has open beside its three first files: others wait for the end of those."""
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - of this process
-        if (descriptor := int(name)) > 2 and descriptor != kept:
+        if (descriptor := int(name)) > 2 and descriptor not in kept:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
 

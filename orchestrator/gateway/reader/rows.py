@@ -4,36 +4,36 @@ from __future__ import annotations
 
 import time
 from contextlib import closing
-from pathlib import Path
 
 from orchestrator.gateway.reader import wire
 from orchestrator.gateway.reader.wire import Answer, Ask, fitting
-from orchestrator.messages.outbox import NoOutbox, NoRow, OutboxError, OutboxReader, OutboxStirred
+from orchestrator.messages.outbox_form import NoOutbox, NoRow, OutboxError, OutboxStirred
+from orchestrator.messages.protocols import AccountMessages, OutboxView
 from orchestrator.sending.row import Row, State
 
 
-def answer(folder: Path, ask: Ask, patience: float, seconds: float) -> Answer:
+def answer(messages: AccountMessages, ask: Ask, patience: float, seconds: float) -> Answer:
     """Return rows of an account's outbox or how many there are, or why there are none.
 
     Args:
-        folder: The folder of the account's messages.
+        messages: Where the account's messages are kept.
         ask: Which rows.
         patience: Seconds to wait for whoever holds the outbox.
         seconds: How long it may take.
     """
     try:
         try:
-            return _answer(folder, ask, patience, seconds)
+            return _answer(messages, ask, patience, seconds)
         except OutboxStirred:  # somebody writes to it for the first time since it was closed
-            return _answer(folder, ask, patience, seconds)
+            return _answer(messages, ask, patience, seconds)
     except NoOutbox:
         return Answer(last=ask.seq)
     except OutboxError as error:
         return Answer(last=ask.seq, fault=error.key)
 
 
-def _answer(folder: Path, ask: Ask, patience: float, seconds: float) -> Answer:
-    with closing(OutboxReader.open(folder, patience)) as reader:
+def _answer(messages: AccountMessages, ask: Ask, patience: float, seconds: float) -> Answer:
+    with closing(messages.rows(patience)) as reader:
         reader.stop_at(time.monotonic() + seconds)
         if ask.task == "tally":
             return Answer(last=ask.seq, about=wire.tally_as_json(reader.tally()))
@@ -46,7 +46,7 @@ def _answer(folder: Path, ask: Ask, patience: float, seconds: float) -> Answer:
         return Answer(last=rows[-1].number if rows else ask.seq, more=more, rows=rows)
 
 
-def _one(reader: OutboxReader, number: int) -> tuple[Row, ...]:
+def _one(reader: OutboxView, number: int) -> tuple[Row, ...]:
     try:
         return (reader.row(number),)
     except NoRow:

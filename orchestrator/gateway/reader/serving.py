@@ -13,23 +13,25 @@ from typing import Final
 from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.reader import wire
 from orchestrator.gateway.reader.shelf import Shelf
+from orchestrator.messages.remote import Channel
 from orchestrator.system.memory import give_back
 
 MEMORY: Final = 1 << 30
 """Bytes of address space that a reader may take: some 200 MB are Python and its libraries."""
 
 
-def serve(sock: socket.socket, messages: Path) -> None:
+def serve(sock: socket.socket, messages: Path, kept: socket.socket | None = None) -> None:
     """Answer requests until the other end is closed.
 
     Args:
         sock: Where they come from.
         messages: The folder of all messages.
+        kept: Where messages are kept, by `messages.remote`; None: in the folder.
     """
     logging.disable()  # what is said of an inbox may quote it
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    shelf = Shelf(messages)
+    shelf = Shelf(messages, channel=None if kept is None else Channel(kept))
     waiting = select.poll()
     waiting.register(sock, select.POLLIN)
     idle: float | None = None

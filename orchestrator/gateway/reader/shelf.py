@@ -15,8 +15,10 @@ from orchestrator.gateway.reader import rows
 from orchestrator.gateway.reader.wire import MAX_BATCH, Answer, Ask, Item
 from orchestrator.messages.database import InboxError, InboxStirred
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
-from orchestrator.messages.present import Present
+from orchestrator.messages.files import FileMessages
+from orchestrator.messages.present import AnyPresent, Present, RemotePresent
+from orchestrator.messages.protocols import AccountMessages, InboxView
+from orchestrator.messages.remote import Channel, RemoteMessages
 from orchestrator.store import counted
 
 OPEN: Final = 64
@@ -41,7 +43,7 @@ ENOUGH_SECONDS: Final = 0.5
 class _Open:
     """An inbox that is open, or whose place is known."""
 
-    present: Present
+    present: AnyPresent
     skipped: list[int] = field(default_factory=list)
     used_at: float = 0.0
 
@@ -52,11 +54,18 @@ class Shelf:
     Args:
         messages: The folder of all messages.
         clock: Returns monotonic seconds.
+        channel: Where messages are kept; None: in the folder.
     """
 
-    def __init__(self, messages: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        messages: Path,
+        clock: Callable[[], float] = time.monotonic,
+        channel: Channel | None = None,
+    ) -> None:
         self._messages = messages
         self._clock = clock
+        self._channel = channel
         self._open: OrderedDict[str, _Open] = OrderedDict()
 
     def answer(self, ask: Ask) -> Answer:
@@ -66,7 +75,7 @@ class Shelf:
             StateError: The inbox cannot be read.
         """
         if ask.task in ("rows", "row", "tally"):
-            return rows.answer(self._messages / check_name(ask.account), ask, PATIENCE, SECONDS)
+            return rows.answer(self._of(check_name(ask.account)), ask, PATIENCE, SECONDS)
         inbox = self._inbox(ask.account)
         was_open = inbox.present.reader is not None
         try:
@@ -102,12 +111,22 @@ class Shelf:
         if inbox is None:
             skipped: list[int] = []
             folder = self._messages / check_name(account)
-            inbox = self._open[account] = _Open(Present(folder, _collector(skipped), PATIENCE), skipped)
+            inbox = self._open[account] = _Open(self._present(account, folder, _collector(skipped)), skipped)
             while len(self._open) > OPEN:
                 self._drop_oldest()
         self._open.move_to_end(account)
         inbox.used_at = self._clock()
         return inbox
+
+    def _of(self, account: str) -> AccountMessages:
+        if self._channel is not None:
+            return RemoteMessages(self._channel.of(account))
+        return FileMessages(self._messages / account)
+
+    def _present(self, account: str, folder: Path, skipped: Callable[[object], object]) -> AnyPresent:
+        if self._channel is not None:
+            return RemotePresent(folder, self._of(account), skipped)
+        return Present(folder, skipped, PATIENCE)
 
     def _answer(self, inbox: _Open, ask: Ask) -> Answer:
         present = inbox.present
@@ -125,13 +144,13 @@ class Shelf:
             case _:
                 return self._after(inbox, reader, ask, began)
 
-    def _about(self, present: Present, reader: Reader, ask: Ask) -> dict[str, object] | None:
+    def _about(self, present: AnyPresent, reader: InboxView, ask: Ask) -> dict[str, object] | None:
         stored = reader.find_media(ask.media)
         event = None if stored is None else present.render(stored, ask.account)
         media = None if event is None else event["data"].get("media")
         return media if isinstance(media, dict) and media.get("id") == ask.media else None
 
-    def _after(self, inbox: _Open, reader: Reader, ask: Ask, began: float) -> Answer:
+    def _after(self, inbox: _Open, reader: InboxView, ask: Ask, began: float) -> Answer:
         items: list[Item] = []
         last, size, looked = ask.seq, 0, 0
         while True:
@@ -159,13 +178,13 @@ class Shelf:
                 return Answer(tuple(items), last, more=True)
 
 
-def _chat(reader: Reader, ask: Ask) -> dict[str, object] | None:
+def _chat(reader: InboxView, ask: Ask) -> dict[str, object] | None:
     """Return the chat of the first message with an identifier: later ones may only pretend to be it."""
     found = [one.chat for one in reader.find(ask.message, MOST_ALIKE) if one.source == "message"]
     return {"chat": found[0]} if found else None
 
 
-def _item(present: Present, stored: Stored, account: str) -> Item | None:
+def _item(present: AnyPresent, stored: Stored, account: str) -> Item | None:
     event = present.render(stored, account)
     if event is None:
         return None
@@ -173,7 +192,7 @@ def _item(present: Present, stored: Stored, account: str) -> Item | None:
     return Item(stored.seq, event["type"], stored.chat, stored.stored_at, data)
 
 
-def _without_inbox(present: Present, ask: Ask) -> Answer:
+def _without_inbox(present: AnyPresent, ask: Ask) -> Answer:
     """Return the answer where nothing is kept: an earlier inbox may have been there."""
     return Answer(last=counted.begin(present.folder) if ask.task == "newest" else ask.seq)
 

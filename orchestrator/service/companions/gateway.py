@@ -49,6 +49,7 @@ class Gateway(Nature):
         configured: Is called when a new process has taken over the configuration.
         ended: Is called when its process is gone.
         log_level: What it logs.
+        stored: Whether messages are in a database, and not in files.
     """
 
     name = GATEWAY
@@ -63,7 +64,9 @@ class Gateway(Nature):
         configured: Callable[[], None],
         ended: Callable[[], None],
         log_level: str,
+        stored: bool = False,
     ) -> None:
+        self._stored = stored
         self.missing: str | None = None
         self.read_at = time.time()
         self._settings = settings
@@ -90,6 +93,7 @@ class Gateway(Nature):
                 confine=settings.confine,
                 log_level=self._log_level,
                 log_format="journal",  # the service reads the lines and logs them in its own form
+                stored=self._stored,
             )
             return {VARIABLE: spec.as_text()}
 

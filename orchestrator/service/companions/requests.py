@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
+import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeAlias
@@ -25,6 +27,7 @@ from orchestrator.service.companions.pace import Pace
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.control.commands import Caller, Commands, Handed, Result
 from orchestrator.service.looking import Looking
+from orchestrator.service.messages import Messages
 from orchestrator.system.clock import iso
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,10 @@ class Accounts(Protocol):
     @property
     def looking(self) -> Looking:
         """Who looks at codes."""
+
+    @property
+    def messages(self) -> Messages:
+        """Where messages are kept."""
 
     async def reload(self) -> dict[str, Any]:
         """Read the configuration again."""
@@ -155,6 +162,8 @@ class Requests:
         request = {**arguments, "command": command}
         if command in _ORDERS:
             return await self._order(request)
+        if command == "read_messages":
+            return self._read_messages(fds)
         own = self._own.get(command)
         if own is not None:
             self._commands.find("list" if command in _LOOKS else "reload")  # or the service stops
@@ -296,6 +305,13 @@ class Requests:
 
     async def _taken(self, request: Json) -> Json:
         self._accounts.taken(_numbers(request, "accounts"), _numbers(request, "waiting"))
+        return {}
+
+    def _read_messages(self, fds: Sequence[int]) -> Json:
+        """Answer the gateway's reader at the other end of a socket, where messages are in no files."""
+        if len(fds) != 1:
+            raise BadRequest("one socket comes with it")
+        self._accounts.messages.read(socket.socket(fileno=os.dup(fds[0])))
         return {}
 
     async def _add(self, request: Json) -> Json:

@@ -60,6 +60,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "remove": Rule("operate"),
     "history": Rule(None, for_gateway=True),
     "taken": Rule(None, for_gateway=True, one=False),
+    "read_messages": Rule(None, for_gateway=True, one=False),
 }
 """All commands that go over the port. No other one exists there."""
 

@@ -45,6 +45,7 @@ class Companions:
         serve: Answers what the gateway asks for.
         given: Sockets that systemd has opened.
         log_level: What companions log.
+        stored: Whether messages are in a database, and not in files.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Companions:
         *,
         given: Sequence[socket.socket] = (),
         log_level: str = "INFO",
+        stored: bool = False,
     ) -> None:
         self._settings = settings
         self._paths = paths
@@ -70,6 +72,7 @@ class Companions:
             configured=self._gateway_is_ready,
             ended=self._touch,
             log_level=log_level,
+            stored=stored,
         )
         self._gateway = Companion(self._nature, aside, self._touch)
         self._ready = False

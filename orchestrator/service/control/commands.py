@@ -227,7 +227,7 @@ class Commands:
         name = arguments.name()
         entries = arguments.number("entries", TIMELINE_ENTRIES, MAX_TIMELINE_ENTRIES)
         about = self._supervisor.describe(name, reveal=arguments.flag("reveal"))
-        timeline = self._supervisor.timeline(name, entries)
+        timeline = await self._supervisor.timeline(name, entries)
         (about,) = await self._usage.add([about])
         ahead = outlook(about).as_json()
         since = iso(self._supervisor.upkeep.since)
@@ -265,7 +265,7 @@ class Commands:
 
     async def _start(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all")
-        return self._order(Order.START, self._named(arguments), by_name=not arguments.flag("all"))
+        return await self._order(Order.START, self._named(arguments), by_name=not arguments.flag("all"))
 
     async def _restart(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all")
@@ -278,7 +278,7 @@ class Commands:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
-        return self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
+        return await self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
 
     def _is_stopped(self, name: str) -> bool:
         machine = self._supervisor.machine(name)
@@ -286,13 +286,13 @@ class Commands:
 
     async def _stop(self, request: Json) -> Json:
         arguments = Arguments(request, "names", "all", "wait")
-        result = self._order(Order.STOP, self._named(arguments))
+        result = await self._order(Order.STOP, self._named(arguments))
         if arguments.flag("wait"):
             await self._until_stopped(result["done"])
             result["accounts"] = self._describe(result["done"])
         return result
 
-    def _order(self, order: Order, names: Iterable[str], *, by_name: bool = False) -> Json:
+    async def _order(self, order: Order, names: Iterable[str], *, by_name: bool = False) -> Json:
         """Give an order to each account. An error of one account does not affect the others."""
         done: list[str] = []
         errors: dict[str, Json] = {}
@@ -309,7 +309,7 @@ class Commands:
         result: Json = {"done": done, "errors": errors, "accounts": self._describe(done)}
         if done and self._supervisor.upkeep.since is not None and not by_name and order is not Order.STOP:
             result["warning"] = WAIT
-        if done and not self._supervisor.save():
+        if done and not (self._supervisor.save() and await self._supervisor.is_kept()):
             result["warning"] = (
                 f"the service forgets this order when it ends: {self._supervisor.record_place} cannot be"
                 " written; the service's log says why"

@@ -12,14 +12,15 @@ import logging
 import os
 import socket
 import traceback
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
+from typing import Protocol
 
 from orchestrator.control import peer
 from orchestrator.control.descriptors import ancillary, close_all
 from orchestrator.control.protocol import MAX_LINE, Json, ProtocolError, encode, error_answer
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service import who
-from orchestrator.service.control.commands import Caller, Commands, Events, Handed, Handing, Result
+from orchestrator.service.control.commands import Caller, Events, Handed, Handing, Result
 from orchestrator.service.control.incoming import Incoming
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.system.os_errors import trouble
@@ -37,6 +38,9 @@ ACCEPT_RETRY_SECONDS = 1.0
 SEND_SECONDS = 30.0
 """How long a client may leave an answer unread, such as a client that was stopped by Ctrl-Z."""
 
+LEAVE_SECONDS = 1.0
+"""How long those who have connected may take to ask, when the socket is left to the service that begins."""
+
 _MORE = 1024
 """Bytes that are taken in behind a request, of which one says already that there is too much."""
 
@@ -48,6 +52,19 @@ class _Gone(Exception):  # noqa: N818
     """The client has closed the connection, or does not read its answer."""
 
 
+class Answering(Protocol):
+    """What answers commands.
+
+    Attributes:
+        refused: How many connections of other users were refused.
+    """
+
+    refused: int
+
+    def answer(self, request: Json, caller: Caller | None = None) -> Awaitable[Json] | Events | Handing:
+        """Carry out a request; see `Commands.answer`."""
+
+
 class ControlServer:
     """Answers the commands that come over a socket.
 
@@ -56,7 +73,7 @@ class ControlServer:
         commands: What to answer.
     """
 
-    def __init__(self, listener: ControlSocket, commands: Commands) -> None:
+    def __init__(self, listener: ControlSocket, commands: Answering) -> None:
         self._listener = listener
         self._commands = commands
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
@@ -78,12 +95,25 @@ class ControlServer:
 
     async def close(self) -> None:
         """End all connections, telling those that wait that the service stops, and remove the socket."""
+        self._accept_no_more()
+        self._listener.close()
+        await self._end_all()
+
+    async def leave(self) -> None:
+        """Leave the socket to who listens next. Who has asked is answered; whoever connects waits."""
+        self._accept_no_more()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=LEAVE_SECONDS)
+        await self._end_all()
+
+    def _accept_no_more(self) -> None:
         if self._listener.socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._listener.socket.fileno())
         for timer in (self._retry, self._look_again):
             if timer is not None:
                 timer.cancel()
-        self._listener.close()
+
+    async def _end_all(self) -> None:
         for task in self._connections:
             task.cancel()
         # Each ends by itself now; none waits for its client.

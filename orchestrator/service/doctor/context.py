@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -9,8 +10,11 @@ from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
 from orchestrator.control.protocol import Json
 from orchestrator.errors import NotRunning
+from orchestrator.service import stores
+from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
+from orchestrator.store.protocols import Store
 
 T = TypeVar("T")
 
@@ -65,6 +69,7 @@ class Context:
         paths: The state folder.
         client: A client for the service, whether it runs or not.
         ping: What a running service says of itself. It raises `NotRunning` if none runs.
+        store: What is kept of the accounts, in files or in a database.
         lock: Looks whether the state folder is free. It raises `AlreadyRunning` if another process uses it.
     """
 
@@ -74,11 +79,13 @@ class Context:
         find_state: Callable[[], StatePaths],
         find_service: Callable[[], Client],
     ) -> None:
+        self._open = contextlib.ExitStack()
         self.settings = Lookup(load)
         self.paths = Lookup(find_state)
         self.client = Lookup(find_service)
         self.ping: Lookup[Json] = Lookup(lambda: self.client.get().call("ping"))
         self.lock = Lookup(self._try_lock)
+        self.store = Lookup(self._open_store)
 
     def accounts(self) -> int:
         """Return how many accounts are enabled, 0 if the configuration cannot be read."""
@@ -103,6 +110,12 @@ class Context:
         except Exception:  # noqa: BLE001 - the check of the service tells the error
             return False
         return True
+
+    def _open_store(self) -> Store:
+        settings, paths = self.settings.or_none(), self.paths.get()
+        if settings is None or settings.store is None:
+            return in_files(paths, paths.qr)
+        return self._open.enter_context(stores.opened(settings, paths, commands=True))
 
     def _try_lock(self) -> None:
         path = self.paths.get().lock

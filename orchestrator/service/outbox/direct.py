@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from contextlib import AbstractContextManager
+from typing import TypeAlias
 
 from orchestrator.accounts.outgoing import Fault
-from orchestrator.messages.outbox import alone
-from orchestrator.messages.outbox_form import Added, KeyConflict, New, NoRow, NotWaiting, OutboxFull
+from orchestrator.messages.outbox_form import Added, KeyConflict, New, NoOutbox, NoRow, NotWaiting, OutboxFull
+from orchestrator.messages.protocols import OutboxStore
 from orchestrator.sending.row import Row
-from orchestrator.store.layout import OUTBOX
+
+Outbox: TypeAlias = AbstractContextManager[OutboxStore]
 
 
 class Refused(Exception):  # noqa: N818 - what it is
@@ -23,11 +25,11 @@ class Refused(Exception):  # noqa: N818 - what it is
         self.fault = fault
 
 
-def add(folder: Path, new: New) -> tuple[Added, int]:
+def add(outbox: Outbox, new: New) -> tuple[Added, int]:
     """Write a row, or find the one of the same key; return how many rows wait now, too.
 
     Args:
-        folder: The folder of the account's messages.
+        outbox: Opens the account's outbox.
         new: The message.
 
     Raises:
@@ -36,19 +38,19 @@ def add(folder: Path, new: New) -> tuple[Added, int]:
         OutboxError: It cannot be used.
     """
     try:
-        with alone(folder) as outbox:
-            return outbox.add(new), outbox.count
+        with outbox as opened:
+            return opened.add(new), opened.count
     except KeyConflict:
         raise Refused(Fault.CONFLICT) from None
     except OutboxFull:
         raise Refused(Fault.FULL) from None
 
 
-def take_back(folder: Path, number: int) -> tuple[Row, int]:
+def take_back(outbox: Outbox, number: int) -> tuple[Row, int]:
     """Take a row back that waits; return how many rows wait now, too.
 
     Args:
-        folder: The folder of the account's messages.
+        outbox: Opens the account's outbox.
         number: The row.
 
     Raises:
@@ -56,12 +58,10 @@ def take_back(folder: Path, number: int) -> tuple[Row, int]:
         OutboxBusy: Somebody else has the outbox open, such as a process that has come up.
         OutboxError: It cannot be used.
     """
-    if not (folder / OUTBOX).exists():
-        raise Refused(Fault.NO_ROW)
     try:
-        with alone(folder) as outbox:
-            return outbox.take_back(number), outbox.count
-    except NoRow:
+        with outbox as opened:
+            return opened.take_back(number), opened.count
+    except (NoOutbox, NoRow):
         raise Refused(Fault.NO_ROW) from None
     except NotWaiting:
         raise Refused(Fault.NOT_WAITING) from None

@@ -12,6 +12,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
@@ -24,6 +25,7 @@ from orchestrator.accounts.settings import Sending
 from orchestrator.accounts.states import State
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages.outbox_form import Added, New, OutboxBusy, OutboxError
+from orchestrator.messages.protocols import OutboxStore
 from orchestrator.sending import asks, lengths, media_types, results, telling, wire
 from orchestrator.sending.forms import File, Kind, Media, Outgoing, Text
 from orchestrator.sending.row import Row
@@ -117,6 +119,9 @@ class Accounts(Protocol):
     def messages(self, name: str) -> Path:
         """Return the folder of an account's messages."""
 
+    def outbox(self, name: str, *, makes: bool = True) -> AbstractContextManager[OutboxStore]:
+        """Open the outbox of an account that has no process; see `service.messages`. It blocks."""
+
     def note_queued(self, name: str, count: int) -> None:
         """Take note of how many messages wait in the outbox of an account that has no process."""
 
@@ -182,21 +187,18 @@ class Sends:
                 the outbox cannot be used.
         """
         self._accounts.sender(name)
-        folder = self._accounts.messages(name)
         row, _ = await self._write(
             name,
             lambda id_: pipe.TakeBack(id_, number),
-            lambda: _taken_back(*direct.take_back(folder, number)),
+            lambda: _taken_back(*direct.take_back(self._accounts.outbox(name, makes=False), number)),
         )
         return {"row": row.as_json()}
 
     async def _add(self, name: str, new: New) -> tuple[Row, bool]:
-        folder = self._accounts.messages(name)
-
         def send(id_: int) -> pipe.Send:
             return pipe.Send(id_, new.body, new.key.hex(), new.key_until, new.expires_at)
 
-        return await self._write(name, send, lambda: _added(*direct.add(folder, new)))
+        return await self._write(name, send, lambda: _added(*direct.add(self._accounts.outbox(name), new)))
 
     async def _write(
         self,
@@ -218,7 +220,9 @@ class Sends:
             try:
                 if child is not None:
                     return _row(await account.sends.row(child.tell, ask))
-                async with account.sends.writing:
+                async with account.sends.writing:  # no process begins meanwhile: it would not see the row
+                    if self._accounts.sender(name).child is not None:
+                        continue
                     written = await self._aside.run(write)
                 self._accounts.note_queued(name, written.queued)
                 return written.row, written.again

@@ -72,3 +72,17 @@ def _code(text: str, quiet: int) -> QRCode[Any]:
     code.add_data(text, optimize=0)  # in one piece: splitting it into modes saves nothing in base64
     code.make()
     return code
+
+
+def until(png: bytes) -> float | None:
+    """Return until when the code of a picture holds, in Unix seconds; None if the picture does not say.
+
+    Args:
+        png: What `render` has drawn.
+    """
+    _, _, text = png.partition(b"tEXt" + EXPIRES.encode() + b"\0")
+    try:
+        moment = datetime.fromisoformat(text[:20].decode("ascii"))
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment.timestamp()

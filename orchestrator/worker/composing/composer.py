@@ -208,7 +208,7 @@ class Composer:
 
         What came last there says it. Phones warn of messages that stay in such a chat.
         """
-        stored = finding.last(self._folder, names)
+        stored = finding.last(self._intake.messages, names)
         there = None if stored is None else quoting.context_of(quoting.said(stored))
         if there is not None and there.expiration:
             context.expiration = there.expiration
@@ -262,7 +262,7 @@ class Composer:
 
     def _marks(self, names: tuple[str, ...], messages: tuple[str, ...]) -> Ready:
         by_sender: dict[tuple[str, str], list[str]] = {}
-        with finding.inbox(self._folder, names) as find:
+        with finding.inbox(self._intake.messages, names) as find:
             for message in messages:
                 if (one := find(message)) is None:
                     raise _unknown()
@@ -272,7 +272,7 @@ class Composer:
         return Ready(names[0], None, marks)
 
     def _stored(self, names: tuple[str, ...], message: str) -> Stored | None:
-        with finding.inbox(self._folder, names) as find:
+        with finding.inbox(self._intake.messages, names) as find:
             return find(message)
 
     def _has_sent(self, names: tuple[str, ...], message: str) -> bool:
@@ -285,10 +285,6 @@ class Composer:
         found = [bare(one) for one in self._library.own_addresses()]
         wanted = PERSON if chat.endswith(f"@{PERSON}") else HIDDEN
         return next((one for one in found if one.endswith(f"@{wanted}")), found[0] if found else "")
-
-    @property
-    def _folder(self) -> Path | None:
-        return self._intake.folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages.database import InboxError, NoInbox
 from orchestrator.messages.entry import Stored
-from orchestrator.messages.inbox import Reader
+from orchestrator.messages.protocols import AccountMessages
 from orchestrator.sending.forms import Contacts, Location, Media, Outgoing, Poll, Text
 from orchestrator.sending.row import Row, State
 from orchestrator.worker.composing import contents, quoting
@@ -48,11 +47,11 @@ class Nothing:
 
 
 @contextlib.contextmanager
-def inbox(folder: Path | None, names: tuple[str, ...]) -> Iterator[Find]:
+def inbox(messages: AccountMessages | None, names: tuple[str, ...]) -> Iterator[Find]:
     """Open the inbox; yield what finds a message of a chat there.
 
     Args:
-        folder: The folder of the account's messages, None if it has none.
+        messages: Where the account's messages are kept, None if nowhere.
         names: All addresses of the chat.
 
     Raises:
@@ -61,9 +60,9 @@ def inbox(folder: Path | None, names: tuple[str, ...]) -> Iterator[Find]:
     """
     with contextlib.ExitStack() as stack:
         reader = None
-        if folder is not None:
+        if messages is not None:
             with contextlib.suppress(NoInbox):
-                reader = stack.enter_context(contextlib.closing(Reader.open(folder)))
+                reader = stack.enter_context(contextlib.closing(messages.view()))
 
         def find(message: str) -> Stored | None:
             if reader is None:
@@ -74,17 +73,17 @@ def inbox(folder: Path | None, names: tuple[str, ...]) -> Iterator[Find]:
         yield find
 
 
-def last(folder: Path | None, names: tuple[str, ...]) -> Stored | None:
+def last(messages: AccountMessages | None, names: tuple[str, ...]) -> Stored | None:
     """Return the last message of a chat that the inbox has, None without one.
 
     Args:
-        folder: The folder of the account's messages, None if it has none.
+        messages: Where the account's messages are kept, None if nowhere.
         names: All addresses of the chat.
     """
-    if folder is None:
+    if messages is None:
         return None
     try:
-        with contextlib.closing(Reader.open(folder)) as reader:
+        with contextlib.closing(messages.view()) as reader:
             found = [one for name in names if (one := reader.latest(name)) is not None]
     except InboxError:
         return None

@@ -94,6 +94,7 @@ class ClientSettings:
         proxy: URL of a proxy, or None for what the environment says.
         log_level: What is wanted of the library's log, a level of `logging`.
         rejects_calls: Whether calls are rejected.
+        dsn: The database that has the session instead, with a password.
     """
 
     name: str
@@ -102,6 +103,7 @@ class ClientSettings:
     proxy: str | None = field(default=None, repr=False)
     log_level: int = logging.WARNING
     rejects_calls: bool = False
+    dsn: str | None = field(default=None, repr=False)
 
 
 class Client:
@@ -124,9 +126,9 @@ class Client:
         self._rejections: Rejections | None = None
         self._room = threading.BoundedSemaphore(MAX_ACTS)
         _hear_log(settings.log_level, self._heard_by_log, settings.database.parent)
-        # The library opens "file:NAME?options", where the name is one of a URL.
+        # The library opens "file:NAME?options", where the name is one of a URL, or a DSN of Postgres.
         self._client = client.NewClient(
-            quote(str(settings.database)),
+            settings.dsn or quote(str(settings.database)),
             props=DeviceProps(os=settings.device_name, platformType=DeviceProps.SAFARI),
             uuid=settings.name,
         )

@@ -12,9 +12,9 @@ from google.protobuf.message import DecodeError
 from orchestrator.accounts.attachments import Fault, MissingError
 from orchestrator.accounts.settings import Messages
 from orchestrator.messages.database import NoInbox
-from orchestrator.messages.inbox import Reader
 from orchestrator.messages.media import HOST, Reference
 from orchestrator.messages.media_files import MediaFiles
+from orchestrator.messages.protocols import AccountMessages, InboxView
 from orchestrator.messages.rendering import attachment, classes
 from orchestrator.worker import events, proxy
 from orchestrator.worker.media.fetcher import Fetcher, Policy, Waiting
@@ -26,12 +26,12 @@ class InboxAttachments:
     """What the inbox of an account says about attachments.
 
     Args:
-        folder: The folder of the account's messages.
+        messages: Where the account's messages are kept.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._reader: Reader | None = None
+    def __init__(self, messages: AccountMessages) -> None:
+        self._messages = messages
+        self._reader: InboxView | None = None
 
     def find(self, media: str) -> Reference:
         """See `fetcher.Attachments`."""
@@ -66,29 +66,34 @@ class InboxAttachments:
             self._reader.close()
             self._reader = None
 
-    def _open(self) -> Reader | None:
+    def _open(self) -> InboxView | None:
         if self._reader is None:
             try:
-                self._reader = Reader.open(self._folder)
+                self._reader = self._messages.view()
             except NoInbox:
                 return None
         return self._reader
 
 
 def fetcher(
-    folder: Path, settings: Messages, own_proxy: str | None, put: Callable[[events.Event], None]
+    folder: Path,
+    messages: AccountMessages,
+    settings: Messages,
+    own_proxy: str | None,
+    put: Callable[[events.Event], None],
 ) -> Fetcher:
     """Return what fetches the attachments of an account.
 
     Args:
-        folder: The folder of the account's messages.
+        folder: The folder of the account's messages, where attachments are.
+        messages: Where its messages are kept.
         settings: What the configuration says about them.
         own_proxy: URL of the account's own proxy, None for what the environment says.
         put: Takes an event.
     """
     return Fetcher(
         MediaFiles(folder),
-        InboxAttachments(folder),
+        InboxAttachments(messages),
         Policy(settings.media, settings.media_limit, settings.keep),
         way=lambda: proxy.find(own_proxy, os.environ, HOST),
         answer=lambda number, fault, about: put(events.FetchEnded(number, fault, about)),

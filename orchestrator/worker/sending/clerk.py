@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import logging
 import random
-import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias
@@ -16,8 +15,8 @@ from typing import Any, Final, Protocol, TypeAlias
 from orchestrator.accounts import outgoing, pipe
 from orchestrator.accounts.acts import BadAct
 from orchestrator.accounts.settings import Sending
-from orchestrator.messages.outbox import Outbox
 from orchestrator.messages.outbox_form import NotWaiting, OutboxError
+from orchestrator.messages.protocols import UNUSABLE, OutboxStore
 from orchestrator.sending import telling
 from orchestrator.sending.desk import Desk
 from orchestrator.sending.forms import Outgoing
@@ -90,7 +89,7 @@ class Place:
         wall: Returns Unix seconds.
     """
 
-    outbox: Outbox
+    outbox: OutboxStore
     settings: Sending
     intake: Intake
     files: OutgoingFiles
@@ -147,7 +146,7 @@ class Clerk:
         """Take in the rows that wait, and settle those that an earlier process was sending.
 
         Raises:
-            sqlite3.Error: The outbox cannot be used at the moment; then the next call does it. Nothing may be
+            UNUSABLE: The outbox cannot be used at the moment; then the next call does it. Nothing may be
                 sent before, or a row could go before an earlier one to the same chat.
         """
         inbox = self._place.intake.inbox
@@ -290,7 +289,7 @@ class Clerk:
         """Write down what must outlast a restart.
 
         Raises:
-            sqlite3.Error: It cannot be written; then the next call does it.
+            UNUSABLE: It cannot be written; then the next call does it.
         """
         self._notes.write(self._desk)
         self._flush_at = None
@@ -301,7 +300,7 @@ class Clerk:
         if any(isinstance(step, Hand) for step in wanted):
             try:
                 self.remember()
-            except sqlite3.Error as error:
+            except UNUSABLE as error:
                 log.warning("nothing is sent, because the outbox cannot be written: %s", error)
                 for step in wanted:
                     if isinstance(step, Hand):
@@ -346,7 +345,7 @@ class Clerk:
             self._desk.drop(number)
             self._over(self._outbox.failed(number, GONE))
             return
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("a message is not sent, because the outbox cannot be written: %s", error)
             self._end(number, End(EndKind.BEFORE, why=NOT_WRITTEN))
             return

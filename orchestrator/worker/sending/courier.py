@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Final, Protocol
 
 from orchestrator.messages.loss import digest
 from orchestrator.messages.outbox_form import OutboxError
+from orchestrator.messages.protocols import UNUSABLE
 from orchestrator.sending import asks
 from orchestrator.sending.forms import Outgoing
 from orchestrator.sending.row import Row
@@ -57,7 +57,7 @@ class Outbox(Protocol):
 
         Raises:
             OutboxError: There is no such row, or it is over.
-            sqlite3.Error: It cannot be written.
+            UNUSABLE: It cannot be written.
         """
 
 
@@ -211,7 +211,7 @@ class Courier:
             except OutboxError as error:
                 log.error("what was sent has no row any more: %s", type(error).__name__)
                 return None
-            except sqlite3.Error as error:
+            except UNUSABLE as error:
                 if not is_told:
                     log.warning("the outbox cannot be written: %s", error)
                 is_told = True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from orchestrator.messages.outbox_form import OutboxError
+from orchestrator.messages.protocols import UNUSABLE
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Later:
         """Do something now, or later, if the outbox cannot be used now; never raises."""
         try:
             task()
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("the outbox cannot be written: %s", error)
             self._tasks.append(task)
         except OutboxError as error:  # it is over meanwhile, and its key, too

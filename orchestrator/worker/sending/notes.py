@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from orchestrator.messages.inbox import Inbox
-from orchestrator.messages.outbox import Outbox
+from orchestrator.messages.protocols import InboxStore, OutboxStore
 from orchestrator.sending.contacts import Contact
 from orchestrator.sending.desk import Desk
 from orchestrator.sending.memory import Memory
@@ -23,7 +22,7 @@ class Notes:
         outbox: The outbox.
     """
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: OutboxStore) -> None:
         self._outbox = outbox
         self._memory = Memory.load(outbox.memory())
         self._written = self._memory
@@ -52,7 +51,7 @@ class Notes:
             last: The last row that is not over.
 
         Raises:
-            sqlite3.Error: It cannot be written; then nothing is noted.
+            UNUSABLE: It cannot be written; then nothing is noted.
         """
         if number in ("", self._memory.number):
             return False
@@ -92,7 +91,7 @@ class Notes:
             found = found.merged(self._outbox.contact(name)).merged(self._contacts.get(name, found))
         return found
 
-    def look_back(self, inbox: Inbox, desk: Desk, now: float) -> None:
+    def look_back(self, inbox: InboxStore, desk: Desk, now: float) -> None:
         """Learn at the very first time from the inbox whom the account knows, and since when it is there.
 
         Args:
@@ -109,7 +108,7 @@ class Notes:
         """Write down what is new.
 
         Raises:
-            sqlite3.Error: It cannot be written; then the next call does it.
+            UNUSABLE: It cannot be written; then the next call does it.
         """
         for name, contact in desk.take_contacts().items():
             self.learn(name, contact)

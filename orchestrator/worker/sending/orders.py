@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.acts import BadAct
 from orchestrator.accounts.outgoing import Fault
-from orchestrator.messages.outbox import Outbox
 from orchestrator.messages.outbox_form import KeyConflict, New, NoRow, NotWaiting, OutboxError, OutboxFull
+from orchestrator.messages.protocols import UNUSABLE, OutboxStore
 from orchestrator.sending import telling, wire
 from orchestrator.sending.forms import Media, Outgoing
 from orchestrator.sending.row import Row
@@ -30,7 +29,7 @@ class Orders:
     """
 
     def __init__(
-        self, outbox: Outbox, files: OutgoingFiles, most: int, say: Callable[[pipe.FromChild], object]
+        self, outbox: OutboxStore, files: OutgoingFiles, most: int, say: Callable[[pipe.FromChild], object]
     ) -> None:
         self._outbox = outbox
         self._files = files
@@ -45,7 +44,7 @@ class Orders:
             key = bytes.fromhex(order.key)
             new = New(message, order.body, key, order.key_until, order.expires_at, self._most)
             added = self._outbox.add(new)
-        except (BadAct, OutboxError, sqlite3.Error) as error:
+        except (BadAct, OutboxError, *UNUSABLE) as error:
             self._say(telling.refused(order.id, _fault(error)))
             self.delete_file(message)
             return None
@@ -59,7 +58,7 @@ class Orders:
         """Take a row back; return it, None if that is not possible."""
         try:
             row = self._outbox.take_back(order.row)
-        except (OutboxError, sqlite3.Error) as error:
+        except (OutboxError, *UNUSABLE) as error:
             self._say(telling.refused(order.id, _fault(error)))
             return None
         self._say(telling.queued(order.id, row))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -23,8 +22,9 @@ from typing import Any, Final, TypeAlias
 from orchestrator.accounts import pipe
 from orchestrator.accounts.outgoing import Fault
 from orchestrator.accounts.settings import Sending
-from orchestrator.messages.outbox import Outbox
+from orchestrator.messages.files import FileMessages
 from orchestrator.messages.outbox_form import OutboxError
+from orchestrator.messages.protocols import UNUSABLE, OutboxStore
 from orchestrator.messages.retention import Retention
 from orchestrator.sending import telling
 from orchestrator.sending.memory import Memory
@@ -72,7 +72,7 @@ class Sender:
         self._settings = settings
         self._intake = intake
         self._say = say
-        self._outbox: Outbox | None = None
+        self._outbox: OutboxStore | None = None
         self._waiting = 0
         self._past = Past()
         self._wall = wall
@@ -87,7 +87,7 @@ class Sender:
         """Number of rows that wait or are being sent; after the end, as many as there were then."""
         if self._outbox is not None:
             # The last heartbeat comes after the end: what waits must not look sent then.
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*UNUSABLE):
                 self._waiting = self._outbox.count
         return self._waiting
 
@@ -108,10 +108,11 @@ class Sender:
         if self._folder is None:
             return
         try:
-            self._outbox = Outbox.open(self._folder, self._wall)
+            kept = self._intake.messages or FileMessages(self._folder)
+            self._outbox = kept.outbox(self._wall)
             device = Memory.load(self._outbox.memory()).device
             self._past = beginning.look(database, self._outbox.unsettled(), device)
-        except (OutboxError, sqlite3.Error, OSError) as error:
+        except (OutboxError, *UNUSABLE, OSError) as error:
             raise unusable(error, "outbox", self._folder) from None
 
     def start(self, library: Library) -> None:
@@ -187,7 +188,7 @@ class Sender:
         try:
             if self._outbox is not None:
                 self._outbox.note_receipt(known)
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("a receipt could not be written down: %s", error)
         self._tasks.put(lambda clerk: clerk.received(known))
 
@@ -243,7 +244,7 @@ class Sender:
         try:
             files.delete(self._outbox.clear(keep, pause=lambda: time.sleep(NAP_SECONDS)))
             files.sweep(self._outbox.files())
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("the outbox could not be cleared of old messages: %s", error)
             return
         if not self._outbox.is_clean:
@@ -286,7 +287,7 @@ class Sender:
         try:
             task()
             return True
-        except sqlite3.Error as error:
+        except UNUSABLE as error:
             log.warning("the outbox cannot be used: %s", error)
         except Exception as error:  # noqa: BLE001 - what it quotes may be what somebody wrote
             log.error("an error while sending: %s", type(error).__name__)

@@ -85,17 +85,32 @@ def test_a_server_that_hangs_is_noticed() -> None:
     with serving() as server:
         database = server.make_database().open()
         assert database.run(one) == 1
+        listener = Listener(database, [])
         pids = [server.pid]
         with server.superuser() as connection:
             pids += [row[0] for row in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
+            started = time.monotonic()
             with pytest.raises(StoreAway):
-                database.connect()
+                database.run(one, patience=0.5)
+            with pytest.raises(StoreAway):
+                listener.wait(0.1)
+            with ThreadPoolExecutor(1) as pool:
+                asked = pool.submit(database.run, one)
+                time.sleep(0.5)
+                database.suspend("it hangs")
+                assert isinstance(asked.exception(5), StoreAway)
+            with pytest.raises(StoreAway, match="it hangs"):
+                database.run(one)
+            assert time.monotonic() - started < 40
         finally:
             for pid in reversed(pids):
                 os.kill(pid, signal.SIGCONT)
+            listener.close()
+        database.suspend(None)
+        assert database.run(one) == 1
 
 
 def test_threads_share_few_connections(fresh: FreshDatabase) -> None:

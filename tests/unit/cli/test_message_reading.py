@@ -12,6 +12,7 @@ import pytest
 from support.inboxes import append, writing
 
 from orchestrator.cli.inbox import reading, tracing
+from orchestrator.cli.inbox.kept import InFolders
 from orchestrator.errors import StateError
 from orchestrator.store.layout import StatePaths
 
@@ -33,12 +34,12 @@ def test_another_user_is_told_whose_command_this_is(tmp_path: Path) -> None:
         append(inbox, "text")
     paths = StatePaths.of(tmp_path, environ={})
     (tmp_path / "messages").chmod(0o700)
-    with reading.Events(paths, "a", lambda _: None) as events, another_user():
+    with reading.Events(InFolders(paths), "a", lambda _: None) as events, another_user():
         looks = (
             events.open,
-            lambda: tracing.trace(paths, "3EB0", "a"),
-            lambda: tracing.trace(paths, "3EB0"),
-            lambda: tracing.trace(paths, "evt_a_1"),
+            lambda: tracing.trace(InFolders(paths), "3EB0", "a"),
+            lambda: tracing.trace(InFolders(paths), "3EB0"),
+            lambda: tracing.trace(InFolders(paths), "evt_a_1"),
         )
         for look in looks:
             with pytest.raises(StateError, match="sudo -u") as caught:
@@ -52,7 +53,7 @@ def test_an_inbox_that_cannot_be_read_hides_no_messages_of_others(tmp_path: Path
         with writing(tmp_path, name) as inbox:
             append(inbox, "text")
     paths = StatePaths.of(tmp_path, environ={})
-    with reading.Events(paths, "a", lambda _: None) as events:
+    with reading.Events(InFolders(paths), "a", lambda _: None) as events:
         assert events.open()
         (message,) = [event["data"]["id"] for event in events.last(1)]
     file = paths.message_folder("b") / "inbox.sqlite3"
@@ -66,11 +67,11 @@ def test_an_inbox_that_cannot_be_read_hides_no_messages_of_others(tmp_path: Path
             with closing(sqlite3.connect(file)) as connection:
                 connection.execute("CREATE VIEW v AS SELECT 1")
     told: list[str] = []
-    assert [one.account for one in tracing.trace(paths, message, None, told.append)] == ["a", "c"]
+    assert [one.account for one in tracing.trace(InFolders(paths), message, None, told.append)] == ["a", "c"]
     assert len(told) == 1
     assert str(file) in told[0]
     with pytest.raises(StateError):
-        tracing.trace(paths, message, "b")
+        tracing.trace(InFolders(paths), message, "b")
 
 
 def test_what_waits_is_told_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:

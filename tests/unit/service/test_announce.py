@@ -151,3 +151,16 @@ def test_a_reload_while_the_service_stops_is_not_announced(systemd: socket.socke
             systemd.recv(4096)
 
     announcing(systemd, story)
+
+
+def test_a_service_that_waits_for_its_store_lives_and_says_why(systemd: socket.socket) -> None:
+    async def run() -> None:
+        announcer = Announcer(Notifier(systemd.getsockname(), watchdog=0.1))
+        async with announcer.waiting("waits for its store"):
+            assert await told(systemd, "WATCHDOG=1") == ["READY=1\nSTATUS=waits for its store", "WATCHDOG=1"]
+        announcer.ready(cast("Supervisor", Fleet()))
+        ready = f"READY=1\nSTATUS=0/{ACCOUNTS} connected, {ACCOUNTS} starting"
+        assert (await told(systemd, ready))[-1] == ready
+        await announcer.close()
+
+    asyncio.run(run())

@@ -61,6 +61,12 @@ def test_a_picture_says_the_text_and_until_when() -> None:
     assert PNG.index(b"tEXtExpires") < _HEAD
 
 
+def test_a_picture_says_until_when_it_holds() -> None:
+    assert draw.until(PNG) == int(ISSUED + 60)
+    for other in (b"", b"no picture", PNG[:50], PNG.replace(b"T13:", b"T99:"), PNG.replace(b":54Z", b":54 ")):
+        assert draw.until(other) is None
+
+
 def test_a_picture_is_fit_for_phones() -> None:
     picture = Image.open(io.BytesIO(PNG)).convert("L")
     assert set(picture.get_flattened_data()) == {0, 255}

@@ -17,7 +17,7 @@ from support.hostile import ESCAPES
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.past import CAUSES, RESTS, Cause, Past, Rest
-from orchestrator.accounts.phone_watch import PhoneWatch
+from orchestrator.accounts.phone_watch import WARN_DAYS, PhoneWatch
 from orchestrator.accounts.states import State
 from orchestrator.cli import inspect, table
 from orchestrator.cli.offline import view
@@ -195,3 +195,30 @@ def test_a_strange_watch_is_read_as_a_watch(folder: Path, key: str, value: str) 
     watch_read = kept["a"].watch
     assert watch_read.told in (0, 10, 12)
     assert all(time is None or 0 <= time <= 2**33 for time in (watch_read.seen_at, watch_read.since))
+
+
+@given(
+    st.sampled_from(["stopped", "parked", "shown", "linked_phone", "phone_watch", "cause", "rest"]), VALUES
+)
+def test_a_row_of_an_account_is_understood_or_is_damaged(key: str, value: str) -> None:
+    text = json.dumps({**FINE, key: MARK}).replace(json.dumps(MARK), value)
+    with contextlib.suppress(ValueError):
+        again = status.of_text(text, "{}")
+        assert status.of_text(status.as_text("a", again), "{}").stopped == again.stopped
+    with contextlib.suppress(ValueError):
+        status.of_text(value, value)
+
+
+def test_a_row_of_an_account_has_what_the_file_has() -> None:
+    ban = Parked(State.BANNED, "why", NOW, 2)
+    past = Past(Cause(Kind.LOGGED_OUT, "by its phone", NOW), None)
+    kept = Kept(
+        stopped=True, parked=ban, shown=SHOWN.as_json(), watch=PhoneWatch(NOW, NOW, WARN_DAYS[0]), past=past
+    )
+    assert status.of_text(status.as_text("a", kept), "{}") == kept
+
+
+def test_a_row_with_a_bug_has_at_least_what_an_operator_wishes(caplog: pytest.LogCaptureFixture) -> None:
+    text = status.as_text("a", Kept(stopped=True, shown={"x": math.nan}))
+    assert status.of_text(text, "{}") == Kept(stopped=True)
+    assert "a bug in the service" in caplog.text

@@ -81,6 +81,11 @@ class Set:
         self.intake.take("message", made, made.SerializeToString())
 
     @property
+    def inbox(self) -> Inbox:
+        assert isinstance(self.intake.inbox, Inbox)
+        return self.intake.inbox
+
+    @property
     def stored(self) -> list[Stored]:
         if not (self.folder / DATABASE).exists():
             return []
@@ -284,7 +289,7 @@ def test_a_field_of_any_bytes_is_one_or_none(raw: bytes, number: int) -> None:
 def test_a_full_disk_holds_the_library_up_until_there_is_room(tmp_path: Path) -> None:
     at = Set(tmp_path)
     assert at.intake.inbox is not None
-    connection = at.intake.inbox._connection
+    connection = at.inbox._connection
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     returned = threading.Event()
@@ -299,7 +304,7 @@ def test_a_full_disk_holds_the_library_up_until_there_is_room(tmp_path: Path) ->
     assert at.told == [events.DiskFull()]
     assert not (tmp_path / RESERVE).exists(), "what waits in the library needs the room"
     assert not returned.wait(1.5), "WhatsApp would take the message for delivered"
-    with at.intake.inbox._lock:
+    with at.inbox._lock:
         connection.execute("PRAGMA max_page_count = 100000")
     assert returned.wait(30)
     assert len(at.stored) == 1
@@ -358,7 +363,7 @@ def test_an_account_starts_where_no_reserve_can_be_made_for_another_reason_than_
 def test_another_program_that_holds_the_inbox_is_waited_for(tmp_path: Path) -> None:
     at = Set(tmp_path)
     assert at.intake.inbox is not None
-    at.intake.inbox._connection.execute("PRAGMA busy_timeout = 10")
+    at.inbox._connection.execute("PRAGMA busy_timeout = 10")
     other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     thread = threading.Thread(target=at.take, daemon=True)
@@ -375,14 +380,14 @@ def test_another_program_that_holds_the_inbox_is_waited_for(tmp_path: Path) -> N
 def test_an_inbox_that_breaks_ends_the_run_with_words(tmp_path: Path) -> None:
     at = Set(tmp_path)
     assert at.intake.inbox is not None
-    at.intake.inbox._connection.execute("PRAGMA query_only = ON")
+    at.inbox._connection.execute("PRAGMA query_only = ON")
     threading.Thread(target=at.take, daemon=True).start()
     wait_until(lambda: bool(at.told), "nobody was told")
     (told,) = at.told
     assert isinstance(told, events.InboxFailed)
     assert told.outcome.kind is Kind.MACHINE
     assert "could not be stored" in told.outcome.text
-    at.intake.inbox._connection.execute("PRAGMA query_only = OFF")
+    at.inbox._connection.execute("PRAGMA query_only = OFF")
 
 
 @pytest.mark.parametrize(
@@ -485,9 +490,9 @@ def test_an_inbox_of_a_later_version_is_told_with_what_to_do(tmp_path: Path) -> 
 def test_old_messages_are_deleted(tmp_path: Path) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=60.0)
     assert at.intake.inbox is not None
-    at.intake.inbox._wall = lambda: 1_000.0
+    at.inbox._wall = lambda: 1_000.0
     at.take()
-    at.intake.inbox._wall = lambda: 2_000.0
+    at.inbox._wall = lambda: 2_000.0
     at.intake.clear()
     assert (at.stored, at.intake.stored) == ([], 0)
 
@@ -496,14 +501,14 @@ def test_old_messages_are_deleted(tmp_path: Path) -> None:
 def test_what_a_consumer_has_not_had_is_kept(tmp_path: Path, taken: int | None, left: list[int]) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=5_000.0)
     assert at.intake.inbox is not None
-    at.intake.inbox._wall = lambda: 1_000.0
+    at.inbox._wall = lambda: 1_000.0
     for number in range(3):
         at.take(message_id=f"3EB0{number}")
-    at.intake.inbox._wall = lambda: 2_000.0
+    at.inbox._wall = lambda: 2_000.0
     at.intake.taken = taken
     at.intake.clear()
     assert [one.seq for one in at.stored] == left
-    at.intake.inbox._wall = lambda: 7_000.0
+    at.inbox._wall = lambda: 7_000.0
     at.intake.clear()
     assert at.stored == [], "nothing is kept for longer than that, whoever has not had it"
 
@@ -513,12 +518,12 @@ def test_a_program_that_keeps_deleted_messages_on_the_disk_is_told(
 ) -> None:
     at = Set(tmp_path, keep=60.0, keep_at_most=60.0)
     assert at.intake.inbox is not None
-    at.intake.inbox._wall = lambda: 1_000.0
+    at.inbox._wall = lambda: 1_000.0
     at.take()
     other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
     other.execute("BEGIN")
     other.execute("SELECT * FROM entries").fetchall()
-    at.intake.inbox._wall = lambda: 2_000.0
+    at.inbox._wall = lambda: 2_000.0
     at.intake.clear()
     assert "another program reads the inbox all the time" in caplog.text
     other.close()

@@ -20,7 +20,7 @@ from support.protobufs import ADA, GROUP, ME, Message, Proto, e2e, event, info, 
 from orchestrator.accounts.settings import Messages
 from orchestrator.messages import loss
 from orchestrator.messages.entry import Entry, Stored
-from orchestrator.messages.inbox import Reader
+from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.messages.loss import Mark, Suspect
 from orchestrator.worker.actions import Rest
 from orchestrator.worker.intake import Intake, open_inbox
@@ -408,7 +408,7 @@ def test_what_comes_after_a_copied_history_is_looked_at_in_the_same_run(folder: 
     one = Run(folder, clock=clock)
     one.losses.copied()
     clock[0] += loss.COPY_SECONDS + 1
-    assert one.inbox is not None
+    assert isinstance(one.inbox, Inbox)
     one.inbox._wall = lambda: clock[0]
     one.take("A1")
     one.kill()

@@ -11,7 +11,6 @@ from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
 from orchestrator.service.doctor.context import Context
 from orchestrator.service.on_change import problem
-from orchestrator.store import told
 from orchestrator.store.layout import StatePaths
 
 _TRY = "`orchestrator on-change test` tries the program"
@@ -29,7 +28,7 @@ def find(context: Context) -> Iterator[Finding]:
         yield fail(text, advice)
         return
     try:
-        last = None if paths is None else told.load(paths.on_change).last
+        last = None if paths is None else context.store.get().record.told().last
     except StateError as error:
         yield fail(str(error))
         return

@@ -17,7 +17,8 @@ def find(context: Context) -> Iterator[Finding]:
     paths, settings = context.paths.or_none(), context.settings.or_none()
     if paths is None:
         return
-    found = put_away.entries(paths.quarantine)
+    sessions = context.store.get().sessions
+    found = sessions.in_quarantine()
     if not found:
         return
     times = [one.at for one in found if one.at is not None]
@@ -31,7 +32,8 @@ def find(context: Context) -> Iterator[Finding]:
     strange = [one.folder for one in found if one.at is None]
     if strange:
         yield warn(
-            f"{paths.quarantine / strange[0]} has no name that the service gives, so nothing deletes it",
+            f"{strange[0]} in {sessions.quarantine_place} has no name that the service gives, so nothing"
+            " deletes it",
             f"`orchestrator restore NAME {strange[0]}` brings its session back, or delete the folder",
         )
 

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from orchestrator import __version__
 from orchestrator.accounts.moments import local
 from orchestrator.accounts.words import counted
-from orchestrator.errors import AlreadyRunning, NotRunning, OrchestratorError
+from orchestrator.errors import AlreadyRunning, NotRunning, OrchestratorError, StoreAway
 from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
 from orchestrator.service.doctor.context import Context
-from orchestrator.store import maintenance
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import read_holder
 
@@ -26,7 +25,7 @@ def find(context: Context) -> Iterator[Finding]:
         about = context.ping.get()
     except NotRunning:
         yield _silent(context, paths)
-        if maintenance.load(paths.maintenance) is not None:
+        if _is_maintained(context):
             yield warn("maintenance is on: a service that starts lets no account start by itself", END)
     except OrchestratorError as error:
         yield fail(str(error))
@@ -52,6 +51,13 @@ def find(context: Context) -> Iterator[Finding]:
                 f"the service refused {refused} connections of other users to its control socket",
                 "the service's log names them; see who may reach the folder of the socket",
             )
+
+
+def _is_maintained(context: Context) -> bool:
+    try:
+        return context.store.get().record.maintenance() is not None
+    except StoreAway:
+        return False  # the check of the database tells the error
 
 
 def _silent(context: Context, paths: StatePaths) -> Finding:

@@ -10,8 +10,9 @@ from orchestrator.config.settings import Settings
 from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, warn
 from orchestrator.service.doctor.context import Context
-from orchestrator.store import device, moving, sessions, status, takeover
+from orchestrator.store import sessions, status, takeover
 from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Store
 from orchestrator.system.masking import mask_number
 
 _SHOWN = 10
@@ -27,8 +28,9 @@ def find(context: Context) -> Iterator[Finding]:
     yield from _of_old(paths)
     if settings is None:
         return
-    yield from _shared(paths, settings)
-    for sentence in moving.about_strays(paths, moving.strays(paths, settings.accounts), settings.accounts):
+    store = context.store.get()
+    yield from _shared(store, settings)
+    for sentence in store.moves.about_strays(store.moves.strays(settings.accounts), settings.accounts):
         text, _, advice = sentence.partition(": ")
         yield warn(text, advice)
 
@@ -63,14 +65,13 @@ def _of_old(paths: StatePaths) -> Iterator[Finding]:
         )
 
 
-def _shared(paths: StatePaths, settings: Settings) -> Iterator[Finding]:
+def _shared(store: Store, settings: Settings) -> Iterator[Finding]:
     try:
-        kept = status.load(paths.status)
+        kept = store.record.load()
     except StateError as error:
         yield fail(str(error))
         kept = {}
-    place = paths.sessions
-    devices = {name: device.look(sessions.find(place, name)) for name in settings.accounts}
+    devices = {name: store.sessions.device(name) for name in settings.accounts}
     copies = duplicates.groups({name: one.marks for name, one in devices.items()})
     for group in copies:
         run = [n for n in group if settings.accounts[n].enabled and not kept.get(n, status.Kept()).stopped]

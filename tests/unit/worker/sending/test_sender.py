@@ -148,7 +148,7 @@ class Process:
     @property
     def outbox(self) -> Outbox:
         """The outbox that the sender has open."""
-        assert self.sender._outbox is not None
+        assert isinstance(self.sender._outbox, Outbox)
         return self.sender._outbox
 
     @contextlib.contextmanager
@@ -647,7 +647,7 @@ def test_what_is_about_a_message_waits_for_an_inbox_that_cannot_be_read(
             raise left.pop()
         return opened(folder)
 
-    monkeypatch.setattr("orchestrator.worker.composing.finding.Reader.open", open_)
+    monkeypatch.setattr("orchestrator.messages.inbox.Reader.open", open_)
     process.send(Reaction(stored.id, "\N{THUMBS UP SIGN}"))
     process.wait("sending", "queued", "sending", "sent")
 

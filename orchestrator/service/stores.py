@@ -1,0 +1,139 @@
+"""Opens the store that the configuration names: the state folder, or a database.
+
+Nothing of a database is imported where the configuration has no `store:`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+from orchestrator.config.settings import Settings
+from orchestrator.messages.serving import Serving
+from orchestrator.service.messages import InFiles, Messages, in_database
+from orchestrator.store import realm
+from orchestrator.store.files import in_files
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Store
+
+
+@contextlib.contextmanager
+def opened(settings: Settings, paths: StatePaths, *, commands: bool = False) -> Iterator[Store]:
+    """Open the store until the end of the context. A database need not be there yet.
+
+    Args:
+        settings: The configuration.
+        paths: The state folder.
+        commands: Whether a command opens it, which ends when it has done what it wants: what is written down
+            is then kept when a call returns.
+
+    Raises:
+        StateError: The codes would lie where the process of an account reads and writes.
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    files = in_files(paths, settings.qr_dir, settings.qr_group)
+    if settings.store is None:
+        yield files
+        return
+    store, close = _in_database(settings, files, commands=commands)
+    try:
+        yield store
+    finally:
+        close()
+
+
+def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[Store, Callable[[], None]]:
+    from orchestrator.postgres import driver
+
+    driver.need()
+    from orchestrator.postgres import dsn, record
+    from orchestrator.postgres.codes import CodeRows
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.messages.boxes import Boxes
+    from orchestrator.postgres.moves import Moves
+    from orchestrator.postgres.ownership import OwnerRow
+    from orchestrator.postgres.sessions import Sessions
+    from orchestrator.postgres.writing import Writer
+    from orchestrator.store.record_files import RecordFiles
+
+    assert settings.store is not None
+    paths = files.paths
+    database = Database(dsn.read(settings.store))
+    owner = OwnerRow(database, paths, _end)
+    writer = Writer(database, owner.check)
+
+    def close() -> None:
+        writer.close()
+        database.close()
+
+    store = Store(
+        paths,
+        Sessions(database, paths, realm.current(), Boxes()),
+        Moves(database, paths, Boxes(), renamed=record.renamed),
+        record.RecordRows(database, writer, RecordFiles(paths), waits=commands),
+        CodeRows(files.codes, database, writer),
+        owner,
+        database,
+    )
+    return store, close
+
+
+@contextlib.contextmanager
+def messages(settings: Settings, store: Store) -> Iterator[Messages]:
+    """Keep messages where the configuration says, until the end of the context.
+
+    Args:
+        settings: The configuration.
+        store: The store, which this service owns.
+
+    Raises:
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    folder = store.paths.message_folder
+    if settings.store is None:
+        yield InFiles(folder)
+        return
+    from orchestrator.postgres import dsn
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.ownership import OwnerRow
+
+    assert isinstance(store.ownership, OwnerRow)
+    with Database(dsn.read(settings.store), name="orchestrator messages") as database:
+        kept = in_database(database, folder, check=store.ownership.check)
+        kept.start()
+        try:
+            yield kept
+        finally:
+            kept.close()
+
+
+@contextlib.contextmanager
+def reading(settings: Settings) -> Iterator[socket.socket]:
+    """Give a socket by which messages in a database are read, until the end of the context.
+
+    Args:
+        settings: The configuration, which names a database.
+
+    Raises:
+        StoreUnusable: The file with the DSN cannot be used.
+    """
+    from orchestrator.postgres import dsn
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.messages.reading import ReadOnly
+
+    assert settings.store is not None
+    with Database(dsn.read(settings.store), name="orchestrator reads messages") as database:
+        serving = Serving(ReadOnly(database))
+        serving.start()
+        try:
+            yield serving.open()
+        finally:
+            serving.close()
+
+
+def _end() -> None:
+    """End this service: another one has taken its accounts, while this one could not reach the database."""
+    os.kill(os.getpid(), signal.SIGTERM)
