@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 from orchestrator.cluster.actions import Claim, Leave, Question, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Peer, Report
 from orchestrator.cluster.deadlines import ANSWER_SECONDS
 from orchestrator.cluster.events import Claimed, Event, Granted, Left, Refused, Released, Taken
-from orchestrator.errors import StoreUnusable
-from orchestrator.postgres import roles
+from orchestrator.errors import Disowned
+from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
 
 Json: TypeAlias = Any
@@ -55,6 +55,8 @@ class Leases:
     Attributes:
         me: The shard; a new configuration may change it.
         incarnation: The shard's present lease, None while it has none.
+        configured: The accounts of the configuration that are to be made known to the cluster; empty once
+            they are.
         unknown: Accounts that the configuration of this shard does not have, so that it claims none of them.
     """
 
@@ -63,6 +65,7 @@ class Leases:
         self._attempts = itertools.count(1)
         self.me = me
         self.incarnation: str | None = None
+        self.configured: tuple[str, ...] = ()
         self.unknown: set[str] = set()
 
     def ask(self, question: Question, begun: float) -> Event:
@@ -79,6 +82,10 @@ class Leases:
             StoreAway: There was none. What was asked may have been done.
             StoreUnusable: The database refuses the question.
         """
+        configured = self.configured
+        if configured and isinstance(question, Register | Renew):
+            self._database.run(lambda connection: ids.make_known(connection, configured))
+            self.configured = ()
         answer = self._database.run(
             lambda connection: self._answer(connection, question), patience=ANSWER_SECONDS
         )
@@ -152,22 +159,30 @@ class Leases:
         """See, in the transaction that gives an account's process its password, that the account is ours.
 
         Raises:
-            StoreUnusable: It is not.
+            Disowned: It is not.
         """
         incarnation = self.incarnation
         if incarnation is None or not _call(
             connection, "lease_fence", incarnation, account, None, self._next_attempt()
         ):
-            raise StoreUnusable(NOT_OURS)
+            raise Disowned(NOT_OURS)
 
     def check(self, connection: Connection) -> None:
         """See, in the transaction that writes something down, that this shard may still write.
 
         Raises:
-            StoreUnusable: It may not.
+            Disowned: It may not.
         """
         if self.incarnation is None or not _call(connection, "lease_is_good", self.incarnation):
-            raise StoreUnusable(NOT_OURS)
+            raise Disowned(NOT_OURS)
+
+    def use(self, database: Database) -> None:
+        """Ask by other connections from now on, so that no other work delays a renewal."""
+        self._database = database
+
+    def resize(self, capacity: int) -> None:
+        """Take so many accounts at the most from now on."""
+        self.me = replace(self.me, capacity=capacity)
 
     def _next_attempt(self) -> int:
         return next(self._attempts)

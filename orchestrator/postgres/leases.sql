@@ -166,8 +166,13 @@ CREATE FUNCTION orchestrator.lease_register(
   are_connected int, is_willing boolean, fails_over boolean
 ) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE me orchestrator.shard;
+DECLARE
+  me orchestrator.shard;
+  alone text := (SELECT o.host FROM orchestrator.owner o WHERE o.until > clock_timestamp());
 BEGIN
+  IF alone IS NOT NULL THEN  -- a service that is no part of a cluster has all accounts
+    RETURN jsonb_build_object('taken', alone);
+  END IF;
   PERFORM orchestrator.lease_sweep();
   INSERT INTO orchestrator.shard
     (name, incarnation, login, host, version, capacity, until, made_at, connected, willing, failing_over)

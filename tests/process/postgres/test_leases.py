@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,10 +16,13 @@ from support.postgres import FreshDatabase
 from orchestrator.cluster.actions import Claim, Leave, Parcel, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Report
 from orchestrator.cluster.events import Claimed, Granted, Left, Refused, Released, Taken
-from orchestrator.errors import StoreUnusable
+from orchestrator.errors import AlreadyRunning, Disowned, StoreUnusable
 from orchestrator.postgres import ids, leases, roles
 from orchestrator.postgres.database import Connection, Database, Listener
 from orchestrator.postgres.leases import CHANNEL, WATCH, Leases, Me
+from orchestrator.postgres.membership import Membership
+from orchestrator.postgres.ownership import OwnerRow
+from orchestrator.store.layout import StatePaths
 
 NOTHING = Report()
 NAMES = [f"account-{number:02}" for number in range(12)]
@@ -423,12 +427,11 @@ def ready(fresh: FreshDatabase) -> Iterator[tuple[Shard, Shard]]:
     for shard in shards:
         shard.register()
     yield shards
-    for account in accounts:
-        control.run(
-            lambda connection, it=account: connection.execute(  # type: ignore[misc]
-                "SELECT orchestrator_admin.drop_account(%s)", [it]
-            )
-        )
+    with fresh.superuser() as connection:
+        for account in accounts:
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [account]).fetchone():
+                connection.execute(f"DROP OWNED BY {account} CASCADE")
+                connection.execute(f"DROP ROLE {account}")
 
 
 def log_in(fresh: FreshDatabase, account: str, password: str) -> psycopg.Connection[Any]:
@@ -466,7 +469,7 @@ def test_a_fence_shuts_out_whoever_was_in(ready: tuple[Shard, Shard], fresh: Fre
     assert not one.leases.fence(one.incarnation, holding.account, holding.epoch), "it is late"
     assert not one.leases.fence(one.incarnation, taken.account, taken.epoch), "it knows the epoch"
     assert not other.leases.fence(other.incarnation, taken.account, taken.epoch - 1)
-    with pytest.raises(StoreUnusable, match="another machine"):
+    with pytest.raises(Disowned):
         let_in(one, taken.account)
     now.execute("SELECT 1")
     now.close()
@@ -491,12 +494,12 @@ def test_a_fence_that_comes_late_leaves_the_process_that_was_let_in(
 
 def test_only_a_shard_with_a_good_lease_writes(ready: tuple[Shard, Shard], fresh: FreshDatabase) -> None:
     one, _ = ready
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(Disowned):
         one.database.run(one.leases.check)
     one.leases.incarnation = one.incarnation
     one.database.run(one.leases.check)
     expire(fresh, "one")
-    with pytest.raises(StoreUnusable):
+    with pytest.raises(Disowned):
         one.database.run(one.leases.check)
 
 
@@ -524,3 +527,41 @@ def test_a_fence_that_is_under_way_keeps_nobody_from_renewing(
         expire(fresh, "one")
         assert [peer.name for peer in other.renew().peers] == ["one", "two"], "its end waits for the fence"
     assert [peer.name for peer in other.renew().peers] == ["two"]
+
+
+def test_a_cluster_and_a_service_that_has_all_accounts_keep_apart(
+    filled: FreshDatabase, tmp_path: Path
+) -> None:
+    shard, paths = Shard(filled, "one"), StatePaths.of(tmp_path)
+    paths.prepare()
+    alone = OwnerRow(filled.open(), paths)
+    with alone.take("a service that is alone"):
+        assert isinstance(shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0), Taken)
+    shard.register()
+    ends = threading.Event()
+
+    def renew() -> None:
+        while not ends.wait(1.0):
+            shard.renew()
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with pytest.raises(AlreadyRunning), alone.take("a service that is alone"):
+            pass
+    finally:
+        ends.set()
+        thread.join(60)
+
+
+def test_a_command_without_a_service_waits_for_no_machine_that_runs(
+    filled: FreshDatabase, tmp_path: Path
+) -> None:
+    shard, paths = Shard(filled, "one"), StatePaths.of(tmp_path)
+    paths.prepare()
+    command = Membership(filled.open(), paths, shard.leases, alone=True)
+    with command.take("renames an account"):
+        filled.open().run(command.check)
+    shard.register()
+    with pytest.raises(AlreadyRunning, match="one on host-of-one"), command.take("renames an account"):
+        pass
