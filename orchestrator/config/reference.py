@@ -136,7 +136,7 @@ def reference() -> str:
     parts += [
         f"- New process: {_keys(new_process=True)}.",
         f"- No new process: {_keys(new_process=False)}.",
-        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`, `store`.",
+        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`, `store`, `cluster.shard`.",
     ]
     return "\n".join(parts) + "\n"
 
