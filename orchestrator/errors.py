@@ -57,6 +57,7 @@ KEYS = {
     "consumer_exists": "A webhook, bot or pull has that name already.",
     "delivery_unknown": "It is not known whether the message was sent.",
     "demo_failed": "The demonstration did not get as far as it should.",
+    "disowned": "The account belongs to another machine of the cluster by now.",
     "duplicate_session": "Another account has the session of the same device.",
     "failed": "Something else failed. Older services send this for every error with exit code 1.",
     "file_missing": "There is no such upload, or the form has no file. Upload the file first.",
@@ -102,6 +103,7 @@ KEYS = {
     "no_such_consumer": "No webhook, bot or pull has that name.",
     "no_such_path": "There is nothing at this path. `/api/docs` describes all paths.",
     "no_such_session": "There is no such session in quarantine.",
+    "no_such_shard": "The cluster has no machine of that name.",
     "no_such_token": "There is no token of that name.",
     "no_systemd": "systemd does not run on this machine.",
     "not_connected": "The account is not connected.",
@@ -225,6 +227,12 @@ class StoreUnusable(StateError):  # noqa: N818 - named for what it says
     """The database refuses what the service needs: a person has to do something about it."""
 
     key = "store_unusable"
+
+
+class Disowned(StoreUnusable):
+    """An account, or all of them, belong to another machine of the cluster by now."""
+
+    key = "disowned"
 
 
 class StoreAway(StateError):  # noqa: N818

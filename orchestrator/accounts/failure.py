@@ -44,6 +44,8 @@ class Kind(StrEnum):
     """The session is a copy of another account's. No process is started for it."""
     CONFIG = "config"
     """What the account is configured with cannot work."""
+    DISOWNED = "disowned"
+    """The account may run on another machine of the cluster by now: the process has ended at once."""
 
 
 EXIT_CODES: dict[Kind, int] = {
@@ -64,6 +66,7 @@ EXIT_CODES: dict[Kind, int] = {
     Kind.MACHINE: 33,
     Kind.DUPLICATE: 34,
     Kind.STORE: 35,
+    Kind.DISOWNED: 36,
 }
 """The exit code of each kind. They start at 10: Python itself uses 1, Go and typer use 2."""
 

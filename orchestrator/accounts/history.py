@@ -40,6 +40,7 @@ _TELLING: Final = {
     Kind.REFUSED: "refused",
     Kind.MACHINE: "this machine is at fault",
     Kind.STORE: "the database was away",
+    Kind.DISOWNED: "ran elsewhere",
 }
 """The words for kinds of end that the words of a state do not say."""
 

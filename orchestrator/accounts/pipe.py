@@ -453,6 +453,17 @@ class Taken:
     seq: Count | None
 
 
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """The service still owns the account; see `cluster.lease`.
+
+    Attributes:
+        until: When the process ends by itself unless it hears more, in seconds since the machine has booted.
+    """
+
+    until: Seconds
+
+
 Pairing = Literal["qr", "code"]
 FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
     Loading,
@@ -473,7 +484,7 @@ FromChild: TypeAlias = Union[  # noqa: UP007 - get_args below takes it apart
     Fetched,
     Ended,
 ]
-FromParent: TypeAlias = Stop | Unlink | StoreLost | Send | TakeBack | Act | Secrets | Fetch | Taken
+FromParent: TypeAlias = Stop | Unlink | StoreLost | Send | TakeBack | Act | Secrets | Fetch | Taken | Extend
 Message: TypeAlias = Union[FromChild, FromParent]  # noqa: UP007
 
 _TYPES: dict[str, type[Any]] = {cls.__name__: cls for cls in get_args(Message)}

@@ -12,6 +12,8 @@ from orchestrator.accounts.words import counted
 
 REPLACED_WAITS = (60.0, 300.0, 1800.0)
 """Seconds before each of the tries to take a session back from another client."""
+DISOWNED_WAIT = 2.0
+"""Seconds until an account that is this machine's after all gets its next process."""
 STORE_WAIT = 2.0
 """Seconds before the next try where the database was away, which counts for nothing."""
 BAN_MARGIN = 5.0
@@ -64,6 +66,8 @@ def judge(outcome: Outcome, count: int, settings: AccountSettings, random: float
             # A ban without a length, or one that is over at once, must not become a tight loop.
             wait = max(outcome.expire or 0.0, delay) + BAN_MARGIN + BAN_SPREAD * random
             return Verdict(State.BANNED, outcome.text, wait)
+        case Kind.DISOWNED:
+            return Verdict(State.BACKOFF, outcome.text, DISOWNED_WAIT)
         case Kind.LOCKED:
             text = f"{outcome.text}; when the phone works again, run `orchestrator repair {settings.name}`"
             return Verdict(State.BANNED, text)

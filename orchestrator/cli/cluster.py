@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from orchestrator.cli import invocation
+from orchestrator.cli import invocation, shards
+from orchestrator.cli.database import dsn_of
 from orchestrator.cli.formatting import examples, printable
-from orchestrator.errors import ConfigError, ExitCode
-
-if TYPE_CHECKING:
-    from orchestrator.config.settings import Settings
-    from orchestrator.postgres.dsn import Dsn
+from orchestrator.errors import ExitCode
 
 app = typer.Typer(
     name="cluster",
@@ -91,24 +88,6 @@ def init(
             print(printable(problem.text), file=sys.stderr)
 
 
-def dsn_of(settings: Settings) -> Dsn:
-    """Return where the database is that the configuration names.
-
-    Raises:
-        ConfigError: It names none.
-        StoreUnusable: The file cannot be used, or the driver is not installed.
-    """
-    if settings.store is None:
-        raise ConfigError(
-            f"{settings.config_file} has no `store:`, so there is no database: docs/postgres.md says how to"
-            " begin"
-        )
-    from orchestrator.postgres import driver, dsn
-
-    driver.need()
-    return dsn.read(settings.store)
-
-
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="The accounts. Default: all.")]
 
 
@@ -163,3 +142,6 @@ def _move(context: typer.Context, state: Path, names: list[str] | None, *, into:
         print(printable(f"orchestrator: {name}: not moved: {why}"), file=sys.stderr)
     if moved.failed:
         raise typer.Exit(ExitCode.FAILED)
+
+
+shards.add(app)

@@ -26,6 +26,7 @@ from orchestrator.accounts.settings import (
     ShowCodes,
 )
 from orchestrator.config import types
+from orchestrator.config.cluster_model import ClusterSection, FailoverSection
 from orchestrator.config.gateway_model import BotSection, HttpSection, WebhookSection
 from orchestrator.config.on_change_model import OnChangeSection
 from orchestrator.config.section import Section, as_mapping, default_of
@@ -359,6 +360,11 @@ class Configuration(Section):
         " halves what an account takes. It needs Linux 6.4, and root switches it on for the whole machine."
         " Read the price first: processor time, and a way to guess what another account has in memory.",
     )
+    cluster: Annotated[ClusterSection | None, BeforeValidator(_as_section_or_none)] = Field(
+        default=None,
+        description="This machine as one of several that share the database under store: each account runs on"
+        " one of them, and on another one when that is lost. null: one machine. {}: with the defaults.",
+    )
     start: StartSection = Field(default=StartSection(), description="How the accounts start.")
     defaults: DefaultsSection = Field(
         default=DefaultsSection(),
@@ -394,7 +400,8 @@ class Configuration(Section):
 
 SECTIONS: tuple[type[Section], ...] = (
     Configuration, StartSection, BackoffSection, MessagesSection, SendingSection, DefaultsSection,
-    AccountSection, StoreSection, HttpSection, WebhookSection, BotSection, OnChangeSection,
+    AccountSection, StoreSection, ClusterSection, FailoverSection, HttpSection, WebhookSection, BotSection,
+    OnChangeSection,
 )  # fmt: skip
 """All sections, in the order in which a message looks for the place of a key."""
 

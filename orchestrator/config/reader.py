@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from orchestrator.accounts import characters, phones
 from orchestrator.accounts.names import NAME_RULE, check_name
 from orchestrator.accounts.settings import AccountSettings, Backoff, Messages, Sending
-from orchestrator.config import file, on_change_model, store_model, yaml_tree
+from orchestrator.config import cluster_model, file, on_change_model, store_model, yaml_tree
 from orchestrator.config.consumers import Consumers
 from orchestrator.config.gateway_model import BotSection, WebhookSection
 from orchestrator.config.in_force import given_keys
@@ -178,6 +178,7 @@ class _Reader:
             bots=consumers.bots,
             on_change=on_change,
             store=store_model.dsn_file(top.store, self._wrong, self._add),
+            cluster=cluster_model.settings(top.cluster, has_store=top.store is not None, report=self._add),
             missing_variables=tuple(missing),
             given={name: given_keys(account) for name, account in top.accounts.items()},
             given_to_all=given_keys(top.defaults),

@@ -136,7 +136,8 @@ def reference() -> str:
     parts += [
         f"- New process: {_keys(new_process=True)}.",
         f"- No new process: {_keys(new_process=False)}.",
-        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`, `memory_merge`, `store`.",
+        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`, `memory_merge`, `store`,"
+        " `cluster.shard`.",
     ]
     return "\n".join(parts) + "\n"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.accounts.on_change import OnChange
 from orchestrator.accounts.settings import AccountSettings, Confine
+from orchestrator.cluster.settings import Cluster
 from orchestrator.consumers.settings import BotSettings, Http, Webhook
 
 
@@ -31,6 +32,7 @@ class Settings:
         bots: The bots that the service runs, by name.
         on_change: Who is told of changes, None for nobody.
         store: The file of the DSN of the database that keeps the accounts, None for the state folder.
+        cluster: This machine as one of several, None where it is alone.
         missing_variables: Keys whose variable this process's environment lacks, and the variables' names. The
             service does not run without them; commands, which have another environment, do.
         digest: By what the file's text is known; see `config.file.digest`.
@@ -53,6 +55,7 @@ class Settings:
     bots: Mapping[str, BotSettings] = field(default_factory=dict)
     on_change: OnChange | None = None
     store: Path | None = None
+    cluster: Cluster | None = None
     missing_variables: tuple[tuple[str, str], ...] = ()
     digest: str = field(default="", compare=False, repr=False)
     given: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)

@@ -273,6 +273,8 @@ def _about_kind(view: AccountView) -> tuple[str, ...]:
             return ("give this machine what the reason names; the account keeps trying until then",)
         case Kind.STORE:
             return ("see that the database of `store:` runs and can be reached from here", *_doctor())
+        case Kind.DISOWNED:
+            return ("see which machine has the account: `orchestrator cluster status`",)
         case Kind.CRASH:
             return ("read the service's log", *_doctor())
         case Kind.REFUSED:

@@ -28,12 +28,14 @@ class CodeRows:
         folder: The folder.
         database: Where the rows are.
         writer: Writes them.
+        shared: Whether other machines show codes of other accounts there.
     """
 
-    def __init__(self, folder: Codes, database: Database, writer: Writer) -> None:
+    def __init__(self, folder: Codes, database: Database, writer: Writer, *, shared: bool = False) -> None:
         self._folder = folder
         self._database = database
         self._writer = writer
+        self._shared = shared
 
     def path(self, name: str) -> Path:
         """See `Codes.path`."""
@@ -42,7 +44,8 @@ class CodeRows:
     def prepare(self, names: Iterable[str]) -> None:
         """See `Codes.prepare`."""
         self._folder.prepare(names)
-        self._database.run(rows.drop_codes)
+        if not self._shared:
+            self._database.run(rows.drop_codes)
 
     def show(self, name: str, png: bytes, issued_at: float) -> None:
         """See `Codes.show`; where the folder cannot show it, the service hides it here, too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Iterable
 from typing import Final
 
 from orchestrator.postgres.database import Connection
@@ -26,6 +27,13 @@ def of(connection: Connection, name: str) -> str:
             "INSERT INTO orchestrator.account (id, name) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [make(), name],
         )
+
+
+def make_known(connection: Connection, names: Iterable[str]) -> None:
+    """Give ids to accounts that have none."""
+    known = all_of(connection)
+    for name in sorted(set(names) - known.keys()):
+        of(connection, name)
 
 
 def find(connection: Connection, name: str) -> str | None:

@@ -38,8 +38,9 @@ _LOOK_SECONDS: Final = 1.0
 
 _TAKE: Final = """
 INSERT INTO orchestrator.owner AS mine (incarnation, place, host, pid, what, until)
-VALUES (%(incarnation)s, %(place)s, %(host)s, %(pid)s, %(what)s,
-        clock_timestamp() + make_interval(secs => %(lease)s))
+SELECT %(incarnation)s, %(place)s, %(host)s, %(pid)s, %(what)s,
+       clock_timestamp() + make_interval(secs => %(lease)s)
+WHERE NOT EXISTS (SELECT FROM orchestrator.shard WHERE until > clock_timestamp())
 ON CONFLICT (single) DO UPDATE SET incarnation = excluded.incarnation, place = excluded.place,
   host = excluded.host, pid = excluded.pid, what = excluded.what, until = excluded.until
 WHERE mine.until <= clock_timestamp() OR mine.place = excluded.place
@@ -107,6 +108,15 @@ class OwnerRow:
         ).fetchone()
         if row is None:
             raise StoreUnusable(f"{self._database.dsn}: the accounts are not owned here any more")
+
+    def admit(self, connection: Connection, account: str) -> None:
+        """See, in the transaction that lets an account's process in, that the account may run here.
+
+        Raises:
+            StoreUnusable: It may not.
+        """
+        del account  # all of them are owned, or none
+        self.check(connection)
 
     @contextlib.contextmanager
     def _taken(

@@ -88,7 +88,11 @@ class _Latest(Generic[V]):
         return found
 
     def back(self, keys: Iterable[str]) -> None:
-        self.changed = dict.fromkeys([*keys, *self.changed])
+        self.changed = dict.fromkeys([key for key in (*keys, *self.changed) if key in self.values])
+
+    def drop(self, key: str) -> None:
+        self.values.pop(key, None)
+        self.changed.pop(key, None)
 
     def settle(self, keys: Iterable[str]) -> None:
         """Forget what was removed and was not put there again."""
@@ -100,18 +104,22 @@ class _Latest(Generic[V]):
 class Pending:
     """What waits. One batch at a time is under way: `take`, then `done` or `failed`.
 
+    Args:
+        shared: Whether other machines write down other accounts: what is not kept here stays as it is.
+
     Attributes:
         lost: How many entries found no room.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, shared: bool = False) -> None:
         self.lost = 0
+        self._shared = shared
         self._status: _Latest[str] = _Latest()
         self._facts: _Latest[str] = _Latest()
         self._codes: _Latest[Code] = _Latest()
         self._entries: deque[Entry] = deque()
         self._under_way: Batch | None = None
-        self._knows = False
+        self._knows = shared
 
     @property
     def is_empty(self) -> bool:
@@ -130,6 +138,8 @@ class Pending:
     def loaded(self, status: Mapping[str, str]) -> None:
         """Take note of what the database has, before anything is kept."""
         self._knows = True
+        if self._shared:
+            return
         for name, text in status.items():
             if name not in self._status.changed:
                 self._status.values[name] = text
@@ -137,10 +147,18 @@ class Pending:
     def keep(self, status: Mapping[str, str]) -> None:
         """Have this replace all that is kept of accounts."""
         for name in [*self._status.values]:
-            if name not in status:
+            if name not in status and self._shared:
+                self._status.drop(name)
+            elif name not in status:
                 self._status.put(name, None)
         for name, text in status.items():
             self._status.put(name, text)
+
+    def disown(self, account: str) -> None:
+        """Write nothing of an account: another machine does from now on."""
+        self._status.drop(account)
+        self._codes.drop(account)
+        self._entries = deque(one for one in self._entries if one.account != account)
 
     def note(self, key: str, value: str | None) -> None:
         """Have a fact replace the one of its key; None removes it."""

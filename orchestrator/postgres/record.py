@@ -82,6 +82,10 @@ class RecordRows:
         self._writer.put(lambda pending: pending.keep(texts))
         self._settle()
 
+    def disown(self, name: str) -> None:
+        """See `Record.disown`."""
+        self._writer.put(lambda pending: pending.disown(name))
+
     def flush(self, seconds: float) -> bool:
         """See `Record.flush`."""
         return self._writer.flush(seconds)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.errors import OrchestratorError, StateError, StoreAway
+from orchestrator.errors import Disowned, OrchestratorError, StateError, StoreAway
 from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.messages import transfer
@@ -114,15 +114,23 @@ class Sessions:
         paths: The state folder on this machine, where accounts' processes have a lock and temporary files.
         here: Where accounts connect to; see `realm.current`.
         messages: The accounts' messages.
+        admits: Sees, in the transaction that lets an account's process in, that the account may run here;
+            raises if not.
     """
 
     def __init__(
-        self, database: Database, paths: StatePaths, here: str, messages: Messages | None = None
+        self,
+        database: Database,
+        paths: StatePaths,
+        here: str,
+        messages: Messages | None = None,
+        admits: Callable[[Connection, str], None] = lambda *_: None,
     ) -> None:
         self._database = database
         self._paths = paths
         self._here = here
         self._messages = NoMessages() if messages is None else messages
+        self._admits = admits
         self._attachments = Attachments(paths)
         self._admitted: dict[str, _Admitted] = {}
 
@@ -146,6 +154,8 @@ class Sessions:
             found = self._database.run(lambda connection: self._admit(connection, name))
         except StoreAway as error:
             return Outcome(Kind.STORE, str(error))
+        except Disowned as error:
+            return Outcome(Kind.DISOWNED, str(error))
         except OrchestratorError as error:
             return Outcome(Kind.CONFIG, str(error))
         if isinstance(found, Outcome):
@@ -155,6 +165,7 @@ class Sessions:
 
     def _admit(self, connection: Connection, name: str) -> Outcome | _Admitted:
         account = ids.of(connection, name)
+        self._admits(connection, account)
         row = connection.execute(
             "SELECT realm FROM orchestrator.session WHERE account = %s", [account]
         ).fetchone()

@@ -103,6 +103,8 @@ class Children:
         seal: Which of its files they load.
         closing: Whether the service stops, so that a process that hangs gets less time.
         hurries: Whether it does so without patience.
+        until: When processes end by themselves unless they hear more, by the clock of `cluster.lease`; None
+            where no other machine runs accounts.
         oom_kills: What the kernel has ended for lack of memory.
         aside: Reads what accounts' processes have written, beside the event loop.
     """
@@ -126,6 +128,7 @@ class Children:
         self.library = library
         self.seal = seal
         self.closing = self.hurries = False
+        self.until: float | None = None
         self.oom_kills = OomKills()
         self.aside = Aside("files", _THREADS)
         self._roster = roster
@@ -186,6 +189,16 @@ class Children:
         seconds = TRACEBACK_SECONDS_AT_THE_END if self.closing else TRACEBACK_SECONDS
         mute = managed.child and managed.child.give_up(patience if holds else 0.0, seconds)
         log.warning("%s: process killed: %s%s", name, why, f" ({mute})" if mute else "")
+
+    def end(self, managed: Managed) -> None:
+        """Kill the process of an account at once and without a word, now or as soon as it is there.
+
+        From any thread. What its library still holds is lost to it: the next owner of the account has either
+        got it from WhatsApp, or does.
+        """
+        managed.to_be_killed = True
+        if managed.child is not None:
+            managed.child.kill()
 
     def renew_maker(self, maker: int | None = None) -> None:
         """Have later processes made by a fresh fork server; see `Spawner.renew`."""
@@ -345,6 +358,7 @@ class Children:
             library=self.seal,
             confine=self._isolation.confine,
             closed=self._isolation.closed,
+            until=self.until,
         )
 
     def _said(self, name: str, managed: Managed, message: FromChild, tell: Tell) -> None:

@@ -25,6 +25,7 @@ from orchestrator.accounts.events import (
     Stalled,
     Ticked,
 )
+from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Code, Heartbeat, LinkCode, PhoneSeen
@@ -68,6 +69,7 @@ class Machines:
         closing: Whether the service stops, so that nobody starts any more.
         after: Called after each event.
         forgotten: Called with the name of an account that is gone, once its process is.
+        ended: Called with the name of an account whose process has ended by itself, and the kind of the end.
         updates: Notices that neonize was installed again.
     """
 
@@ -92,6 +94,7 @@ class Machines:
         self.closing = False
         self.after: Callable[[], None] = lambda: None
         self.forgotten: Callable[[str], None] = lambda _: None
+        self.ended: Callable[[str, Kind], None] = lambda *_: None
         self.updates = Updates(timers, lambda: (children.library, children.seal), self._use_library)
         self._roster = roster
         self._children = children
@@ -202,6 +205,7 @@ class Machines:
         if isinstance(event, Exited) and name in self._roster.accounts and managed.account.last_exit:
             kind, updated = managed.account.last_exit.kind, managed.library != self._children.library
             self.fleet.ended(name, kind, time.monotonic(), updated=updated)
+            self.ended(name, kind)
         if not managed.account.runs:
             self._devices.free(name)
         self._one_phone.mind(name)
@@ -215,6 +219,8 @@ class Machines:
 
     def _do(self, name: str, managed: Managed, action: Action) -> None:
         match action:
+            case actions.Record() | actions.Quarantine() if managed.disowned:
+                pass  # its new owner has the word, and its session
             case actions.Queue():
                 self.fleet.queue(name)
             case actions.Unqueue():

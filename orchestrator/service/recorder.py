@@ -180,7 +180,8 @@ class Recorder:
             Whether it is written; a failure is logged.
         """
         self._record.keep_alive(time.time())
-        kept = {name: self._kept_at_least(name) for name in self._roster.accounts} | self.others
+        ours = [name for name, managed in self._roster.accounts.items() if not managed.disowned]
+        kept = {name: self._kept_at_least(name) for name in ours} | self.others
         try:
             self._record.save(kept)
         except StateError as error:

@@ -172,6 +172,8 @@ class Reloader:
         why = await self._why_none_starts(after)
         for name, settings in after.accounts.items():
             managed = self._roster.accounts.get(name)
+            if managed is None and not self._roster.is_ours(name):
+                continue
             if managed is None:
                 self._recorder.others.pop(name, None)
                 self._machines.add(settings, status.Kept())
@@ -207,7 +209,8 @@ class Reloader:
         used = self._started_with
         keys = ["state_dir"] if self._state_configured and folder != used.state_dir else []
         fixed = ("qr_dir", "qr_group", "confine", "memory_merge", "store")
-        return keys + [key for key in fixed if getattr(used, key) != getattr(after, key)]
+        keys += [key for key in fixed if getattr(used, key) != getattr(after, key)]
+        return keys + ["cluster.shard"] * (_shard(used) != _shard(after))
 
     def forgotten(self, name: str) -> bool:
         """Note that an account is gone, once its process is.
@@ -224,7 +227,8 @@ class Reloader:
     def _add_again(self, name: str) -> None:
         """Take up an account that was removed and is configured again, now that its old process is gone."""
         settings = self._roster.settings.accounts.get(name)
-        if settings is not None and name not in self._roster.accounts and not self._machines.closing:
+        gone = name not in self._roster.accounts and self._roster.is_ours(name)
+        if settings is not None and gone and not self._machines.closing:
             self._recorder.others.pop(name, None)
             self._machines.add(settings, status.Kept())
 
@@ -321,6 +325,11 @@ class Reloader:
         }
         free = [name for name in accounts if name in unpaired or not store.sessions.exists(name)]
         return store.moves.about_strays(names, free)
+
+
+def _shard(settings: Settings) -> tuple[str | None] | None:
+    """Return by what name the service is a part of a cluster, None if it is none."""
+    return None if settings.cluster is None else (settings.cluster.shard,)
 
 
 def changed_programs(before: Settings, after: Settings) -> list[str]:

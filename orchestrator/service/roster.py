@@ -37,6 +37,7 @@ class Managed:
         traceback: The file with the traceback of its last process, if there is one.
         told_to_stop: Whether its process is to be asked to stop as soon as it is there.
         to_be_killed: Whether its process is to be killed as soon as it is there.
+        disowned: Whether another machine has the account by now, so that nothing is told of it.
         bug: Whether the last that happened to it has met a bug in the service.
         unseen: Whether it could not be described when that was tried last.
         waiting: How many events the consumer has not had that is furthest behind, as the gateway said last.
@@ -58,6 +59,7 @@ class Managed:
     traceback: Path | None = None
     told_to_stop: bool = False
     to_be_killed: bool = False
+    disowned: bool = False
     bug: bool = False
     unseen: bool = False
     taken: int | None = 0
@@ -92,6 +94,7 @@ class Roster:
         machines: The same accounts' machines.
         phones: Which of them are linked to one phone.
         version: Grows with every change of any account.
+        owned: The accounts that are this machine's; None where it is no part of a cluster, so that all are.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -100,6 +103,7 @@ class Roster:
         self.machines: dict[str, Account] = {}
         self.phones = Phones()
         self.version = 0
+        self.owned: set[str] | None = None
         self._gone: dict[str, int] = {}
         self._changed = asyncio.Event()
 
@@ -113,6 +117,10 @@ class Roster:
         if managed is None:
             raise no_such_account(name, known=self.accounts)
         return managed
+
+    def is_ours(self, name: str) -> bool:
+        """Tell whether an account that is configured runs on this machine."""
+        return self.owned is None or name in self.owned
 
     def add(self, managed: Managed) -> None:
         """Take an account up."""

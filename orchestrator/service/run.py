@@ -36,6 +36,7 @@ from orchestrator.service.control import (
 from orchestrator.service.control.commands import Commands
 from orchestrator.service.control.listening import ControlSocket
 from orchestrator.service.control.server import ControlServer
+from orchestrator.service.joining import Joined
 from orchestrator.service.library import check_library
 from orchestrator.service.on_change import Telling
 from orchestrator.service.startup import ignore_signals, make_spawner, raise_file_limit, take_signals
@@ -226,6 +227,10 @@ async def _serve(parts: _Parts, library: str) -> None:
     telling = Telling(supervisor, parts.store.record)
     notifications.add(commands, telling)
     parts.reloads.after = [companions.reloaded, telling.reloaded]
+    joined = None
+    if supervisor.adopting is not None:
+        joined = Joined(supervisor.settings, parts.store, supervisor.adopting)
+        parts.reloads.after.append(lambda: joined.reloaded(supervisor.settings))
     server = ControlServer(listener, commands)
     stop, hurries = asyncio.Event(), asyncio.Event()
     reloads: set[asyncio.Task[None]] = set()
@@ -262,6 +267,8 @@ async def _serve(parts: _Parts, library: str) -> None:
             listener.path,
         )
         announcer.ready(supervisor)
+        if joined is not None:
+            joined.start()
         companions.start()
         telling.start()
         await stop.wait()
@@ -275,7 +282,11 @@ async def _serve(parts: _Parts, library: str) -> None:
             companions.hurry()
         finally:
             hurrying = loop.create_task(_hurry(supervisor, hurries))
+            if joined is not None:
+                await joined.leave()
             await supervisor.stop()
+            if joined is not None:
+                joined.close()
             hurrying.cancel()
             aside.close()
         await server.close()

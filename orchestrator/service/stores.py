@@ -10,14 +10,21 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
+from orchestrator import __version__
+from orchestrator.cluster.settings import NAME, NAME_RULE, Cluster
 from orchestrator.config.settings import Settings
+from orchestrator.errors import ConfigError
 from orchestrator.messages.serving import Serving
 from orchestrator.service.messages import InFiles, Messages, in_database
 from orchestrator.store import realm
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.protocols import Store
+
+if TYPE_CHECKING:
+    from orchestrator.postgres.leases import Me
 
 
 @contextlib.contextmanager
@@ -52,6 +59,8 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
     from orchestrator.postgres import dsn, record
     from orchestrator.postgres.codes import CodeRows
     from orchestrator.postgres.database import Database
+    from orchestrator.postgres.leases import Leases
+    from orchestrator.postgres.membership import Membership
     from orchestrator.postgres.messages.boxes import Boxes
     from orchestrator.postgres.moves import Moves
     from orchestrator.postgres.ownership import OwnerRow
@@ -62,8 +71,11 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
     assert settings.store is not None
     paths = files.paths
     database = Database(dsn.read(settings.store))
-    owner = OwnerRow(database, paths, _end)
-    writer = Writer(database, owner.check)
+    owner: OwnerRow | Membership = OwnerRow(database, paths, _end)
+    shared = settings.cluster is not None and not commands
+    if settings.cluster is not None:
+        owner = Membership(database, paths, Leases(database, _me(settings.cluster)), alone=commands)
+    writer = Writer(database, owner.check, shared=shared)
 
     def close() -> None:
         writer.close()
@@ -71,10 +83,10 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
 
     store = Store(
         paths,
-        Sessions(database, paths, realm.current(), Boxes()),
+        Sessions(database, paths, realm.current(), Boxes(), owner.admit),
         Moves(database, paths, Boxes(), renamed=record.renamed),
         record.RecordRows(database, writer, RecordFiles(paths), waits=commands),
-        CodeRows(files.codes, database, writer),
+        CodeRows(files.codes, database, writer, shared=shared),
         owner,
         database,
     )
@@ -98,9 +110,10 @@ def messages(settings: Settings, store: Store) -> Iterator[Messages]:
         return
     from orchestrator.postgres import dsn
     from orchestrator.postgres.database import Database
+    from orchestrator.postgres.membership import Membership
     from orchestrator.postgres.ownership import OwnerRow
 
-    assert isinstance(store.ownership, OwnerRow)
+    assert isinstance(store.ownership, OwnerRow | Membership)
     with Database(dsn.read(settings.store), name="orchestrator messages") as database:
         kept = in_database(database, folder, check=store.ownership.check)
         kept.start()
@@ -137,3 +150,20 @@ def reading(settings: Settings) -> Iterator[socket.socket]:
 def _end() -> None:
     """End this service: another one has taken its accounts, while this one could not reach the database."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _me(cluster: Cluster) -> Me:
+    """Return how this machine presents itself to the others.
+
+    Raises:
+        ConfigError: The name of the host cannot be the name of a shard.
+    """
+    from orchestrator.postgres.leases import Me
+
+    host = socket.gethostname()[:255] or "localhost"
+    name = cluster.shard or host.lower()
+    if NAME.fullmatch(name) is None:
+        raise ConfigError(
+            f"this machine has no name that can be one in the cluster: set cluster.shard to {NAME_RULE}"
+        )
+    return Me(name, host, __version__, cluster.capacity)

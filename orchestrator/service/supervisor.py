@@ -23,6 +23,7 @@ from orchestrator.control.view import AccountView
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages.protocols import OutboxStore
 from orchestrator.service import who
+from orchestrator.service.adopting import Adopting
 from orchestrator.service.children import Children
 from orchestrator.service.codes import Pictures
 from orchestrator.service.devices import Devices
@@ -76,6 +77,7 @@ class Supervisor:
         reloader: Renames accounts, and looks after sessions that no account has.
         leaving: Logs accounts out, and brings back or deletes what lies in quarantine.
         looking: Who looks at codes.
+        adopting: Takes accounts up and gives them up in a cluster; None where there is none.
     """
 
     def __init__(
@@ -120,6 +122,11 @@ class Supervisor:
         self.upkeep = Upkeep(roster, store, self._machines, self._children.aside, lambda: self.library)
         self.looking = Looking(roster, self._machines)
         self._enabling = Enabling(roster, self._machines, timers)
+        self.adopting = None
+        if settings.cluster is not None:
+            self.adopting = Adopting(
+                roster, self._machines, self._children, self._recorder, store.record, settings.cluster
+            )
         self._machines.after = self._check_idle
         self._machines.forgotten = self._forgotten
         self.reloader = Reloader(
@@ -173,11 +180,14 @@ class Supervisor:
         self._pictures.prepare(accounts)
         self._tracebacks.prepare(accounts)
         kept = self._store.record.load()
-        self._recorder.begin(accounts)
+        alone = self.adopting is None
+        self._recorder.begin(accounts if alone else ())
         if only is None:
             self.upkeep.begin()
         for settings in accounts.values():
             known = kept.get(settings.name, status.Kept())
+            if not alone and only is None:
+                continue  # they come as the lease says
             if only is None:
                 self._machines.add(settings, known)
             elif settings.name == only:
@@ -185,7 +195,7 @@ class Supervisor:
             else:
                 others[settings.name] = known
         for name, known in kept.items():
-            if name not in accounts and self._store.sessions.exists(name):
+            if alone and name not in accounts and self._store.sessions.exists(name):
                 others[name] = known  # one that was renamed by hand, most likely
         self._started = True
         self._recorder.summarize()
@@ -227,6 +237,8 @@ class Supervisor:
             self._idle.set()
 
     def _forgotten(self, name: str) -> None:
+        if self.adopting is not None:
+            self.adopting.forgotten(name)
         if self.reloader.forgotten(name):
             self._tracebacks.forget(name)
 

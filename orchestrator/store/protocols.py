@@ -260,6 +260,9 @@ class Record(Protocol):
             StateError: It cannot be written; what was kept before stays.
         """
 
+    def disown(self, name: str) -> None:
+        """Write nothing more of an account, not even what waits: another machine does, from now on."""
+
     def flush(self, seconds: float) -> bool:
         """Wait until all that was written down is kept, also when this machine is lost; never raises.
 

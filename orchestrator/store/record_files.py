@@ -54,6 +54,9 @@ class RecordFiles:
         except OSError as error:
             raise StateError(f"{self._status}: cannot be written: {trouble(error)}") from None
 
+    def disown(self, name: str) -> None:
+        """See `Record.disown`: files are one machine's."""
+
     def flush(self, seconds: float) -> bool:
         """See `Record.flush`: nothing waits."""
         del seconds

@@ -30,6 +30,7 @@ from orchestrator.worker.machine import Course, Phase
 from orchestrator.worker.pipe import Link, ParentGone
 from orchestrator.worker.queue import Inbox
 from orchestrator.worker.sending.sender import Sender
+from orchestrator.worker.tenure import Tenure
 
 log = logging.getLogger(__name__)
 
@@ -132,14 +133,24 @@ class Loop:
         inbox: Where events come in.
         sentinel: A descriptor that is readable once the parent is gone, or None.
         tools: What it works with.
+        tenure: Until when the process may run.
     """
 
-    def __init__(self, course: Course, link: Link, inbox: Inbox, sentinel: int | None, tools: Tools) -> None:
+    def __init__(
+        self,
+        course: Course,
+        link: Link,
+        inbox: Inbox,
+        sentinel: int | None,
+        tools: Tools,
+        tenure: Tenure | None = None,
+    ) -> None:
         self._course = course
         self._link = link
         self._inbox = inbox
         self._sentinel = sentinel
         self._tools = tools
+        self._tenure = tenure or Tenure(None)
         self._client: Dialler | None = None
         self._outcome: Outcome | None = None
         self._last_seen: float | None = None
@@ -177,6 +188,7 @@ class Loop:
         while self._outcome is None:
             poll.modify(link, select.POLLIN | (select.POLLOUT if self._link.has_more else 0))
             ready = {descriptor for descriptor, _ in poll.poll(math.ceil(self._patience() * 1000))}
+            self._tenure.check()  # before it answers WhatsApp, or dials
             if self._sentinel in ready:
                 raise ParentGone
             self._turn(hears=link in ready)
@@ -195,7 +207,7 @@ class Loop:
     def _patience(self) -> float:
         due = self._course.due
         at = self._next_beat if due is None else min(due, self._next_beat)
-        return max(0.0, at - time.monotonic())
+        return self._tenure.limit(max(0.0, at - time.monotonic()))
 
     def _turn(self, *, hears: bool) -> None:
         self._link.pump()
@@ -215,6 +227,8 @@ class Loop:
                     self._inbox.put(events.FetchAsked(id, media))
                 case pipe.Taken(seq):
                     self._tools.intake.taken = seq
+                case pipe.Extend(until):
+                    self._tenure.extend(until)
         for event in self._inbox.take():
             self._feed(event)
         now = time.monotonic()

@@ -37,6 +37,7 @@ from orchestrator.worker.queue import Inbox
 from orchestrator.worker.seal import Seal
 from orchestrator.worker.sending.sender import Sender
 from orchestrator.worker.spec import ChildSpec
+from orchestrator.worker.tenure import Tenure
 from orchestrator.worker.traceback_file import Trace
 
 log = logging.getLogger(__name__)
@@ -121,7 +122,7 @@ def _outcome(
             sender=sender,
         )
         course = Course(phone=spec.phone, remembered=spec.remembered, pairing=spec.pairing)
-        loop = Loop(course, link, inbox, _parent_sentinel(), tools)
+        loop = Loop(course, link, inbox, _parent_sentinel(), tools, Tenure(spec.until))
         last_call.arm(loop.leave)
         outcome = loop.run()
         return outcomes.by_way(outcome, _way(spec))

@@ -48,6 +48,8 @@ class ChildSpec:
         trace: The file for the traceback, should it hang or crash; absolute, or None for none.
         confine: Whether it gives up all files and system calls that it does not need.
         closed: Folders that it never reads as a whole, such as the state folder.
+        until: When it ends by itself unless `Extend` says more, in seconds since the machine has booted;
+            None where no other machine may run the account.
         storing: Where it has its messages stored, by `messages.remote`; None: in the files of its folder.
     """
 
@@ -73,6 +75,7 @@ class ChildSpec:
     library: Seal | None = None
     confine: Confine = "auto"
     closed: tuple[Path, ...] = ()
+    until: float | None = None
     storing: socket.socket | None = field(default=None, repr=False)
 
 

@@ -66,7 +66,10 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "bot": [["run", "my_bot:bot", "--no-reload"]],
     "on-change": [["test"], ["status"]],
     "config": [["check"], ["show", "support"]],
-    "cluster": [["init"], ["import", "old"], ["export", "new"]],
+    "cluster": [
+        ["init"], ["import", "old"], ["export", "new"], ["status"], ["drain", "one"],
+        ["move", "support", "one"],
+    ],
     "page": [[]],
 }  # fmt: skip
 """How each command is given that asks for the configuration."""

@@ -126,6 +126,7 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
         found=st.lists(st.tuples(SECRETS, MESSAGE_IDS).map(":".join), max_size=5).map(" ".join),
     ),
     st.builds(pipe.Taken, seq=st.none() | st.integers(0, 2**53)),
+    st.builds(pipe.Extend, until=TIMES),
     st.builds(pipe.Fetch, id=st.integers(0, 2**53), media=st.from_regex("[1-9][0-9]{0,18}", fullmatch=True)),
 )
 

@@ -59,6 +59,7 @@ from orchestrator.messages.outbox_form import KeyConflict, New, NoRow, NotWaitin
 from orchestrator.sending import asks, telling, wire
 from orchestrator.sending.row import Pace
 from orchestrator.worker.spec import LAST_CALL_SIGNAL, ChildSpec
+from orchestrator.worker.tenure import Tenure
 from orchestrator.worker.traceback_file import Trace
 
 BEAT_SECONDS = 0.5
@@ -164,6 +165,7 @@ class _Child:
         self._folder = spec.database.parents[3] / "stand-in"
         self._folder.mkdir(exist_ok=True)
         self._number = spec.phone or NUMBER
+        self._tenure = Tenure(spec.until)
         self._codes = 0
         self._texts = "sent"
         self._files = ""
@@ -308,7 +310,9 @@ class _Child:
 
     def _listen(self, seconds: float, *, deaf: bool = False) -> None:
         """Wait, but hear what the parent says, and notice when it is gone."""
-        if self._connection.poll(seconds):
+        heard = self._connection.poll(self._tenure.limit(seconds))
+        self._tenure.check()
+        if heard:
             message = pipe.decode(self._connection.recv_bytes())
             if isinstance(message, pipe.Act):
                 self._act(message)
@@ -321,6 +325,8 @@ class _Child:
                 self._fetch(message)
             elif isinstance(message, pipe.Taken):
                 self._note_taken(message.seq)
+            elif isinstance(message, pipe.Extend):
+                self._tenure.extend(message.until)
             elif not deaf and isinstance(message, pipe.Unlink):
                 raise _Unlinked
             elif not deaf:

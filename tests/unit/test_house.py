@@ -18,7 +18,7 @@ PACKAGE = ROOT / "orchestrator"
 PURE = sorted(
     {PACKAGE / "errors.py", *(PACKAGE / "accounts").glob("*.py"), *PACKAGE.glob("texts.py")}
     | {PACKAGE / f"access/{name}.py" for name in ("exposure", "scopes", "token")}
-    | {*(PACKAGE / "consumers").glob("*.py"), *(PACKAGE / "sending").glob("*.py")}
+    | {path for name in ("cluster", "consumers", "sending") for path in (PACKAGE / name).glob("*.py")}
     | {
         PACKAGE / f"gateway/http/{name}.py"
         for name in ("attempts", "crowd", "head", "idempotency", "peers", "positions", "problems", "sniffing")

@@ -114,6 +114,7 @@ _FAULTS: Final[Mapping[str, Fault]] = {
     "service_unreachable": _LATER,
     "still_stopping": _LATER,
     "store_away": _LATER,
+    "disowned": _LATER,
     "too_many_requests": _BUSY,
     "unauthorized": _TOKEN,
     "uploads_full": replace(_LATER, retry_after=60),

@@ -44,7 +44,7 @@ _STATUSES: Final[Mapping[int, tuple[str, ...]]] = {
     502: ("media_altered", "media_unfit", "media_unreachable"),
     503: (
         "inbox_unusable", "media_pending", "not_running", "outbox_full", "outbox_unusable",
-        "service_busy", "service_unreachable", "store_away",
+        "service_busy", "service_unreachable", "store_away", "disowned",
     ),
     504: ("no_answer", "still_stopping"),
     507: ("media_no_room", "uploads_full"),
@@ -60,6 +60,7 @@ RETRY_AFTER: Final[Mapping[str, int]] = {
     "outbox_unusable": 5,
     "service_busy": 1,
     "store_away": 5,
+    "disowned": 5,
 }
 """After how many seconds another try makes sense, by key."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from orchestrator.errors import StoreUnusable
+from orchestrator.errors import Disowned
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection
@@ -19,10 +19,6 @@ STALE: Final = "OR001"
 
 
 DISOWNED: Final = "another service has taken over this account's messages"
-
-
-class Disowned(StoreUnusable):
-    """Another service has taken the account's messages over: this one must not write any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
+from orchestrator.errors import Disowned
 from orchestrator.messages.entry import Entry, Stored, UnfitError, check, dump_notes, load_notes
 from orchestrator.messages.retention import Retention
-from orchestrator.postgres.messages.box import DISOWNED, Box, Disowned, one, plain
+from orchestrator.postgres.messages.box import DISOWNED, Box, one, plain
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection

@@ -12,14 +12,14 @@ from uuid import UUID
 
 import psycopg
 
-from orchestrator.errors import StoreUnusable
+from orchestrator.errors import Disowned, StoreUnusable
 from orchestrator.messages import storing
 from orchestrator.messages.storing import Question
 from orchestrator.postgres import ids
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.failing import explain
 from orchestrator.postgres.messages import answering, box
-from orchestrator.postgres.messages.box import Box, Disowned
+from orchestrator.postgres.messages.box import Box
 from orchestrator.postgres.messages.inbox import APPEND, appended, appending
 
 log = logging.getLogger(__name__)

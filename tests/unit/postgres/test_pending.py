@@ -170,3 +170,28 @@ def test_no_code_is_shown_where_a_batch_is_printed() -> None:
     waiting = Pending()
     waiting.show("a", Code(b"secret picture", 1.0))
     assert "secret" not in repr(waiting.take())
+
+
+def test_what_other_machines_write_down_stays() -> None:
+    waiting = Pending(shared=True)
+    waiting.loaded({"theirs": "0", "mine": "0"})
+    waiting.keep({"mine": "1"})
+    batch = waiting.take()
+    assert batch is not None
+    assert (batch.status, batch.alone) == ({"mine": "1"}, False)
+    waiting.done()
+    waiting.keep({})
+    assert waiting.take() is None, "the account has gone to another machine, with its row"
+
+
+def test_nothing_is_written_of_an_account_that_another_machine_has_taken() -> None:
+    waiting = Pending(shared=True)
+    waiting.keep({"lost": "1", "mine": "1"})
+    waiting.show("lost", None)
+    waiting.append(Entry("lost", "0" * 32, 1.0, "{}"))
+    assert waiting.take() is not None
+    waiting.disown("lost")
+    waiting.failed()
+    batch = waiting.take()
+    assert batch is not None
+    assert (dict(batch.status), dict(batch.codes)) == ({"mine": "1"}, {})

@@ -1,0 +1,233 @@
+"""The accounts of one shard: they come and go while the service runs, as the lease says."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from orchestrator.accounts.events import Order, Ordered, Removed
+from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.pipe import Extend
+from orchestrator.accounts.proxy import environment_proxy, parse_environment
+from orchestrator.accounts.states import State
+from orchestrator.cluster.actions import How
+from orchestrator.cluster.board import Condition
+from orchestrator.cluster.settings import Cluster
+from orchestrator.errors import StateError
+from orchestrator.service.children import Children
+from orchestrator.service.machines import Machines
+from orchestrator.service.recorder import Recorder
+from orchestrator.service.roster import Managed, Roster
+from orchestrator.store import status
+from orchestrator.store.protocols import Record
+
+log = logging.getLogger(__name__)
+
+ELSEWHERE: Final = "the account goes to another machine of the cluster"
+"""The reason of an account that this machine gives up."""
+FLUSH_SECONDS: Final = 5.0
+"""For what is known of an account to be written down before another machine gets it."""
+AGAIN_SECONDS: Final = 1.0
+"""Until what is known of accounts is read again after a failure."""
+RETRY_SECONDS: Final = 2.0
+"""Until an account tries again that was replaced by somebody who is not of the cluster."""
+RETRIES: Final = 3
+"""How often it does so before it waits as the failure policy says."""
+
+_RESTING: Final = frozenset(
+    {
+        State.DISABLED,
+        State.STOPPED,
+        State.BANNED,
+        State.REPLACED,
+        State.OUTDATED,
+        State.FAILED,
+    }
+)
+
+
+class Adopting:
+    """Takes accounts up and gives them up; see `shard.Host`.
+
+    Args:
+        roster: The accounts that run here.
+        machines: Their machines.
+        children: Their processes.
+        recorder: Writes down what is known of them.
+        record: Where that is.
+
+    Attributes:
+        cluster: What the configuration says.
+        gone: Is told of each account that has no process any more, once all is written down.
+        replaced: Is told of each account whose session another client uses.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        machines: Machines,
+        children: Children,
+        recorder: Recorder,
+        record: Record,
+        cluster: Cluster,
+    ) -> None:
+        self.cluster = cluster
+        self.gone: Callable[[str], None] = lambda _: None
+        self.replaced: Callable[[str], None] = lambda _: None
+        self._roster = roster
+        self._machines = machines
+        self._children = children
+        self._recorder = recorder
+        self._record = record
+        self._coming: set[str] = set()
+        self._disowned: set[str] = set()
+        self._tries: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._urgent = False
+        roster.owned = set()
+        machines.ended = self._ended
+
+    def adopt(self, name: str) -> bool:
+        """See `shard.Host.adopt`."""
+        if name not in self._roster.settings.accounts:
+            return False
+        assert self._roster.owned is not None
+        self._roster.owned.add(name)
+        if not self._coming:
+            self._background(self._take_up())
+        self._coming.add(name)
+        return True
+
+    async def _take_up(self) -> None:
+        """Take up the accounts that have come, with what is known of them, which is read once for all."""
+        while True:
+            try:
+                kept = await self._children.aside.run(self._record.load)
+                break
+            except StateError as error:
+                log.warning("accounts that have come wait until it is known how they were: %s", error)
+                await asyncio.sleep(AGAIN_SECONDS)
+        coming, self._coming = self._coming, set()
+        accounts = self._roster.settings.accounts
+        for name in sorted(coming):
+            if self._roster.is_ours(name) and name in accounts and name not in self._roster.accounts:
+                self._machines.add(accounts[name], kept.get(name, status.Kept()))
+
+    def drop(self, name: str, how: How) -> bool:
+        """See `shard.Host.drop`."""
+        assert self._roster.owned is not None
+        self._roster.owned.discard(name)
+        self._coming.discard(name)
+        self._tries.pop(name, None)
+        managed = self._roster.accounts.get(name)
+        if managed is None:
+            return False
+        if how is How.KILL:
+            managed.disowned = True  # what becomes of it is another's to tell
+            self._disowned.add(name)
+            self._record.disown(name)
+            self._children.end(managed)
+        elif not managed.account.leaving:
+            self._recorder.keep_as_other(name)
+            self._recorder.save()
+        if not managed.account.leaving:
+            self._machines.handle(name, Removed(keep_session=True, why=ELSEWHERE))
+        return True
+
+    def forgotten(self, name: str) -> None:
+        """Note that an account is not run here any more, and has no process."""
+        assert self._roster.owned is not None
+        self._roster.owned.discard(name)
+        self._background(self._let_go(name))
+
+    async def _let_go(self, name: str) -> None:
+        if name in self._disowned:
+            self._disowned.discard(name)
+        else:
+            await self._children.aside.run(lambda: self._record.flush(FLUSH_SECONDS))
+        self._recorder.others.pop(name, None)
+        self.gone(name)
+
+    def extend(self, until: float) -> None:
+        """See `shard.Host.extend`."""
+        self._children.until = until
+        for managed in self._roster.accounts.values():
+            if managed.child is not None:
+                managed.child.tell(Extend(until))
+
+    def kill(self) -> None:
+        """See `shard.Host.kill`."""
+        for managed in list(self._roster.accounts.values()):
+            self._children.end(managed)
+
+    def own(self, name: str) -> None:
+        """See `shard.Host.own`."""
+        managed = self._roster.accounts.get(name)
+        if managed is None or managed.state is not State.REPLACED or self._tries[name] >= RETRIES:
+            return
+        self._tries[name] += 1
+        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._try_again, name)
+
+    def _try_again(self, name: str) -> None:
+        managed = self._roster.accounts.get(name)
+        if managed is not None and managed.state is State.REPLACED:
+            self._machines.order(name, Ordered(Order.START))
+
+    def _ended(self, name: str, kind: Kind) -> None:
+        if kind is Kind.REPLACED:
+            self.replaced(name)
+        elif kind is not Kind.DISOWNED:
+            self._tries.pop(name, None)
+
+    def condition(self, name: str) -> Condition:
+        """See `shard.Host.condition`."""
+        managed = self._roster.accounts.get(name)
+        return Condition.TRYING if managed is None else _condition(managed)
+
+    def hurry(self, *, urgent: bool) -> None:
+        """See `shard.Host.hurry`."""
+        settings = self._roster.settings
+        pace = (settings.start_parallel, settings.start_spread)
+        if urgent:
+            pace = (self.cluster.failover_parallel, self.cluster.failover_spread)
+        self._machines.fleet.set_pace(*pace)
+        if urgent and not self._urgent:
+            self._machines.dispatch()
+        self._urgent = urgent
+
+    async def probe(self) -> bool:
+        """See `shard.Host.probe`."""
+        from orchestrator.service.doctor.reach import Unreachable, reach
+
+        named = environment_proxy(os.environ)
+        try:
+            way = None if named is None else parse_environment(named)
+            await self._children.aside.run(lambda: reach(way))
+        except Unreachable as error:
+            log.info("WhatsApp cannot be reached from this machine yet: %s", error)
+            return False
+        return True
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _condition(managed: Managed) -> Condition:
+    account = managed.account
+    match account.state:
+        case State.CONNECTED:
+            return Condition.BUSY if account.to_send else Condition.CONNECTED
+        case State.PAIRING:
+            return Condition.CODE if managed.code is not None else Condition.RESTING
+        case State.RECONNECTING:
+            return Condition.LOST
+        case State.BACKOFF if account.kind is Kind.NETWORK:
+            return Condition.LOST
+        case state:
+            return Condition.RESTING if state in _RESTING else Condition.TRYING
