@@ -83,6 +83,7 @@ change of other keys takes effect in the running process. Another content of `pr
 of `proxy`. A change of `http`, `webhooks`, `bots` or `on_change` touches no account; their keys say what it
 does.
 """
+_RESTART: Final = "`state_dir`, `qr_dir`, `qr_group`, `confine`, `memory_merge`, `store`, `cluster.shard`"
 
 
 def json_schema() -> dict[str, Any]:
@@ -136,8 +137,7 @@ def reference() -> str:
     parts += [
         f"- New process: {_keys(new_process=True)}.",
         f"- No new process: {_keys(new_process=False)}.",
-        "- Restart of the service: `state_dir`, `qr_dir`, `qr_group`, `confine`, `memory_merge`, `store`,"
-        " `cluster.shard`.",
+        f"- Restart of the service: {_RESTART}.",
     ]
     return "\n".join(parts) + "\n"
 
