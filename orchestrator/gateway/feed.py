@@ -99,18 +99,25 @@ class Feed:
         messages: The folder of all messages, ``STATE/messages``.
         reader: The process that reads them.
         service: The service, which keeps the accounts' histories and has attachments fetched.
+        stored: Whether messages are in a database, and not in that folder.
 
     Attributes:
         reader: Reads messages.
     """
 
-    def __init__(self, messages: Path, reader: ReaderHandle, service: Service) -> None:
+    def __init__(
+        self, messages: Path, reader: ReaderHandle, service: Service, *, stored: bool = False
+    ) -> None:
         self._messages = messages
         self._service = service
         self.reader = ReaderClient(reader, self._tell, hand_on=self._hand_on)
         self._handing: set[asyncio.Task[None]] = set()
         self._news = News(
-            messages, reader.watch, self.accounts, lambda account: self._tell(account, "messages")
+            messages,
+            reader.watch,
+            self.accounts,
+            lambda account: self._tell(account, "messages"),
+            stored=stored,
         )
         self._files = Files(messages)
         self._accounts: dict[str, tuple[object, ...]] = {}  # and what is new if it changes

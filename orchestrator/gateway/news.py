@@ -24,6 +24,10 @@ SLOW_SECONDS: Final = 5.0
 """Seconds between two looks at an inbox, where the kernel tells what is new."""
 FAST_SECONDS: Final = 0.5
 """The same, where it does not."""
+STORED_SECONDS: Final = 30.0
+"""Seconds between two times at which an inbox in a database counts as new, where the kernel tells what is."""
+UNTOLD_SECONDS: Final = 2.0
+"""The same, where it does not."""
 SPREAD: Final = 10
 """Parts in which the accounts are looked at, so that a look at 500 takes no time at once."""
 LOOKS: Final = 4
@@ -40,6 +44,8 @@ class News:
         watch: What `open_watch` returned; it is closed in the end.
         accounts: Returns the names of the accounts that matter.
         heard: Called with an account's name, too often rather than too seldom; it returns at once.
+        stored: Whether messages are in a database: then there is no file to look at, and who hears of an
+            account looks there.
     """
 
     def __init__(
@@ -48,7 +54,10 @@ class News:
         watch: int | None,
         accounts: Callable[[], Iterable[str]],
         heard: Callable[[str], object],
+        *,
+        stored: bool = False,
     ) -> None:
+        self._stored = stored
         self._messages = messages
         self._watch = watch
         self._accounts = accounts
@@ -80,12 +89,21 @@ class News:
         for gone in self._seen.keys() - names:
             del self._seen[gone]
         for part in range(SPREAD):
-            await asyncio.sleep((SLOW_SECONDS if self.is_told else FAST_SECONDS) / SPREAD)
+            await asyncio.sleep(self._pause / SPREAD)
             for name in names[part::SPREAD]:
                 self.look(name)
 
+    @property
+    def _pause(self) -> float:
+        if self._stored:
+            return STORED_SECONDS if self.is_told else UNTOLD_SECONDS
+        return SLOW_SECONDS if self.is_told else FAST_SECONDS
+
     def look(self, name: str) -> None:
         """Look whether the files of an inbox have changed, and tell it if so."""
+        if self._stored:
+            self._heard(name)
+            return
         now = signature(self._messages / name)
         before, looks = self._seen.get(name, (None, LOOKS))
         looks = looks - 1 if now == before else LOOKS

@@ -90,7 +90,7 @@ class Gateway:
         self._parent = Parent(self._port)
         self._accounts = Accounts(self._parent, self._changed)
         self._board = Board(lambda: self._accounts.views)
-        self._feed = Feed(spec.messages, reader, self._parent)
+        self._feed = Feed(spec.messages, reader, self._parent, stored=spec.stored)
         self._dispatcher = Dispatcher(spec.folder, self._feed)
         tls = trust()
         self._numbers = Numbers(self._parent, lambda: self._accounts.views)

@@ -12,18 +12,18 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.accounts.characters import remark
 from orchestrator.accounts.names import is_name, no_such_account, shorten
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
-from orchestrator.postgres.sessions import PLACE, Messages, NoMessages, look
+from orchestrator.postgres.sessions import PLACE, Messages, NoMessages, find, look
 from orchestrator.store import quarantine
+from orchestrator.store.attachments import Attachments
 from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.device import Device
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.moving import NOTES, SHOWN, Rename, Restore, Restored
+from orchestrator.store.moving import NOTES, Rename, Restore, Restored, not_found
 from orchestrator.store.tracebacks import Tracebacks
 
 Renamed = Callable[[Connection, str, str, str], None]
@@ -80,7 +80,10 @@ class Moves:
         if said is None:
             return None
         task, sentence = said
+        if isinstance(task, Restore) and self._database.run(lambda at: find(at, task.folder)) is None:
+            Attachments(self._paths).bring_back(task.folder, task.name)
         if isinstance(task, Rename) and task.begun:
+            Attachments(self._paths).rename(task.old, task.new)
             Tracebacks(self._paths.tracebacks).rename(task.old, task.new)
             with contextlib.suppress(OSError):  # the process that has shown the code is gone
                 QrFolder(settings.qr_dir).hide(task.old)
@@ -304,12 +307,8 @@ def _find(
         missing = f"{shorten(wanted)} is not a session in {PLACE}"
     if found is not None and is_name(name):
         return str(found[0]), str(found[1]), str(found[2]), bool(found[3]), bool(found[4])
-    folders = [str(row[1]) for row in own or rows]
-    more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
-    there = f"; found: {', '.join(folders[:SHOWN])}{more}" if folders else "; the quarantine has no sessions"
-    if name not in settings.accounts and not own:
-        raise NoSuchAccount(f"there is no account {shorten(name)}{remark(name)}, and {missing}{there}")
-    raise OrchestratorError(f"{missing}{there}", key="no_such_session")
+    is_known = name in settings.accounts or bool(own)
+    raise not_found(name, missing, [str(row[1]) for row in own or rows], is_known=is_known)
 
 
 def _device(connection: Connection, name: str) -> Device:

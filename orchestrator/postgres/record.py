@@ -24,7 +24,7 @@ from orchestrator.store.timeline import TimelineEntry
 from orchestrator.store.told import Kept as Told
 from orchestrator.store.told import as_values, of_values
 
-_FIRST_SECONDS: Final = 2.0
+_FIRST_SECONDS: Final = 5.0
 """How long a read waits for what was to be written before."""
 _WRITE_SECONDS: Final = 10.0
 """How long a write waits that has to be there before anything else is done."""

@@ -24,6 +24,7 @@ from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.messages import transfer
 from orchestrator.store import admission, realm
+from orchestrator.store.attachments import Attachments
 from orchestrator.store.device import Device, number_of
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.protocols import Place
@@ -122,6 +123,7 @@ class Sessions:
         self._paths = paths
         self._here = here
         self._messages = NoMessages() if messages is None else messages
+        self._attachments = Attachments(paths)
         self._admitted: dict[str, _Admitted] = {}
 
     def place(self, name: str) -> Place:
@@ -287,6 +289,8 @@ class Sessions:
                 connection, name, reason, now, self._messages if messages else NoMessages()
             )
         )
+        if folder is not None and messages:
+            self._attachments.put_away(name, folder)
         return None if folder is None else f"{folder} in {PLACE}"
 
     def prune(self, days: float, now: float) -> list[str]:
@@ -308,6 +312,7 @@ class Sessions:
             except OrchestratorError as error:
                 log.warning("%s: could not be removed: %s", folder, error)
             else:
+                self._attachments.drop(str(folder))
                 gone.append(str(folder))
         return gone
 
@@ -352,6 +357,7 @@ class Sessions:
             except OrchestratorError as error:
                 purged.kept[folder] = str(error)
             else:
+                self._attachments.drop(folder)
                 purged.done.append(folder)
                 size += sizes[folder]
         return Purged(purged.done, size, purged.kept)

@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -401,12 +401,24 @@ def find(paths: StatePaths, settings: Configured, name: str, wanted: str | None)
         missing = f"{shorten(wanted)} is not a session in {paths.quarantine}"
     if found is not None and is_name(name):
         return found
-    names = [one.path.name for one in own or every]
+    is_known = name in settings.accounts or bool(own)
+    raise not_found(name, missing, [one.path.name for one in own or every], is_known=is_known)
+
+
+def not_found(name: str, missing: str, names: Sequence[str], *, is_known: bool) -> OrchestratorError:
+    """Return the error that a session is not in quarantine.
+
+    Args:
+        name: The account it was wanted for.
+        missing: What is missing, as a sentence without its end.
+        names: What is there of the account, else what is there at all.
+        is_known: Whether there is an account of that name, or anything of one.
+    """
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     there = f"; found: {', '.join(names[:SHOWN])}{more}" if names else "; the quarantine has no sessions"
-    if name not in settings.accounts and not own:
-        raise NoSuchAccount(f"there is no account {shorten(name)}{remark(name)}, and {missing}{there}")
-    raise OrchestratorError(f"{missing}{there}", key="no_such_session")
+    if not is_known:
+        return NoSuchAccount(f"there is no account {shorten(name)}{remark(name)}, and {missing}{there}")
+    return OrchestratorError(f"{missing}{there}", key="no_such_session")
 
 
 def _folder_name(folder: Path, wanted: str) -> str | None:

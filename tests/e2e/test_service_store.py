@@ -54,11 +54,12 @@ def test_without_its_database_nobody_is_linked_and_all_are_back_with_it(
         # The service is killed, and starts while the database is away: it waits, and is alive.
         service.kill()
         server.stop()
-        since = sandbox.client.last_event()
+        since, known = sandbox.client.last_event(), len(service.log)
         service.launch()
-        service.until(away, "it waits for its database")
-        assert service.command("ping").returncode == 0
+        service.wait_for_log("the service waits for its store", after=known)
+        assert {one["kind"] for one in service.accounts()} == {"store"}
         server.start()
+        service.wait_for_log("the control socket is", after=known)
         service.until(connected, "all are back")
         assert not [event for event in sandbox.client.events(since) if event["event"] == "pairing"]
 
@@ -92,9 +93,12 @@ def test_a_repair_puts_the_session_away_in_the_database(
     with serving() as server, Service(folder, sandbox, start=False) as service:
         configured(service, server, folder)
         service.start()
-        service.pair(name, make_number())
+        number = make_number()
+        service.pair(name, number)
+        known = len(service.log)
         service.command("repair", name, "--yes", "--no-wait")
-        service.pair(name, make_number())
+        service.wait_for_log("was put into quarantine (repair)", after=known)
+        service.pair(name, number)
         service.command("rename", name, "three")
         service.wait_for_state("three", "connected")
         found = service.command("quarantine", "list").stdout

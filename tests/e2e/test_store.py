@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.conversation import Contact
 from support.linked import wait_until
+from support.ports import free_port
 from support.postgres import FreshDatabase, PostgresServer, serving
-from support.service import Service
+from support.service import PATIENCE, Service
 
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -148,3 +152,68 @@ def test_removed_messages_come_back_with_the_session_and_numbers_go_on(
     ada.write(number, "between")
     wait_until(lambda: texts(service) == ["between"], "the message is not stored")
     assert min(seqs(service)) > max(first), "no identifier comes twice"
+
+
+def ask(port: int, token: str, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        data = answer.read()
+    finally:
+        connection.close()
+    return answer.status, json.loads(data) if data[:1] == b"{" else data
+
+
+def test_the_gateway_shows_messages_of_the_database_and_knows_no_password(
+    sandbox: SandboxProcess, ada: Contact, number: str, base: FreshDatabase, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings: dict[str, Any] = {
+        "store": {"dsn_file": str(base.dsn_file(tmp_path))},
+        "http": {"listen": f"127.0.0.1:{port}"},
+    }
+    accounts = {"support": {"messages": {"allow": "*"}, "sending": {"pacing": "off"}}}
+    with Service(tmp_path, sandbox, accounts, **settings) as service:
+        service.pair("support", number)
+        added = service.command("token", "add", "all", "--scope", "read,send,operate")
+        token = added.stdout.split()[-1]
+
+        def get(path: str) -> Any:  # noqa: ANN401 - JSON
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status, found = ask(port, token, "GET", path)
+                return found if status == 200 else None
+
+        wait_until(lambda: get("/api/accounts") is not None, "the gateway does not answer")
+        pull = "/api/consumers/archive"
+        wait_until(lambda: get(f"{pull}/events") is not None, "nobody can pull")
+        asked = ada.write(number, "one")
+        file = ada.sandbox.send_media(ada.number, number, "document", b"data" * 999, mime="text/plain")
+        ada.write(number, "two")
+        seen: dict[str, Any] = {}
+
+        def fetch() -> bool:
+            batch = get(f"{pull}/events?wait=5")
+            for event in batch["events"] if batch else ():
+                if event["type"] == "message.received":
+                    seen[event["data"]["id"]] = event["data"]
+            if batch:
+                ask(port, token, "POST", f"{pull}/ack", {"cursor": batch["cursor"]})
+            return len(seen) == 3
+
+        wait_until(fetch, "not all was pulled")
+        assert list(seen)[:2] == [asked, file], "in order"
+        media = seen[file]["media"]["id"]
+        wait_until(lambda: get(f"/api/media/{media}") == b"data" * 999, "the file is not fetched")
+        chat = seen[asked]["chat"]["id"]
+        body = {"to": chat, "text": "an answer", "reply_to": asked}
+        status, row = ask(port, token, "POST", "/api/accounts/support/messages?wait=60", body)
+        assert (status, row["state"]) == (200, "sent")
+        assert ada.gets(row["id"])["text"] == "an answer"
+        rows = get("/api/accounts/support/outbox?state=sent")
+        assert [one["row"] for one in rows["rows"]] == [row["row"]]
+        for process in service.processes():
+            if "orchestrator.gateway" in " ".join(process.cmdline()):
+                about = Path("/proc") / str(process.pid)
+                assert base.password.encode() not in (about / "environ").read_bytes()

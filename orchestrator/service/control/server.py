@@ -38,6 +38,9 @@ ACCEPT_RETRY_SECONDS = 1.0
 SEND_SECONDS = 30.0
 """How long a client may leave an answer unread, such as a client that was stopped by Ctrl-Z."""
 
+LEAVE_SECONDS = 1.0
+"""How long those who have connected may take to ask, when the socket is left to the service that begins."""
+
 _MORE = 1024
 """Bytes that are taken in behind a request, of which one says already that there is too much."""
 
@@ -97,8 +100,10 @@ class ControlServer:
         await self._end_all()
 
     async def leave(self) -> None:
-        """End all connections, and leave the socket to who listens next: whoever connects waits meanwhile."""
+        """Leave the socket to who listens next. Who has asked is answered; whoever connects waits."""
         self._accept_no_more()
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=LEAVE_SECONDS)
         await self._end_all()
 
     def _accept_no_more(self) -> None:

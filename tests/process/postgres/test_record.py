@@ -198,6 +198,7 @@ def test_old_entries_go_and_young_ones_stay(
         kept.append("old", entry(10))
         for number in range(30):
             kept.append("young", entry(number))
+        assert kept.flush(60)
         assert [one["attempt"] for one in kept.tail("old", 99)] == [6, 7, 8, 9, 10]
         assert [one["attempt"] for one in kept.tail("young", 99)] == list(range(10, 30))
 
@@ -217,6 +218,7 @@ def test_a_long_history_is_read_in_pieces(
     with recording(fresh.prepared(), folder(tmp_path)) as kept:
         for number in range(450):
             kept.append("a", entry(number))
+        assert kept.flush(60)
         backwards = kept.backwards("a")
         assert [next(backwards)["attempt"] for _ in range(3)] == [449, 448, 447]
         assert len(sizes) == 1

@@ -116,10 +116,10 @@ def test_does_what_every_store_has_to_do(world: InPostgres, test: Callable[[cont
 
 def test_names_that_postgres_would_cut_are_two_accounts(world: InPostgres) -> None:
     one, two = "a" * 62 + "1", "a" * 62 + "2"
-    world.link(one, "1")
-    world.link(two, "2")
-    assert world.store.sessions.device(one).number == "1"
-    assert world.store.sessions.device(two).number == "2"
+    world.link(one, "4915100001")
+    world.link(two, "4915100002")
+    assert world.store.sessions.device(one).number == "4915100001"
+    assert world.store.sessions.device(two).number == "4915100002"
     places = [world.store.sessions.quarantine(name, "logged_out", NOW) for name in (one, two)]
     assert len(set(places)) == 2
     assert {entry.name for entry in world.store.sessions.in_quarantine()} == {one, two}
