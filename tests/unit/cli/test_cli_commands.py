@@ -54,6 +54,7 @@ def test_the_table_has_every_command_that_a_module_offers(package: ModuleType) -
                 "bot",
                 "on-change",
                 "config",
+                "cluster",
                 "sandbox",
             ],
         ),

@@ -225,8 +225,8 @@ def test_relative_paths_start_from_the_files_folder_not_from_what_it_links_to(
 # What is wrong
 
 TOP = (
-    "state_dir, qr_dir, qr_group, quarantine_days, confine, start, defaults, http, webhooks, bots, on_change,"
-    " accounts"
+    "state_dir, qr_dir, qr_group, quarantine_days, confine, store, start, defaults, http, webhooks, bots,"
+    " on_change, accounts"
 )
 TWICE = "expected every key once, found this one on line"
 NAME = "expected a name of 1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit, found"
