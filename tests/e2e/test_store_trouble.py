@@ -114,8 +114,9 @@ def test_a_service_that_starts_while_the_database_is_away_waits(world: World) ->
     for account in world.service.accounts():
         assert (account["state"], account["kind"], account["pid"]) == ("backoff", "store", None)
     assert world.service.command("ping").returncode == 0
-    waiting = world.write("while it is away")
+    waiting, known = world.write("while it is away"), len(world.service.log)
     world.server.start()
+    world.service.wait_for_log("the control socket is", after=known)
     world.wait_until_back()
     world.stored(waiting)
 
