@@ -386,6 +386,8 @@ def put_away(connection: Connection, name: str, reason: str, now: float, message
     if account is None:
         return None
     has_messages = messages.holds(connection, account)
+    if not has_messages:
+        messages.drop(connection, account)  # what is noted although there never was a message
     is_there = look(connection, account).is_there
     if not is_there and not has_messages:
         return None
@@ -397,8 +399,6 @@ def put_away(connection: Connection, name: str, reason: str, now: float, message
         connection.execute("SELECT orchestrator_admin.put_away(%s, %s)", [account, place])
     if has_messages:
         messages.give(connection, account, place)
-    else:
-        messages.drop(connection, account)  # what is noted although there never was a message
     connection.execute(
         "INSERT INTO orchestrator.quarantine"
         " (id, folder, account, name, reason, at, realm, session, messages)"
