@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from orchestrator.accounts.settings import AccountSettings
 from orchestrator.config.gateway_model import BotSection, WebhookSection

@@ -397,6 +397,8 @@ def put_away(connection: Connection, name: str, reason: str, now: float, message
     if account is None:
         return None
     has_messages = messages.holds(connection, account)
+    if not has_messages:
+        messages.drop(connection, account)  # what is noted although there never was a message
     is_there = look(connection, account).is_there
     if not is_there and not has_messages:
         return None

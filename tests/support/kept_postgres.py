@@ -26,6 +26,15 @@ from orchestrator.postgres.messages.views import InboxRows, OutboxRows
 _STAMP = "%Y%m%dT%H%M%SZ"
 _ENTRY: LiteralString = "orchestrator_messages.entry"
 _META: LiteralString = "orchestrator_messages.meta"
+_OF_MESSAGES: tuple[LiteralString, ...] = (
+    _ENTRY,
+    _META,
+    "orchestrator_messages.contact",
+    "orchestrator_messages.outgoing",
+    "orchestrator_messages.receipt",
+    "orchestrator_messages.seen",
+    "orchestrator_messages.sent",
+)
 _BOX: LiteralString = (
     "SELECT box FROM orchestrator_messages.box JOIN orchestrator.account ON account.id = box.account"
     " WHERE account.name = %s"
@@ -263,7 +272,11 @@ class KeptInPostgres:
     def has_messages(self, name: str) -> bool:
         """See `Kept.has_messages`."""
         with self._connected() as connection:
-            return connection.execute(_BOX, [name]).fetchone() is not None
+            return any(
+                connection.execute(f"SELECT FROM {table} WHERE box IN ({_BOX})", [name]).fetchone()
+                is not None
+                for table in _OF_MESSAGES
+            )
 
     @contextlib.contextmanager
     def outbox(self, name: str) -> Iterator[Rows]:

@@ -114,7 +114,7 @@ class Service:
         try:
             if self._process is not None:
                 code = self.stop()
-                assert code == 0 or error is not None, f"the service ended with {code}"
+                assert code == 0 or error is not None, f"the service ended with {code}\n{self._story()}"
         except AssertionError as failure:
             if error is None:
                 raise
