@@ -216,30 +216,6 @@ BEGIN
   END IF;
 END $$;
 
--- Make a role for another process of the service, such as the gateway, or give it another password. The service
--- itself grants it what it may read.
-CREATE OR REPLACE FUNCTION orchestrator_admin.make_login(kind text, verifier text) RETURNS text
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE role text := @control_name@ || '_' || kind;
-BEGIN
-  PERFORM orchestrator_admin.check_caller();
-  PERFORM orchestrator_admin.check_verifier(verifier);
-  IF kind IS NULL OR kind NOT IN ('gateway', 'reader') THEN
-    RAISE invalid_parameter_value USING MESSAGE = 'there is no such process';
-  END IF;
-  IF EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
-    EXECUTE format('ALTER ROLE %I PASSWORD %L', role, verifier);
-  ELSE
-    EXECUTE format(
-      'CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT'
-      ' CONNECTION LIMIT 40 PASSWORD %L IN ROLE %I', role, verifier, @accounts_name@);
-    EXECUTE format('ALTER ROLE %I SET search_path = pg_catalog', role);
-    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', role, '30s');
-    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', role, '60s');
-  END IF;
-  RETURN role;
-END $$;
-
 DO $$
 DECLARE one regprocedure;
 BEGIN
@@ -254,7 +230,6 @@ GRANT EXECUTE ON FUNCTION
   orchestrator_admin.make_account(text, text), orchestrator_admin.lock_account(text),
   orchestrator_admin.end_backends(text), orchestrator_admin.backends(text),
   orchestrator_admin.put_away(text, text), orchestrator_admin.put_back(text, text),
-  orchestrator_admin.drop_session(text), orchestrator_admin.look(text),
-  orchestrator_admin.make_login(text, text)
+  orchestrator_admin.drop_session(text), orchestrator_admin.look(text)
 TO @control@;
 COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 1';

@@ -1,4 +1,4 @@
-"""The roles of accounts and of other processes, by the functions of an administrator.
+"""The roles of accounts, by the functions of an administrator.
 
 A password is made here and goes to the server as a verifier, from which nobody gets back to it. So neither
 the server's log nor its statistics have it.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Final, Literal
+from typing import Final
 
 from orchestrator.errors import StoreAway
 from orchestrator.postgres.database import Connection
-
-Process = Literal["gateway", "reader"]
-"""A process of the service that logs in by itself."""
 
 _BYTES: Final = 24
 _GOING: Final = 3.0
@@ -32,16 +29,6 @@ def make_account(connection: Connection, account: str) -> str:
         "SELECT orchestrator_admin.make_account(%s, %s)", [account, _verifier(connection, account, password)]
     )
     return password
-
-
-def make_login(connection: Connection, process: Process) -> tuple[str, str]:
-    """Make the role of another process, or give it another password; return its name and the password."""
-    name = f"{connection.info.user}_{process}"
-    password = _password()
-    connection.execute(
-        "SELECT orchestrator_admin.make_login(%s, %s)", [process, _verifier(connection, name, password)]
-    )
-    return name, password
 
 
 def is_in_use(connection: Connection, account: str, *, patience: float = _GOING) -> bool:
