@@ -33,10 +33,12 @@ RUN python3 -m pip --python /opt/orchestrator/bin/python install --root /program
  && python3 -m compileall -q -s /program --invalidation-mode unchecked-hash /program
 
 
-# ---- The packages that the program needs when it runs: without what has built it.
+# ---- The packages that the program needs when it runs: without what has built it, and with the driver of Postgres, which
+# only a configuration with `store:` loads.
 FROM packages AS needed
 
-RUN python3 -m pip --python /opt/orchestrator/bin/python uninstall --yes setuptools \
+RUN python3 -m pip --python /opt/orchestrator/bin/python install --no-compile -r requirements/cluster.txt \
+ && python3 -m pip --python /opt/orchestrator/bin/python uninstall --yes setuptools \
  && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/orchestrator
 
 

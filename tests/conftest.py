@@ -55,8 +55,10 @@ SHARING = tuple(
     )
 )
 """Modules whose tests share a service that takes long to make: one worker runs them all."""
-SHARING_THE_IMAGE = ("tests/e2e/test_container.py", "tests/e2e/test_pod.py")
-"""Modules whose tests share the image of the service, which takes minutes to build: one worker runs both."""
+SHARING_THE_IMAGE = tuple(
+    f"tests/e2e/test_{name}.py" for name in ("compose_cluster", "container", "pod", "shards")
+)
+"""Modules whose tests share the image of the service, which takes minutes to build: one worker runs all."""
 
 
 class KeepingTogether(LoadScopeScheduling):  # type: ignore[misc]

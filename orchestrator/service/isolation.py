@@ -33,34 +33,37 @@ class Isolation:
         folders: In which the accounts have folders of their own, or write to at their start.
         closed: Folders that their processes never read as a whole.
         merge: Whether the kernel may merge their memory, which takes a little of the isolation back.
+        reads: Files that they read to open their sessions.
     """
 
     confine: Confine
     folders: tuple[Path, ...]
     closed: tuple[Path, ...]
     merge: bool = False
+    reads: tuple[Path, ...] = ()
 
     @classmethod
-    def of(cls, settings: Settings, paths: StatePaths) -> Isolation:
-        """Return what a configuration and the state folder make of it."""
+    def of(cls, settings: Settings, paths: StatePaths, reads: tuple[Path, ...] = ()) -> Isolation:
+        """Return what a configuration, the state folder, and what the store reads make of it."""
         return cls(
             settings.confine,
             (paths.sessions, paths.messages, paths.tracebacks),
             (paths.root, settings.config_file.parent, settings.qr_dir, paths.control_socket.parent),
             settings.memory_merge,
+            reads,
         )
 
     def maker(self) -> tuple[str, object]:
         """Return what the fork server is told, and a value that changes whenever that is out of date.
 
         What is opened to a process is the file that is there at that moment. If another one takes its place,
-        such as a new list of name servers, or a folder of sessions put back from a backup, only a fork server
-        that begins after that opens it.
+        such as a new list of name servers, a folder of sessions put back from a backup, or the database's new
+        certificate, only a fork server that begins after that opens it.
         """
-        spec = MakerSpec(self.confine, self.folders, self.closed, tuple(sys.path), self.merge)
+        spec = MakerSpec(self.confine, self.folders, self.closed, tuple(sys.path), self.merge, self.reads)
         if self.confine == "off":
             return spec.as_text(), None
-        rules = open_files.of_maker(self.folders, open_files.here(self.closed))
+        rules = open_files.of_maker(self.folders, open_files.here(self.closed), self.reads)
         return spec.as_text(), open_files.identities(rules)
 
 

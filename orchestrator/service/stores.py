@@ -89,6 +89,7 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
         CodeRows(files.codes, database, writer, shared=shared),
         owner,
         database,
+        () if database.dsn.root is None else (database.dsn.root,),
     )
     return store, close
 

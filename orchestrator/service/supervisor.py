@@ -110,7 +110,7 @@ class Supervisor:
             spawner,
             self._tracebacks,
             devices,
-            Isolation.of(settings, store.paths),
+            Isolation.of(settings, store.paths, store.reads),
             library=version,
             seal=seal,
             log_level=log_level,

@@ -446,6 +446,7 @@ class Store:
         codes: The QR codes.
         ownership: Who may run the accounts.
         presence: Whether the store is there; None for one that is on this machine.
+        reads: What the library has to read for any of the sessions: see `Place`.
     """
 
     paths: StatePaths
@@ -455,3 +456,4 @@ class Store:
     codes: Codes
     ownership: Ownership
     presence: Presence | None = None
+    reads: tuple[Path, ...] = ()

@@ -58,7 +58,7 @@ def of_account(own: Iterable[Path], shared: Iterable[Rule]) -> list[Rule]:
     return [*shared, Rule(Path("/dev/null"), OVERWRITE), *(Rule(folder, KEEP) for folder in own)]
 
 
-def of_maker(folders: Iterable[Path], shared: Iterable[Rule]) -> list[Rule]:
+def of_maker(folders: Iterable[Path], shared: Iterable[Rule], reads: Iterable[Path] = ()) -> list[Rule]:
     """Return what stays open to the process that makes the accounts' processes.
 
     What is closed to it, its children cannot open any more. They begin by writing to their own ``/proc``.
@@ -66,8 +66,10 @@ def of_maker(folders: Iterable[Path], shared: Iterable[Rule]) -> list[Rule]:
     Args:
         folders: The folders in which the accounts have theirs, and those that a child writes to at its start.
         shared: What `to_read` returns.
+        reads: Files that a child may open to itself besides.
     """
-    return [*of_account(folders, shared), Rule(Path("/proc"), READ | OVERWRITE)]
+    more = [Rule(path, READ) for path in reads]
+    return [*of_account(folders, shared), *more, Rule(Path("/proc"), READ | OVERWRITE)]
 
 
 def to_read(

@@ -82,7 +82,7 @@ def confine_maker(environ: Mapping[str, str] = os.environ) -> None:
     if spec.confine != "off":
         try:
             _shared.extend(open_files.here(spec.closed, spec.modules))
-            rules = open_files.of_maker(spec.folders, _shared)
+            rules = open_files.of_maker(spec.folders, _shared, spec.reads)
             confinement.confine(rules, makes_processes=True)
         except (ConfinementError, OSError) as error:
             log.error("the process that makes the accounts' processes could not be confined: %s", error)

@@ -89,6 +89,7 @@ class MakerSpec:
         closed: Folders that are never read as a whole.
         modules: Where the service finds modules of Python.
         merge: Whether the kernel may merge their memory.
+        reads: Files that the accounts' processes read to open their sessions.
     """
 
     confine: Confine
@@ -96,14 +97,18 @@ class MakerSpec:
     closed: tuple[Path, ...]
     modules: tuple[str, ...]
     merge: bool = False
+    reads: tuple[Path, ...] = ()
 
     def as_text(self) -> str:
         """Return it as a text, for a variable of the environment."""
-        folders, closed = ([str(path) for path in paths] for paths in (self.folders, self.closed))
-        return json.dumps([self.confine, folders, closed, list(self.modules), self.merge])
+        folders, closed, reads = (
+            [str(path) for path in paths] for paths in (self.folders, self.closed, self.reads)
+        )
+        return json.dumps([self.confine, folders, closed, list(self.modules), self.merge, reads])
 
     @classmethod
     def from_text(cls, text: str) -> MakerSpec:
         """Read what `as_text` returns."""
-        mode, folders, closed, modules, merge = json.loads(text)
-        return cls(mode, tuple(map(Path, folders)), tuple(map(Path, closed)), tuple(modules), merge)
+        mode, folders, closed, modules, merge, reads = json.loads(text)
+        folders, closed, reads = (tuple(map(Path, paths)) for paths in (folders, closed, reads))
+        return cls(mode, folders, closed, tuple(modules), merge, reads)

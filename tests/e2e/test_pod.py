@@ -141,7 +141,7 @@ def test_the_pod_of_the_chart_keeps_its_account(cluster: Cluster) -> None:
         pod.update(always)
         pod.until_ready()
         until_connected(pod)
-        volume = cluster.node.volume("state", None) / "state"
+        volume = cluster.node.volume(f"state-{pod.name}", None) / "state"
         assert volume.stat().st_mode & 0o077 == 0
         for database in (volume / "sessions").rglob("*.sqlite3"):
             assert database.stat().st_mode & 0o077 == 0, database
@@ -189,8 +189,7 @@ def test_probes_stay_green_while_no_account_is_well_and_see_a_service_that_hangs
         link(pod, cluster)
         cluster.sandbox.client.unlink(cluster.number)
         pod.until(lambda: account(pod)["state"] not in ("connected", ""), "the account is logged out")
-        before = pod.probed
-        pod.until(lambda: pod.probed >= before + 8, "both probes have run more often than may fail")
+        pod.until_probed(pod.probed + 8)  # both probes have run more often than may fail
         assert account(pod)["state"] != "connected"
         assert pod.is_ready
         assert pod.starts == 1

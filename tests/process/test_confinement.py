@@ -229,7 +229,10 @@ except confinement.ConfinementError as error:
 
 MAKER = """
 (folder / "sessions/a").mkdir(parents=True)
-spec = specs.MakerSpec("auto", (folder / "sessions", folder / "tracebacks"), (folder,), tuple(sys.path))
+(folder / "closed/root.crt").write_text("x")
+reads = (folder / "closed/root.crt",)
+folders = (folder / "sessions", folder / "tracebacks")
+spec = specs.MakerSpec("auto", folders, (folder,), tuple(sys.path), reads=reads)
 confining.confine_maker({specs.VARIABLE: spec.as_text()})
 tried("configuration", (folder / "closed/session").read_text)
 tried("state", lambda: (folder / "status.json").write_text("{}"))
@@ -245,7 +248,9 @@ if child == 0:
     before = memory.SCORE.read_text()
     memory.stand_before_the_parent()
     found["score"] = int(memory.SCORE.read_text()) - int(before)
-    confinement.confine(open_files.of_account([folder / "sessions/a"], open_files.here([folder])))
+    rules = open_files.of_account([folder / "sessions/a"], open_files.here([folder]))
+    confinement.confine([*rules, Rule(reads[0], landlock.READ)])
+    tried("certificate", reads[0].read_text)
     tried("own", lambda: (folder / "sessions/a/session").write_text("y"))
     tried("other", lambda: (folder / "sessions/b").mkdir())
     tried("maker's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb").close())
@@ -272,7 +277,7 @@ def test_what_makes_the_processes_is_confined_as_far_as_they_allow(folder: Path,
     assert maker.pop("session") == "done"
     assert set(maker.values()) <= {"EACCES", "EPERM", "EAFNOSUPPORT"}, maker
     assert child.pop("score") == 20
-    assert (child.pop("own"), child.pop("self")) == ("done", "done")
+    assert [child.pop(what) for what in ("certificate", "own", "self")] == ["done"] * 3
     assert set(child.values()) <= {"EACCES", "EPERM"}, child
 
 

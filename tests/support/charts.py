@@ -1,4 +1,4 @@
-"""The chart: rendered by Helm's own code, which the package helm-python-sdk brings along."""
+"""The charts: rendered by Helm's own code, which the package helm-python-sdk brings along."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-CHART = Path(__file__).resolve().parents[2] / "deploy/helm/single"
+_HELM = Path(__file__).resolve().parents[2] / "deploy/helm"
+CHART, CLUSTER = _HELM / "single", _HELM / "cluster"
+CHARTS = (CHART, CLUSTER)
 RELEASE = "whatsapp-orchestrator"
 VERSIONS = ("1.28", "1.31", "1.34", "1.37")
 """Versions of Kubernetes for which manifests are checked; Chart.yaml asks for the first or a newer one."""
+LEAST: dict[Path, dict[str, Any]] = {
+    CHART: {},
+    CLUSTER: {"store": {"secret": "postgres", "to": [{"podSelector": {"matchLabels": {"app": "postgres"}}}]}},
+}
+"""What must be said of a chart."""
 
 
 class _Strict(yaml.SafeLoader):
@@ -29,19 +36,24 @@ def helm() -> Any:  # noqa: ANN401
     return pytest.importorskip("helm_python", exc_type=ImportError)
 
 
-def texts(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, str]:
-    """Return the files that the chart makes of values, by their names.
+def texts(
+    values: Mapping[str, Any] | None = None, release: str = RELEASE, chart: Path = CHART
+) -> dict[str, str]:
+    """Return the files that a chart makes of values and of what must be said, by their names.
 
     Raises:
         Exception: Helm refuses the values.
     """
-    with helm().Chart.load(str(CHART)) as loaded:
-        found: dict[str, str] = loaded.render(dict(values or {}), name=release, namespace="whatsapp")
+    with helm().Chart.load(str(chart)) as loaded:
+        given = {**LEAST[chart], **(values or {})}
+        found: dict[str, str] = loaded.render(given, name=release, namespace="whatsapp")
     return {Path(name).name: text for name, text in found.items()}
 
 
-def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) -> dict[str, dict[str, Any]]:
-    """Return what the chart makes of values, by the kind of object.
+def rendered(
+    values: Mapping[str, Any] | None = None, release: str = RELEASE, chart: Path = CHART
+) -> dict[str, dict[str, Any]]:
+    """Return what a chart makes of values, by the kind of object.
 
     A Service without an address of its own is of the kind `Headless` here.
 
@@ -49,7 +61,7 @@ def rendered(values: Mapping[str, Any] | None = None, release: str = RELEASE) ->
         Exception: Helm refuses the values.
     """
     found: dict[str, dict[str, Any]] = {}
-    for name, text in texts(values, release).items():
+    for name, text in texts(values, release, chart).items():
         if name.endswith(".yaml"):
             for document in yaml.load_all(text, _Strict):
                 if document is not None:

@@ -35,13 +35,18 @@ def options_of(service: Mapping[str, Any], volumes: Mapping[str, Path]) -> list[
 
     Args:
         service: What the file says. A key that this function does not know is an error.
-        volumes: What a source stands for: a named volume, or a path in the file.
+        volumes: What a source stands for: a named volume, a path in the file, or the name of a secret.
     """
     options: list[str] = []
     for key, value in service.items():
         match key:
-            case "image" | "build" | "restart" | "logging" | "command":
+            case "image" | "build" | "restart" | "logging" | "command" | "depends_on":
                 pass
+            case "hostname":
+                options += ["--hostname", value]
+            case "secrets":
+                for one in value:
+                    options += ["--volume", f"{volumes[one]}:/run/secrets/{one}:ro"]
             case "stop_grace_period":
                 options += ["--stop-timeout", value.removesuffix("s")]
             case "ports" | "pids_limit":

@@ -1,26 +1,30 @@
-"""Carries out a StatefulSet of one pod, as Kubernetes would, by podman: `Pod`.
+"""Carries out the pods of StatefulSets and Jobs, as Kubernetes would, by podman: `Pod`, `Pods`, `run_job`.
 
 What the manifest says is done, and what this module does not know is an error, so that nothing in a chart is
 merely believed. The kubelet's part is done as the kubelet does it: files of ConfigMaps and Secrets are links
 to a folder of the newest version, an emptyDir may be written to by everybody, the group of fsGroup gets the
-volumes, and probes are commands that run inside, with their periods, time limits and thresholds.
+volumes, and probes are commands that run inside, with their periods, time limits and thresholds. There is one
+node, so what says where pods go is not tried.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import psutil
 from support.container_engine import Engine
 
 Manifest = Mapping[str, Any]
@@ -28,12 +32,18 @@ T = TypeVar("T")
 
 PATIENCE = 240.0
 _STATEFUL_SET = {
-    "replicas", "podManagementPolicy", "serviceName", "selector", "template",
-    "persistentVolumeClaimRetentionPolicy", "volumeClaimTemplates",
+    "replicas", "podManagementPolicy", "serviceName", "selector", "template", "updateStrategy",
+    "minReadySeconds", "persistentVolumeClaimRetentionPolicy", "volumeClaimTemplates",
 }  # fmt: skip
+_JOB = {"backoffLimit", "template"}
+_JOB_POD = {
+    "restartPolicy", "serviceAccountName", "automountServiceAccountToken", "enableServiceLinks",
+    "securityContext", "containers", "volumes",
+}  # fmt: skip
+_JOB_CONTAINER = {"name", "image", "imagePullPolicy", "command", "args", "securityContext", "volumeMounts"}
 _POD = {
     "serviceAccountName", "automountServiceAccountToken", "enableServiceLinks", "securityContext",
-    "containers", "terminationGracePeriodSeconds", "volumes",
+    "containers", "terminationGracePeriodSeconds", "volumes", "tolerations", "topologySpreadConstraints",
 }  # fmt: skip
 _POD_SECURITY = {
     "runAsNonRoot",
@@ -165,8 +175,92 @@ def _all_in(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in (*folders, *files))
 
 
+def options_of(node: Node, name: str, pod: Manifest, image: str, *, claims: Mapping[str, str]) -> list[str]:
+    """Return the end of podman's line that makes the container of a pod.
+
+    Args:
+        node: Where the pod runs.
+        name: What the pod is called.
+        pod: The part `spec` of its template, which has one container.
+        image: The image in the place of the one that the pod names, which no registry has here.
+        claims: The names of persistent volumes, by those of the pod's volumes.
+    """
+    (container,) = pod["containers"]
+    known(pod["securityContext"], _POD_SECURITY, "the pod's securityContext")
+    known(container["securityContext"], _CONTAINER_SECURITY, "the container's securityContext")
+    security, own = pod["securityContext"], container["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] > 0
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}  # which podman's own filter stands for
+    options = ["--user", f"{security['runAsUser']}:{security['runAsGroup']}", "--unsetenv", "HOME"]
+    options += ["--hostname", name]
+    if "fsGroup" in security:
+        options += ["--group-add", str(security["fsGroup"])]
+    assert own["allowPrivilegeEscalation"] is False
+    options += ["--security-opt=no-new-privileges"]
+    options += [f"--cap-drop={name}" for name in own["capabilities"]["drop"]]
+    if own["readOnlyRootFilesystem"]:
+        options += ["--read-only", "--read-only-tmpfs=false"]
+    for variable in container.get("env", ()):
+        options += ["--env", f"{variable['name']}={variable['value']}"]
+    options += _volumes(node, name, pod, container, claims)
+    # The memory that all containers of a pod share, also one that is started again.
+    shared = node.empty(f"{name}-shm", None)
+    shared.chmod(0o1777)
+    options += ["--volume", f"{shared}:/dev/shm"]
+    # What this machine lacks, see `container_engine`.
+    options += ["--no-healthcheck", "--network", "host", "--cgroups", "disabled"]
+    options += ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
+    if "command" in container:
+        options += ["--entrypoint", json.dumps(container["command"])]
+    return [*options, image, *container.get("args", ())]
+
+
+def _volumes(
+    node: Node, pod_name: str, pod: Manifest, container: Manifest, claims: Mapping[str, str]
+) -> list[str]:
+    security = pod["securityContext"]
+    group, policy = security.get("fsGroup"), security.get("fsGroupChangePolicy", "Always")
+    sources: dict[str, Path] = {
+        name: node.volume(claim, group, policy=policy) for name, claim in claims.items()
+    }
+    for volume in pod["volumes"]:
+        match volume:
+            case {"name": name, "configMap": {"name": source, "defaultMode": mode, **rest}} if not rest:
+                sources[name] = node.projected(source, mode, group)
+            case {"name": name, "secret": {"secretName": source, "defaultMode": mode, **rest}} if not rest:
+                sources[name] = node.projected(source, mode, group)
+            case {"name": name, "emptyDir": about} if set(about) <= {"sizeLimit", "medium"}:
+                sources[name] = node.empty(f"{pod_name}-{name}", group)
+            case _:
+                raise AssertionError(f"nobody has said how to make {volume}")
+    options = []
+    for mount in container["volumeMounts"]:
+        known(mount, {"name", "mountPath", "readOnly"}, "a mount")
+        suffix = ":ro" if mount.get("readOnly") else ""
+        options += ["--volume", f"{sources.pop(mount['name'])}:{mount['mountPath']}{suffix}"]
+    assert not sources, f"nothing mounts {sorted(sources)}"
+    return options
+
+
+def run_job(
+    engine: Engine, node: Node, manifest: Manifest, image: str, extra: Sequence[str] = ()
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the container of a Job once, to its end."""
+    assert manifest["kind"] == "Job"
+    known(manifest["spec"], _JOB, "the Job")
+    pod = manifest["spec"]["template"]["spec"]
+    known(pod, _JOB_POD, "the Job's pod")
+    (container,) = pod["containers"]
+    known(container, _JOB_CONTAINER, "the Job's container")
+    name = manifest["metadata"]["name"]
+    end = options_of(node, name, pod, image, claims={})
+    line = engine.line("podman", "run", "--rm", "--name", name, *extra, *end)
+    return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False)
+
+
 class Pod:
-    """The pod of a StatefulSet; as a context manager it runs and, whatever happens, is ended.
+    """A pod of a StatefulSet; as a context manager it runs and, whatever happens, is ended.
 
     Args:
         engine: Runs its container.
@@ -174,6 +268,7 @@ class Pod:
         manifest: The StatefulSet.
         image: The image in the place of the one it names, which no registry has here.
         extra: More options of podman, which lead to a sandbox.
+        ordinal: Which of the StatefulSet's pods.
 
     Attributes:
         starts: How often its container was started.
@@ -183,9 +278,16 @@ class Pod:
     """
 
     def __init__(
-        self, engine: Engine, node: Node, manifest: Manifest, image: str, extra: list[str] | None = None
+        self,
+        engine: Engine,
+        node: Node,
+        manifest: Manifest,
+        image: str,
+        extra: Sequence[str] = (),
+        ordinal: int = 0,
     ) -> None:
-        self._engine, self._node, self._image, self._extra = engine, node, image, extra or []
+        self._engine, self._node, self._image, self._extra = engine, node, image, extra
+        self._ordinal = ordinal
         self.starts = 0
         self.is_ready = False
         self.failures: list[str] = []
@@ -200,30 +302,29 @@ class Pod:
         assert manifest["kind"] == "StatefulSet"
         spec = manifest["spec"]
         known(spec, _STATEFUL_SET, "the StatefulSet")
-        assert spec["replicas"] == 1
+        assert self._ordinal < spec["replicas"]
         labels = spec["template"]["metadata"]["labels"]
         assert spec["selector"]["matchLabels"].items() <= labels.items()
         pod = spec["template"]["spec"]
         known(pod, _POD, "the pod")
-        known(pod["securityContext"], _POD_SECURITY, "the pod's securityContext")
         (container,) = pod["containers"]
         known(container, _CONTAINER, "the container")
-        known(container["securityContext"], _CONTAINER_SECURITY, "the container's securityContext")
-        self.name = f"{manifest['metadata']['name']}-0"
-        self._claims = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+        self.name = f"{manifest['metadata']['name']}-{self._ordinal}"
+        names = [one["metadata"]["name"] for one in spec.get("volumeClaimTemplates", ())]
+        self._claims = {name: f"{name}-{self.name}" for name in names}
         self._policy = spec.get("podManagementPolicy", "OrderedReady")
-        self._pod, self._container = pod, container
+        self._pod = pod
         self.grace = int(pod["terminationGracePeriodSeconds"])
         self._startup = Probe.of(container["startupProbe"])
         self._readiness = Probe.of(container["readinessProbe"])
         self._liveness = Probe.of(container["livenessProbe"])
 
     def __enter__(self) -> Self:
-        self._begin()
+        self.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end()
+        self.end()
 
     # The life of the pod
 
@@ -234,9 +335,28 @@ class Pod:
             AssertionError: Kubernetes would wait until the pod is ready before it replaces the pod.
         """
         assert self.is_ready or self._policy == "Parallel", f"{self.name} is not ready, and stays as it is"
-        self._end()
+        self.end()
         self._read(manifest)
-        self._begin()
+        self.begin()
+
+    def lose(self) -> None:
+        """End the pod with the machine that it runs on: all processes at once, and for good."""
+        self._stopping.set()
+        self._engine.podman("kill", "--signal", "KILL", self.name, check=False)
+        if self._thread is not None:
+            self._thread.join()
+        self.is_ready = False
+        if self._process is not None:
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def freeze(self, *, frozen: bool = True) -> None:
+        """Stop all processes of the pod as a machine does that is suspended, or let them go on."""
+        inner = int(self._engine.podman("inspect", "--format={{.State.Pid}}", self.name).stdout)
+        first = psutil.Process(inner)
+        for process in (first, *first.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def until(self, condition: Callable[[], T | None], what: str, seconds: float = PATIENCE) -> T:
         """Return what a condition returns as soon as that is something."""
@@ -254,6 +374,10 @@ class Pod:
         """Wait until the pod is ready."""
         self.until(lambda: self.is_ready or None, f"{self.name} is ready")
 
+    def until_probed(self, often: int) -> None:
+        """Wait until its probes have run so often."""
+        self.until(lambda: self.probed >= often, "its probes have run")
+
     @property
     def log(self) -> str:
         """What its containers have written."""
@@ -267,13 +391,16 @@ class Pod:
             line, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
         )
 
-    def _begin(self) -> None:
-        self._options = self._made_of_manifest()
+    def begin(self) -> None:
+        """Start the pod; as a context manager it does so by itself."""
+        end = options_of(self._node, self.name, self._pod, self._image, claims=self._claims)
+        self._options = [*self._extra, *end]
         self._stopping.clear()
         self._thread = threading.Thread(target=self._keep_up, name="kubelet", daemon=True)
         self._thread.start()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the pod in good order."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -360,55 +487,41 @@ class Pod:
             return False
         return done.returncode == 0
 
-    # The manifest, as options of podman
 
-    def _made_of_manifest(self) -> list[str]:
-        security, own = self._pod["securityContext"], self._container["securityContext"]
-        assert security["runAsNonRoot"] is True
-        assert security["runAsUser"] > 0
-        assert security["seccompProfile"] == {
-            "type": "RuntimeDefault"
-        }  # which podman's own filter stands for
-        options = ["--user", f"{security['runAsUser']}:{security['runAsGroup']}", "--unsetenv", "HOME"]
-        if "fsGroup" in security:
-            options += ["--group-add", str(security["fsGroup"])]
-        assert own["allowPrivilegeEscalation"] is False
-        options += ["--security-opt=no-new-privileges"]
-        options += [f"--cap-drop={name}" for name in own["capabilities"]["drop"]]
-        if own["readOnlyRootFilesystem"]:
-            options += ["--read-only", "--read-only-tmpfs=false"]
-        for variable in self._container.get("env", ()):
-            options += ["--env", f"{variable['name']}={variable['value']}"]
-        options += self._volumes(security.get("fsGroup"), security.get("fsGroupChangePolicy", "Always"))
-        # The memory that all containers of a pod share, also one that is started again.
-        shared = self._node.empty("shm", None)
-        shared.chmod(0o1777)
-        options += ["--volume", f"{shared}:/dev/shm"]
-        # What this machine lacks, see `container_engine`.
-        options += ["--no-healthcheck", "--network", "host", "--cgroups", "disabled"]
-        options += ["--ulimit", "nofile=20000:20000", "--ulimit", "nproc=30000:30000"]
-        return [*options, *self._extra, self._image, *self._container["args"]]
+class Pods:
+    """All pods of a StatefulSet; as a context manager they run and, whatever happens, are ended.
 
-    def _volumes(self, group: int | None, policy: str) -> list[str]:
-        sources: dict[str, Path] = {
-            name: self._node.volume(name, group, policy=policy) for name in self._claims
-        }
-        for volume in self._pod["volumes"]:
-            match volume:
-                case {"name": name, "configMap": {"name": source, "defaultMode": mode, **rest}} if not rest:
-                    sources[name] = self._node.projected(source, mode, group)
-                case {"name": name, "secret": {"secretName": source, "defaultMode": mode, **rest}} if (
-                    not rest
-                ):
-                    sources[name] = self._node.projected(source, mode, group)
-                case {"name": name, "emptyDir": {"medium": "Memory", **rest}} if set(rest) <= {"sizeLimit"}:
-                    sources[name] = self._node.empty(name, group)
-                case _:
-                    raise AssertionError(f"nobody has said how to make {volume}")
-        options = []
-        for mount in self._container["volumeMounts"]:
-            known(mount, {"name", "mountPath", "readOnly"}, "a mount")
-            suffix = ":ro" if mount.get("readOnly") else ""
-            options += ["--volume", f"{sources.pop(mount['name'])}:{mount['mountPath']}{suffix}"]
-        assert not sources, f"nothing mounts {sorted(sources)}"
-        return options
+    Args:
+        make: Makes a pod of a manifest and its number.
+        manifest: The StatefulSet.
+
+    Attributes:
+        all: The pods, by their numbers.
+    """
+
+    def __init__(self, make: Callable[[Manifest, int], Pod], manifest: Manifest) -> None:
+        assert manifest["spec"]["podManagementPolicy"] == "Parallel"
+        self.all = [make(manifest, number) for number in range(manifest["spec"]["replicas"])]
+
+    def __enter__(self) -> Self:
+        for pod in self.all:
+            pod.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ThreadPoolExecutor(len(self.all), "ends") as beside:
+            list(beside.map(Pod.end, self.all))
+
+    def until_ready(self) -> None:
+        """Wait until all pods are ready."""
+        for pod in self.all:
+            pod.until_ready()
+
+    def update(self, manifest: Manifest) -> None:
+        """Replace all pods, the last one first; each when the one before has been ready for a while."""
+        spec = manifest["spec"]
+        assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+        for pod in reversed(self.all):
+            pod.update(manifest)
+            pod.until_ready()
+            time.sleep(spec["minReadySeconds"])

@@ -21,6 +21,7 @@ DOCS = (ROOT / "docs/containers.md").read_text()
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SERVICE = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["whatsapp"]
 DEMO = yaml.safe_load((ROOT / "compose.demo.yaml").read_text())["services"]["demo"]
+SHARD = yaml.safe_load((ROOT / "compose.cluster.yaml").read_text())["services"]["shard-1"]
 
 
 def pod() -> dict[str, Any]:
@@ -100,7 +101,9 @@ def test_the_health_check_is_the_probe() -> None:
         assert container[f"{name}Probe"]["exec"]["command"] == yaml.safe_load(command)
 
 
-@pytest.mark.parametrize("service", [SERVICE, DEMO], ids=["the service", "the demonstration"])
+@pytest.mark.parametrize(
+    "service", [SERVICE, DEMO, SHARD], ids=["the service", "the demonstration", "a shard"]
+)
 def test_compose_locks_down_as_much_as_the_chart(service: dict[str, Any]) -> None:
     found = pod()
     own = found["containers"][0]["securityContext"]
@@ -109,10 +112,11 @@ def test_compose_locks_down_as_much_as_the_chart(service: dict[str, Any]) -> Non
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert own["allowPrivilegeEscalation"] is False
     assert service["ulimits"]["core"] == 0
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
-    (tmp,) = service["tmpfs"]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    tmp, *others = service["tmpfs"]
     assert tmp.startswith("/tmp:")
-    if service is SERVICE:
+    assert all(one.startswith("/var/lib/orchestrator:") for one in others)
+    if service is not DEMO:
         (size,) = (one["emptyDir"]["sizeLimit"] for one in found["volumes"] if one["name"] == "tmp")
         assert f"size={size.removesuffix('Mi')}m" in tmp
 
@@ -129,11 +133,9 @@ def test_what_compose_has_in_comments_is_right_too() -> None:
     assert f"proxy_file: /run/secrets/{name}" in text
 
 
-def test_the_two_compose_files_are_two_projects() -> None:
-    names = [
-        yaml.safe_load((ROOT / name).read_text())["name"] for name in ("compose.yaml", "compose.demo.yaml")
-    ]
-    assert len(set(names)) == 2
+def test_each_compose_file_is_a_project_of_its_own() -> None:
+    names = [yaml.safe_load(path.read_text())["name"] for path in ROOT.glob("compose*.yaml")]
+    assert len(set(names)) == len(names) == 3
 
 
 def test_the_documentation_has_the_arguments_of_the_dockerfile() -> None:

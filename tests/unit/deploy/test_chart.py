@@ -1,4 +1,4 @@
-"""The chart: what it renders is valid for Kubernetes, locked down, and a configuration for the service."""
+"""The charts: what they render is valid for Kubernetes, locked down, and a configuration for the service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support.charts import CHART, VERSIONS, helm, rendered, texts
+from support.charts import CHART, CHARTS, CLUSTER, LEAST, VERSIONS, helm, rendered, texts
 
 from orchestrator import __version__
 from orchestrator.config.reader import load
@@ -48,26 +48,59 @@ FULL: dict[str, Any] = {
         "tokenSecret": {"name": "metrics"},
     },
 }
-"""Every part of the chart."""
-CASES = {
-    "default": {},
-    "full": FULL,
-    "without what can be left out": {
+"""Every part of the chart `single`."""
+FULL_CLUSTER: dict[str, Any] = {
+    **{name: value for name, value in FULL.items() if name not in ("persistence", "serviceMonitor")},
+    **LEAST[CLUSTER],
+    "config": {**FULL["config"], "cluster": {"capacity": 50}},
+    "shards": 5,
+    "init": {"adminSecret": "postgres-admin"},
+    "page": {"port": 9000},
+    "networkPolicy": {"egress": FULL["networkPolicy"]["egress"]},
+    "spread": {"required": True},
+    "stateSize": "500Mi",
+}
+"""Every part of the chart `cluster`."""
+CASES: dict[str, tuple[Path, dict[str, Any]]] = {
+    "default": (CHART, {}),
+    "full": (CHART, FULL),
+    "without what can be left out": (CHART, {
         "page": {"enabled": False},
         "podDisruptionBudget": {"enabled": False},
         "networkPolicy": {"enabled": False},
         "persistence": {"existingClaim": "mine"},
         "restartOnChange": False,
         "user": None,
-    },
-}
+    }),
+    "cluster, default": (CLUSTER, {}),
+    "cluster, full": (CLUSTER, FULL_CLUSTER),
+    "cluster, without what can be left out": (CLUSTER, {
+        "page": {"enabled": False},
+        "init": {"enabled": False},
+        "podDisruptionBudget": {"enabled": False},
+        "networkPolicy": {"enabled": False},
+        "restartOnChange": False,
+        "user": None,
+    }),
+}  # fmt: skip
+
+
+def of_case(name: str, release: str = "whatsapp-orchestrator") -> dict[str, dict[str, Any]]:
+    """Render a case."""
+    chart, values = CASES[name]
+    return rendered(values, release, chart)
+
+
+def pods_of(objects: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is said of the pods of all objects that make some."""
+    return [objects[kind]["spec"]["template"]["spec"] for kind in ("StatefulSet", "Job") if kind in objects]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("case", CASES)
 def test_kubernetes_takes_it(case: str, version: str) -> None:
     validate = pytest.importorskip("kubernetes_validate")
-    for kind, document in rendered(CASES[case]).items():
+    for kind, document in of_case(case).items():
         if kind != "ServiceMonitor":  # of the Prometheus operator
             validate.validate(document, version, strict=True)
 
@@ -80,47 +113,51 @@ def test_a_slip_is_noticed() -> None:
         validate.validate(document, VERSIONS[-1], strict=True)
 
 
-def test_helm_finds_nothing() -> None:
-    found = helm().lint(str(CHART))
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
+def test_helm_finds_nothing(chart: Path) -> None:
+    found = helm().lint(str(chart))
     assert found["errors"] == []
     assert [one["error"] for one in found["messages"]] == ["icon is recommended"]
 
 
-def test_the_versions_agree() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert (chart["version"], chart["appVersion"]) == (__version__, __version__)
-    assert chart["kubeVersion"] == f">={VERSIONS[0]}.0-0"
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
+def test_the_versions_agree(chart: Path) -> None:
+    about = yaml.safe_load((chart / "Chart.yaml").read_text())
+    assert (about["version"], about["appVersion"]) == (__version__, __version__)
+    assert about["kubeVersion"] == f">={VERSIONS[0]}.0-0"
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_pod_may_run_where_pods_are_restricted(case: str) -> None:
     """The rules of the level `restricted` of Kubernetes' Pod Security Standards."""
-    pod = rendered(CASES[case])["StatefulSet"]["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    security, own = pod["securityContext"], container["securityContext"]
-    assert security["runAsNonRoot"] is True
-    assert security.get("runAsUser") != 0
-    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert own == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-    kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
-    assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
-    assert pod["automountServiceAccountToken"] is False
-    assert pod["enableServiceLinks"] is False
-    assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "initContainers"} & pod.keys()
-    for volume in pod["volumes"]:
-        if "emptyDir" in volume:
-            assert volume["emptyDir"]["medium"] == "Memory"
-        if "secret" in volume:
-            assert volume["secret"]["defaultMode"] == 0o400
+    for pod in pods_of(of_case(case)):
+        (container,) = pod["containers"]
+        security, own = pod["securityContext"], container["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security.get("runAsUser") != 0
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert own == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
+        assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        shared = {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}
+        assert not (shared | {"initContainers"}) & pod.keys()
+        for volume in pod["volumes"]:
+            if "emptyDir" in volume:
+                assert volume["emptyDir"].get("medium") == "Memory" or volume["name"] == "state"
+                assert volume["emptyDir"]["sizeLimit"]
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o400
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_probe_looks_at_accounts(case: str) -> None:
-    (container,) = rendered(CASES[case])["StatefulSet"]["spec"]["template"]["spec"]["containers"]
+    (container,) = of_case(case)["StatefulSet"]["spec"]["template"]["spec"]["containers"]
     probes = [container[f"{name}Probe"] for name in ("startup", "readiness", "liveness")]
     assert all(probe["exec"] == {"command": ["orchestrator", "ping"]} for probe in probes)
     # Loading the library for a first check takes up to a minute where the disk is slow.
@@ -170,6 +207,7 @@ def test_the_service_takes_the_configuration(case: Mapping[str, Any], tmp_path: 
         ({"config": {"accounts": {"a": {"note": "orc_0123456789ab_hunter2"}}}}, "/config/accounts/a/note"),
         ({"config": {"accounts": {"a": {"phone": 15550100}}}}, "/config/accounts/a/phone"),
         ({"config": {"http": None}}, "/config/http"),
+        ({"config": {"note": "host=db user=a password = hunter2"}}, "/config/note"),
         ({"config": None}, "config"),
         ({"image": None}, "image"),
         ({"image": {"tag": "a b"}}, "/image/tag"),
@@ -260,10 +298,13 @@ NAMES = (
 """Names of releases. Helm allows 53 characters, dots among them, and digits at the beginning."""
 
 
-def test_releases_get_names_that_kubernetes_takes_and_each_its_own() -> None:
+@pytest.mark.parametrize("case", ["full", "cluster, full"])
+def test_releases_get_names_that_kubernetes_takes_and_each_its_own(case: str) -> None:
     names = []
     for release in NAMES:
-        objects = rendered(FULL, release)
+        objects = of_case(case, release)
+        if job := objects.pop("Job", None):
+            assert len(job["metadata"]["name"]) <= 63
         headless = objects.pop("Headless")["metadata"]["name"]
         (name,) = {one["metadata"]["name"] for one in objects.values()}
         assert headless == f"{name}-pods"
@@ -275,8 +316,9 @@ def test_releases_get_names_that_kubernetes_takes_and_each_its_own() -> None:
         assert chosen["app.kubernetes.io/instance"] == release
         names.append(name)
     assert len(set(names)) == len(NAMES)
-    assert names[0] == "wa-whatsapp-orchestrator"
-    assert names[NAMES.index("whatsapp-orchestrator")] == "whatsapp-orchestrator"
+    assert names[0] == ("wa-whatsapp-orchestrator" if case == "full" else "wa-whatsapp-orchestrator-cluster")
+    if case == "full":
+        assert names[NAMES.index("whatsapp-orchestrator")] == "whatsapp-orchestrator"
 
 
 def test_the_page_can_be_exposed_and_closed_again() -> None:
@@ -297,8 +339,9 @@ def test_the_page_answers_for_the_names_of_its_service() -> None:
     assert config["http"]["allowed_hosts"] == [f"{name}{end}" for end in ends]
 
 
-def test_two_releases_in_a_namespace_share_nothing() -> None:
-    one, other = rendered(FULL, "one"), rendered(FULL, "other")
+@pytest.mark.parametrize("case", ["full", "cluster, full"])
+def test_two_releases_in_a_namespace_share_nothing(case: str) -> None:
+    one, other = of_case(case, "one"), of_case(case, "other")
     for kind, document in one.items():
         assert document["metadata"]["name"] != other[kind]["metadata"]["name"]
     for kind, path in {
@@ -308,6 +351,8 @@ def test_two_releases_in_a_namespace_share_nothing() -> None:
         "PodDisruptionBudget": ("selector", "matchLabels"),
         "ServiceMonitor": ("selector", "matchLabels"),
     }.items():
+        if kind not in one:
+            continue
         ours, theirs = (
             functools.reduce(dict.__getitem__, path, found[kind]["spec"]) for found in (one, other)
         )
@@ -373,9 +418,10 @@ def test_the_pod_changes_with_the_configuration_unless_a_reload_is_wanted() -> N
     assert template(config=one, restartOnChange=False) == template(config=other, restartOnChange=False)
 
 
-def test_every_value_has_a_schema() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
+def test_every_value_has_a_schema(chart: Path) -> None:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    values = yaml.safe_load((chart / "values.yaml").read_text())
     for path in _leaves(values):
         part = schema
         for name in path:
@@ -383,6 +429,7 @@ def test_every_value_has_a_schema() -> None:
             if not part.get("properties"):
                 break
         assert part, f"{'.'.join(path)} is in values.yaml, and not in values.schema.json"
+    assert schema["properties"].keys() - values.keys() == {"global"}
     objects = [schema, *(part for part in schema["properties"].values() if "properties" in part)]
     assert all(
         part.get("additionalProperties") is False
@@ -402,13 +449,14 @@ def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[
 BARE = {
     "affinity", "fullnameOverride", "image", "imagePullSecrets", "nameOverride", "networkPolicy",
     "nodeSelector", "page", "persistence", "podAnnotations", "podDisruptionBudget", "podLabels",
-    "priorityClassName", "resources", "serviceMonitor", "tolerations",
+    "priorityClassName", "resources", "serviceMonitor", "spread", "store", "init", "tolerations",
 }  # fmt: skip
 """Values whose names say what they are, or whose parts are explained."""
 
 
-def test_the_chart_says_what_each_value_is() -> None:
-    lines = (CHART / "values.yaml").read_text().splitlines()
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda path: path.name)
+def test_the_chart_says_what_each_value_is(chart: Path) -> None:
+    lines = (chart / "values.yaml").read_text().splitlines()
     for number, line in enumerate(lines):
         if (top := re.match(r"([a-zA-Z]+):", line)) and top[1] not in BARE:
             assert lines[number - 1].startswith("#"), f"{top[1]} has no explanation"

@@ -24,6 +24,7 @@ PROGRAM = ROOT / "scripts/release"
 PARTS = (
     "orchestrator/__init__.py",
     "deploy/helm/single/Chart.yaml",
+    "deploy/helm/cluster/Chart.yaml",
     "deploy/kustomize/overlays/example/kustomization.yaml",
     "CHANGELOG.md",
 )
@@ -119,7 +120,8 @@ def test_a_release_is_whole_and_the_same_for_everybody(tmp_path: Path, clone: Pa
     kinds = [one["bom-ref"].partition("/")[0] for one in bill["components"]]
     assert kinds.count("pkg:golang") > 15
     assert "whatsmeow" in {Path(one["name"]).name for one in bill["components"]}
-    pinned = re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
+    listed = "".join((ROOT / f"requirements/{name}.txt").read_text() for name in ("run", "cluster"))
+    pinned = re.findall(r"^([a-z0-9-]+)==", listed, re.MULTILINE)
     assert set(pinned) <= {one["name"] for one in bill["components"]}
     assert bill["metadata"]["component"]["version"] == __version__
 

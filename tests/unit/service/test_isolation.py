@@ -36,6 +36,16 @@ def test_what_is_open_to_all_is_out_of_date_once_another_file_took_its_place(tmp
     assert ours.maker() == (text, known)
     (paths.sessions / "a").mkdir()
     assert ours.maker() == (text, known), "what is in a folder does not matter"
+    root = tmp_path / "root.crt"
+    root.write_text("old")
+    with_root = Isolation.of(Settings(tmp_path / "accounts.yaml", paths.root, paths.qr), paths, (root,))
+    text, known = with_root.maker()
+    assert str(root) in text
+    root.unlink()  # its inode is not given to the next one
+    (tmp_path / "other").write_text("")
+    root.write_text("new")
+    assert with_root.maker()[1] != known, "Kubernetes puts another file in its place"
+    text, known = ours.maker()
     paths.sessions.rename(tmp_path / "backup")
     paths.sessions.mkdir()
     assert ours.maker()[1] != known

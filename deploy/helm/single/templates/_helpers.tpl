@@ -41,7 +41,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{/* accounts.yaml: what the values say, and where this chart has put codes and the page. */}}
 {{- define "orchestrator.config" -}}
-{{- $config := deepCopy .Values.config -}}
+{{- $config := mergeOverwrite (deepCopy .Values.config) (include "own.config" . | fromJson) -}}
 {{- if not (hasKey $config "qr_dir") -}}
 {{- $_ := set $config "qr_dir" "$RUNTIME_DIRECTORY/qr" -}}
 {{- end -}}
@@ -51,7 +51,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else -}}
 {{- $_ := set $config "http" dict -}}
 {{- end -}}
-{{- $host := ternary "0.0.0.0" "127.0.0.1" .Values.page.expose -}}
+{{- $host := ternary "0.0.0.0" "127.0.0.1" (default false .Values.page.expose) -}}
 {{- $_ := set $config.http "listen" (printf "%s:%d" $host (int .Values.page.port)) -}}
 {{- if and .Values.page.publicUrl (not (hasKey $config.http "public_url")) -}}
 {{- $_ := set $config.http "public_url" .Values.page.publicUrl -}}
