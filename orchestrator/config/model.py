@@ -349,16 +349,16 @@ class Configuration(Section):
         " and `list --wide` say what is missing. required: the service does not start without all of it."
         " off: not at all.",
     )
-    store: Annotated[StoreSection | None, BeforeValidator(_as_section_or_none)] = Field(
-        default=None,
-        description="A Postgres database that keeps the accounts' sessions, status and messages, instead of"
-        " the state folder. null: the state folder.",
-    )
     memory_merge: Annotated[bool, types.Boolean()] = Field(
         default=default_of(Settings, "memory_merge"),
         description="Whether the kernel may keep equal memory of the accounts' processes once (KSM), which"
         " halves what an account takes. It needs Linux 6.4, and root switches it on for the whole machine."
         " Read the price first: processor time, and a way to guess what another account has in memory.",
+    )
+    store: Annotated[StoreSection | None, BeforeValidator(_as_section_or_none)] = Field(
+        default=None,
+        description="A Postgres database that keeps the accounts' sessions, status and messages, instead of"
+        " the state folder. null: the state folder.",
     )
     cluster: Annotated[ClusterSection | None, BeforeValidator(_as_section_or_none)] = Field(
         default=None,
