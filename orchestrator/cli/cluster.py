@@ -76,8 +76,10 @@ def init(
     if found and found[0].key == "admin":
         print(setup.script(dsn))
         print(
-            "orchestrator: have an administrator run this with psql in the database, then run `orchestrator"
-            " cluster init` again",
+            printable(
+                "orchestrator: have an administrator run this with psql in the database, then run"
+                " `orchestrator cluster init` again"
+            ),
             file=sys.stderr,
         )
         return

@@ -6,7 +6,7 @@ from typing import Final
 
 RENEW_SECONDS: Final = 2.0
 """Between two renewals of a lease."""
-ANSWER_SECONDS: Final = 3.0
+QUESTION_SECONDS: Final = 3.0
 """For the database to answer a renewal, so that one that is lost leaves time for another."""
 KILL_SECONDS: Final = 8.0
 """From the begin of the last good renewal until the service kills all its processes."""

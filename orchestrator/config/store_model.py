@@ -46,9 +46,10 @@ class StoreSection(Section):
 
     dsn_file: Annotated[Path | None, DsnFile()] = Field(
         default=None,
-        description="A file with one line, postgres://USER:PASSWORD@HOST/DATABASE. The file belongs to root"
-        " or to the service's user, and nobody else may read or write the file (mode 0400). docs/postgres.md"
-        " says how to make the database. Another database needs a restart of the service.",
+        description="A file with one line, the DSN: where the database is, and who logs in. The file belongs"
+        " to root or to the service's user, and nobody else may read or write the file (mode 0400)."
+        " docs/postgres.md has an example and says how to make the database. A service with `store:` needs"
+        " the packages of requirements/cluster.txt. Another database needs a restart of the service.",
         examples=["postgres.secret"],
     )
 

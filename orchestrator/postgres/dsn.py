@@ -151,7 +151,7 @@ def parse(text: str) -> Dsn:
     words = _words(text.strip())
     for key in ("host", "user", "dbname"):
         if not words.get(key):
-            raise ValueError(f"the DSN has no {key}: postgres://USER:PASSWORD@HOST/DATABASE")
+            raise ValueError(f"the DSN has no {key} (docs/postgres.md has an example)")
     host, port = words["host"], words.get("port", str(DEFAULT_PORT))
     if "," in host + port:
         raise ValueError("the DSN has several hosts: name one address, which follows the primary")
@@ -185,7 +185,9 @@ def is_local(host: str) -> bool:
 
 def _words(text: str) -> dict[str, str]:
     if not text.startswith(("postgres://", "postgresql://")):
-        raise ValueError("the file has no DSN: postgres://USER:PASSWORD@HOST/DATABASE")
+        raise ValueError(
+            "the file has no DSN, which begins with postgres:// (docs/postgres.md has an example)"
+        )
     try:
         parts = urlsplit(text)
         port = parts.port

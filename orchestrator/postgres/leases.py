@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from orchestrator.cluster.actions import Claim, Leave, Question, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Peer, Report
-from orchestrator.cluster.deadlines import ANSWER_SECONDS
+from orchestrator.cluster.deadlines import QUESTION_SECONDS
 from orchestrator.cluster.events import Claimed, Event, Granted, Left, Refused, Released, Taken
 from orchestrator.errors import Disowned
 from orchestrator.postgres import ids, roles
@@ -87,7 +87,7 @@ class Leases:
             self._database.run(lambda connection: ids.make_known(connection, configured))
             self.configured = ()
         answer = self._database.run(
-            lambda connection: self._answer(connection, question), patience=ANSWER_SECONDS
+            lambda connection: self._answer(connection, question), patience=QUESTION_SECONDS
         )
         match question, answer:
             case (Register(), {"taken": host}):

@@ -28,7 +28,7 @@ _APPEND: Final = """
 INSERT INTO orchestrator.history (account, n, mark, at, entry)
 SELECT %(account)s, greatest(
          coalesce((SELECT max(n) FROM orchestrator.history WHERE account = %(account)s), 0) + 1,
-         least(greatest(floor(%(at)s)::bigint, 1), 500000000000000)
+         least(greatest(floor(%(at)s)::bigint, 1), 5e14::bigint)
        ), %(mark)s, to_timestamp(%(at)s), %(entry)s::json
 ON CONFLICT (account, mark) DO NOTHING
 RETURNING n

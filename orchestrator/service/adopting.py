@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 ELSEWHERE: Final = "the account goes to another machine of the cluster"
 """The reason of an account that this machine gives up."""
-FLUSH_SECONDS: Final = 5.0
+KEPT_SECONDS: Final = 5.0
 """For what is known of an account to be written down before another machine gets it."""
 AGAIN_SECONDS: Final = 1.0
 """Until what is known of accounts is read again after a failure."""
@@ -148,7 +148,7 @@ class Adopting:
         if name in self._disowned:
             self._disowned.discard(name)
         else:
-            await self._children.aside.run(lambda: self._record.flush(FLUSH_SECONDS))
+            await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
         self._recorder.others.pop(name, None)
         self.gone(name)
 

@@ -34,7 +34,7 @@ PRUNE_SECONDS = 3600.0
 """How often old sessions are deleted from the quarantine."""
 KEPT_SECONDS = 2.0
 """How long somebody who has ordered something waits for that to be kept."""
-FLUSH_SECONDS = 5.0
+END_SECONDS = 5.0
 """How long the end waits for what was written down to be kept."""
 ALIVE_SECONDS = 60.0
 """How often to note that the service is there."""
@@ -211,7 +211,7 @@ class Recorder:
         """
         kept = True
         with contextlib.suppress(NotRunning):  # it was stopped before, and waited then
-            kept = await aside.run(lambda: self._record.flush(FLUSH_SECONDS))
+            kept = await aside.run(lambda: self._record.flush(END_SECONDS))
         if not kept:
             log.error(
                 "%s: what was last known of the accounts could not be written before the end",

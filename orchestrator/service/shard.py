@@ -256,7 +256,7 @@ class ShardLoop:
     async def _ask(self, question: Question) -> None:
         begun = now()
         try:
-            async with asyncio.timeout(deadlines.ANSWER_SECONDS):
+            async with asyncio.timeout(deadlines.QUESTION_SECONDS):
                 answer = await self._aside(self._questions, lambda: self._leases.ask(question, begun))
         except (StateError, TimeoutError) as error:
             if not self._away:

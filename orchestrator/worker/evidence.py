@@ -17,6 +17,7 @@ class Evidence:
     """What the log and the events said last.
 
     Attributes:
+        in_database: Whether the session is in a database, and not in a file.
         refusal: WhatsApp's last refusal, as the library has logged it.
         socket: How the socket was lost.
         stream_error: The last stream error, fit to be shown.
@@ -24,6 +25,7 @@ class Evidence:
         link_error: Why the device could not be linked.
     """
 
+    in_database: bool = False
     refusal: events.RefusalLogged | None = None
     socket: events.SocketLost | None = None
     stream_error: str | None = None
@@ -61,11 +63,15 @@ class Evidence:
             case events.LoginLine("error"), _:
                 return outcomes.linking_failed(self.link_error)
             case events.ConnectEnded(error), None | events.RefusalLogged(500 | 503):
-                return outcomes.connect_raised(error or "")
+                return self.raised(error or "")
             case _, events.RefusalLogged() as logged:
                 return self.refused(logged, paired=paired)
         word = verdict.word if isinstance(verdict, events.LoginLine) else ""
         return self._codes_ended(begun=begun) if word == "timeout" else outcomes.linking_ended(word)
+
+    def raised(self, error: str, *, known: bool = True) -> Outcome:
+        """Tell how a run ends whose library raised an error; see `outcomes.connect_raised`."""
+        return outcomes.connect_raised(error, known=known, in_database=self.in_database)
 
     def refused(self, refusal: events.RefusalLogged, *, paired: bool) -> Outcome:
         """Tell a refusal by the library's log alone."""

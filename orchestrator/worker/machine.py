@@ -70,12 +70,15 @@ class Course:
         phone: Digits of the number it must be linked to, or None.
         remembered: Whether that is the number it had before, and not one that the configuration names.
         pairing: How to link a device that is not.
+        in_database: Whether the session is in a database, and not in a file.
 
     Attributes:
         phase: Where it is.
     """
 
-    def __init__(self, *, phone: str | None, pairing: Pairing, remembered: bool = False) -> None:
+    def __init__(
+        self, *, phone: str | None, pairing: Pairing, remembered: bool = False, in_database: bool = False
+    ) -> None:
         self.phase = Phase.LOADING
         self._wanted = phone
         self._remembered = remembered
@@ -93,7 +96,7 @@ class Course:
         self._lost_why = ""
         self._lost_silently = False
         self._checkup = Checkup()
-        self._said = Evidence()
+        self._said = Evidence(in_database=in_database)
         self._rest: Rest | None = None
 
     @property
@@ -191,19 +194,15 @@ class Course:
         match event:
             case events.Qr(text):
                 self._qr(text)
-            case events.LinkCodeIssued(code):
-                if self.phase is Phase.CODES and self._round_since is not None:
-                    self._code_due = self._round_since + deadlines.FIRST_CODE_SECONDS + deadlines.CODE_GRACE
-                    left = self._round_since + deadlines.ROUND_SECONDS - self._now
-                    self._steps.append(ShowLinkCode(code, max(0.0, left)))
-            case events.LinkCodeFailed(error):
-                if self.phase is Phase.CODES:
-                    self._end(outcomes.link_code_failed(error))
+            case events.LinkCodeIssued(code) if self.phase is Phase.CODES and self._round_since is not None:
+                self._code_due = self._round_since + deadlines.FIRST_CODE_SECONDS + deadlines.CODE_GRACE
+                left = self._round_since + deadlines.ROUND_SECONDS - self._now
+                self._steps.append(ShowLinkCode(code, max(0.0, left)))
+            case events.LinkCodeFailed(error) if self.phase is Phase.CODES:
+                self._end(outcomes.link_code_failed(error))
             case events.LoginLine():
                 self._login_line(event)
-            case events.PairStatus(phone, error):
-                if self.phase not in (Phase.DIALLING, Phase.CODES):
-                    return
+            case events.PairStatus(phone, error) if self.phase in (Phase.DIALLING, Phase.CODES):
                 if error or not phone:
                     self._said.link_error = self._said.link_error or error
                     self._expect(events.LoginLine("error"))
@@ -333,7 +332,7 @@ class Course:
                 if silent and reason not in outcomes.PASSING and self._verdict is None:
                     self._expect(event)
             case events.RedialFailed(error, for_good=True):
-                self._end(outcomes.connect_raised(error))
+                self._end(self._said.raised(error))
 
     # The end
 
@@ -357,7 +356,7 @@ class Course:
         elif event.known and outcomes.hides_number(event.error):
             self._expect(event)  # the log has the number
         else:
-            self._end(outcomes.connect_raised(event.error, known=event.known))
+            self._end(self._said.raised(event.error, known=event.known))
 
     def _expect(self, verdict: Verdict) -> None:
         """Decide by this in a moment, unless something better comes."""

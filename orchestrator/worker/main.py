@@ -121,7 +121,12 @@ def _outcome(
             losses=losses,
             sender=sender,
         )
-        course = Course(phone=spec.phone, remembered=spec.remembered, pairing=spec.pairing)
+        course = Course(
+            phone=spec.phone,
+            remembered=spec.remembered,
+            pairing=spec.pairing,
+            in_database=spec.dsn is not None,
+        )
         loop = Loop(course, link, inbox, _parent_sentinel(), tools, Tenure(spec.until))
         last_call.arm(loop.leave)
         outcome = loop.run()

@@ -199,9 +199,15 @@ _DATABASE_REFUSES = ("28000", "28P01", "42501")
 """By these, the server lets a role not in: its password was changed, or it was shut out."""
 
 
-def connect_raised(error: str, *, known: bool = True) -> Outcome:
-    """The library's connect() raised an error, or something else did that nobody has thought of."""
-    if known and (match := _DATABASE.search(error)):
+def connect_raised(error: str, *, known: bool = True, in_database: bool = False) -> Outcome:
+    """The library's connect() raised an error, or something else did that nobody has thought of.
+
+    Args:
+        error: The error.
+        known: Whether the library raised it.
+        in_database: Whether the session is in a database of `store:`, and not in a file.
+    """
+    if known and in_database and (match := _DATABASE.search(error)):
         return _about_database(next(filter(None, match.groups()), ""))
     if not known:
         return Outcome(Kind.CRASH, f"an unexpected error in the process: {quote(error)}")

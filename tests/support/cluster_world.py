@@ -469,7 +469,7 @@ class World:
             if not (self.up and node.database) or not node.on or node.start != start:
                 if self.up and self.random.random() < 0.3 and node.start == start and node.on:
                     self.database.answer(node, question, begun)  # and the cable was cut only then
-                self.on(node, deadlines.ANSWER_SECONDS, lambda: self.feed(node, Unanswered()))
+                self.on(node, deadlines.QUESTION_SECONDS, lambda: self.feed(node, Unanswered()))
                 return
             answer = self.database.answer(node, question, begun)
             if lost:

@@ -30,7 +30,7 @@ def test_every_state_has_an_outlook_with_commands_that_exist(
     if state in (State.BACKOFF, State.BANNED, State.REPLACED):
         assert found.at == at
     for command in re.findall(r"`orchestrator (\w+)", " ".join(found.advice)):
-        assert command in {"reload", "doctor", "run", "start", "repair", "qr", "enable"}
+        assert command in {"reload", "doctor", "run", "start", "repair", "qr", "enable", "cluster"}
 
 
 def test_parked_accounts_say_whether_they_are_tried_again() -> None:

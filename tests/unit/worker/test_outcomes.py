@@ -139,6 +139,25 @@ def test_what_connect_raises(error: str, kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ("failed to open database: dial tcp 127.0.0.1:5432: connect: connection refused", Kind.STORE),
+        ("failed to open database: EOF", Kind.STORE),
+        ("failed to upgrade database: pq: the database system is shutting down (57P03)", Kind.STORE),
+        ("failed to upgrade database: pq: sorry, too many clients already (53300)", Kind.STORE),
+        ('failed to open database: pq: password authentication failed for user "a_1" (28P01)', Kind.STORE),
+        ("failed to upgrade database: pq: permission denied for schema public (42501)", Kind.STORE),
+        ("failed to upgrade database: pq: syntax error (42601)", Kind.CONFIG),
+        ("failed to dial whatsapp web websocket: dial tcp 10.0.0.1:1: connect: no route", Kind.NETWORK),
+    ],
+)
+def test_what_connect_raises_with_a_database(error: str, kind: Kind) -> None:
+    outcome = outcomes.connect_raised(error, in_database=True)
+    assert outcome.kind is kind
+    assert "a_1" not in outcome.text
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [
         (

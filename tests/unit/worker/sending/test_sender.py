@@ -642,10 +642,10 @@ def test_what_is_about_a_message_waits_for_an_inbox_that_cannot_be_read(
     left = [InboxError("the inbox cannot be read: disk I/O error")]
     opened = Reader.open
 
-    def open_(folder: Path) -> Reader:
+    def open_(*arguments: Any) -> Reader:  # noqa: ANN401 - as `Reader.open` takes them
         if left:
             raise left.pop()
-        return opened(folder)
+        return opened(*arguments)
 
     monkeypatch.setattr("orchestrator.messages.inbox.Reader.open", open_)
     process.send(Reaction(stored.id, "\N{THUMBS UP SIGN}"))
