@@ -124,6 +124,11 @@ class Place:
         self.address = service.folder / "http.sock"
         self._marks = [self.stops / "stopped"]
 
+    @property
+    def is_in_files(self) -> bool:
+        """Whether sessions are files, so that the next process can look for what has left."""
+        return self.service.kept is self.service.files
+
     def stop_at(self, step: str) -> None:
         """Have the next process of a role stop at a step."""
         for mark in self._found_marks():
@@ -253,12 +258,12 @@ def test_whoever_is_killed_at_a_step_of_the_account(place: Place, step: str, who
     place.kill(whom)
     # At "made", its process hands it over while it hangs up: the library keeps the secret, and sends nothing.
     # In a database, nobody looks for secrets in a session, so nobody knows what it had: see decision 021.
-    unsure, in_files = {("made", "parent")}, place.service.kept is place.service.files
-    if not in_files:
+    unsure = {("made", "parent")}
+    if not place.is_in_files:
         unsure = {(step, whom) for step in ("handed", "made") for whom in ("account", "parent")}
     if (step, whom) in unsure and is_honest(place, client):
         return
-    check_that_it_arrives_once(place, client, settles=in_files or step != "acked")
+    check_that_it_arrives_once(place, client, settles=place.is_in_files or step != "acked")
 
 
 @pytest.mark.parametrize("whom", ["gateway", "parent"])
@@ -294,7 +299,7 @@ def test_killed_after_it_was_delivered_and_before_whatsapp_has_said_so(place: Pl
     wait_until(lambda: bool(place.arrived(client.text)), "it did not arrive")
     place.kill(whom)
     place.sandbox.clear_faults()
-    check_that_it_arrives_once(place, client)
+    check_that_it_arrives_once(place, client, settles=place.is_in_files)
 
 
 @pytest.mark.parametrize("whom", ["account", "parent"])
