@@ -29,9 +29,9 @@ class Ring:
 
 
 RINGS = (
-    Ring("tests/unit", 12_000, 8),
-    Ring("tests/process", 2_600, 17),
-    Ring("tests/e2e", 1_050, 25),
+    Ring("tests/unit", 12_500, 9),
+    Ring("tests/process", 2_900, 19),
+    Ring("tests/e2e", 1_230, 35),
 )
 QUICK = "tests/quick.txt"
 """The quick selection: an argument a line, as ``pytest @tests/quick.txt`` takes them."""
