@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import time
@@ -57,6 +58,19 @@ async def until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
         await asyncio.sleep(0.01)
+
+
+def descendants() -> set[psutil.Process]:
+    """Return the processes below this one, but for those of a database's server.
+
+    The server is there for many tests, and has processes come and go by itself.
+    """
+    found = set[psutil.Process]()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name() != "postgres":
+                found |= {child, *child.children(recursive=True)}
+    return found
 
 
 class Fleet:
@@ -114,8 +128,7 @@ class Fleet:
         self.client = Client(self.paths.control_socket)
 
     async def __aenter__(self) -> Self:
-        before = set(psutil.Process().children(recursive=True))
-        self._before = before
+        self._before = descendants()
         self.spawner = Spawner(self._target, self.paths.meeting_places, self._preload)
         self.store = in_files(self.paths, self.settings.qr_dir, self.settings.qr_group)
         self.supervisor = Supervisor(self.settings, self.store, self.spawner, version="0.5.2")
@@ -140,7 +153,7 @@ class Fleet:
         if self._control:
             await asyncio.wait_for(self.server.close(), PATIENCE)
         if error is None:
-            left = set(psutil.Process().children(recursive=True)) - self._before
+            left = descendants() - self._before
             assert not left, f"processes are left: {left}"
             assert not list(self.settings.qr_dir.glob("*.png"))
             assert not self.paths.control_socket.exists()
