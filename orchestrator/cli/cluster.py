@@ -136,10 +136,10 @@ def _move(context: typer.Context, state: Path, names: list[str] | None, *, into:
         moved = move(store, folder, names or [])
     for name in moved.done:
         print(printable(f"{name}: moved"))
-    stays = [f"{len(moved.unlinked)} are linked to no phone"] if moved.unlinked else []
-    stays += [f"{moved.quarantined} lie in quarantine"] if moved.quarantined else []
+    stays = [f"linked to no phone: {len(moved.unlinked)}"] if moved.unlinked else []
+    stays += [f"in quarantine: {moved.quarantined}"] if moved.quarantined else []
     if stays:
-        print(printable(f"stays where it is: {', '.join(stays)}"))
+        print(printable(f"stays where it is: {'; '.join(stays)}"))
     for name, why in moved.failed.items():
         print(printable(f"orchestrator: {name}: not moved: {why}"), file=sys.stderr)
     if moved.failed:

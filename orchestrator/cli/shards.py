@@ -76,9 +76,9 @@ def drain(
 
     An account that no other machine has room for stays where it is.
     """
+    seen = _in_database(context, _look)
     from orchestrator.postgres import leases
 
-    seen = _in_database(context, _look)
     known = {one.peer.name for one in seen.shards} | set(seen.drained)
     if shard not in known:
         raise _no_such_shard(shard, known)
@@ -94,9 +94,9 @@ def move(
     ] = None,
 ) -> None:
     """Have an account run on a certain machine, as long as that machine runs and is not drained."""
+    seen = _in_database(context, _look)
     from orchestrator.postgres import ids, leases
 
-    seen = _in_database(context, _look)
     known = {one.peer.name for one in seen.shards}
     if name not in seen.owners:
         raise no_such_account(name, known=seen.owners)
@@ -120,11 +120,11 @@ def _look(connection: Connection) -> ClusterSeen:
 
 
 def _in_database(context: typer.Context, work: Callable[[Connection], T]) -> T:
+    dsn = dsn_of(invocation.of(context).settings())
     from orchestrator.postgres import schema
     from orchestrator.postgres.database import Database
 
-    settings = invocation.of(context).settings()
-    with Database(dsn_of(settings), name="orchestrator cluster") as database:
+    with Database(dsn, name="orchestrator cluster") as database:
         database.run(schema.check)
         return database.run(work)
 

@@ -148,6 +148,8 @@ def _of_state(view: AccountView) -> Outlook:
                 None,
                 _doctor(),
             )
+        case State.BACKOFF if view.held and view.kind == Kind.STORE:
+            return Outlook("the account starts in its turn when the database is back", at, _doctor())
         case State.BACKOFF if view.held:
             return Outlook(
                 "another account tests the network for all accounts that lost it together; when that account"

@@ -113,10 +113,13 @@ class OwnerRow:
         """See, in the transaction that lets an account's process in, that the account may run here.
 
         Raises:
-            StoreUnusable: It may not.
+            StoreAway: It may not, or not yet: after the database was away for long, they are taken anew.
         """
         del account  # all of them are owned, or none
-        self.check(connection)
+        try:
+            self.check(connection)
+        except StoreUnusable:
+            raise StoreAway(f"{self._database.dsn}: this service has to take its accounts again") from None
 
     @contextlib.contextmanager
     def _taken(

@@ -134,6 +134,9 @@ def reading(settings: Settings) -> Iterator[socket.socket]:
     Raises:
         StoreUnusable: The file with the DSN cannot be used.
     """
+    from orchestrator.postgres import driver
+
+    driver.need()
     from orchestrator.postgres import dsn
     from orchestrator.postgres.database import Database
     from orchestrator.postgres.messages.reading import ReadOnly

@@ -344,6 +344,7 @@ class Supervisor:
         managed = self._roster.get(name)
         account = managed.account
         if order is Order.REPAIR:
+            self.upkeep.need_store()
             self._machines.find_phone(name)
         _refuse_impossible(account, order, pairing, any_phone=any_phone)
         if order in (Order.START, Order.RESTART) and account.kind is Kind.DUPLICATE:

@@ -11,6 +11,7 @@ from orchestrator import __version__
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.fleet_facts import FleetFacts, Probing
 from orchestrator.control.protocol import Json
+from orchestrator.errors import StoreAway
 from orchestrator.service import room, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.machines import Machines
@@ -79,6 +80,15 @@ class Upkeep:
         if self._watch is not None:
             self._watch.stop()
 
+    def need_store(self) -> None:
+        """See that what somebody wants can be kept.
+
+        Raises:
+            StoreAway: The database is away, and what was begun now would be done by half.
+        """
+        if self._fleet.store.is_away:
+            raise StoreAway("the database of `store:` is away: nothing was done, try again when it is back")
+
     async def maintain(self, *, on: bool) -> None:
         """Turn maintenance on or off. Nothing happens if it is so already.
 
@@ -88,6 +98,7 @@ class Upkeep:
         async with self._turning:
             if on is (self.since is not None):
                 return
+            self.need_store()
             since = now().wall if on else None
             await self._aside.run(lambda: self._store.record.keep_maintenance(since))
             self._fleet.maintenance.since = since

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from support.postgres import PostgresServer, serving
 from support.service import Accounts, Service
 
+from orchestrator.postgres.ownership import LEASE_SECONDS
 from orchestrator.sandbox.process import SandboxProcess
 
 NAMES = ("one", "two")
@@ -45,8 +47,16 @@ def test_without_its_database_nobody_is_linked_and_all_are_back_with_it(
         for number in numbers.values():
             assert service.connections(number) == []
         assert service.command("ping").returncode == 0
+        # What cannot be kept is refused, and not done by half when the database is back.
+        for order in (["repair", NAMES[0], "--yes", "--no-wait"], ["maintenance", "on"]):
+            refused = service.command(*order, check=False)
+            assert refused.returncode == 1
+            assert "is away: nothing was done" in refused.stderr
+        assert "starts in its turn when the database is back" in service.command("explain", NAMES[0]).stdout
+        time.sleep(LEASE_SECONDS + 1)  # the accounts are nobody's any more, and the service takes them again
         server.start()
         service.until(connected, "all are back")
+        assert service.command("maintenance", "status").stdout.startswith("maintenance is off")
         for name in NAMES:
             history = json.loads(service.command("history", name, "--json").stdout)
             assert "store" in str(history)

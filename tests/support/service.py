@@ -83,7 +83,8 @@ class Service:
         self.config_file = folder / "accounts.yaml"
         self.files = KeptInFiles(self.state)
         self.store = stores.current()
-        self.kept: Kept = self.store.kept(folder, self.state)
+        kept = self.store.kept(folder, self.state)
+        self.kept: Kept = self.files if isinstance(kept, KeptInFiles) else kept
         self.sandbox = sandbox
         # A test may run the service as another user.
         self.client = Client(self.state / "control.sock", trusts=lambda _: True)

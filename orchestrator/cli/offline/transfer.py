@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from orchestrator.accounts.names import no_such_account
 from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.postgres import transfer
 from orchestrator.postgres.sessions import Sessions
@@ -56,6 +57,7 @@ def bring_in(store: Store, source: StatePaths, names: Iterable[str]) -> Moved:
 
     Raises:
         AlreadyRunning: A service uses the folder.
+        NoSuchAccount: There is no session of such a name.
         StateError: A linked session is in the database already. Then nothing was moved.
     """
     target = store.sessions
@@ -64,7 +66,7 @@ def bring_in(store: Store, source: StatePaths, names: Iterable[str]) -> Moved:
     with contextlib.ExitStack() as held:
         if source.lock != store.paths.lock:
             held.enter_context(InstanceLock(source.lock, what="moves sessions into a database"))
-        chosen = list(names) or sessions.names(source.sessions)
+        chosen = _chosen(names, sessions.names(source.sessions))
         linked = [name for name in chosen if _is_linked(source, name)]
         moved.unlinked = [name for name in chosen if name not in linked]
         for name in linked:
@@ -105,7 +107,7 @@ def bring_out(store: Store, to: StatePaths, names: Iterable[str]) -> Moved:
         if to.lock != store.paths.lock:
             to.prepare()
             held.enter_context(InstanceLock(to.lock, what="moves sessions out of a database"))
-        chosen = list(names) or origin.names()
+        chosen = _chosen(names, origin.names())
         linked = [name for name in chosen if origin.device(name).linked is not False]
         moved.unlinked = [name for name in chosen if name not in linked]
         for name in linked:
@@ -156,6 +158,18 @@ def _each(moved: Moved, name: str, work: Callable[[], None]) -> None:
         moved.failed[name] = str(error)
     else:
         moved.done.append(name)
+
+
+def _chosen(names: Iterable[str], known: list[str]) -> list[str]:
+    """Return the accounts that are meant: all, if nobody is named.
+
+    Raises:
+        NoSuchAccount: There is no session of such a name.
+    """
+    chosen = list(names)
+    if missing := [name for name in chosen if name not in known]:
+        raise no_such_account(*missing, known=known)
+    return chosen or known
 
 
 def _is_linked(paths: StatePaths, name: str) -> bool:

@@ -449,6 +449,10 @@ def test_who_takes_the_accounts_waits_for_what_is_written(tmp_path: Path, fresh:
         assert taken.is_alive()
         with pytest.raises(StoreUnusable, match="not owned here any more"):
             owner.check(late)
+        late.rollback()
+        # After an outage, an account that starts before the service has taken its accounts again tries again.
+        with pytest.raises(StoreAway, match="take its accounts again"):
+            owner.admit(late, "a_0123456789abcdef")
         writing.commit()
         taken.join(30)
         assert not taken.is_alive()

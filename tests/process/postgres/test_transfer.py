@@ -12,7 +12,7 @@ import pytest
 from support.cli import Cli
 from support.postgres import FreshDatabase
 
-from orchestrator.errors import StateError
+from orchestrator.errors import ExitCode, StateError
 from orchestrator.messages.entry import Entry
 from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.postgres import transfer
@@ -83,9 +83,10 @@ def test_goes_in_with_all_that_is_known_and_comes_out_again(cli: Cli, tmp_path: 
         record.append("a", TimelineEntry(time.time() - 100 + number, "starting", "backoff", attempt=number))
     numbers = [entry["n"] for entry in record.tail("a", 9)]
 
+    assert "nobody" in cli("cluster", "import", str(old), "nobody", code=ExitCode.NO_SUCH_ACCOUNT).stderr
     done = cli("cluster", "import", str(old))
     assert "a: moved" in done.stdout
-    assert "1 are linked to no phone" in done.stdout
+    assert "linked to no phone: 1" in done.stdout
     assert not StatePaths.of(old, environ={}).session("a").exists()
     assert len(list((old / "quarantine").glob("a-*-moved"))) == 1
     states = {one["name"]: one["state"] for one in json.loads(cli("list", "--json").stdout)}
