@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.postgres import PostgresServer, serving
+from support.postgres import PostgresServer, serving, signal_to
 from support.service import Accounts, Service
 
 from orchestrator.postgres.ownership import LEASE_SECONDS
@@ -83,16 +82,14 @@ def test_a_database_that_hangs_is_away(
         for name in NAMES:
             service.pair(name, make_number())
         with server.superuser() as connection:
-            pids = [pid for (pid,) in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
-        pids.append(server.pid)
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            pids = [server.pid, *(pid for (pid,) in found.fetchall())]
         try:
+            signal_to(pids, signal.SIGSTOP)
             service.until(away, "all have hung up")
             assert service.command("ping").returncode == 0
         finally:
-            for pid in reversed(pids):
-                os.kill(pid, signal.SIGCONT)
+            signal_to(pids[::-1], signal.SIGCONT)
         service.until(connected, "all are back")
 
 

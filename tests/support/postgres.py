@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -271,6 +271,13 @@ class FreshDatabase:
 
     def superuser(self) -> psycopg.Connection[tuple[Any, ...]]:
         return self.server.superuser(self.name)
+
+
+def signal_to(pids: Sequence[int], number: signal.Signals) -> None:
+    """Send processes of a server a signal; the server may have ended some of them meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 @contextlib.contextmanager

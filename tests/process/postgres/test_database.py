@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import LiteralString
 
 import pytest
-from support.postgres import FreshDatabase, Way, serving
+from support.postgres import FreshDatabase, Way, serving, signal_to
 
 from orchestrator.errors import StoreAway, StoreUnusable
 from orchestrator.postgres import ids, schema
@@ -88,10 +87,10 @@ def test_a_server_that_hangs_is_noticed() -> None:
         listener = Listener(database, [])
         pids = [server.pid]
         with server.superuser() as connection:
-            pids += [row[0] for row in connection.execute("SELECT pid FROM pg_stat_activity").fetchall()]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            pids += [pid for (pid,) in found.fetchall()]
         try:
+            signal_to(pids, signal.SIGSTOP)
             started = time.monotonic()
             with pytest.raises(StoreAway):
                 database.run(one, patience=0.5)
@@ -106,8 +105,7 @@ def test_a_server_that_hangs_is_noticed() -> None:
                 database.run(one)
             assert time.monotonic() - started < 40
         finally:
-            for pid in reversed(pids):
-                os.kill(pid, signal.SIGCONT)
+            signal_to(pids[::-1], signal.SIGCONT)
             listener.close()
         database.suspend(None)
         assert database.run(one) == 1
