@@ -62,8 +62,9 @@ class WaitingRoom:
         Raises:
             StateError: The control socket cannot be made, or the store is back and cannot be used.
         """
-        log.error("the service waits for its store, and no account is connected: %s", why)
         self._listener = self._listener or ControlSocket(self._path)
+        # Whoever reads this can ask.
+        log.error("the service waits for its store, and no account is connected: %s", why)
         asyncio.run(_wait(self._listener, _Commands(self._settings, str(why)), self._announcer))
         log.warning("the store is back")
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.linked import wait_until
 from support.postgres import PostgresServer, serving, signal_to
 from support.service import Accounts, Service
 
@@ -22,6 +23,10 @@ def configured(service: Service, server: PostgresServer, folder: Path) -> None:
     fresh = server.make_database()
     fresh.ready()
     service.configure({name: {} for name in NAMES}, store={"dsn_file": str(fresh.dsn_file(folder))})
+
+
+def told(service: Service, name: str) -> object:
+    return json.loads(service.command("history", name, "--json").stdout)
 
 
 def connected(found: Accounts) -> bool:
@@ -56,9 +61,8 @@ def test_without_its_database_nobody_is_linked_and_all_are_back_with_it(
         server.start()
         service.until(connected, "all are back")
         assert service.command("maintenance", "status").stdout.startswith("maintenance is off")
-        for name in NAMES:
-            history = json.loads(service.command("history", name, "--json").stdout)
-            assert "store" in str(history)
+        for name in NAMES:  # what happened meanwhile is written down as soon as the database takes it
+            wait_until(lambda name=name: "'store'" in str(told(service, name)), "the history does not say so")  # type: ignore[misc]
 
         # The service is killed, and starts while the database is away: it waits, and is alive.
         service.kill()
