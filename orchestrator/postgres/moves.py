@@ -12,8 +12,8 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.accounts.names import is_name, no_such_account, shorten
-from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
+from orchestrator.accounts.names import is_name, shorten
+from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.postgres import ids, roles
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.sessions import PLACE, Messages, NoMessages, find, look
@@ -23,7 +23,7 @@ from orchestrator.store.codes.folder import QrFolder
 from orchestrator.store.configured import Configured
 from orchestrator.store.device import Device
 from orchestrator.store.layout import StatePaths
-from orchestrator.store.moving import NOTES, Rename, Restore, Restored, not_found
+from orchestrator.store.moving import NOTES, Rename, Restore, Restored, check_names, not_found
 from orchestrator.store.tracebacks import Tracebacks
 
 Renamed = Callable[[Connection, str, str, str], None]
@@ -116,20 +116,8 @@ class Moves:
     def _check_rename(
         self, connection: Connection, settings: Configured, old: str, new: str, known: Container[str]
     ) -> bool:
-        file = settings.config_file
-        configured = old in settings.accounts
         there = old in known or _is_there(connection, old)
-        if not configured and not there:
-            raise no_such_account(old, known=settings.accounts, file=file)
-        if configured and new in settings.accounts:
-            raise OrchestratorError(
-                f"{file} already has an account {new}: choose another name", key="account_exists"
-            )
-        if not configured and new not in settings.accounts:
-            raise NoSuchAccount(
-                f"neither {old} nor {new} is an account in {file}, but there is a session of {old}:"
-                f" `orchestrator add {old}` adds an account with this session"
-            )
+        configured = check_names(settings, old, new, there=there)
         if _has_session(connection, new):
             whose = "belongs to no account" if configured else f"belongs to the account {new}"
             raise OrchestratorError(

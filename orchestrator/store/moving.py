@@ -195,6 +195,38 @@ def _finish_old(paths: StatePaths, task: Rename | Restore) -> None:
 # Rename
 
 
+def check_names(settings: Configured, old: str, new: str, *, there: bool) -> bool:
+    """See by the configuration that an account can be renamed, wherever its session is.
+
+    Args:
+        settings: The configuration.
+        old: The name that it has or had.
+        new: Its new name.
+        there: Whether there is an account or a session of the old name.
+
+    Returns:
+        Whether the configuration still has the old name.
+
+    Raises:
+        NoSuchAccount: There is neither an account nor a session with the old name.
+        OrchestratorError: The configuration has the new name already.
+    """
+    file = settings.config_file
+    configured = old in settings.accounts
+    if not configured and not there:
+        raise no_such_account(old, known=settings.accounts, file=file)
+    if configured and new in settings.accounts:
+        raise OrchestratorError(
+            f"{file} already has an account {new}: choose another name", key="account_exists"
+        )
+    if not configured and new not in settings.accounts:
+        raise NoSuchAccount(
+            f"neither {old} nor {new} is an account in {file}, but there is a session of {old}:"
+            f" `orchestrator add {old}` adds an account with this session"
+        )
+    return configured
+
+
 def check_rename(
     paths: StatePaths, settings: Configured, old: str, new: str, *, known: Container[str] = ()
 ) -> bool:
@@ -214,20 +246,8 @@ def check_rename(
         NoSuchAccount: There is neither an account nor a session with the old name.
         OrchestratorError: The new name is taken.
     """
-    file = settings.config_file
-    configured = old in settings.accounts
     there = old in known or (is_name(old) and os.path.lexists(sessions.find(paths.sessions, old)))
-    if not configured and not there:
-        raise no_such_account(old, known=settings.accounts, file=file)
-    if configured and new in settings.accounts:
-        raise OrchestratorError(
-            f"{file} already has an account {new}: choose another name", key="account_exists"
-        )
-    if not configured and new not in settings.accounts:
-        raise NoSuchAccount(
-            f"neither {old} nor {new} is an account in {file}, but there is a session of {old}:"
-            f" `orchestrator add {old}` adds an account with this session"
-        )
+    configured = check_names(settings, old, new, there=there)
     if has_session(paths, new):
         whose = "belongs to no account" if configured else f"belongs to the account {new}"
         raise OrchestratorError(
