@@ -57,6 +57,10 @@ from orchestrator.cluster.reach import Reach
 
 LOST = "the lease of this shard has ended: its accounts run elsewhere from now on, and it begins anew"
 SILENT = "the database does not answer: all accounts are disconnected until it does"
+ALONE = (
+    "a process on {host} has all accounts of the database ({what}), and is no part of a cluster: this shard"
+    " waits for its end; if it is a service, end it, or add `cluster:` to its configuration and restart it"
+)
 HELD_BY = "another process runs as shard {name} on {host}: end one of them, or give it another name"
 
 
@@ -153,10 +157,11 @@ class Shard:
                 self._asked = None
                 self._lose()
                 self._ask_at = now
-            case Taken(host):
+            case Taken(host, alone):
                 self._asked = self._next = None
                 self._ask_at = now + deadlines.TAKEN_SECONDS
-                self._say(HELD_BY.format(name=self.limits.name, host=host))
+                words = HELD_BY if alone is None else ALONE
+                self._say(words.format(name=self.limits.name, host=host, what=alone))
             case Unanswered():
                 if isinstance(self._asked, Register | Renew):
                     self._ask_at = now

@@ -181,6 +181,15 @@ def test_another_process_of_the_same_name_is_told_and_nothing_runs() -> None:
     assert shard.shard.wakes_at(shard.now) == shard.now + deadlines.TAKEN_SECONDS
 
 
+def test_a_service_without_a_cluster_is_told_and_not_taken_for_a_shard_of_the_same_name() -> None:
+    shard = Harness()
+    shard.feed(Ticked())
+    said = str(shard.feed(Taken("elsewhere", "the service")))
+    assert "a process on elsewhere has all accounts of the database (the service)" in said
+    assert "add `cluster:`" in said
+    assert "another name" not in said
+
+
 def test_a_database_that_refuses_at_once_is_not_asked_in_a_loop() -> None:
     shard = Harness().running()
     asked = 0
