@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from orchestrator.accounts.names import is_name
 from orchestrator.postgres import ids
-from orchestrator.postgres.database import Connection
+from orchestrator.postgres.database import Connection, notify
 from orchestrator.postgres.pending import Batch, Code, Entry
 from orchestrator.store import plain
 from orchestrator.store.timeline import KEPT_SECONDS
 from orchestrator.system.clock import Reading
 
+CODES: Final = "orchestrator_code"
+"""Where a hint is given that a code was written or removed. It says nothing of the code."""
 LEAST_KEPT: Final = 4000
 """Entries of an account that are kept however old they are, as in the newest file of a timeline."""
 MOST_KEPT: Final = 32_000
@@ -135,6 +137,8 @@ def _write_codes(
             " ON CONFLICT (account) DO UPDATE SET png = excluded.png, expires_at = excluded.expires_at",
             {"account": of(name), "png": code.png, "left": left},
         )
+    if codes:
+        notify(connection, CODES)
 
 
 def keep(connection: Connection, account: str, text: str) -> None:
@@ -159,6 +163,7 @@ def expire_codes(connection: Connection) -> int | None:
 def drop_codes(connection: Connection) -> None:
     """Delete all codes, of a service that is gone."""
     connection.execute("DELETE FROM orchestrator.code")
+    notify(connection, CODES)
 
 
 # What is read
