@@ -51,6 +51,7 @@ from orchestrator.cluster.events import (
     Ticked,
     Unanswered,
 )
+from orchestrator.cluster.figures import Figures
 from orchestrator.cluster.holdings import Held, Holdings, Stage
 from orchestrator.cluster.lease import Lease
 from orchestrator.cluster.reach import Reach
@@ -110,6 +111,8 @@ class Shard:
         self._left = False
         self._suspended = False
         self._told: str | None = None
+        self._missed = 0
+        self._lost = 0
         self._actions: list[Action] = []
 
     @property
@@ -135,6 +138,22 @@ class Shard:
         self._mind(now)
         self._follow(now)
         return self._actions
+
+    def figures(self, now: float) -> Figures:
+        """Return how the shard is, in numbers."""
+        board = self.board or Board(())
+        return Figures(
+            shard=self.limits.name,
+            lease_age=self.lease.age(now),
+            accounts=len(self.holdings.by_account),
+            shards=len(board.peers),
+            waiting=board.free + sum(peer.coming for peer in board.peers),
+            waiting_seconds=board.free_seconds,
+            claimed=self.holdings.claimed,
+            taken_over=self.holdings.taken_over,
+            renewals_missed=self._missed,
+            leases_lost=self._lost,
+        )
 
     def wakes_at(self, now: float) -> float | None:
         """Return when the machine wants a `Ticked`, None if only another event changes anything."""
@@ -165,6 +184,7 @@ class Shard:
             case Unanswered():
                 if isinstance(self._asked, Register | Renew):
                     self._ask_at = now
+                    self._missed += isinstance(self._asked, Renew)
                 self._asked = None
                 self._not_before = max(now, self._sent_at + deadlines.RETRY_SECONDS)
             case Claimed(holdings):
@@ -356,6 +376,7 @@ class Shard:
     def _lose(self) -> None:
         """Give everything up: the database says that the lease has ended."""
         if self.lease.incarnation is not None:
+            self._lost += 1
             self._say(LOST)
         self.lease.ended()
         self.board, self._next, self._claim = None, None, 0

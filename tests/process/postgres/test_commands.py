@@ -18,6 +18,7 @@ import pytest
 from support.cli import COMMAND, STAND_IN, Cli, bare, wait_for
 from support.postgres import FreshDatabase, serving
 
+from orchestrator.control.client import Client
 from orchestrator.postgres.database import Database
 from orchestrator.postgres.sessions import Sessions
 from orchestrator.store import realm
@@ -209,9 +210,13 @@ def test_what_a_service_could_not_follow_edits_no_configuration(tmp_path: Path) 
                 said = cli(*line, code=1).stderr
                 assert re.search(r"cannot be reached: .*: nothing was changed", said), (line, said)
                 assert cli.config.read_text() == before
+            told = Client(cli.state / "control.sock", trusts=lambda _: True)
+            assert told.call("companions")["store"] == {"up": False, "outages": 1}
             server.start()
             assert "b is in" in wait_for(lambda: cli.run_any(cli.line("add", "b")).stdout, "b is added")
             assert "b" in cli.accounts()
+            wait_for(lambda: told.call("companions")["store"]["up"], "the database is back")
+            assert told.call("companions")["shard"] is None
 
 
 @pytest.mark.parametrize(("change", "said"), [("tables", "install that version"), ("role", "CREATEROLE")])

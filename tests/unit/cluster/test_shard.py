@@ -334,3 +334,23 @@ def test_processes_of_a_killed_service_are_gone_before_their_accounts_run_elsewh
 def test_peers_without_a_word_take_nothing() -> None:
     assert Peer("s", 0, 10, Report(willing=False)).room == 0
     assert Peer("s", 12, 10).room == 0
+
+
+def test_the_numbers_of_a_shard() -> None:
+    shard = Harness()
+    assert shard.shard.figures(shard.now).lease_age is None
+    shard.feed(Ticked())
+    shard.granted(free=3, free_seconds=4.0, peers=(ME, replace(YOU, coming=2)))
+    shard.feed(Claimed((A, Holding("a_2", 1))))
+    shard.now += 1.0
+    found = shard.shard.figures(shard.now)
+    assert (found.shard, found.lease_age, found.accounts, found.shards) == ("me", 1.0, 2, 2)
+    assert (found.waiting, found.waiting_seconds) == (5, 4.0)
+    assert (found.claimed, found.taken_over) == (2, 1), "one of them ran elsewhere until then"
+    shard.now += deadlines.RENEW_SECONDS
+    shard.feed(Ticked(), Unanswered())
+    shard.now += deadlines.RETRY_SECONDS
+    shard.feed(Ticked(), Refused())
+    found = shard.shard.figures(shard.now)
+    assert (found.renewals_missed, found.leases_lost, found.accounts, found.lease_age) == (1, 1, 0, None)
+    assert found.as_json(7)["capacity"] == 7
