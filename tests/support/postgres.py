@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MUST: Final = "ORCHESTRATOR_TESTS_MUST_POSTGRES"
 PROGRAMS: Final = "ORCHESTRATOR_TESTS_POSTGRES"
-"""The variable that has the folder of `initdb` and `postgres`, where another Postgres than Debian's is tried."""
+"""The variable that has the folder of `initdb` and `postgres` of another Postgres than Debian's."""
 _PLACES: Final = Path("/usr/lib/postgresql")
 _PATIENCE: Final = 60.0
 
