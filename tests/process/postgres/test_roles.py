@@ -64,6 +64,17 @@ def test_init_makes_everything_and_can_be_repeated(fresh: FreshDatabase) -> None
     assert fresh.open().run(setup.problems) == []
 
 
+def test_who_makes_the_roles_may_put_them_into_their_group(fresh: FreshDatabase) -> None:
+    # Postgres 15 lets CREATEROLE do so, and later ones do not.
+    fresh.ready()
+    with fresh.superuser() as connection:
+        rows = connection.execute(
+            "SELECT roleid::regrole::text, admin_option FROM pg_auth_members WHERE member = %s::regrole",
+            [f"{fresh.role}_admin"],
+        ).fetchall()
+    assert dict(rows) == {f"{fresh.role}_accounts": True, "pg_signal_backend": False}
+
+
 def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else(
     fresh: FreshDatabase, control: Database
 ) -> None:
