@@ -70,6 +70,7 @@ class Joined:
             adopting.roster,
             lambda: self._line.run(looks.look, patience=QUESTION_SECONDS),
         )
+        adopting.figures = self._loop.figures
 
     def start(self) -> None:
         """Begin to ask for accounts."""
