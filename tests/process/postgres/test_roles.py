@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,11 @@ from orchestrator.errors import StateError, StoreUnusable
 from orchestrator.postgres import ids, roles, schema, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.dsn import parse
+from orchestrator.postgres.leases import Leases, Me
+from orchestrator.postgres.membership import Membership
+from orchestrator.postgres.ownership import OwnerRow
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Ownership
 
 A, B, Q = ids.make(), ids.make(), f"q{ids.make()[1:]}"
 """Roles are the whole server's, so that no other module may use these."""
@@ -239,6 +245,21 @@ def test_a_service_with_too_many_rights_is_refused(fresh: FreshDatabase, right: 
         setup.make_ready(fresh.parsed())
     with pytest.raises(StoreUnusable, match=said):
         setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
+
+
+def test_a_service_that_got_too_many_rights_later_starts_no_more(
+    tmp_path: Path, fresh: FreshDatabase, control: Database
+) -> None:
+    paths = StatePaths.of(tmp_path, environ={})
+    paths.prepare()
+    with fresh.server.superuser() as connection:
+        connection.execute(f"ALTER ROLE {fresh.role} CREATEROLE")
+    leases = Leases(control, Me("one", "host", "1", 10))
+    members = [Membership(control, paths, leases, alone=it) for it in (True, False)]
+    ways: list[Ownership] = [OwnerRow(control, paths), *members]
+    for ownership in ways:
+        with pytest.raises(StoreUnusable, match="take over the whole server"), ownership.take("the service"):
+            pass
 
 
 def test_only_the_service_calls_the_functions_even_of_those_who_may_act_as_it(
