@@ -77,6 +77,17 @@ def test_an_account_runs_only_when_others_are_shut_out() -> None:
 def test_a_claim_without_an_answer_shows_in_the_next_renewal() -> None:
     shard = Harness()
     shard.feed(Ticked())
+    assert not kinds(shard.granted(free=1), Claim), "others may come that it is for"
+    assert shard.shard.wakes_at(shard.now) == shard.now + deadlines.RENEW_SECONDS
+    shard.now += deadlines.RENEW_SECONDS
+    shard.feed(Ticked())
+    shard.granted(free=1)
+    shard.now += deadlines.RENEW_SECONDS
+    shard.feed(Ticked())
+    shard.granted(free=1)
+    assert shard.shard.wakes_at(shard.now) == 100.0 + deadlines.GATHER_SECONDS
+    shard.now = 100.0 + deadlines.GATHER_SECONDS
+    shard.feed(Ticked())
     assert kinds(shard.granted(free=1), Claim)
     shard.feed(Unanswered())
     shard.now += 2.0
