@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orchestrator.errors import AlreadyRunning, StoreAway
-from orchestrator.postgres import leases, schema
+from orchestrator.postgres import leases, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.leases import Leases
 from orchestrator.postgres.ownership import OwnerRow
@@ -72,7 +72,7 @@ class Membership:
         with InstanceLock(self._paths.lock, what=what, socket=socket):
             while True:
                 try:
-                    self.database.run(schema.check)
+                    self.database.run(setup.check)
                     break
                 except StoreAway as error:
                     if wait is None:

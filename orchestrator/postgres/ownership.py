@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import AlreadyRunning, StateError, StoreAway, StoreUnusable
-from orchestrator.postgres import schema
+from orchestrator.postgres import setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -134,7 +134,7 @@ class OwnerRow:
         with InstanceLock(self._paths.lock, what=what, socket=socket):
             while True:
                 try:
-                    self._database.run(schema.check)
+                    self._database.run(setup.check)
                     self._wait_and_take(what)
                     break
                 except StoreAway as error:

@@ -63,7 +63,7 @@ class Shard:
 
 @pytest.fixture
 def filled(fresh: FreshDatabase) -> FreshDatabase:
-    fresh.prepared().run(lambda connection: [ids.of(connection, name) for name in NAMES])
+    fresh.ready().run(lambda connection: [ids.of(connection, name) for name in NAMES])
     return fresh
 
 
