@@ -210,6 +210,11 @@ def stands_for(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def device_of(address_: str) -> str:
+    """Return what stands for a linked device, by its address."""
+    return stands_for("device", address_)
+
+
 def suspect(chat: str, sender: str, id_: str) -> Suspect:
     """Return a message that may be lost, its identifier as an inbox has it.
 

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeVar
 
@@ -112,6 +112,24 @@ class RemoteMessages:
     def is_local(self) -> bool:
         """Whether they are on a disk of this machine: they are not, and an answer can take long."""
         return False
+
+    def left(self, wanted: Collection[bytes]) -> tuple[str | None, dict[bytes, str] | None]:
+        """Ask which messages of the account have left, by its session, which is where these messages are.
+
+        Args:
+            wanted: What stands for the secrets of the messages; see `loss.digest`.
+
+        Returns:
+            What stands for the linked device, None if there is none. And identifiers of those messages that
+            have left, or may have, by what stands for their secrets; None if nothing is certain.
+
+        Raises:
+            StoreAway: Nobody can be asked.
+        """
+        if len(wanted) > storing.MAX_LEFT:
+            return None, None
+        device, found = self._channel.ask("left", list(wanted))
+        return device, None if found is None else dict(found)
 
     def has_inbox(self) -> bool:
         """Tell whether anything was ever stored: there is always a place for it."""

@@ -24,6 +24,7 @@ from orchestrator.messages.loss import Mark, Session, Suspect
 from orchestrator.messages.protocols import UNUSABLE, InboxStore
 from orchestrator.worker import session_secrets
 from orchestrator.worker.intake import Intake
+from orchestrator.worker.sending import beginning
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,24 @@ class Losses:
         known = inbox.ledger.known(map(_key, found))
         return _unknown(inbox, [one for one in found if _key(one) not in known], session.people)
 
+    def settle(self, session: beginning.Look) -> None:
+        """Note the identifiers of what was being sent when an earlier process ended, and no more.
+
+        Args:
+            session: Looks into a session that the library does not use yet.
+        """
+        inbox = self._intake.inbox
+        if inbox is None:
+            return
+        try:
+            if open_ := inbox.ledger.sent_digests(settled=False):
+                for digest, id_ in (session(open_)[1] or {}).items():
+                    inbox.ledger.sent(digest, id_)
+        except UNUSABLE as error:
+            log.warning("what an earlier process was sending cannot be noted: %s", error)
+        except Exception:
+            log.exception("what an earlier process was sending cannot be noted")
+
     def _settle_sends(self, inbox: InboxStore, session: Session) -> None:
         """Note the identifiers of what was being sent when an earlier process ended."""
         open_ = inbox.ledger.sent_digests(settled=False)
@@ -255,7 +274,7 @@ class Losses:
             own = library.own_addresses()
             if own:
                 self._own = frozenset(map(loss.bare, own))
-                mark = Mark(session_secrets.device_of(own[0]), 0, "", since, self._keeps)
+                mark = Mark(loss.device_of(own[0]), 0, "", since, self._keeps)
                 inbox.set_meta(mark=mark.dump())
         except Exception as error:  # noqa: BLE001 - then looking begins with the next start
             log.warning("lost messages are looked for only after the next start: %s", type(error).__name__)

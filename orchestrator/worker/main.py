@@ -35,6 +35,7 @@ from orchestrator.worker.output import Output, open_log
 from orchestrator.worker.pipe import Connection, Link, ParentGone
 from orchestrator.worker.queue import Inbox
 from orchestrator.worker.seal import Seal
+from orchestrator.worker.sending import beginning
 from orchestrator.worker.sending.sender import Sender
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.tenure import Tenure
@@ -180,9 +181,12 @@ def _load(
         session_check.hold(spec.lock)
         stored = _stored(spec)
         intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
+        sent = _sent(spec, intake.messages)
         if spec.dsn is None:
             losses.look(spec.database)
-        sender.open(spec.database)
+        else:
+            losses.settle(sent)
+        sender.open(sent)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
         if why is not None:
@@ -215,6 +219,13 @@ def _load(
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
+
+
+def _sent(spec: ChildSpec, messages: AccountMessages | None) -> beginning.Look:
+    """Return what looks into the session for what an earlier process was sending."""
+    if spec.dsn is None:
+        return beginning.in_file(spec.database)
+    return messages.left if isinstance(messages, RemoteMessages) else beginning.nowhere
 
 
 def _stored(spec: ChildSpec) -> session_check.Stored:

@@ -16,7 +16,17 @@ from urllib.parse import quote
 
 from orchestrator.accounts.deadlines import SECRETS_SECONDS
 from orchestrator.messages.entry import UnfitError
-from orchestrator.messages.loss import Mark, Secret, Session, bare, digest, other_address, stands_for, suspect
+from orchestrator.messages.loss import (
+    Mark,
+    Secret,
+    Session,
+    bare,
+    device_of,
+    digest,
+    other_address,
+    stands_for,
+    suspect,
+)
 from orchestrator.store import device as device_rows
 from orchestrator.store import sent_secrets
 
@@ -91,11 +101,6 @@ def _open(database: Path) -> Iterator[sqlite3.Connection]:
         connection.text_factory = lambda data: data.decode(errors="replace")
         with device_rows.careful(connection, time.monotonic() + SECRETS_SECONDS / 2):
             yield connection
-
-
-def device_of(address: str) -> str:
-    """Return what stands for a linked device, by its address."""
-    return stands_for("device", address)
 
 
 def number_of(address: str) -> str:

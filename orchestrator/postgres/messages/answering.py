@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
+import psycopg
+
+from orchestrator.accounts.deadlines import SECRETS_SECONDS
 from orchestrator.messages import storing
 from orchestrator.messages.entry import Stored
 from orchestrator.messages.outbox_form import New, values
 from orchestrator.messages.retention import Retention
+from orchestrator.postgres import sent
 from orchestrator.postgres.messages.box import Box
 from orchestrator.postgres.messages.boxes import names
 from orchestrator.postgres.messages.inbox import InboxTables
@@ -21,6 +26,8 @@ from orchestrator.sending.row import Row
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection
+
+log = logging.getLogger(__name__)
 
 
 def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...], now: float) -> Any:  # noqa: ANN401
@@ -76,6 +83,8 @@ def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...]
             return outbox.memory()
         case "receipts", ():
             return outbox.receipts()
+        case "left", (wanted,):
+            return _left(connection, box, wanted)
         case "after", (seq, limit, chat, size):
             skipped: list[object] = []
             found = InboxRows(connection, box, skipped.append).after(seq, limit, chat=chat, size=size)
@@ -159,6 +168,26 @@ def write(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...
 
 def _rows(found: Iterable[Row]) -> list[list[Any]]:
     return [values(row) for row in found]
+
+
+def _left(connection: Connection, box: Box, wanted: list[bytes]) -> list[Any]:
+    """Return what a session says of messages; nothing, if it cannot be read in time: others wait, too."""
+    (before,) = connection.execute("SELECT current_setting('statement_timeout')").fetchone() or ("",)
+    try:
+        with connection.transaction():
+            _limit(connection, f"{int(SECRETS_SECONDS * 1000)}ms")
+            left = sent.look(connection, box.account, wanted)
+            _limit(connection, before)
+    except psycopg.Error as error:
+        if connection.broken:
+            raise
+        log.info("%s: nobody can say which messages have left: %s", box.account, type(error).__name__)
+        left = sent.Left()
+    return [left.device, None if left.found is None else _pairs(left.found.items())]
+
+
+def _limit(connection: Connection, time: str) -> None:
+    connection.execute("SELECT set_config('statement_timeout', %s, true)", [time])
 
 
 def _pairs(found: Iterable[tuple[Any, Any]]) -> list[list[Any]]:
