@@ -1,4 +1,4 @@
-"""Whether a shard alone cannot reach WhatsApp: when it takes no more accounts, and when it hands its own on."""
+"""Whether a shard alone cannot reach WhatsApp: when it takes none, and when it hands on its own."""
 
 from __future__ import annotations
 
