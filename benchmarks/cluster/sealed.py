@@ -51,7 +51,7 @@ def folder() -> Path | None:
     return None if found is None else Path(found)
 
 
-def run(module: str, arguments: Sequence[str], *, parent: Path | None = None) -> int:
+def run(module: str, arguments: Sequence[str], *, parent: Path | None = None, keep: bool = False) -> int:
     """Run a module in a world of its own; return its exit code.
 
     Ctrl-C reaches the program inside, which has to end. SIGTERM ends everything at once.
@@ -61,6 +61,7 @@ def run(module: str, arguments: Sequence[str], *, parent: Path | None = None) ->
         module: The module, as after ``python -m``.
         arguments: What it is given.
         parent: Where the folder for everything is made; by default where temporary files are.
+        keep: Whether the folder stays in any case.
 
     Raises:
         Unsuitable: That cannot be done here.
@@ -73,7 +74,7 @@ def run(module: str, arguments: Sequence[str], *, parent: Path | None = None) ->
     try:
         code = _run([sys.executable, "-m", module, *arguments], {**os.environ, _FOLDER: str(place)})
     finally:
-        if code <= 0 or code == INTERRUPTED:
+        if not keep and (code <= 0 or code == INTERRUPTED):
             shutil.rmtree(place, ignore_errors=True)
         else:
             print(f"\nall logs are in {place}", file=sys.stderr)

@@ -64,6 +64,7 @@ class Adopting:
         cluster: What the configuration says.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
+        figures: Returns how the shard is, in numbers; nothing before it begins.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Adopting:
         self.cluster = cluster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
+        self.figures: Callable[[], dict[str, object]] = dict
         self._roster = roster
         self._machines = machines
         self._children = children

@@ -47,6 +47,7 @@ class Joined:
         )
         self._loop.configure(self._limits(settings), cluster.capacity, settings.accounts)
         adopting.gone, adopting.replaced = self._loop.gone, self._loop.doubt
+        adopting.figures = self._loop.figures
 
     def start(self) -> None:
         """Begin to ask for accounts."""

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from orchestrator.postgres.dsn import Dsn
 
 MUST: Final = "ORCHESTRATOR_TESTS_MUST_POSTGRES"
+PROGRAMS: Final = "ORCHESTRATOR_TESTS_POSTGRES"
+"""The variable that has the folder of `initdb` and `postgres` of another Postgres than Debian's."""
 _PLACES: Final = Path("/usr/lib/postgresql")
 _PATIENCE: Final = 60.0
 
@@ -61,7 +63,9 @@ host all all ::1/128 scram-sha-256
 
 
 def programs() -> Path | None:
-    """Return the folder of the newest Postgres on this machine."""
+    """Return the folder of the Postgres that the environment names, or else of the newest on this machine."""
+    if named := os.environ.get(PROGRAMS):
+        return Path(named)
     found = sorted(_PLACES.glob("*/bin"), key=lambda path: int(path.parent.name))
     return found[-1] if found else None
 
