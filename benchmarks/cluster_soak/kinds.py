@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from benchmarks.chance import Choice, Range, Value
+from benchmarks.soak.checks import SILENT_SECONDS
 
 Reach: TypeAlias = Literal["shard", "two shards", "database", "account"]
 Since: TypeAlias = Literal["beginning", "end"]
@@ -101,9 +102,9 @@ KINDS: Final[dict[str, Kind]] = {
     "no-whatsapp": Kind(
         "the cable of a shard to WhatsApp is out, until the others have its accounts",
         "shard",
-        within=ALONE_SECONDS + BACK_SECONDS,
+        within=SILENT_SECONDS + ALONE_SECONDS + BACK_SECONDS,
         half_open=True,
-        values={"seconds": Range(75, 90)},
+        values={"seconds": Range(105, 120)},
     ),
     "whatsapp-blink": Kind(
         "the cable of a shard to WhatsApp is out for a moment",
