@@ -50,7 +50,7 @@ def test_what_is_being_decrypted_is_handed_over_before_the_end(
     service: Service, way: LongWay, ada: Contact, number: str
 ) -> None:
     ada.write(number, "number 0")
-    wait_until(lambda: kept(service), "the first message is not stored")
+    wait_until(lambda: bool(kept(service)), "the first message is not stored")
     for round_ in range(2):
         way.seconds = SECONDS
         for one in range(COUNT):

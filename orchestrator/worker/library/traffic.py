@@ -49,7 +49,8 @@ class Traffic:
             if one.getpeername()[1] != self._port:
                 return float("inf")
             told = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.size)
-            return min(_LAST_DATA.unpack(told)) / 1000
+            sent, received = _LAST_DATA.unpack(told)
+            return float(min(sent, received)) / 1000
 
 
 def _socket(descriptor: int) -> socket.socket:
