@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import AlreadyRunning, StateError, StoreAway, StoreUnusable
-from orchestrator.postgres import schema
+from orchestrator.postgres import setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -90,14 +90,20 @@ class OwnerRow:
         paths: The state folder of this machine, whose lock comes first.
         lost: Is called on a thread of its own if another service has taken the accounts: all children have to
             end at once.
+        look: Is called in the transaction that takes the accounts, and raises if they may not be taken.
     """
 
     def __init__(
-        self, database: Database, paths: StatePaths, lost: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        paths: StatePaths,
+        lost: Callable[[], None] = lambda: None,
+        look: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._paths = paths
         self._lost = lost
+        self._look = look
         self._incarnation: str | None = None
 
     def take(
@@ -141,7 +147,7 @@ class OwnerRow:
         with InstanceLock(self._paths.lock, what=what, socket=socket):
             while True:
                 try:
-                    self._database.run(schema.check)
+                    self._database.run(setup.check)
                     self._wait_and_take(what)
                     break
                 except StoreAway as error:
@@ -199,6 +205,9 @@ class OwnerRow:
         }
 
         def work(connection: Connection) -> bool:
+            # A shard that starts in the same instant looks whether we are there before this, or after it.
+            connection.execute("SELECT orchestrator.lease_before_others()")
+            self._look(connection)
             # What the owner before is writing at this moment is done first.
             connection.execute("SELECT FROM orchestrator.owner FOR UPDATE")
             return connection.execute(_TAKE, mine).fetchone() is not None
