@@ -26,6 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from orchestrator.accounts import breaker, fleet_facts
 from orchestrator.accounts.breaker import Breaker, Renewals
+from orchestrator.accounts.client_version import ClientVersion
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.fleet_facts import FleetFacts
@@ -33,6 +34,7 @@ from orchestrator.accounts.maintenance import Maintenance
 from orchestrator.accounts.newcomer import Newcomer
 from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.ramp import Ramp
+from orchestrator.accounts.refusal import Refusal, Word
 from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
 from orchestrator.accounts.store_absence import StoreAbsence
@@ -61,40 +63,6 @@ _WHATSAPP_ANSWERED = frozenset(
     }
 )
 """Failures that only an answer of WhatsApp can cause: the network works."""
-
-
-class _Version(Breaker):
-    """Holds the fleet while WhatsApp refuses the version of the client: from the second account on.
-
-    Attributes:
-        retry: The accounts that are to try at once, because there is another version.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(breaker.PROBE_FIRST, breaker.PROBE_LAST)
-        self.retry: set[str] = set()
-        self._refused: set[str] = set()
-
-    def refused(self, name: str, now: float) -> bool:
-        """Note that an account was refused; return True if that holds the others from now on."""
-        self._refused.add(name)
-        return (self.tripped or len(self._refused) > 1) and super().refused(name, now)
-
-    def connected(self) -> bool:
-        """Note that an account was let in; return True if that sets the fleet free."""
-        self._refused.clear()
-        return super().connected()
-
-    def forget(self, name: str, now: float) -> None:
-        """Note that an account was removed."""
-        self._refused.discard(name)
-        self.retry.discard(name)
-        self.canary_ended(name, now)
-
-    def may_try(self, account: Standing) -> bool:
-        """Tell whether an account waits for WhatsApp to accept the client, and does not have to any more."""
-        waits = account.child is None and account.state is State.OUTDATED
-        return waits and (account.held or account.settings.name in self.retry)
 
 
 class Fleet:
@@ -126,7 +94,7 @@ class Fleet:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
-        self._version = _Version()
+        self._version = ClientVersion()
         self._newcomer = Newcomer(tell)
         self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
@@ -254,7 +222,7 @@ class Fleet:
         """Note that all processes that start from now on have another version of the client."""
         self._newcomer.installed(now)
         self._version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
-        if self._version.connected() or self._version.retry:
+        if self._version.renewed() or self._version.retry:
             self._tell(UPDATED)
 
     def _reached(self, way: Way) -> bool:
@@ -270,6 +238,30 @@ class Fleet:
         if self._wanted:
             for name in self._ways.of(way):
                 self._wanted.pop(name, None)
+
+    # Beside other machines
+
+    def share(self) -> None:
+        """Note that other machines run accounts, too: all together find out whether the client is refused."""
+        self._version.shared = True
+
+    def word(self) -> Word:
+        """Return what the others are to hear of the client's version; see `ClientVersion.word`."""
+        may = not (self.maintenance.is_on or self.store.is_away) and self._version.tripped
+        waiting = _waiting(self._accounts) if may else ()
+        return self._version.word(wants=any(account.state is State.OUTDATED for account in waiting))
+
+    def unheard(self, word: Word) -> None:
+        """Take a word back that nobody has heard."""
+        self._version.unheard(word)
+
+    def heard(self, known: Refusal | None, who: str, at: float, now: float) -> None:
+        """Take in what all machines know of the client's version; see `ClientVersion.heard`."""
+        held = self._version.tripped
+        if self._version.heard(known, who, at, now):
+            self._tell(ACCEPTED)
+        elif self._version.tripped and not held:
+            self._tell(f"{OUTDATED}: no account connects until neonize is updated")
 
     def facts(self, now: float) -> FleetFacts:
         """Return what is known of the fleet as a whole, at a monotonic time."""
@@ -304,7 +296,7 @@ class Fleet:
         """Return when `next` may have an event, in monotonic seconds; None if time alone brings none."""
         if self.store.is_away:
             return None
-        times = [None if self.maintenance.is_on else self._version.probe_at]
+        times = [None if self.maintenance.is_on else self._version.wakes_at]
         if not (self._version.tripped or self.maintenance.is_on):
             for way in self._ways:
                 if way.breaker.tripped:

@@ -150,6 +150,9 @@ class OwnerRow:
                 end.set()
                 thread.join(RENEW_SECONDS)
                 self._give_back()
+                thread.join(
+                    RENEW_SECONDS
+                )  # one that runs when the interpreter ends can take the process along
 
     def _wait_and_take(self, what: str) -> None:
         until = time.monotonic() + LEASE_SECONDS + 2 * _LOOK_SECONDS

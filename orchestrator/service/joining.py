@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from orchestrator.cluster.machine import Limits
 from orchestrator.config.settings import Settings
 from orchestrator.service.adopting import Adopting
+from orchestrator.service.versions import Versions
 from orchestrator.store.protocols import Store
 
 if TYPE_CHECKING:
@@ -47,10 +48,13 @@ class Joined:
         )
         self._loop.configure(self._limits(settings), cluster.capacity, settings.accounts)
         adopting.gone, adopting.replaced = self._loop.gone, self._loop.doubt
+        self._versions = Versions(member.leases, adopting.machines, adopting.library, adopting.aside)
+        adopting.ready = self._versions.known
 
     def start(self) -> None:
         """Begin to ask for accounts."""
         self._loop.start()
+        self._versions.start()
 
     def reloaded(self, settings: Settings) -> None:
         """Take over what a new configuration says."""
@@ -64,6 +68,7 @@ class Joined:
 
     def close(self) -> None:
         """Ask for nothing any more."""
+        self._versions.close()
         self._loop.close()
         self._database.close()
 
