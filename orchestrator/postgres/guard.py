@@ -68,6 +68,6 @@ class Guard:
 def hang_up(connection: psycopg.Connection[Any]) -> None:
     """Have whoever waits at a connection learn that the connection was lost; from any thread."""
     # A copy of the descriptor: the driver closes its own when it likes.
-    with contextlib.suppress(OSError, psycopg.Error):
-        with socket.socket(fileno=os.dup(connection.fileno())) as one:
-            one.shutdown(socket.SHUT_RDWR)
+    gone = contextlib.suppress(OSError, psycopg.Error)
+    with gone, socket.socket(fileno=os.dup(connection.fileno())) as one:
+        one.shutdown(socket.SHUT_RDWR)
