@@ -23,16 +23,24 @@ class StoreAbsence:
 
     Attributes:
         since: Unix time since when it is away, None while it is there.
+        outages: How often it went away.
     """
 
     def __init__(self) -> None:
         self.since: float | None = None
+        self.outages = 0
         self._kept: set[str] = set()
 
     @property
     def is_away(self) -> bool:
         """Whether nobody starts."""
         return self.since is not None
+
+    def went(self, at: float) -> None:
+        """Note that the database is away, at a Unix time; it may have been before."""
+        if self.since is None:
+            self.since = at
+            self.outages += 1
 
     def forget(self, name: str) -> None:
         """Note that an account is gone."""

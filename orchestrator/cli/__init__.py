@@ -52,6 +52,7 @@ COMMANDS = {
     "link": "link",
     "repair": "pairing",
     "qr": "pairing",
+    "codes": "codes",
     "messages": "messages",
     "trace": "messages",
     "send": "send",

@@ -13,7 +13,7 @@ import typer
 
 from orchestrator.accounts import names
 from orchestrator.accounts.words import counted
-from orchestrator.cli import asking, completion, invocation, put_aside, selecting
+from orchestrator.cli import asking, completion, editing, invocation, put_aside, selecting
 from orchestrator.cli.formatting import examples, printable, printable_lines
 from orchestrator.config import locate
 from orchestrator.control.client import Client
@@ -124,6 +124,7 @@ def add(
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
+    editing.need_store(where, client)
     is_new = not os.path.lexists(file)
     edit.add_account(
         file,
@@ -139,7 +140,8 @@ def add(
     )
     print(printable(_added(name, file, is_new=is_new)))
     if client is not None:
-        client.call("reload")
+        with editing.told(file, "`orchestrator reload` has the service take it over"):
+            client.call("reload")
     if disabled:
         return
     if client is not None:
@@ -299,6 +301,7 @@ def remove(
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
+    editing.need_store(where, client)
     former = put_aside.former(where, name)
     from orchestrator.cli import leaving
 
@@ -356,17 +359,18 @@ def _remove_by(
 
     more = {"unlink": True} if unlink else {}
     edit.remove_account(file, name)
-    try:
-        result = client.call("remove", name=name, keep_session=keep_session, **more)
-    except NoSuchAccount:
-        # The account was added to the file by hand and never loaded, or another reload came first.
-        client.call("reload")
-        return None, None
-    except OrchestratorError as error:
-        if error.key != "bad_request":
-            raise
-        client.call("remove", name=name, keep_session=keep_session)
-        return False, "the running service is of an earlier version"
+    with editing.told(file, "`orchestrator reload` has the service take it over"):
+        try:
+            result = client.call("remove", name=name, keep_session=keep_session, **more)
+        except NoSuchAccount:
+            # The account was added to the file by hand and never loaded, or another reload came first.
+            client.call("reload")
+            return None, None
+        except OrchestratorError as error:
+            if error.key != "bad_request":
+                raise
+            client.call("remove", name=name, keep_session=keep_session)
+            return False, "the running service is of an earlier version"
     return result.get("unlinked"), result.get("why_linked")
 
 
@@ -381,8 +385,10 @@ def _remove_alone(
     with changes.exclusive(store, f"removes {name}"):
         # The step that can be refused comes first: an account without a session is better than the reverse.
         edit.remove_account(file, name)
-        linked = store.sessions.device(name).linked is not False
-        changes.forget_account(store, name, keep_session=keep_session)
+        again = f"`orchestrator add {name}`, then `orchestrator remove {name}` again"
+        with editing.told(file, f"what is kept of {name} stays until {again}"):
+            linked = store.sessions.device(name).linked is not False
+            changes.forget_account(store, name, keep_session=keep_session)
     return (False, "the service is not running") if linked and unlink else (None, None)
 
 

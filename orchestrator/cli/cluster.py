@@ -11,7 +11,7 @@ import typer
 from orchestrator.cli import invocation, shards
 from orchestrator.cli.database import dsn_of
 from orchestrator.cli.formatting import examples, printable
-from orchestrator.errors import ExitCode
+from orchestrator.errors import ExitCode, OrchestratorError
 
 app = typer.Typer(
     name="cluster",
@@ -51,7 +51,7 @@ def init(
 
     An administrator of the database server first allows the service to have roles and schemas for the
     accounts. With --admin-dsn-file, this command does so itself. Without it, the command prints what the
-    administrator runs with psql, until that was done. Then it makes the tables.
+    administrator runs with psql, and exits with 1, until that was done. Then it makes the tables.
     """
     invocation.keep_out_of_cores()
     if check and admin_dsn_file is not None:
@@ -82,7 +82,7 @@ def init(
             ),
             file=sys.stderr,
         )
-        return
+        raise typer.Exit(ExitCode.FAILED)
     done = setup.make_ready(dsn)
     print(printable(f"{dsn}: {', '.join(done) or 'was ready'}"))
     for problem in found:
@@ -128,6 +128,12 @@ def _move(context: typer.Context, state: Path, names: list[str] | None, *, into:
     from orchestrator.store.layout import StatePaths
 
     folder = StatePaths.of(state.absolute(), environ={})
+    if into and not folder.sessions.is_dir():
+        raise OrchestratorError(
+            f"{folder.root} is no state folder that has sessions: name the folder in which a service has kept"
+            " its accounts in files",
+            key="folder_unusable",
+        )
     move = transfer.bring_in if into else transfer.bring_out
     with (
         stores.opened(settings, where.state(), commands=True) as store,

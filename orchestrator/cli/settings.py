@@ -13,7 +13,7 @@ import typer
 
 from orchestrator.accounts.moments import say_time
 from orchestrator.accounts.names import shorten
-from orchestrator.cli import completion, invocation, selecting
+from orchestrator.cli import completion, editing, invocation, selecting
 from orchestrator.cli.accounts import Names, check_service_reads, one_line_of_stdin
 from orchestrator.cli.formatting import examples, local, printable
 from orchestrator.cli.reloading import reload_service
@@ -211,6 +211,7 @@ def _apply(context: typer.Context, wanted: Mapping[str, Sequence[Wanted]], said:
     file = where.config_file()
     client = where.running_service()
     check_service_reads(client, file)
+    editing.need_store(where, client)
     edited = set_values.set_values(
         file, {name: tuple(values) for name, values in wanted.items()}, state_dir=where.state_dir
     )
@@ -218,7 +219,8 @@ def _apply(context: typer.Context, wanted: Mapping[str, Sequence[Wanted]], said:
         print(printable(line))
     if client is not None:
         if edited.changed:
-            reload_service(client)
+            with editing.told(file, "`orchestrator reload` has the service take it over"):
+                reload_service(client)
     elif edited.changed:
         print("the service is not running; it uses the new settings when it starts")
     return edited

@@ -113,6 +113,11 @@ def move(
 
     _in_database(context, work)
     where = "any machine will do" if shard is None else f"moves to {shard} as soon as that has room"
+    if shard in seen.drained:
+        where = (
+            f"moves to {shard} once that takes accounts again: it is drained, and"
+            f" `orchestrator cluster drain {shard} --undo` ends that"
+        )
     print(printable(f"{name}: {where}"))
 
 

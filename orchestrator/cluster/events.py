@@ -40,13 +40,15 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Another process has the lease of this shard's name.
+    """Another process has this shard's name, or one that is no part of a cluster has all accounts.
 
     Attributes:
         host: Where it runs, for people.
+        alone: What it does, if it is no part of a cluster; None if it has the lease.
     """
 
     host: str
+    alone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

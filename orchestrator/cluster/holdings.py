@@ -64,11 +64,15 @@ class Holdings:
     Attributes:
         by_account: The accounts that the shard owns as far as it knows.
         dying: Accounts that have a process which is to end, whoever owns them.
+        claimed: How many the database has given to the shard so far.
+        taken_over: How many of those ran elsewhere a moment before.
     """
 
     def __init__(self) -> None:
         self.by_account: dict[str, Held] = {}
         self.dying: set[str] = set()
+        self.claimed = 0
+        self.taken_over = 0
 
     def at(self, *stages: Stage) -> list[Held]:
         """Return the accounts at these stages."""
@@ -80,6 +84,8 @@ class Holdings:
             known = self.by_account.get(holding.account)
             if known is None or known.holding.epoch != holding.epoch:
                 self.by_account[holding.account] = Held(holding, now)
+                self.claimed += 1
+                self.taken_over += holding.urgent
 
     def compare(self, mine: Iterable[Holding], now: float) -> list[str]:
         """Believe the database, and return the accounts with a process that are not the shard's any more.

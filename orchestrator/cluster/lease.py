@@ -33,6 +33,10 @@ class Lease:
         """Tell whether processes may run."""
         return self._begun is not None and self._begun <= now < self._begun + KILL_SECONDS
 
+    def age(self, now: float) -> float | None:
+        """Return for how many seconds the last good renewal has counted, None without a lease."""
+        return None if self._begun is None else max(0.0, now - self._begun)
+
     @property
     def kill_at(self) -> float | None:
         """When the service kills its processes, None without a lease."""

@@ -51,12 +51,17 @@ from orchestrator.cluster.events import (
     Ticked,
     Unanswered,
 )
+from orchestrator.cluster.figures import Figures
 from orchestrator.cluster.holdings import Held, Holdings, Stage
 from orchestrator.cluster.lease import Lease
 from orchestrator.cluster.reach import Reach
 
 LOST = "the lease of this shard has ended: its accounts run elsewhere from now on, and it begins anew"
 SILENT = "the database does not answer: all accounts are disconnected until it does"
+ALONE = (
+    "a process on {host} has all accounts of the database ({what}), and is no part of a cluster: this shard"
+    " waits for its end; if it is a service, end it, or add `cluster:` to its configuration and restart it"
+)
 HELD_BY = "another process runs as shard {name} on {host}: end one of them, or give it another name"
 
 
@@ -106,6 +111,8 @@ class Shard:
         self._left = False
         self._suspended = False
         self._told: str | None = None
+        self._missed = 0
+        self._lost = 0
         self._actions: list[Action] = []
 
     @property
@@ -132,6 +139,22 @@ class Shard:
         self._follow(now)
         return self._actions
 
+    def figures(self, now: float) -> Figures:
+        """Return how the shard is, in numbers."""
+        board = self.board or Board(())
+        return Figures(
+            shard=self.limits.name,
+            lease_age=self.lease.age(now),
+            accounts=len(self.holdings.by_account),
+            shards=len(board.peers),
+            waiting=board.free + sum(peer.coming for peer in board.peers),
+            waiting_seconds=board.free_seconds,
+            claimed=self.holdings.claimed,
+            taken_over=self.holdings.taken_over,
+            renewals_missed=self._missed,
+            leases_lost=self._lost,
+        )
+
     def wakes_at(self, now: float) -> float | None:
         """Return when the machine wants a `Ticked`, None if only another event changes anything."""
         if self._left:
@@ -153,13 +176,15 @@ class Shard:
                 self._asked = None
                 self._lose()
                 self._ask_at = now
-            case Taken(host):
+            case Taken(host, alone):
                 self._asked = self._next = None
                 self._ask_at = now + deadlines.TAKEN_SECONDS
-                self._say(HELD_BY.format(name=self.limits.name, host=host))
+                words = HELD_BY if alone is None else ALONE
+                self._say(words.format(name=self.limits.name, host=host, what=alone))
             case Unanswered():
                 if isinstance(self._asked, Register | Renew):
                     self._ask_at = now
+                    self._missed += isinstance(self._asked, Renew)
                 self._asked = None
                 self._not_before = max(now, self._sent_at + deadlines.RETRY_SECONDS)
             case Claimed(holdings):
@@ -351,6 +376,7 @@ class Shard:
     def _lose(self) -> None:
         """Give everything up: the database says that the lease has ended."""
         if self.lease.incarnation is not None:
+            self._lost += 1
             self._say(LOST)
         self.lease.ended()
         self.board, self._next, self._claim = None, None, 0

@@ -178,6 +178,7 @@ class Metrics:
         ]
         if sees is None:
             families += process_families(about, self._started_at, own_memory())
+            families += [*shard_families(about or {}), *store_families(about or {})]
         written = []
         for one in families:
             registry = CollectorRegistry(auto_describe=False)
@@ -389,6 +390,84 @@ def process_families(about: Json | None, started_at: float, memory: int | None) 
         up.add_metric((name,), one.get("state") == "running")
         again.add_metric((name,), int(one.get("restarts") or 0))
     return [answers, start, own, restarts, up, again]
+
+
+# Several machines
+
+
+def shard_families(about: Json) -> list[Metric]:
+    """Return the metrics of this machine as a shard; none where it is no part of a cluster.
+
+    Args:
+        about: What the service says about its processes.
+    """
+    shard = about.get("shard")
+    if not isinstance(shard, dict) or not isinstance(shard.get("shard"), str):
+        return []
+    gauges: tuple[tuple[str, str, Callable[[Json], float | None]], ...] = (
+        (
+            "shard_lease_held",
+            "Whether the shard has a lease.",
+            lambda one: one.get("lease_age_seconds") is not None,
+        ),
+        (
+            "shard_lease_age_seconds",
+            "Time since the lease was renewed.",
+            _number("lease_age_seconds"),
+        ),
+        ("shard_accounts", "Accounts that the shard owns.", _number("accounts")),
+        ("shard_capacity_accounts", "Accounts that the shard takes at the most.", _number("capacity")),
+        ("cluster_shards", "Shards with a lease, as this shard sees them.", _number("shards")),
+        (
+            "cluster_accounts_waiting",
+            "Accounts that wait for a shard, as this shard sees them.",
+            _number("waiting"),
+        ),
+        (
+            "cluster_account_waiting_seconds",
+            "How long the first account has waited for a shard, as this shard sees it.",
+            _number("waiting_seconds"),
+        ),
+    )
+    counters: tuple[tuple[str, str, Callable[[Json], float | None]], ...] = (
+        ("shard_accounts_claimed", "Accounts that the shard has claimed.", _number("claimed")),
+        (
+            "shard_accounts_taken_over",
+            "Claimed accounts that ran on another shard until then.",
+            _number("taken_over"),
+        ),
+        (
+            "shard_renewals_missed",
+            "Renewals of the lease without an answer in time.",
+            _number("renewals_missed"),
+        ),
+        ("shard_leases_lost", "Leases that have ended while the shard ran.", _number("leases_lost")),
+    )
+    found: list[Metric] = []
+    for kind, known in ((GaugeMetricFamily, gauges), (CounterMetricFamily, counters)):
+        for name, text, value in known:
+            family = kind(f"orchestrator_{name}", text, labels=("shard",))
+            if (number := value(shard)) is not None:
+                family.add_metric((shard["shard"],), number)
+            found.append(family)
+    return found
+
+
+def store_families(about: Json) -> list[Metric]:
+    """Return the metrics of the database; none where all is kept in files.
+
+    Args:
+        about: What the service says about its processes.
+    """
+    store = about.get("store")
+    if not isinstance(store, Mapping):
+        return []
+    up = GaugeMetricFamily("orchestrator_store_up", "Whether the database of the accounts can be reached.")
+    up.add_metric((), store.get("up") is True)
+    outages = CounterMetricFamily("orchestrator_store_outages", "Times that the database went away.")
+    if isinstance(number := store.get("outages"), int | float):
+        outages.add_metric((), number)
+    return [up, outages]
 
 
 def own_memory() -> int | None:

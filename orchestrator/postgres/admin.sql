@@ -15,9 +15,10 @@ BEGIN
   END IF;
   IF NOT (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
     GRANT @admin@ TO CURRENT_USER;
-    GRANT @accounts@ TO @admin@ WITH ADMIN OPTION;
   END IF;
 END $$;
+-- Since Postgres 16, CREATEROLE alone puts nobody into a group.
+GRANT @accounts@ TO @admin@ WITH ADMIN OPTION;
 GRANT pg_signal_backend TO @admin@;
 
 REVOKE ALL ON DATABASE @database@ FROM PUBLIC;

@@ -58,10 +58,19 @@ class Database:
         dsn: The database and the role.
         name: What the server shows of us in pg_stat_activity.
         size: How many connections there are at most; who finds all of them in use waits.
+        first: Looks before anything is done there whether the database is as it should be; raises if not.
     """
 
-    def __init__(self, dsn: Dsn, *, name: str = "orchestrator", size: int = 4) -> None:
+    def __init__(
+        self,
+        dsn: Dsn,
+        *,
+        name: str = "orchestrator",
+        size: int = 4,
+        first: Callable[[Connection], None] | None = None,
+    ) -> None:
         self._dsn = dsn
+        self._first = first
         self._name = name
         self._free: list[Connection] = []
         self._listeners: list[Listener] = []
@@ -93,12 +102,21 @@ class Database:
         """
         words = {**self._dsn.keywords(), **_PROMPT, "application_name": self._name, "options": _options()}
         try:
-            return psycopg.connect(
-                make_conninfo("", **words),
-                autocommit=autocommit,
-            )
+            connection = psycopg.connect(make_conninfo("", **words), autocommit=autocommit)
+            if self._first is not None:
+                self._look_first(connection, self._first)
+            return connection
         except psycopg.Error as error:
             raise explain(error, self._dsn) from None
+
+    def _look_first(self, connection: Connection, look: Callable[[Connection], None]) -> None:
+        try:
+            with connection.transaction():
+                look(connection)
+        except BaseException:
+            connection.close()
+            raise
+        self._first = None
 
     def run(self, work: Callable[[Connection], T], *, patience: float = PATIENCE) -> T:
         """Do something in one transaction, and commit it.

@@ -115,11 +115,12 @@ class Dsn:
         return f"postgres:///{quote(self.database, safe='')}?{urlencode(words, quote_via=quote)}"
 
 
-def read(path: Path) -> Dsn:
+def read(path: Path, named: str = "store.dsn_file") -> Dsn:
     """Read a file that has one line, a DSN.
 
     Args:
         path: The file, absolute; `secret_file` says who may read it.
+        named: What names the file, for people.
 
     Raises:
         StoreUnusable: The file or what is in it cannot be used. The message has nothing of the content.
@@ -127,11 +128,11 @@ def read(path: Path) -> Dsn:
     try:
         text = secret_file.read_line(path)
     except ValueError as error:
-        raise StoreUnusable(f"store.dsn_file: expected a file with one DSN, found {error}") from None
+        raise StoreUnusable(f"{named}: expected a file with one DSN, found {error}") from None
     try:
         dsn = parse(text)
     except ValueError as error:
-        raise StoreUnusable(f"store.dsn_file: {path}: {error}") from None
+        raise StoreUnusable(f"{named}: {path}: {error}") from None
     if found := sorted(set(FOREIGN) & os.environ.keys()):
         raise StoreUnusable(
             f"the environment has {', '.join(found)}, which could lead to another database than {path} says:"

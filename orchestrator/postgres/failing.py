@@ -24,19 +24,41 @@ _AWAY: Final = {
 }
 """What passes by itself, or what an operator of the database mends without the service."""
 
-_REFUSED: Final = (
-    (r"password authentication failed", "refuses the user or the password of store.dsn_file"),
-    (r"no pg_hba\.conf entry", "lets nobody in from this machine as this user: add a line to pg_hba.conf"),
-    (r"Peer authentication failed", "lets nobody in as this user by the socket: see pg_hba.conf"),
-    (r"database .* does not exist", "has no such database: create the database first"),
-    (r"role .* does not exist", "has no such user: create the role first"),
-    (r"permission denied for database", "does not let this user connect to the database: GRANT CONNECT"),
-    (r"certificate verify failed|signature failure|does not match host name|certificate has expired",
-     "shows a certificate that does not prove who the server is: see sslrootcert and the host's name"),
-    (r"server does not support SSL", "offers no TLS: switch ssl on there"),
-    (r"channel binding", "offers no channel binding: use scram-sha-256 for this user"),
-    (r"root certificate file", "cannot be checked, because sslrootcert cannot be read"),
-)  # fmt: skip
+_REFUSED: Final = {
+    r"password authentication failed": "refuses the user or the password: correct them in the file with the"
+    " DSN, or set the role's password there (ALTER ROLE ... PASSWORD ...)",
+    r"no pg_hba\.conf entry": "lets nobody in from this machine as this user: add a line to pg_hba.conf",
+    r"Peer authentication failed": "lets nobody in as this user by the socket: name 127.0.0.1 in the DSN, or"
+    " have pg_hba.conf ask for scram-sha-256",
+    r"database .* does not exist": "does not exist on that server: make it (CREATE DATABASE ... OWNER ...),"
+    " or correct its name in the file with the DSN",
+    r"role .* does not exist": "has no such user: make the role (CREATE ROLE ... LOGIN PASSWORD ...), or"
+    " correct the user in the file with the DSN",
+    r"permission denied for database": "does not let this user connect to the database: GRANT CONNECT",
+    r"certificate verify failed|signature failure|does not match host name|certificate has expired": "shows a"
+    " certificate that does not prove who the server is: see sslrootcert and the host's name",
+    r"server does not support SSL": "offers no TLS: switch ssl on there",
+    r"channel binding": "offers no channel binding: use scram-sha-256 for this user",
+    r"root certificate file": "cannot be checked: let this user read the file of sslrootcert",
+}
+"""What a person has to mend."""
+_UNREACHED: Final = {
+    r"Connection refused": "nothing listens there: start the server, or correct the DSN's host and port",
+    r"No such file or directory": "there is no such socket: start the server, or correct the DSN's host",
+    r"timeout|timed out": "there is no answer: see whether the server runs, and the network on the way",
+    r"could not translate host name|Name or service not known|failed to resolve": "no such host: correct the"
+    " DSN's host, or see this machine's DNS",
+    r"No route to host|Network is unreachable": "there is no way to it: see this machine's network, or"
+    " correct the DSN's host",
+    r"starting up": "it is starting",
+    r"shutting down": "it is being stopped",
+    r"recovery mode": "it recovers",
+    r"too many (clients|connections)|remaining connection slots": "it has as many connections as it allows:"
+    " raise max_connections",
+    r"server closed the connection|terminat|connection is (closed|lost)|EOF|reset by peer": "the connection"
+    " was lost",
+}
+"""Why nobody answers."""
 
 
 def explain(error: psycopg.Error, dsn: Dsn) -> StateError:
@@ -53,7 +75,7 @@ def explain(error: psycopg.Error, dsn: Dsn) -> StateError:
     if state:
         return StoreUnusable(f"{dsn} refuses what is asked ({state}): {_line(error)}")
     text = str(error)
-    for pattern, words in _REFUSED:
+    for pattern, words in _REFUSED.items():
         if re.search(pattern, text):
             return StoreUnusable(f"{dsn} {words}")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -67,20 +89,7 @@ def _line(error: psycopg.Error) -> str:
 
 
 def _reason(text: str) -> str:
-    for pattern, words in (
-        (r"Connection refused", "nothing listens there"),
-        (r"No such file or directory", "there is no such socket"),
-        (r"timeout|timed out", "there is no answer"),
-        (r"could not translate host name|Name or service not known|failed to resolve", "no such host"),
-        (r"No route to host|Network is unreachable", "there is no way to it"),
-        (r"starting up", "it is starting"),
-        (r"shutting down", "it is being stopped"),
-        (r"recovery mode", "it recovers"),
-        (r"too many (clients|connections)|remaining connection slots",
-         "it has as many connections as it allows: raise max_connections"),
-        (r"server closed the connection|terminat|connection is (closed|lost)|EOF|reset by peer",
-         "the connection was lost"),
-    ):  # fmt: skip
+    for pattern, words in _UNREACHED.items():
         if re.search(pattern, text, re.IGNORECASE):
             return words
     return redaction.redact(text.strip().splitlines()[-1]) if text.strip() else "the driver says no reason"

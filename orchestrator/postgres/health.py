@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Final, LiteralString
 
 from orchestrator.postgres import setup
 from orchestrator.postgres.database import Connection, Database
@@ -14,11 +15,24 @@ OUR_OWN: int = 10
 """Connections of the service, its gateway and a command."""
 
 
+_ACTORS: Final = """
+SELECT rolname FROM pg_roles
+WHERE rolname <> session_user AND NOT rolsuper AND pg_has_role(rolname, session_user::regrole::oid, 'MEMBER')
+ORDER BY rolname
+"""
+_READERS: Final = """
+SELECT DISTINCT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
+  aclexplode(c.relacl) a
+WHERE n.nspname IN ('orchestrator', 'orchestrator_messages') AND a.grantee = 0 ORDER BY 1
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
     """What was found.
 
     Attributes:
+        place: Which database it is, for people.
         problems: What keeps the service from working, or should be mended.
         version: Of the server, such as 15.
         room: Connections that it allows, without those for superusers.
@@ -29,8 +43,16 @@ class Health:
         superusers: The roles that may do everything, and so read all sessions.
         clock: Seconds by which its clock is ahead of ours; the way there takes part of that.
         milliseconds: How long a question takes.
+        shards: How many machines of a cluster run accounts; 0 without a cluster.
+        limited: Connections that the database allows, None if it allows as many as the server.
+        own_limit: Connections that our role may have, likewise.
+        standbys: How many servers copy what this one writes.
+        waits_for_standby: Whether a commit waits for one of those.
+        actors: Roles that may act as ours, but for superusers.
+        readers: Tables that every role may read.
     """
 
+    place: str
     problems: tuple[setup.Problem, ...]
     version: int
     room: int
@@ -41,6 +63,13 @@ class Health:
     superusers: tuple[str, ...]
     clock: float
     milliseconds: float
+    shards: int = 0
+    limited: int | None = None
+    own_limit: int | None = None
+    standbys: int = 0
+    waits_for_standby: bool = False
+    actors: tuple[str, ...] = ()
+    readers: tuple[str, ...] = ()
 
 
 def examine(database: Database) -> Health:
@@ -49,10 +78,10 @@ def examine(database: Database) -> Health:
     Raises:
         StateError: It cannot be reached, or does not let us in.
     """
-    return database.run(_examine)
+    return database.run(lambda connection: _examine(connection, str(database.dsn)))
 
 
-def _examine(connection: Connection) -> Health:
+def _examine(connection: Connection, place: str) -> Health:
     found = tuple(setup.problems(connection))
     before, started = time.time(), time.monotonic()
     at = _one(connection, "SELECT extract(epoch FROM clock_timestamp())")
@@ -71,10 +100,14 @@ def _examine(connection: Connection) -> Health:
         str(name): str(value)
         for name, value in connection.execute(
             "SELECT name, setting FROM pg_settings WHERE name IN"
-            " ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums')"
+            " ('fsync', 'synchronous_commit', 'full_page_writes', 'data_checksums',"
+            " 'synchronous_standby_names')"
         ).fetchall()
     }
+    limited = _one(connection, "SELECT datconnlimit FROM pg_database WHERE datname = current_database()")
+    own_limit = _one(connection, "SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user")
     return Health(
+        place=place,
         problems=found,
         version=connection.info.server_version // 10_000,
         room=int(room),
@@ -87,7 +120,26 @@ def _examine(connection: Connection) -> Health:
         superusers=tuple(str(name) for (name,) in names),
         clock=at - before - took / 2,
         milliseconds=took * 1000,
+        shards=_shards(connection),
+        limited=None if limited < 0 else int(limited),
+        own_limit=None if own_limit < 0 else int(own_limit),
+        standbys=int(_one(connection, "SELECT count(*) FROM pg_stat_replication")),
+        waits_for_standby=bool(settings.get("synchronous_standby_names"))
+        and settings.get("synchronous_commit") in ("on", "remote_apply"),
+        actors=_names(connection, _ACTORS),
+        readers=_names(connection, _READERS),
     )
+
+
+def _shards(connection: Connection) -> int:
+    """Return how many machines run accounts; tables of another version may not say."""
+    if connection.execute("SELECT to_regclass('orchestrator.shard')").fetchone() == (None,):
+        return 0
+    return int(_one(connection, "SELECT count(*) FROM orchestrator.shard WHERE until > clock_timestamp()"))
+
+
+def _names(connection: Connection, query: LiteralString) -> tuple[str, ...]:
+    return tuple(str(name) for (name,) in connection.execute(query).fetchall())
 
 
 def _one(connection: Connection, query: str) -> float:

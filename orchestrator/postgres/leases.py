@@ -92,8 +92,8 @@ class Leases:
             lambda connection: self._answer(connection, question), patience=QUESTION_SECONDS
         )
         match question, answer:
-            case (Register(), {"taken": host}):
-                return Taken(str(host))
+            case (Register(), {"taken": host, "alone": alone}):
+                return Taken(str(host), alone)
             case (_, None | False):
                 return Refused()
             case (Register(incarnation) | Renew(incarnation), _):
@@ -109,10 +109,13 @@ class Leases:
         match question:
             case Register(incarnation, report):
                 me = self.me
-                return _call(
+                answer = _call(
                     connection, "lease_register", me.name, incarnation, me.host, me.version, me.capacity,
                     report.connected, report.willing, report.failing_over,
                 )  # fmt: skip
+                if isinstance(answer, dict) and "taken" in answer:
+                    answer["alone"] = _alone(connection)
+                return answer
             case Renew(incarnation, report):
                 return _call(
                     connection, "lease_renew", incarnation, self.me.capacity,
@@ -267,6 +270,12 @@ def drain(connection: Connection, shard: str, *, wanted: bool) -> None:
 def move(connection: Connection, account: str, shard: str | None) -> bool:
     """Note which shard an operator wants an account to be on, None for any; return whether it is there."""
     return bool(_call(connection, "lease_move", account, shard))
+
+
+def _alone(connection: Connection) -> str | None:
+    """Return what a process does that has all accounts and is no part of a cluster; None without one."""
+    row = connection.execute("SELECT what FROM orchestrator.owner WHERE until > clock_timestamp()").fetchone()
+    return None if row is None else str(row[0])
 
 
 def _call(connection: Connection, function: str, *arguments: object) -> Json:

@@ -150,9 +150,8 @@ class OwnerRow:
                 end.set()
                 thread.join(RENEW_SECONDS)
                 self._give_back()
-                thread.join(
-                    RENEW_SECONDS
-                )  # one that runs when the interpreter ends can take the process along
+                # One that still runs when the interpreter ends can take the process along.
+                thread.join(RENEW_SECONDS)
 
     def _wait_and_take(self, what: str) -> None:
         until = time.monotonic() + LEASE_SECONDS + 2 * _LOOK_SECONDS
@@ -161,6 +160,11 @@ class OwnerRow:
             owner = self._database.run(_owner)
             if owner is not None and first is not None and owner.until > first.until:
                 raise AlreadyRunning(self._sentence(owner))
+            if owner is None and (shards := self._database.run(_shards)):
+                raise AlreadyRunning(
+                    f"{self._database.dsn}: its accounts are run by the machines of a cluster ({shards}), and"
+                    " this configuration has no `cluster:`: add it as on those machines, or stop them first"
+                )
             if time.monotonic() > until:
                 raise AlreadyRunning(self._sentence(owner or first))
             first = first or owner
@@ -229,6 +233,14 @@ def _owner(connection: Connection) -> Owner | None:
         "SELECT host, pid, what, extract(epoch FROM until)::float8 FROM orchestrator.owner"
     ).fetchone()
     return None if row is None else Owner(*row)
+
+
+def _shards(connection: Connection) -> str:
+    """Return the machines of a cluster that run accounts, for people."""
+    rows = connection.execute(
+        "SELECT name, host FROM orchestrator.shard WHERE until > clock_timestamp() ORDER BY name"
+    ).fetchall()
+    return ", ".join(name if name == host else f"{name} on {host}" for name, host in rows)
 
 
 def _place(lock: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from orchestrator.errors import StateError, StoreAway
@@ -139,6 +139,15 @@ class RecordRows:
         """See `Record.append`."""
         one = Entry(name, secrets.token_hex(16), entry.at, json.dumps(entry.as_json(), allow_nan=False))
         return self._writer.put(lambda pending: pending.append(one))
+
+    def prepend(self, name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Put entries before all that an account's history has, with their numbers where nobody has those.
+
+        Raises:
+            StateError: They are not written.
+        """
+        self._written_first()
+        self._database.run(lambda connection: rows.prepend(connection, name, entries))
 
     def tail(self, name: str, count: int) -> list[dict[str, Any]]:
         """See `Record.tail`: while the database is away, what waits to be written is all there is."""

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from orchestrator.accounts.names import is_name
 from orchestrator.postgres import ids
-from orchestrator.postgres.database import Connection
+from orchestrator.postgres.database import Connection, notify
 from orchestrator.postgres.pending import Batch, Code, Entry
 from orchestrator.store import plain
 from orchestrator.store.timeline import KEPT_SECONDS
 from orchestrator.system.clock import Reading
 
+CODES: Final = "orchestrator_code"
+"""Where a hint is given that a code was written or removed. It says nothing of the code."""
 LEAST_KEPT: Final = 4000
 """Entries of an account that are kept however old they are, as in the newest file of a timeline."""
 MOST_KEPT: Final = 32_000
 """Entries of an account that are kept at the most, as in all files of a timeline."""
+NUMBERS: Final = 10**15
+"""Higher than the number of any entry but one."""
 _TIDY: Final = 256
 """One of so many entries has older ones be looked at."""
 _PIECE: Final = 200
@@ -120,6 +126,40 @@ def _append(connection: Connection, account: str, entry: Entry) -> None:
         connection.execute(_FORGET, old)
 
 
+def prepend(connection: Connection, name: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Put entries before all that an account's history has.
+
+    An entry keeps its number ``n`` if that is lower than all that follow: by numbers, programs know how far
+    they have read.
+
+    Args:
+        connection: The database.
+        name: The account.
+        entries: The entries as they are shown, oldest first.
+    """
+    account = ids.of(connection, name)
+    row = connection.execute(
+        "SELECT min(place), min(n) FROM orchestrator.history WHERE account = %s", [account]
+    ).fetchone()
+    place, least = (row[0] or 0, row[1] or NUMBERS) if row is not None else (0, NUMBERS)
+    for entry in reversed(entries):
+        place -= 1
+        n = entry.get("n")
+        least = n if isinstance(n, int) and 0 < n < least else least
+        connection.execute(
+            "INSERT INTO orchestrator.history (account, place, n, mark, at, entry) OVERRIDING SYSTEM VALUE"
+            " VALUES (%s, %s, %s, %s, %s, %s::json)",
+            [
+                account,
+                place,
+                n if n == least else None,
+                secrets.token_hex(16),
+                datetime.fromisoformat(entry["at"]),
+                json.dumps({key: value for key, value in entry.items() if key != "n"}, allow_nan=False),
+            ],
+        )
+
+
 def _write_codes(
     connection: Connection,
     codes: Mapping[str, Code | None],
@@ -142,6 +182,8 @@ def _write_codes(
             " ON CONFLICT (account) DO UPDATE SET png = excluded.png, expires_at = excluded.expires_at",
             {"account": of(name), "png": code.png, "left": left},
         )
+    if codes:
+        notify(connection, CODES)
 
 
 def keep(connection: Connection, account: str, text: str) -> None:
@@ -166,6 +208,7 @@ def expire_codes(connection: Connection) -> int | None:
 def drop_codes(connection: Connection) -> None:
     """Delete all codes, of a service that is gone."""
     connection.execute("DELETE FROM orchestrator.code")
+    notify(connection, CODES)
 
 
 # What is read

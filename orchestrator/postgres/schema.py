@@ -17,6 +17,7 @@ from importlib import resources
 from typing import Final, LiteralString, cast
 
 from orchestrator.errors import StoreUnusable
+from orchestrator.postgres import rights
 from orchestrator.postgres.database import Connection
 
 PARTS: Final = ("control", "record", "messages", "leases")
@@ -58,11 +59,13 @@ def prepare(connection: Connection) -> list[str]:
 
 
 def check(connection: Connection) -> None:
-    """See that the tables are those of this version.
+    """See that the tables are those of this version, and that our role may not do more than it must.
 
     Raises:
-        StoreUnusable: They are not there, or older, or later; the message says what to do.
+        StoreUnusable: They are not there, or older, or later, or the role may do too much; the message says
+            what to do.
     """
+    rights.check(connection)
     reached = versions(connection) if _exists(connection) else {}
     _check(reached)
     if not reached:

@@ -9,7 +9,7 @@ from typing import Final, LiteralString
 from psycopg import sql
 
 from orchestrator.errors import StoreUnusable
-from orchestrator.postgres import schema
+from orchestrator.postgres import rights, schema
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.dsn import Dsn
 
@@ -21,15 +21,6 @@ LATER: Final = (
     "the functions of an administrator are of a later version of the orchestrator: install that version, and"
     " do not go back"
 )
-_STRONG: Final = (
-    "pg_execute_server_program",
-    "pg_read_server_files",
-    "pg_write_server_files",
-    "pg_signal_backend",
-    "pg_read_all_data",
-    "pg_write_all_data",
-)
-_TOO_MUCH: Final = "give the service a role of its own, as docs/postgres.md says"
 
 
 def script(dsn: Dsn) -> LiteralString:
@@ -55,7 +46,7 @@ def install(administrator: Dsn, dsn: Dsn) -> None:
     if (administrator.host, administrator.port) != (dsn.host, dsn.port):
         raise StoreUnusable("the administrator's DSN is of another server than store.dsn_file: name the same")
     if administrator.user == dsn.user:
-        raise StoreUnusable(f"the administrator's DSN has the service's own role: {_TOO_MUCH}")
+        raise StoreUnusable(f"the administrator's DSN has the service's own role: {rights.TOO_MUCH}")
     if administrator.database != dsn.database:
         raise StoreUnusable("the administrator's DSN is of another database than store.dsn_file")
     with Database(administrator, name="orchestrator cluster init") as database:
@@ -68,8 +59,8 @@ def _install(connection: Connection, dsn: Dsn) -> None:
         raise StoreUnusable(
             "there is no role of the name in store.dsn_file: CREATE ROLE ... LOGIN PASSWORD ..."
         )
-    for problem in _about_role(connection, dsn.user):
-        raise StoreUnusable(problem.text)
+    for text in rights.problems(connection, dsn.user):
+        raise StoreUnusable(text)
     if (installed(connection) or 0) > FUNCTIONS:
         raise StoreUnusable(LATER)
     connection.execute(script(dsn))
@@ -99,7 +90,7 @@ def problems(connection: Connection) -> list[Problem]:
     assert row is not None
     if row[1]:
         return [Problem("the server is a standby, which takes no writes: name the primary", "standby")]
-    found = _about_role(connection, str(row[0]))
+    found = [Problem(text, "rights") for text in rights.problems(connection, str(row[0]))]
     if found:
         return found
     if (problem := _about_functions(connection)) is not None:
@@ -143,37 +134,6 @@ def installed(connection: Connection) -> int | None:
         " FROM '^orchestrator ([0-9]{1,9})$')::int"
     ).fetchone()
     return None if row is None else row[0]
-
-
-def _about_role(connection: Connection, role: str) -> list[Problem]:
-    row = connection.execute(
-        "SELECT rolsuper, rolcreaterole, rolreplication, rolbypassrls FROM pg_roles WHERE rolname = %s",
-        [role],
-    ).fetchone()
-    assert row is not None
-    words = ("SUPERUSER", "CREATEROLE", "REPLICATION", "BYPASSRLS")
-    has = [word for word, it in zip(words, row, strict=True) if it]
-    if has == ["CREATEROLE"]:
-        # Before 16 such a role can make itself a member of pg_execute_server_program.
-        return [
-            Problem(
-                "the role of store.dsn_file may make roles (CREATEROLE), and could so take over the whole"
-                f" server: ALTER ROLE ... NOCREATEROLE, or {_TOO_MUCH}",
-                "rights",
-            )
-        ]
-    if has:
-        return [Problem(f"the role of store.dsn_file is {', '.join(has)}: {_TOO_MUCH}", "rights")]
-    strong = connection.execute(
-        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s) AND pg_has_role(%s, oid, 'MEMBER')",
-        [list(_STRONG), role],
-    ).fetchall()
-    names = ", ".join(name for (name,) in strong)
-    return (
-        [Problem(f"the role of store.dsn_file is a member of {names}: {_TOO_MUCH}", "rights")]
-        if names
-        else []
-    )
 
 
 def _about_others(connection: Connection) -> list[Problem]:

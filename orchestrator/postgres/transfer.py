@@ -184,8 +184,9 @@ def _table_of(connection: Connection, name: str) -> Table:
         " AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
         [name],
     ).fetchall()
+    # Since Postgres 18, NOT NULL of a column is among the rules, too.
     rules = connection.execute(
-        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass"
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype <> 'n'"
         " ORDER BY contype DESC, oid",
         [name],
     ).fetchall()

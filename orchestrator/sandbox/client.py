@@ -66,7 +66,7 @@ class SandboxClient(Talking):
     def about(self) -> Json:
         """Return facts about the sandbox.
 
-        Keys: sandbox (its version), pid, port, control_port, state_dir, environment.
+        Keys: sandbox (its version), pid, address and port for clients, control_port, state_dir, environment.
         """
         answer = self._ask("GET", "/")
         if not isinstance(answer, dict) or "sandbox" not in answer:
@@ -342,6 +342,7 @@ def environment_of(about: Mapping[str, Any], base: Mapping[str, str] | None = No
         ca_file=Path(given["SSL_CERT_FILE"]),
         root_key=bytes.fromhex(given[ROOT_KEY_VARIABLE]),
         base=os.environ if base is None else base,
+        address=about["address"],
     )
     return {**environment, CONTROL_VARIABLE: f"http://127.0.0.1:{about['control_port']}"}
 

@@ -8,12 +8,19 @@ from pathlib import Path
 
 ROOT_KEY_VARIABLE = "ORCHESTRATOR_SANDBOX_ROOT_KEY"
 """Where the hook looks for the key. The hook cannot import this module, and repeats the name."""
+LOOPBACK = "127.0.0.1"
+"""Where the sandbox listens for WhatsApp clients unless told otherwise."""
 HOOK = Path(__file__).resolve().parent / "hook"
 """The folder of the sitecustomize module that puts the key into neonize."""
 
 
 def client_environment(
-    *, port: int, ca_file: Path, root_key: bytes, base: Mapping[str, str] | None = None
+    *,
+    port: int,
+    ca_file: Path,
+    root_key: bytes,
+    base: Mapping[str, str] | None = None,
+    address: str = LOOPBACK,
 ) -> dict[str, str]:
     """Return the environment in which neonize connects to the sandbox and not to WhatsApp.
 
@@ -21,11 +28,12 @@ def client_environment(
     the hook at the start.
 
     Args:
-        port: The sandbox's proxy on 127.0.0.1.
+        port: The port of the sandbox's proxy.
         ca_file: The certificate authority's certificate, PEM.
         root_key: The 32-byte public key that signs the sandbox's Noise certificates.
         base: The other variables. With `os.environ` the result is a process's whole environment. With only
             PYTHONPATH, the result is what a shell has to add to its environment.
+        address: The IP address of the sandbox's proxy.
 
     Raises:
         ValueError: The key is not 32 bytes.
@@ -33,7 +41,7 @@ def client_environment(
     if len(root_key) != 32:
         raise ValueError(f"the root key must be 32 bytes, not {len(root_key)}")
     base = base or {}
-    proxy = f"http://127.0.0.1:{port}"
+    proxy = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
     # The program's own loopback traffic stays direct. An earlier list is not kept: it could name WhatsApp.
     direct = "127.0.0.1,localhost"
     return {

@@ -18,6 +18,7 @@ from typing import IO, Any, Final, Self
 
 from orchestrator.sandbox import token
 from orchestrator.sandbox.client import SandboxClient, SandboxError, environment_of
+from orchestrator.sandbox.environment import LOOPBACK
 from orchestrator.system import interpreter
 
 START_SECONDS: Final = 60.0
@@ -37,13 +38,21 @@ class SandboxProcess:
         state_dir: Where the sandbox keeps its state; by default a temporary folder, removed at the end.
         port: Where the sandbox listens for WhatsApp clients; 0 for any free port, which a restart keeps.
         control_port: Where the sandbox takes commands; 0 likewise.
+        listen: The IP address on which the sandbox listens for WhatsApp clients.
 
     Attributes:
         state_dir: The folder.
         log: The sandbox's log file, in that folder.
     """
 
-    def __init__(self, state_dir: Path | None = None, *, port: int = 0, control_port: int = 0) -> None:
+    def __init__(
+        self,
+        state_dir: Path | None = None,
+        *,
+        port: int = 0,
+        control_port: int = 0,
+        listen: str = LOOPBACK,
+    ) -> None:
         self._clean_up: Callable[[], object] = lambda: None
         if state_dir is None:
             state_dir = Path(tempfile.mkdtemp(prefix="orchestrator-sandbox-"))
@@ -51,6 +60,7 @@ class SandboxProcess:
         self.state_dir = state_dir.absolute()
         self.log = self.state_dir / "server.log"
         self._ports = (port, control_port)
+        self._listen = listen
         self._about: dict[str, Any] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -86,7 +96,7 @@ class SandboxProcess:
 
     @property
     def port(self) -> int:
-        """The port for WhatsApp clients: an HTTP and SOCKS5 proxy on 127.0.0.1."""
+        """The port for WhatsApp clients: an HTTP and SOCKS5 proxy."""
         return int(self.about["port"])
 
     @property
@@ -119,10 +129,11 @@ class SandboxProcess:
         """
         if self._process is not None:
             raise SandboxError("the sandbox is already running")
-        port, control_port = (port or self._free_port() for port in self._ports)
-        self._ports = (port, control_port)
+        port, control_port = self._ports
+        self._ports = (port or _free_port(self, self._listen), control_port or _free_port(self, LOOPBACK))
+        port, control_port = self._ports
         arguments = ["--json", "--until-stdin-closes", "--state-dir", str(self.state_dir)]
-        arguments += ["--port", str(port), "--control-port", str(control_port)]
+        arguments += ["--port", str(port), "--control-port", str(control_port), "--listen", self._listen]
         with self._open_log() as log:
             self._process = subprocess.Popen(
                 interpreter.program("sandbox", "serve", *arguments),
@@ -171,17 +182,6 @@ class SandboxProcess:
         self.stop()
         self.start()
 
-    def _free_port(self) -> int:
-        """Return a port that no other program gets as long as this object lives, also between two starts."""
-        with socket.socket() as reserved:
-            reserved.setsockopt(
-                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-            )  # else the sandbox could not use the port
-            reserved.bind(("127.0.0.1", 0))
-            port: int = reserved.getsockname()[1]
-            weakref.finalize(self, os.close, reserved.detach())
-        return port
-
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise SandboxError("the sandbox is not running")
@@ -229,3 +229,23 @@ class SandboxProcess:
             lines = log.read().decode(errors="replace").splitlines()
         end = "\n".join(lines[-_LOG_LINES:]) or "(nothing)"
         return SandboxError(f"the sandbox {what}; the end of its log {self.log}:\n{end}")
+
+
+def _free_port(owner: object, address: str) -> int:
+    """Return a port that no other program gets as long as the owner lives, also between two starts.
+
+    Raises:
+        SandboxError: This machine does not have the address.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as reserved:
+        reserved.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else the sandbox could not use the port
+        try:
+            reserved.bind((address, 0))
+        except OSError as error:
+            raise SandboxError(f"the address {address} cannot be used: {error.strerror}") from None
+        port: int = reserved.getsockname()[1]
+        weakref.finalize(owner, os.close, reserved.detach())
+    return port

@@ -69,6 +69,7 @@ class Adopting:
         replaced: Is told of each account whose session another client uses.
         ready: Waits until an account may start here.
         machines: The accounts' machines.
+        figures: Returns how the shard is, in numbers; nothing before it begins.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Adopting:
         self.replaced: Callable[[str], None] = lambda _: None
         self.ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
         self.machines = machines
+        self.figures: Callable[[], dict[str, object]] = dict
         self._roster = roster
         self._children = children
         self._recorder = recorder

@@ -28,6 +28,7 @@ from orchestrator.accounts.pipe import (
     Acted,
     Connected,
     Ended,
+    Extend,
     Fetched,
     FromChild,
     LinkLost,
@@ -319,6 +320,11 @@ class Children:
             tell(name, SpawnFailed(NO_PROCESS + "the service's log says more"))
             return
         managed.maker = child.maker
+        # What nobody could tell the process while it was being made.
+        if self.until is not None and self.until != spec.until:
+            child.tell(Extend(self.until))
+        if self._taken(managed) != spec.taken:
+            self.tell_taken(managed)
         tell(name, Spawned(child.pid))
         # The machine may have changed its mind while the process was being made.
         if managed.to_be_killed:

@@ -50,6 +50,7 @@ class Joined:
         adopting.gone, adopting.replaced = self._loop.gone, self._loop.doubt
         self._versions = Versions(member.leases, adopting.machines, adopting.library, adopting.aside)
         adopting.ready = self._versions.known
+        adopting.figures = self._loop.figures
 
     def start(self) -> None:
         """Begin to ask for accounts."""

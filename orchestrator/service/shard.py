@@ -145,6 +145,10 @@ class ShardLoop:
         """The machine, to look at."""
         return self._shard
 
+    def figures(self) -> dict[str, object]:
+        """Return how the shard is, in numbers."""
+        return self._shard.figures(now()).as_json(self._leases.me.capacity)
+
     def start(self) -> None:
         """Begin to ask for a lease."""
         self._loop = asyncio.get_running_loop()

@@ -102,6 +102,6 @@ class StoreWatch:
             store.since = None
         else:
             log.error("the store is away, and no account is linked until it is back: %s", why)
-            store.since = store.since or time.time()
+            store.went(time.time())
             self._machines.handle_all(StoreGone())
         self._machines.dispatch()

@@ -56,7 +56,7 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
     from orchestrator.postgres import driver
 
     driver.need()
-    from orchestrator.postgres import dsn, record
+    from orchestrator.postgres import dsn, record, schema
     from orchestrator.postgres.codes import CodeRows
     from orchestrator.postgres.database import Database
     from orchestrator.postgres.leases import Leases
@@ -70,7 +70,8 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
 
     assert settings.store is not None
     paths = files.paths
-    database = Database(dsn.read(settings.store))
+    # A service looks when it takes the accounts, and waits for a database that is away.
+    database = Database(dsn.read(settings.store), first=schema.check if commands else None)
     owner: OwnerRow | Membership = OwnerRow(database, paths, _end)
     shared = settings.cluster is not None and not commands
     if settings.cluster is not None:
@@ -137,12 +138,13 @@ def reading(settings: Settings) -> Iterator[socket.socket]:
     from orchestrator.postgres import driver
 
     driver.need()
-    from orchestrator.postgres import dsn
+    from orchestrator.postgres import dsn, schema
     from orchestrator.postgres.database import Database
     from orchestrator.postgres.messages.reading import ReadOnly
 
     assert settings.store is not None
-    with Database(dsn.read(settings.store), name="orchestrator reads messages") as database:
+    name = "orchestrator reads messages"
+    with Database(dsn.read(settings.store), name=name, first=schema.check) as database:
         serving = Serving(ReadOnly(database))
         serving.start()
         try:

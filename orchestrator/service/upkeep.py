@@ -89,6 +89,13 @@ class Upkeep:
         if self._fleet.store.is_away:
             raise StoreAway("the database of `store:` is away: nothing was done, try again when it is back")
 
+    def database(self) -> dict[str, object] | None:
+        """Say whether the database is there, and how often it was away; None where all is kept in files."""
+        if self._watch is None:
+            return None
+        store = self._fleet.store
+        return {"up": not store.is_away, "outages": store.outages}
+
     async def maintain(self, *, on: bool) -> None:
         """Turn maintenance on or off. Nothing happens if it is so already.
 

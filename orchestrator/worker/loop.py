@@ -189,11 +189,35 @@ class Loop:
         while self._outcome is None:
             poll.modify(link, select.POLLIN | (select.POLLOUT if self._link.has_more else 0))
             ready = {descriptor for descriptor, _ in poll.poll(math.ceil(self._patience() * 1000))}
-            self._tenure.check()  # before it answers WhatsApp, or dials
-            if self._sentinel in ready:
-                raise ParentGone
-            self._turn(hears=link in ready)
+            self._turn(self._hear(heard=link in ready, gone=self._sentinel in ready))
         return self._outcome
+
+    def _hear(self, *, heard: bool, gone: bool) -> list[pipe.FromParent]:
+        """Return what the parent has said, if the process may still run; otherwise end the process.
+
+        A process that got no time to run, as on a busy machine, has not heard yet that it may run longer. One
+        whose time is over ends before it answers WhatsApp, dials, or closes anything.
+
+        Args:
+            heard: Whether the parent has said something, or is gone.
+            gone: Whether the parent is gone.
+
+        Raises:
+            ParentGone: The parent is.
+        """
+        said: list[pipe.FromParent] = []
+        if heard:
+            try:
+                said = self._link.receive()
+            except ParentGone:
+                gone = True
+        for message in said:
+            if isinstance(message, pipe.Extend):
+                self._tenure.extend(message.until)
+        self._tenure.check()
+        if gone:
+            raise ParentGone
+        return said
 
     def leave(self, seconds: float) -> None:
         """Lose nothing that WhatsApp takes for delivered, however the run ends; from any thread."""
@@ -210,9 +234,9 @@ class Loop:
         at = self._next_beat if due is None else min(due, self._next_beat)
         return self._tenure.limit(max(0.0, at - time.monotonic()))
 
-    def _turn(self, *, hears: bool) -> None:
+    def _turn(self, said: list[pipe.FromParent]) -> None:
         self._link.pump()
-        for message in self._link.receive() if hears else ():
+        for message in said:
             match message:
                 case pipe.Stop():
                     self._inbox.put(events.StopAsked())
@@ -228,8 +252,8 @@ class Loop:
                     self._inbox.put(events.FetchAsked(id, media))
                 case pipe.Taken(seq):
                     self._tools.intake.taken = seq
-                case pipe.Extend(until):
-                    self._tenure.extend(until)
+                case pipe.Extend():
+                    pass  # see `_hear`
         for event in self._inbox.take():
             self._feed(event)
         now = time.monotonic()

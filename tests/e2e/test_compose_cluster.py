@@ -82,12 +82,14 @@ def project(folder: Path, make_number: Callable[[], str]) -> Iterator[Project]:
 def test_three_shards_keep_an_account_when_one_is_lost(
     engine: Engine, image: str, project: Project, sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
-    def init() -> subprocess.CompletedProcess[str]:
+    def init(*, code: int = 0) -> subprocess.CompletedProcess[str]:
         line = ["run", "--rm", *UNCONFINED, *project.options("shard-1"), image, "cluster", "init"]
-        return engine.podman(*line)
+        done = engine.podman(*line, check=False)
+        assert done.returncode == code, done
+        return done
 
     with project.database.superuser() as connection:
-        connection.execute(init().stdout.encode())
+        connection.execute(init(code=1).stdout.encode())
     assert "tables" in init().stdout
     number = re.findall(r'phone: "(.*)"', (project.folder / "config/accounts.yaml").read_text())[0]
     sandbox.client.add_phone(number, "Support")

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support.postgres import FreshDatabase, skip_without_postgres
 
+from benchmarks.cluster import sealed
+
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 840.0
 """Seconds for what takes up to seventy on an idle machine, most of them spent waiting."""
@@ -230,3 +232,16 @@ def test_each_text_arrives_once_through_faults() -> None:
     for row in ("arrived twice", "sent, and not arrived", "keys with two rows", "keys without a row"):
         assert cells(output, row) == ["0"]
     assert int(cells(output, "requests")[0]) > 150
+
+
+def test_failover_counts_from_the_fault_to_the_last_account() -> None:
+    skip_without_postgres()
+    if (why := sealed.why_not()) is not None:
+        pytest.skip(why)
+    output = printed_by("failover", "--accounts", "2", "--shards", "2", "--only", "sigterm")
+
+    assert "2 accounts on 2 machines, Postgres 1" in output
+    accounts, claimed, connected, gone, replaced, fights, sent, once, *rest = cells(output, "SIGTERM")
+    assert (accounts, gone, replaced, fights, rest) == ("1", "-", "0", "0", ["0", "0", "0"])
+    assert 0 <= measured(claimed, "s") <= measured(connected, "s")
+    assert int(sent) == int(once) > 0

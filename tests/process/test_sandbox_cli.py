@@ -206,6 +206,11 @@ def test_what_is_no_port_is_wrong_usage(port: str) -> None:
     misused(["serve", f"--port={port}"], "Invalid value for '--port'")
 
 
+@pytest.mark.parametrize("address", ["localhost", "0.0.0.0", "::", "224.0.0.1", "fe80::1%eth0", ""])
+def test_clients_cannot_be_sent_to_what_is_no_address_of_one_machine(address: str) -> None:
+    misused(["serve", f"--listen={address}"], "Invalid value for --listen: expected an IP address")
+
+
 def spoil_nothing(folder: Path) -> None:
     folder.rmdir()
     folder.write_text("a file where the folder should be")

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -439,6 +440,35 @@ def test_a_restart_keeps_ports_and_state(tmp_path: Path, number: str) -> None:
         assert process.client.phones() == phones
     assert (tmp_path / "new" / "state").stat().st_mode & 0o777 == 0o700
     assert process.log.stat().st_mode & 0o777 == 0o600
+
+
+def test_clients_connect_to_the_address_that_it_was_given() -> None:
+    address = "127.0.0.2"
+    with SandboxProcess(listen=address) as process:
+        assert process.environment()["HTTPS_PROXY"] == f"http://{address}:{process.port}"
+        since = process.client.last_event()
+        process.client.fault("refuse", seconds=0.2)  # the port is closed, and opens again
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", process.port), 30.0)
+        deadline = time.monotonic() + 30.0
+        while True:
+            try:
+                client = socket.create_connection((address, process.port), 30.0)
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        with client:
+            client.sendall(b"CONNECT web.whatsapp.com:443 HTTP/1.1\r\n\r\n")
+            opened = process.client.wait_for("opened", 30.0, since)
+            assert opened["peer"] == client.getsockname()[0]
+        with pytest.raises(OSError, match="refused"):  # its control interface stays where it was
+            socket.create_connection((address, process.about["control_port"]), 30.0)
+
+
+def test_an_address_of_another_machine_is_refused() -> None:
+    with pytest.raises(SandboxError, match=r"address 203\.0\.113\.77 cannot be used"):
+        SandboxProcess(listen="203.0.113.77").start()
 
 
 def test_its_ports_are_nobody_elses_while_it_is_stopped() -> None:

@@ -52,6 +52,7 @@ ARGUMENTS: dict[str, list[list[str]]] = {
     "link": [["support"], ["support", "--no-wait"]],
     "repair": [["support"], ["support", "--no-wait"]],
     "qr": [["support"]],
+    "codes": [[], ["--watch", "shown"]],
     "messages": [["support"], ["support", "--json"], ["support", "--follow"]],
     "trace": [["3EB0A1B2C3D4E5F60718"], ["3EB0A1B2C3D4E5F60718", "support"]],
     "media": [["support", "17"]],
@@ -203,7 +204,7 @@ def test_a_bot_is_not_run_from_a_folder_that_others_can_write_to(cli: Cli) -> No
 # Who listens
 
 
-ALONE = ("run", "cluster", "config", "doctor", "messages", "outbox", "token", "trace")
+ALONE = ("run", "cluster", "codes", "config", "doctor", "messages", "outbox", "token", "trace")
 """Commands that ask no service, or do without one that they do not trust. `bot` lacks its module first."""
 
 

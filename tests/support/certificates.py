@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,13 +11,22 @@ from pathlib import Path
 def certificate(
     folder: Path, *, name: str = "localhost", days: tuple[int, int] = (-1, 1), sign: bool = True
 ) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Return what a receiver shows, and what trusts its authority, which is ``ca.pem`` in the folder."""
+    """Return what a receiver shows, and what trusts its authority, which is ``ca.pem`` in the folder.
+
+    The name may be an IP address.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import NameOID
 
     now = datetime.now(UTC)
+
+    def called(text: str) -> x509.GeneralName:
+        try:
+            return x509.IPAddress(ipaddress.ip_address(text))
+        except ValueError:
+            return x509.DNSName(text)
 
     def make(
         subject: str,
@@ -36,9 +46,7 @@ def certificate(
         )  # fmt: skip
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         if not ca:
-            builder = builder.add_extension(
-                x509.SubjectAlternativeName([x509.DNSName(subject)]), critical=False
-            )
+            builder = builder.add_extension(x509.SubjectAlternativeName([called(subject)]), critical=False)
         return builder.sign(by, hashes.SHA256())
 
     authority, leaf = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())

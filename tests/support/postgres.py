@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from orchestrator.postgres.dsn import Dsn
 
 MUST: Final = "ORCHESTRATOR_TESTS_MUST_POSTGRES"
+PROGRAMS: Final = "ORCHESTRATOR_TESTS_POSTGRES"
+"""The variable that has the folder of `initdb` and `postgres` of another Postgres than Debian's."""
 _PLACES: Final = Path("/usr/lib/postgresql")
 _PATIENCE: Final = 60.0
 
-Way = Literal["loopback", "socket", "tls"]
-"""How a server is reached."""
+Way = Literal["loopback", "socket", "tls", "network"]
+"""How a server is reached; by the network only if the server has an address there."""
 
 _CONFIG: Final = """\
 fsync = off
@@ -61,7 +63,9 @@ host all all ::1/128 scram-sha-256
 
 
 def programs() -> Path | None:
-    """Return the folder of the newest Postgres on this machine."""
+    """Return the folder of the Postgres that the environment names, or else of the newest on this machine."""
+    if named := os.environ.get(PROGRAMS):
+        return Path(named)
     found = sorted(_PLACES.glob("*/bin"), key=lambda path: int(path.parent.name))
     return found[-1] if found else None
 
@@ -72,17 +76,27 @@ class PostgresServer:
     Attributes:
         folder: Where it is, with ``ca.pem``, which has signed its certificate.
         port: Where it listens, at 127.0.0.1 and in `sockets`.
+        address: Where other machines reach it, by TLS only; None: nowhere.
+
+    Args:
+        folder: Where it is to be; it must exist.
+        address: Where other machines are to reach it.
+        machines: From which addresses, such as ``192.0.2.0/24``.
+        **settings: What its configuration says besides.
     """
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(
+        self, folder: Path, *, address: str | None = None, machines: str = "", **settings: str
+    ) -> None:
         self.folder = folder
+        self.address = address
         self.port = free_port()
         self._programs = programs()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = 0
         self.opened: list[Database] = []
         self._user = "postgres" if os.geteuid() == 0 else None
-        certificate(folder)
+        certificate(folder, name=address or "localhost")
         folder.chmod(0o755)
         for path in (self.sockets, self.data):
             path.mkdir(0o700)
@@ -98,7 +112,8 @@ class PostgresServer:
         lines = [f"{key} = '{value}'" for key, value in settings.items()]
         with (self.data / "postgresql.conf").open("a") as file:
             file.write(_CONFIG + "\n".join(lines) + "\n")
-        (self.data / "pg_hba.conf").write_text(_HBA)
+        others = f"hostssl all all {machines} scram-sha-256\n" if address else ""
+        (self.data / "pg_hba.conf").write_text(_HBA + others)
 
     @property
     def data(self) -> Path:
@@ -118,7 +133,7 @@ class PostgresServer:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._path("postgres"), "-D", self.data, "-p", str(self.port), "-k", self.sockets,
-                 "-c", "listen_addresses=127.0.0.1"],
+                 "-c", f"listen_addresses={','.join(filter(None, ['127.0.0.1', self.address]))}"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self._user, group=self._user,
                 extra_groups=None if self._user is None else [], cwd="/", start_new_session=True,
             )  # fmt: skip
@@ -220,9 +235,12 @@ class FreshDatabase:
             words = f"host={quote(str(self.server.sockets))}&port={self.server.port}"
             return f"postgres://{user}:{quote(password)}@/{self.name}?{words}"
         host, words = "127.0.0.1", ""
-        if way == "tls":
+        if way in ("tls", "network"):
             root = quote(str(self.server.folder / "ca.pem"))
             host, words = "localhost", f"?sslmode=verify-full&sslrootcert={root}"
+        if way == "network":
+            assert self.server.address is not None
+            host = self.server.address
         return f"postgres://{user}:{quote(password)}@{host}:{self.server.port}/{self.name}{words}"
 
     def parsed(self, way: Way = "loopback") -> Dsn:

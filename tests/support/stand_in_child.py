@@ -310,10 +310,14 @@ class _Child:
 
     def _listen(self, seconds: float, *, deaf: bool = False) -> None:
         """Wait, but hear what the parent says, and notice when it is gone."""
-        heard = self._connection.poll(self._tenure.limit(seconds))
-        self._tenure.check()
-        if heard:
+        message = None
+        if self._connection.poll(self._tenure.limit(seconds)):
             message = pipe.decode(self._connection.recv_bytes())
+        if isinstance(message, pipe.Extend):
+            self._tenure.extend(message.until)
+            return
+        self._tenure.check()
+        if message is not None:
             if isinstance(message, pipe.Act):
                 self._act(message)
             elif isinstance(message, pipe.Send | pipe.TakeBack):
@@ -325,8 +329,6 @@ class _Child:
                 self._fetch(message)
             elif isinstance(message, pipe.Taken):
                 self._note_taken(message.seq)
-            elif isinstance(message, pipe.Extend):
-                self._tenure.extend(message.until)
             elif not deaf and isinstance(message, pipe.Unlink):
                 raise _Unlinked
             elif not deaf:

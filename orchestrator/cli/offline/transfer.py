@@ -17,6 +17,7 @@ from typing import Any
 from orchestrator.accounts.names import no_such_account
 from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.postgres import transfer
+from orchestrator.postgres.record import RecordRows
 from orchestrator.postgres.sessions import Sessions
 from orchestrator.store import device, quarantine, realm, sessions
 from orchestrator.store.layout import DATABASE, MESSAGES, StatePaths
@@ -177,7 +178,7 @@ def _is_linked(paths: StatePaths, name: str) -> bool:
 
 
 def _record(source: Record, target: Record, names: list[str]) -> None:
-    """Take over what is known of accounts: wishes, bans, and their histories where there is none yet.
+    """Take over what is known of accounts: wishes, bans, and what of their histories is not there yet.
 
     This comes before their sessions, which can be moved once only.
 
@@ -187,8 +188,12 @@ def _record(source: Record, target: Record, names: list[str]) -> None:
     known = source.load()
     target.save({**target.load(), **{name: known[name] for name in names if name in known}})
     for name in names:
-        if target.newest(name) == 0:
-            for entry in source.tail(name, _ALL):
+        there = [unix(entry["at"]) or 0.0 for entry in target.tail(name, _ALL)]
+        entries = source.tail(name, _ALL)
+        if there and isinstance(target, RecordRows):
+            target.prepend(name, [one for one in entries if (unix(one["at"]) or 0.0) < there[0]])
+        for entry in entries:
+            if not there or (unix(entry["at"]) or 0.0) > there[-1]:
                 target.append(name, _entry(entry))
     if not target.flush(60):
         raise StateError("what is known of the accounts could not be stored: nothing was moved, try again")

@@ -22,6 +22,7 @@ from orchestrator.sandbox.client import (
     SandboxError,
     environment_of,
 )
+from orchestrator.sandbox.environment import LOOPBACK
 
 PARENT_GONE_SECONDS: Final = 10.0
 """Time for an orderly stop when stdin has closed; then the process kills itself."""
@@ -46,6 +47,13 @@ def serve(
             metavar="N", min=0, max=65535, help="Port for the other commands; 0 means any free port."
         ),
     ] = DEFAULT_CONTROL_PORT,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="IP address on which WhatsApp clients connect. Commands are taken on 127.0.0.1 in any case.",
+        ),
+    ] = LOOPBACK,
     state_dir: Annotated[
         Path | None,
         typer.Option(
@@ -63,8 +71,8 @@ def serve(
 ) -> None:
     """Run the sandbox in the foreground until Ctrl-C.
 
-    The sandbox listens on 127.0.0.1 only. The state folder keeps phones, devices and messages for the next
-    start.
+    The sandbox listens on 127.0.0.1 only, unless --listen names another address: whoever reaches that one can
+    connect a client. The state folder keeps phones, devices and messages for the next start.
     """
     import asyncio
     import logging
@@ -89,6 +97,7 @@ def serve(
     if until_stdin_closes:
         _stop_when_stdin_closes()
     folder = (state_dir or _default_state_dir()).absolute()
+    address = _address(listen)
     listening = False
 
     def ready(about: dict[str, Any]) -> None:
@@ -97,13 +106,28 @@ def serve(
         print(json.dumps(about) if as_json else _how_to_use(about), flush=True)
 
     try:
-        asyncio.run(run(Options(folder, port, control_port), ready))
+        asyncio.run(run(Options(folder, port, control_port, address), ready))
     except (StartError, StoreError, CertificateError, TokenError) as error:
         raise SandboxError(str(error)) from None
     except OSError as error:
         if listening:
             raise
         raise SandboxError(f"{error.filename or folder}: {error.strerror or error}") from None
+
+
+def _address(text: str) -> str:
+    import ipaddress
+
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast or "%" in text:
+        # Clients are told to connect to this address, so it has to be one that leads here.
+        raise typer.BadParameter(
+            "expected an IP address of this machine, such as 192.0.2.1", param_hint="--listen"
+        )
+    return str(address)
 
 
 def _default_state_dir() -> Path:
@@ -133,9 +157,11 @@ def _stop_when_stdin_closes() -> None:
 
 def _how_to_use(about: dict[str, Any]) -> str:
     control = f"http://127.0.0.1:{about['control_port']}"
+    host = f"[{about['address']}]" if ":" in about["address"] else about["address"]
+    place = f"{host}:{about['port']}"
     option = "" if control == DEFAULT_CONTROL else f" --control {control}"
     return f"""\
-The sandbox listens for clients on 127.0.0.1:{about["port"]}, and for commands on {control}
+The sandbox listens for clients on {place}, and for commands on {control}
 State: {about["state_dir"]}
 
 In the shell where a bot will run:

@@ -72,6 +72,7 @@ class Lines:
         self._announcing: set[asyncio.Task[None]] = set()
         self._is_damaged = False
         self._is_closing = False
+        self._running: asyncio.Task[None] | None = None
         wall, uptime = time.time(), _uptime()
         self.clock: Callable[[], float] = lambda: wall + _uptime() - uptime  # nobody sets it back
 
@@ -102,7 +103,8 @@ class Lines:
         self._is_called.set()
 
     async def run(self) -> None:
-        """Hand out events until cancelled."""
+        """Hand out events until cancelled or closed."""
+        self._running = asyncio.current_task()
         unsubscribe = self.feed.watch(self._heard)
         try:
             while not self._is_closing:
@@ -193,6 +195,11 @@ class Lines:
         is_known = self.is_ready
         await self._end_lines(seconds)
         await self.writer.flush()
+        if self._running is not None:
+            # Whoever still works would ask a store that is closed. Nothing is being written at this moment:
+            # a write that is cancelled would not tell what it wrote.
+            self._running.cancel()
+            await asyncio.wait([self._running])
         if is_known:
             with contextlib.suppress(StoreError):
                 await self._save_snapshot()

@@ -54,7 +54,8 @@ class Writer:
         self._folder = folder
         self._damaged = damaged
         self._thread = ThreadPoolExecutor(1, "consumers")
-        self._store: Store | None = None
+        self._store: Store | None = None  # its thread sets it: an end finds what a start was still opening
+        self._is_closed = False
         self._pending: dict[str, Pending] = {}
         self._sources: dict[str, Source] = {}
         self._go = asyncio.Event()
@@ -68,11 +69,7 @@ class Writer:
         Raises:
             OrchestratorError: It cannot be opened.
         """
-        if self._store is not None:
-            store, self._store = self._store, None
-            await self._in_thread(store.close)
-        self._store = await self._in_thread(Store.open, self._folder)
-        return self._store.was_damaged
+        return await self._in_thread(self._open)
 
     def join(self, name: str, source: Source) -> None:
         """Say whose the writes of a consumer are."""
@@ -109,7 +106,7 @@ class Writer:
         Raises:
             StoreError: It cannot be done.
         """
-        if self._store is None:
+        if self._store is None and not self._is_closed:
             raise StoreError("the gateway has not read yet what is kept of consumers; try again in a moment")
         return await self._in_thread(do, self._store, *arguments)
 
@@ -155,12 +152,21 @@ class Writer:
 
     async def close(self) -> None:
         """Write everything, and close the store."""
-        if self._store is not None:
-            await self.flush()
-            with contextlib.suppress(StoreError):
-                await self._in_thread(self._store.close)
-        self._store = None
+        await self.flush()
+        with contextlib.suppress(StoreError):
+            await self._in_thread(self._close)
+        self._is_closed = True
         self._thread.shutdown(wait=False)
+
+    def _open(self) -> bool:
+        self._close()
+        self._store = Store.open(self._folder)
+        return self._store.was_damaged
+
+    def _close(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
 
     def _write(self, batch: dict[str, tuple[Write, ...]]) -> None:
         assert self._store is not None
@@ -188,6 +194,8 @@ class Writer:
             source.strain(is_strained=is_strained)
 
     async def _in_thread(self, do: Callable[..., T], *arguments: Any) -> T:  # noqa: ANN401 - as `do` takes them
+        if self._is_closed:
+            raise StoreError("the gateway is stopping; try again when it is back")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, do, *arguments)
         except sqlite3.Error as error:

@@ -47,6 +47,7 @@ class Origin:
 
     Attributes:
         number: Counted from 1 since the server started.
+        peer: The IP address that it came from; None if it had gone before it was looked at.
         proxy: ``http`` or ``socks5``.
         user: The user name given to the proxy, or None.
         password: The password given to the proxy, or None.
@@ -55,6 +56,7 @@ class Origin:
     """
 
     number: int
+    peer: str | None = None
     proxy: str = ""
     user: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -76,7 +78,8 @@ class Channel:
         self._tcp = writer.transport
         self._socket: socket.socket = writer.get_extra_info("socket")
         self._refusal = b""
-        self.origin = Origin(number)
+        peer = writer.get_extra_info("peername")
+        self.origin = Origin(number, peer[0] if peer else None)
 
     # Plain bytes
 

@@ -32,7 +32,7 @@ REOPEN_MARGIN = 0.01
 
 
 class Listener:
-    """The loopback port that clients are led to by their proxy settings.
+    """The port that clients are led to by their proxy settings.
 
     Attributes:
         port: The port once it listens.
@@ -95,7 +95,7 @@ class Listener:
             return
         self._server.close()
         self._server = None
-        self._reserved = socket.socket()
+        self._reserved = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET)
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind((self._host, self.port))
 
@@ -155,6 +155,7 @@ class Listener:
             connection=origin.number,
             proxy=origin.proxy,
             user=origin.user,
+            peer=origin.peer,
             host=origin.host,
             port=origin.port,
         )

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.sandbox import token
 from orchestrator.sandbox.crypto.certs import Authority
-from orchestrator.sandbox.environment import client_environment
+from orchestrator.sandbox.environment import LOOPBACK, client_environment
 from orchestrator.sandbox.server.control import Control
 from orchestrator.sandbox.server.hub import Hub
 from orchestrator.sandbox.server.listener import Listener
@@ -29,11 +29,19 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a sandbox is started with; port 0 means any free one."""
+    """What a sandbox is started with; port 0 means any free one.
+
+    Attributes:
+        state_dir: Where phones, devices and messages are kept.
+        port: Where WhatsApp clients connect.
+        control_port: Where commands connect, on 127.0.0.1.
+        address: The IP address on which WhatsApp clients connect.
+    """
 
     state_dir: Path
     port: int = 0
     control_port: int = 0
+    address: str = LOOPBACK
 
 
 async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None:
@@ -60,15 +68,19 @@ async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None
     store = Store(options.state_dir / "sandbox.sqlite3")
     try:
         hub = _hub(store, tokens)
-        listener = Listener(hub, authority.server_context(), port=options.port)
-        await _listen(listener.start(), options.port)
+        listener = Listener(hub, authority.server_context(), options.address, options.port)
+        await _listen(listener.start(), options.port, options.address)
         environment = client_environment(
-            port=listener.port, ca_file=options.state_dir / "ca.pem", root_key=hub.root_key
+            port=listener.port,
+            ca_file=options.state_dir / "ca.pem",
+            root_key=hub.root_key,
+            address=options.address,
         )
         about: dict[str, Any] = {
             "sandbox": __version__,
             "pid": os.getpid(),
             "port": listener.port,
+            "address": options.address,
             "state_dir": str(options.state_dir),
             "environment": environment,
         }
@@ -83,11 +95,11 @@ async def run(options: Options, ready: Callable[[dict[str, Any]], None]) -> None
         os.close(lock)
 
 
-async def _listen(starting: Any, port: int) -> None:  # noqa: ANN401 - a coroutine
+async def _listen(starting: Any, port: int, address: str = LOOPBACK) -> None:  # noqa: ANN401 - a coroutine
     try:
         await starting
     except OSError as error:
-        raise StartError(f"port {port} on 127.0.0.1 cannot be used: {error.strerror}; name another") from None
+        raise StartError(f"port {port} on {address} cannot be used: {error.strerror}; name another") from None
 
 
 def _hub(store: Store, tokens: Tokens) -> Hub:

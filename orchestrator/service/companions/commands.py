@@ -44,9 +44,14 @@ class _Commands:
         self._companions = companions
 
     async def companions(self, request: Json) -> Json:
-        """Say how the gateway and the bots are."""
+        """Say how the gateway and the bots are, and what metrics tell of the shard and its database."""
         Arguments(request)
-        return {"companions": self._companions.about()}
+        adopting = self._supervisor.adopting
+        return {
+            "companions": self._companions.about(),
+            "shard": None if adopting is None else adopting.figures() or None,
+            "store": self._supervisor.upkeep.database(),
+        }
 
     async def hand_on(self, name: str, request: Json) -> Json:
         """Let the gateway answer, which checks what it is told."""

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from orchestrator.config.settings import Settings
 from orchestrator.control.client import Client
 from orchestrator.control.protocol import Json
-from orchestrator.errors import NotRunning
+from orchestrator.errors import NotRunning, StoreUnusable
 from orchestrator.service import stores
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 from orchestrator.store.protocols import Store
+
+if TYPE_CHECKING:
+    from orchestrator.postgres.database import Connection, Database
+    from orchestrator.postgres.health import Health
 
 T = TypeVar("T")
 
@@ -69,7 +74,9 @@ class Context:
         paths: The state folder.
         client: A client for the service, whether it runs or not.
         ping: What a running service says of itself. It raises `NotRunning` if none runs.
-        store: What is kept of the accounts, in files or in a database.
+        database: What the server of the database is like; None where the configuration names no database.
+        store: What is kept of the accounts, in files or in a database. A database that is away or unfit is
+            an error, which is the same one for each check.
         lock: Looks whether the state folder is free. It raises `AlreadyRunning` if another process uses it.
     """
 
@@ -86,6 +93,8 @@ class Context:
         self.ping: Lookup[Json] = Lookup(lambda: self.client.get().call("ping"))
         self.lock = Lookup(self._try_lock)
         self.store = Lookup(self._open_store)
+        self.database: Lookup[Health | None] = Lookup(self._look_at_database)
+        self._connected: Lookup[Database] = Lookup(self._connect)
 
     def accounts(self) -> int:
         """Return how many accounts are enabled, 0 if the configuration cannot be read."""
@@ -111,10 +120,48 @@ class Context:
             return False
         return True
 
+    def in_database(self, work: Callable[[Connection], T]) -> T:
+        """Return what is read in the database that the configuration names.
+
+        Raises:
+            StateError: It cannot be reached, or is unfit.
+        """
+        self._need_database()
+        return self._connected.get().run(work)
+
+    def _need_database(self) -> None:
+        health = self.database.get()
+        for problem in () if health is None else health.problems:
+            if problem.fatal:
+                raise StoreUnusable(problem.text)
+
+    def _look_at_database(self) -> Health | None:
+        if self._dsn_file() is None:
+            return None
+        from orchestrator.postgres import driver
+
+        driver.need()
+        from orchestrator.postgres import health
+
+        return health.examine(self._connected.get())
+
+    def _connect(self) -> Database:
+        from orchestrator.postgres import dsn
+        from orchestrator.postgres.database import Database
+
+        file = self._dsn_file()
+        assert file is not None
+        return self._open.enter_context(Database(dsn.read(file), name="orchestrator doctor"))
+
+    def _dsn_file(self) -> Path | None:
+        settings = self.settings.or_none()
+        return None if settings is None else settings.store
+
     def _open_store(self) -> Store:
         settings, paths = self.settings.or_none(), self.paths.get()
         if settings is None or settings.store is None:
             return in_files(paths, paths.qr)
+        self._need_database()
         return self._open.enter_context(stores.opened(settings, paths, commands=True))
 
     def _try_lock(self) -> None:

@@ -20,9 +20,15 @@ def examine(
         only: The keys of those to run, none for all.
         checks: The checks that there are.
     """
+    told: set[str] = set()
     for check in checks:
         if not only or check.key in only:
             for finding in _isolated(check, context):
+                # What several checks need, such as a database that is away, fails for all in the same words.
+                sentence = f"{finding.text}: {finding.advice}" if finding.advice else finding.text
+                if finding.status == "FAIL" and sentence in told:
+                    continue
+                told.add(sentence)
                 yield replace(finding, check=finding.check or check.title, key=check.key)
 
 

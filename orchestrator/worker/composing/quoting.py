@@ -45,7 +45,8 @@ def quotation(message: Proto) -> Proto:
 def said(stored: Stored) -> Proto:
     """Return the message that an entry of the inbox has, an empty one if nobody can read it."""
     event = _event(stored)
-    return empty() if event is None else event.Message
+    # What lacks a field that it must have can be read, but neither copied nor sent.
+    return event.Message if event is not None and event.Message.IsInitialized() else empty()
 
 
 def is_own(stored: Stored) -> bool:

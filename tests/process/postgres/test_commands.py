@@ -18,6 +18,7 @@ import pytest
 from support.cli import COMMAND, STAND_IN, Cli, bare, wait_for
 from support.postgres import FreshDatabase, serving
 
+from orchestrator.control.client import Client
 from orchestrator.postgres.database import Database
 from orchestrator.postgres.sessions import Sessions
 from orchestrator.store import realm
@@ -174,7 +175,8 @@ def test_commands_say_that_the_database_is_away(tmp_path: Path) -> None:
         for line in (
             ("list",), ("explain", "a"), ("history",), ("report",), ("quarantine", "list"), ("restore", "a"),
             ("maintenance", "on"), ("repair", "a", "--no-wait", "--yes"), ("remove", "a", "--yes"),
-            ("rename", "a", "c"), ("on-change", "status"), ("restore",),
+            ("rename", "a", "c"), ("on-change", "status"), ("restore",), ("messages", "a"), ("outbox", "a"),
+            ("cluster", "status"), ("codes",),
         ):  # fmt: skip
             said = cli(*line, code=1).stderr
             assert re.search(r"the database \S+ at \S+ cannot be reached", said), (line, said)
@@ -187,6 +189,53 @@ def test_a_database_that_was_not_made_ready_says_what_to_run(tmp_path: Path, fre
     cli.configure("a: {}")
     for line in (("run",), ("list",)):
         assert "`orchestrator cluster init`" in bare(cli(*line, code=1, program=STAND_IN).stderr)
+
+
+def test_what_a_service_could_not_follow_edits_no_configuration(tmp_path: Path) -> None:
+    with serving() as server:
+        fresh = server.make_database()
+        fresh.ready()
+        cli = Machine(tmp_path / "one", fresh)
+        cli.configure("a: {}")
+        with cli.service():
+            cli.until("a", "pairing")
+            before = cli.config.read_text()
+            server.stop()
+            for line in (
+                ("add", "b"),
+                ("remove", "a", "--yes"),
+                ("remove", "a", "--unlink", "--yes"),
+                ("set", "a", "note=x"),
+            ):
+                said = cli(*line, code=1).stderr
+                assert re.search(r"cannot be reached: .*: nothing was changed", said), (line, said)
+                assert cli.config.read_text() == before
+            told = Client(cli.state / "control.sock", trusts=lambda _: True)
+            assert told.call("companions")["store"] == {"up": False, "outages": 1}
+            server.start()
+            assert "b is in" in wait_for(lambda: cli.run_any(cli.line("add", "b")).stdout, "b is added")
+            assert "b" in cli.accounts()
+            wait_for(lambda: told.call("companions")["store"]["up"], "the database is back")
+            assert told.call("companions")["shard"] is None
+
+
+@pytest.mark.parametrize(("change", "said"), [("tables", "install that version"), ("role", "CREATEROLE")])
+def test_commands_do_not_read_what_they_would_not_understand(
+    tmp_path: Path, fresh: FreshDatabase, database: Database, change: str, said: str
+) -> None:
+    cli = Machine(tmp_path / "one", fresh)
+    cli.configure("a: {}")
+    assert cli.accounts()["a"]["state"] == "stopped"
+    if change == "role":
+        with fresh.superuser() as connection:
+            connection.execute(f"ALTER ROLE {fresh.role} CREATEROLE".encode())
+    else:
+        rows(database, "UPDATE orchestrator.part SET version = version + 1 RETURNING name")
+    for line in (
+        ("list",), ("history",), ("messages", "a"), ("maintenance", "on"), ("cluster", "status"), ("codes",),
+        ("run",),
+    ):  # fmt: skip
+        assert said in cli(*line, code=1, program=STAND_IN).stderr, line
 
 
 def test_commands_change_what_is_kept(

@@ -44,7 +44,9 @@ def psql(fresh: FreshDatabase, script: str) -> None:
 def test_prints_what_an_administrator_runs_and_then_makes_the_tables(cli: Cli, fresh: FreshDatabase) -> None:
     use(cli, fresh)
     assert "functions of an administrator" in cli("cluster", "init", "--check", code=1).stderr
-    script = cli("cluster", "init").stdout
+    done = cli("cluster", "init", code=ExitCode.FAILED)
+    assert "`orchestrator" in done.stderr
+    script = done.stdout
     assert fresh.password not in script
     psql(fresh, script)
     assert "no tables" in cli("cluster", "init", "--check", code=1).stderr

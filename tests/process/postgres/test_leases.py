@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -539,7 +540,8 @@ def test_a_cluster_and_a_service_that_has_all_accounts_keep_apart(
     paths.prepare()
     alone = OwnerRow(filled.open(), paths)
     with alone.take("a service that is alone"):
-        assert isinstance(shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0), Taken)
+        taken = shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0)
+        assert taken == Taken(socket.gethostname(), "a service that is alone")
     shard.register()
     ends = threading.Event()
 
@@ -550,7 +552,8 @@ def test_a_cluster_and_a_service_that_has_all_accounts_keep_apart(
     thread = threading.Thread(target=renew)
     thread.start()
     try:
-        with pytest.raises(AlreadyRunning), alone.take("a service that is alone"):
+        said = r"machines of a cluster \(one on host-of-one\), and this configuration has no `cluster:`"
+        with pytest.raises(AlreadyRunning, match=said), alone.take("a service that is alone"):
             pass
     finally:
         ends.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,6 +16,11 @@ from orchestrator.messages import loss
 from orchestrator.postgres import ids, roles, schema, sent, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.dsn import parse
+from orchestrator.postgres.leases import Leases, Me
+from orchestrator.postgres.membership import Membership
+from orchestrator.postgres.ownership import OwnerRow
+from orchestrator.store.layout import StatePaths
+from orchestrator.store.protocols import Ownership
 
 A, B, Q = ids.make(), ids.make(), f"q{ids.make()[1:]}"
 """Roles are the whole server's, so that no other module may use these."""
@@ -86,6 +92,17 @@ def test_init_makes_everything_and_can_be_repeated(fresh: FreshDatabase) -> None
     assert setup.make_ready(fresh.parsed())
     assert setup.make_ready(fresh.parsed()) == []
     assert fresh.open().run(setup.problems) == []
+
+
+def test_who_makes_the_roles_may_put_them_into_their_group(fresh: FreshDatabase) -> None:
+    # Postgres 15 lets CREATEROLE do so, and later ones do not.
+    fresh.ready()
+    with fresh.superuser() as connection:
+        rows = connection.execute(
+            "SELECT roleid::regrole::text, admin_option FROM pg_auth_members WHERE member = %s::regrole",
+            [f"{fresh.role}_admin"],
+        ).fetchall()
+    assert dict(rows) == {f"{fresh.role}_accounts": True, "pg_signal_backend": False}
 
 
 def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else(
@@ -344,6 +361,21 @@ def test_a_service_with_too_many_rights_is_refused(fresh: FreshDatabase, right: 
         setup.make_ready(fresh.parsed())
     with pytest.raises(StoreUnusable, match=said):
         setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
+
+
+def test_a_service_that_got_too_many_rights_later_starts_no_more(
+    tmp_path: Path, fresh: FreshDatabase, control: Database
+) -> None:
+    paths = StatePaths.of(tmp_path, environ={})
+    paths.prepare()
+    with fresh.server.superuser() as connection:
+        connection.execute(f"ALTER ROLE {fresh.role} CREATEROLE")
+    leases = Leases(control, Me("one", "host", "1", 10))
+    members = [Membership(control, paths, leases, alone=it) for it in (True, False)]
+    ways: list[Ownership] = [OwnerRow(control, paths), *members]
+    for ownership in ways:
+        with pytest.raises(StoreUnusable, match="take over the whole server"), ownership.take("the service"):
+            pass
 
 
 def test_only_the_service_calls_the_functions_even_of_those_who_may_act_as_it(

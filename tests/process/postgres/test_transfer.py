@@ -16,6 +16,8 @@ from orchestrator.errors import ExitCode, StateError
 from orchestrator.messages.entry import Entry
 from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.postgres import transfer
+from orchestrator.postgres.record import RecordRows
+from orchestrator.postgres.writing import Writer
 from orchestrator.store import realm
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.record_files import RecordFiles
@@ -106,6 +108,44 @@ def test_goes_in_with_all_that_is_known_and_comes_out_again(cli: Cli, tmp_path: 
     assert found.load()["a"].stopped
     assert [entry["n"] for entry in found.tail("a", 9)] == numbers
     assert "a-" in cli("quarantine", "list").stdout
+
+
+def test_an_older_history_is_taken_along_where_there_is_a_newer_one(
+    cli: Cli, tmp_path: Path, fresh: FreshDatabase
+) -> None:
+    old = tmp_path / "old"
+    write(old, "a", "1")
+    files = RecordFiles(StatePaths.of(old, environ={}))
+    now = time.time()
+    for number in range(5):
+        files.append("a", TimelineEntry(now - 1000 + number, "starting", "backoff", attempt=number))
+    numbers = [entry["n"] for entry in files.tail("a", 9)]
+    with fresh.open() as database:
+        writer = Writer(database)
+        record = RecordRows(database, writer, RecordFiles(StatePaths.of(tmp_path, environ={})))
+        for number in range(2):
+            record.append("a", TimelineEntry(now - 500 + number, "starting", "pairing"))
+        # And what has come in the files since, as of a service that ran with them once more.
+        files.append("a", TimelineEntry(now - 100, "starting", "connected"))
+        assert writer.flush(60)
+        here = [entry["n"] for entry in record.tail("a", 9)]
+        assert "a: moved" in cli("cluster", "import", str(old)).stdout
+        found = record.tail("a", 99)
+        assert [entry["to"] for entry in found] == ["backoff"] * 5 + ["pairing"] * 2 + ["connected"]
+        assert [entry.get("n") for entry in found[:7]] == [*numbers, *here]
+        later = [entry["to"] for entry in record.after("a", numbers[-1], 9)]
+        assert later == ["pairing", "pairing", "connected"]
+        assert [*record.backwards("a")] == found[::-1]
+        writer.close()
+
+
+def test_a_folder_that_is_no_state_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("nosuch", "empty"):
+        refused = cli("cluster", "import", str(tmp_path / name), code=1).stderr
+        assert f"{tmp_path / name} is no state folder that has sessions" in refused
+    assert not (tmp_path / "nosuch").exists()
+    assert not any((tmp_path / "empty").iterdir())
 
 
 def test_a_session_that_is_there_is_never_replaced(cli: Cli, tmp_path: Path) -> None:

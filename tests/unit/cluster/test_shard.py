@@ -181,6 +181,15 @@ def test_another_process_of_the_same_name_is_told_and_nothing_runs() -> None:
     assert shard.shard.wakes_at(shard.now) == shard.now + deadlines.TAKEN_SECONDS
 
 
+def test_a_service_without_a_cluster_is_told_and_not_taken_for_a_shard_of_the_same_name() -> None:
+    shard = Harness()
+    shard.feed(Ticked())
+    said = str(shard.feed(Taken("elsewhere", "the service")))
+    assert "a process on elsewhere has all accounts of the database (the service)" in said
+    assert "add `cluster:`" in said
+    assert "another name" not in said
+
+
 def test_a_database_that_refuses_at_once_is_not_asked_in_a_loop() -> None:
     shard = Harness().running()
     asked = 0
@@ -325,3 +334,23 @@ def test_processes_of_a_killed_service_are_gone_before_their_accounts_run_elsewh
 def test_peers_without_a_word_take_nothing() -> None:
     assert Peer("s", 0, 10, Report(willing=False)).room == 0
     assert Peer("s", 12, 10).room == 0
+
+
+def test_the_numbers_of_a_shard() -> None:
+    shard = Harness()
+    assert shard.shard.figures(shard.now).lease_age is None
+    shard.feed(Ticked())
+    shard.granted(free=3, free_seconds=4.0, peers=(ME, replace(YOU, coming=2)))
+    shard.feed(Claimed((A, Holding("a_2", 1))))
+    shard.now += 1.0
+    found = shard.shard.figures(shard.now)
+    assert (found.shard, found.lease_age, found.accounts, found.shards) == ("me", 1.0, 2, 2)
+    assert (found.waiting, found.waiting_seconds) == (5, 4.0)
+    assert (found.claimed, found.taken_over) == (2, 1), "one of them ran elsewhere until then"
+    shard.now += deadlines.RENEW_SECONDS
+    shard.feed(Ticked(), Unanswered())
+    shard.now += deadlines.RETRY_SECONDS
+    shard.feed(Ticked(), Refused())
+    found = shard.shard.figures(shard.now)
+    assert (found.renewals_missed, found.leases_lost, found.accounts, found.lease_age) == (1, 1, 0, None)
+    assert found.as_json(7)["capacity"] == 7

@@ -50,13 +50,12 @@ FULL: dict[str, Any] = {
 }
 """Every part of the chart `single`."""
 FULL_CLUSTER: dict[str, Any] = {
-    **{name: value for name, value in FULL.items() if name not in ("persistence", "serviceMonitor")},
+    **{name: value for name, value in FULL.items() if name != "persistence"},
     **LEAST[CLUSTER],
     "config": {**FULL["config"], "cluster": {"capacity": 50}},
     "shards": 5,
     "init": {"adminSecret": "postgres-admin"},
-    "page": {"port": 9000},
-    "networkPolicy": {"egress": FULL["networkPolicy"]["egress"]},
+    "page": {**FULL["page"], "port": 9000, "tokens": {"secret": "tokens"}},
     "spread": {"required": True},
     "stateSize": "500Mi",
 }
@@ -132,21 +131,21 @@ def test_the_pod_may_run_where_pods_are_restricted(case: str) -> None:
     """The rules of the level `restricted` of Kubernetes' Pod Security Standards."""
     for pod in pods_of(of_case(case)):
         (container,) = pod["containers"]
-        security, own = pod["securityContext"], container["securityContext"]
+        security = pod["securityContext"]
         assert security["runAsNonRoot"] is True
         assert security.get("runAsUser") != 0
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
-        assert own == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        for one in (container, *pod.get("initContainers", ())):
+            assert one["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
         kinds = {kind for volume in pod["volumes"] for kind in volume if kind != "name"}
         assert kinds <= {"configMap", "emptyDir", "persistentVolumeClaim", "secret"}
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
-        shared = {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}
-        assert not (shared | {"initContainers"}) & pod.keys()
+        assert not {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
         for volume in pod["volumes"]:
             if "emptyDir" in volume:
                 assert volume["emptyDir"].get("medium") == "Memory" or volume["name"] == "state"

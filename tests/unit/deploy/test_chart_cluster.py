@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +17,11 @@ import yaml
 from support.charts import CHART, CLUSTER, LEAST, helm, rendered, texts
 from support.scripts import loaded
 
+from orchestrator.access import token as form
+from orchestrator.access import tokens
 from orchestrator.cluster import deadlines
 from orchestrator.config.reader import load
+from orchestrator.store.layout import StatePaths
 
 ROOT = CLUSTER.parents[2]
 Values = Mapping[str, Any]
@@ -39,7 +45,7 @@ def test_what_both_charts_have_is_the_same(script: ModuleType) -> None:
     for path, text in script.files().items():
         assert path.read_text() == text, f"{path.relative_to(ROOT)} is another: run scripts/charts"
     for name in {path.name for path in (CHART / "templates").iterdir()} - set(script.SHARED):
-        assert name in ("_own.tpl", "statefulset.yaml", "NOTES.txt", "servicemonitor.yaml"), name
+        assert name in ("_own.tpl", "statefulset.yaml", "NOTES.txt"), name
 
 
 def test_values_that_both_charts_have_are_explained_and_chosen_alike() -> None:
@@ -150,6 +156,58 @@ def test_the_dsn_is_a_file_that_only_the_pods_user_reads() -> None:
     assert config["store"] == {"dsn_file": "/etc/orchestrator-secrets/postgres/dsn"}
 
 
+def test_the_page_is_closed_and_has_no_tokens_until_the_values_say_so() -> None:
+    objects = cluster()
+    assert "Service" not in objects
+    assert objects["NetworkPolicy"]["spec"]["ingress"] == []
+    assert "ServiceMonitor" not in objects
+    assert "initContainers" not in pod()
+    config = yaml.safe_load(objects["ConfigMap"]["data"]["accounts.yaml"])
+    assert config["http"]["listen"].startswith("127.0.0.1:")
+
+
+def test_all_shards_have_the_tokens_of_a_secret_and_a_client_stays_with_one() -> None:
+    values: Values = {
+        "page": {"expose": True, "tokens": {"secret": "tokens", "key": "file"}},
+        "networkPolicy": {"ingressFrom": [{"podSelector": {}}]},
+        "serviceMonitor": {"enabled": True, "tokenSecret": {"name": "metrics"}},
+    }
+    objects = cluster(values)
+    service = objects["Service"]["spec"]
+    assert (service["sessionAffinity"], service["ports"][0]["port"]) == ("ClientIP", 8080)
+    assert objects["NetworkPolicy"]["spec"]["ingress"][0]["from"] == [{"podSelector": {}}]
+    (endpoint,) = objects["ServiceMonitor"]["spec"]["endpoints"]
+    assert endpoint["authorization"]["credentials"]["name"] == "metrics"
+    found = pod(values)
+    (first,) = found["initContainers"]
+    assert "install -m 0600 /etc/orchestrator-tokens/tokens.json" in " ".join(first["command"])
+    assert first["securityContext"] == found["containers"][0]["securityContext"]
+    (volume,) = [one for one in found["volumes"] if one["name"] == "tokens"]
+    assert volume["secret"]["items"] == [{"key": "file", "path": "tokens.json"}]
+    assert volume["secret"]["defaultMode"] == 0o400
+    assert "tokens" not in [mount["name"] for mount in found["containers"][0]["volumeMounts"]]
+
+
+def test_the_copy_of_the_tokens_can_be_used(tmp_path: Path) -> None:
+    """What the values name is the file that `orchestrator token add` makes, wherever that was."""
+    made, state = tmp_path / "made", tmp_path / "state"
+    made.mkdir(0o700)
+    random = os.urandom(form.ID_BYTES + form.SECRET_BYTES)
+    token, text = form.make("prometheus", ["metrics"], None, created=1.0, expires=None, random=random)
+    tokens.add(made, token)
+    (first,) = pod({"page": {"tokens": {"secret": "tokens"}}})["initContainers"]
+    *shell, folder = first["command"]
+    assert folder == str(StatePaths.of(Path("/var/lib/orchestrator"), environ={}).tokens)
+    line = [part.replace("/etc/orchestrator-tokens", str(made)) for part in shell]
+    for _ in range(2):
+        subprocess.run([*line, state], check=True)
+        found = tokens.Tokens(state)
+        found.load()
+        assert found.check(text, 2.0) is not None
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / tokens.FILE).stat().st_mode) == 0o600
+
+
 def test_the_administrators_dsn_is_in_the_job_alone_and_only_when_it_was_named() -> None:
     with_it, without = cluster({"init": {"adminSecret": "root", "adminKey": "url"}}), cluster()
     assert with_it["StatefulSet"] == without["StatefulSet"]
@@ -159,7 +217,7 @@ def test_the_administrators_dsn_is_in_the_job_alone_and_only_when_it_was_named()
     assert container["args"] == ["cluster", "init", "--admin-dsn-file", file]
     assert "command" not in container
     (plain,) = without["Job"]["spec"]["template"]["spec"]["containers"]
-    assert "args" not in plain
+    assert plain["args"] == ["cluster", "init"]
     assert "root" not in json.dumps(without)
 
 
@@ -199,8 +257,10 @@ def test_nothing_takes_the_job_for_a_shard() -> None:
         ({"env": [{"name": "OPTIONS", "value": "host=h password='hunter2'"}]}, "/env/0"),
         ({"init": {"adminSecret": "a b"}}, "/init/adminSecret"),
         ({"init": {"adminDsn": "postgres://u:hunter2@h/db"}}, "adminDsn"),
-        ({"page": {"expose": True}}, "expose"),
-        ({"serviceMonitor": {"enabled": True}}, "serviceMonitor"),
+        ({"serviceMonitor": {"enabled": True}}, "needs page.expose"),
+        ({"serviceMonitor": {"enabled": True}, "page": {"expose": True}}, "needs page.tokens.secret"),
+        ({"page": {"tokens": {"secret": "orc_a b"}}}, "/page/tokens/secret"),
+        ({"page": {"tokens": {"token": "orc_1_2"}}}, "token"),
         ({"persistence": {"size": "5Gi"}}, "persistence"),
         ({"shards": -1}, "/shards"),
         ({"replicas": 2}, "replicas"),

@@ -65,7 +65,7 @@ FIGURES: list[dict[str, Any]] = [
         "retrying": 0, "dead": 0, "delivered": 9, "failed": 0, "expired": 0, "oldest_at": None,
     },
 ]  # fmt: skip
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "companions": {
         "gateway": {"name": "gateway", "state": "running", "restarts": 1},
         "bots": [
@@ -73,8 +73,14 @@ ABOUT = {
             {"name": "bot b", "state": "waiting"},
         ],
         "attached": [],
-    }
-}
+    },
+    "shard": {
+        "shard": "host-a", "lease_age_seconds": 1.25, "accounts": 2, "capacity": 100, "shards": 3,
+        "waiting": 4, "waiting_seconds": 7.5, "claimed": 9, "taken_over": 5, "renewals_missed": 6,
+        "leases_lost": 1,
+    },
+    "store": {"up": True, "outages": 2},
+}  # fmt: skip
 
 
 def rendered(
@@ -201,11 +207,45 @@ def test_processes() -> None:
     assert gone["orchestrator_account_up/support"] == 1
 
 
+def test_a_shard_and_its_database() -> None:
+    found = values(rendered())
+    told = {name.removeprefix("orchestrator_"): value for name, value in found.items() if "host-a" in name}
+    assert told == {
+        "shard_lease_held/host-a": 1,
+        "shard_lease_age_seconds/host-a": 1.25,
+        "shard_accounts/host-a": 2,
+        "shard_capacity_accounts/host-a": 100,
+        "cluster_shards/host-a": 3,
+        "cluster_accounts_waiting/host-a": 4,
+        "cluster_account_waiting_seconds/host-a": 7.5,
+        "shard_accounts_claimed_total/host-a": 9,
+        "shard_accounts_taken_over_total/host-a": 5,
+        "shard_renewals_missed_total/host-a": 6,
+        "shard_leases_lost_total/host-a": 1,
+    }
+    assert (found["orchestrator_store_up"], found["orchestrator_store_outages_total"]) == (1, 2)
+
+
+def test_a_shard_without_a_lease_and_a_service_that_says_nothing_of_one() -> None:
+    about = {"shard": {**ABOUT["shard"], "lease_age_seconds": None}, "store": {"up": False, "outages": 3}}
+    found = values(rendered(about=about))
+    assert found["orchestrator_shard_lease_held/host-a"] == 0
+    assert "orchestrator_shard_lease_age_seconds/host-a" not in found
+    assert found["orchestrator_store_up"] == 0
+    for nothing in ({}, {"shard": None, "store": None}, {"shard": {"shard": 7}, "store": "no"}):
+        text = rendered(about=nothing)
+        assert "shard" not in text
+        assert "store" not in re.sub("messages_stored|was stored|the storing", "", text)
+    alone = rendered(frozenset({"support"}))
+    assert "host-a" not in alone
+    assert "orchestrator_store" not in alone
+
+
 def test_no_text_and_no_number_of_anybody_is_in_it() -> None:
     text = rendered()
     assert not any(one in text for one in ("needle", "+49", "…"))
     labels = {label for family in families(text) for sample in family.samples for label in sample.labels}
-    assert labels == {"account", "state", "consumer", "kind", "bot", "le"}
+    assert labels == {"account", "state", "consumer", "kind", "bot", "shard", "le"}
 
 
 def test_who_sees_some_accounts_sees_nothing_of_others() -> None:

@@ -28,6 +28,15 @@ def test_it_holds_all_that_neonize_needs_and_no_more() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("address", "proxy"),
+    [("192.0.2.1", "http://192.0.2.1:8443"), ("2001:db8::1", "http://[2001:db8::1]:8443")],
+)
+def test_the_proxy_may_be_at_another_address(address: str, proxy: str) -> None:
+    found = client_environment(port=8443, ca_file=Path("/state/ca.pem"), root_key=KEY, address=address)
+    assert found["https_proxy"] == found["HTTPS_PROXY"] == proxy
+
+
 def test_the_base_is_kept_but_for_what_would_lead_elsewhere() -> None:
     base = {"HOME": "/home/me", "https_proxy": "http://corporate:3128", "NO_PROXY": "*.whatsapp.com"}
     before = dict(base)

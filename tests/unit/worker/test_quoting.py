@@ -35,6 +35,14 @@ def test_what_cannot_be_read_is_quoted_without_words(raw: bytes) -> None:
     assert not quoting.is_own(stored(raw))
 
 
+def test_what_lacks_a_field_that_must_be_there_is_quoted_without_words() -> None:
+    message = Message()
+    message.extendedTextMessage.text = "Look"
+    message.extendedTextMessage.endCardTiles.add(username="ada")
+    quoted = quoting.quotation(quoting.said(stored(message)))
+    assert (quoted.conversation, quoted.HasField("extendedTextMessage")) == ("", False)
+
+
 def test_a_large_quote_loses_its_pictures_and_then_its_words() -> None:
     picture = Message()
     picture.imageMessage.caption, picture.imageMessage.JPEGThumbnail = "Look", bytes(100_000)

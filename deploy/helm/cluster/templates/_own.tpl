@@ -26,6 +26,22 @@
 
 {{/* More keys of the pod. */}}
 {{- define "own.pod" -}}
+{{- if .Values.page.tokens.secret }}
+# A copy for each start of the pod: the service notes in it when a token was used.
+initContainers:
+  - name: tokens
+    image: {{ include "orchestrator.image" . | quote }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command: [sh, -c, "umask 077 && mkdir -p $1 && install -m 0600 /etc/orchestrator-tokens/tokens.json $1", sh, /var/lib/orchestrator/tokens]
+    securityContext:
+      {{- include "orchestrator.containerSecurity" . | nindent 6 }}
+    volumeMounts:
+      - name: state
+        mountPath: /var/lib/orchestrator
+      - name: tokens
+        mountPath: /etc/orchestrator-tokens
+        readOnly: true
+{{- end }}
 # A node that is lost takes one shard along, and a zone its part of them.
 topologySpreadConstraints:
   - maxSkew: 1
@@ -47,6 +63,15 @@ topologySpreadConstraints:
 - name: state
   emptyDir:
     sizeLimit: {{ quote .Values.stateSize }}
+{{- with .Values.page.tokens.secret }}
+- name: tokens
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0400
+    items:
+      - key: {{ quote $.Values.page.tokens.key }}
+        path: tokens.json
+{{- end }}
 {{- end -}}
 
 {{/* More rules of the NetworkPolicy's egress: the database. */}}
@@ -57,4 +82,14 @@ topologySpreadConstraints:
   ports:
     - port: {{ .Values.store.port }}
       protocol: TCP
+{{- end -}}
+
+{{/* More of the Service of the page: each shard has log-ins of its own. */}}
+{{- define "own.service" -}}
+sessionAffinity: ClientIP
+{{- end -}}
+
+{{/* What a ServiceMonitor needs here. */}}
+{{- define "own.monitor" -}}
+{{- if not .Values.page.tokens.secret -}}{{- fail "serviceMonitor.enabled needs page.tokens.secret: a token of one pod is none for the others" -}}{{- end -}}
 {{- end -}}

@@ -23,3 +23,9 @@
 
 {{/* More rules of the NetworkPolicy's egress. */}}
 {{- define "own.egress" -}}{{- end -}}
+
+{{/* More of the Service of the page. */}}
+{{- define "own.service" -}}{{- end -}}
+
+{{/* What a ServiceMonitor needs here. */}}
+{{- define "own.monitor" -}}{{- end -}}

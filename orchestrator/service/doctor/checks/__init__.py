@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.service.doctor.check import Check
 from orchestrator.service.doctor.checks import (
     clock,
+    cluster,
     companions,
     configuration,
     consumers,
@@ -44,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     local_users.CHECK,
     phones.CHECK,
     database.CHECK,
+    cluster.CHECK,
     sessions.CHECK,
     quarantine.CHECK,
     messages.CHECK,

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from orchestrator.errors import StateError
 from orchestrator.service.doctor.check import Check, Finding, fail, ok, warn
 from orchestrator.service.doctor.context import Context
 
 if TYPE_CHECKING:
-    from orchestrator.postgres.dsn import Dsn
     from orchestrator.postgres.health import Health
 
 CLOCK_SECONDS = 5.0
@@ -21,32 +19,16 @@ SLOW_MILLISECONDS = 20.0
 
 def find(context: Context) -> Iterator[Finding]:
     """Look at the database, if the configuration names one."""
-    settings = context.settings.or_none()
-    if settings is None or settings.store is None:
-        return
-    try:
-        from orchestrator.postgres import driver
-
-        driver.need()
-        from orchestrator.postgres import dsn as dsns
-        from orchestrator.postgres import health
-        from orchestrator.postgres.database import Database
-
-        dsn = dsns.read(settings.store)
-        with Database(dsn, name="orchestrator doctor") as database:
-            found = health.examine(database)
-    except StateError as error:
-        yield fail(str(error))
-        return
-    yield from judge(found, dsn, context.accounts())
+    found = context.database.get()
+    if found is not None:
+        yield from judge(found, context.accounts())
 
 
-def judge(found: Health, dsn: Dsn, accounts: int) -> Iterator[Finding]:
+def judge(found: Health, accounts: int) -> Iterator[Finding]:
     """Say what follows from what was found.
 
     Args:
         found: What the server is like.
-        dsn: Where it is.
         accounts: How many accounts are enabled.
     """
     from orchestrator.postgres.health import AN_ACCOUNT, OUR_OWN
@@ -56,10 +38,11 @@ def judge(found: Health, dsn: Dsn, accounts: int) -> Iterator[Finding]:
         fatal |= problem.fatal
         text, _, advice = problem.text.partition(": ")
         yield (fail if problem.fatal else warn)(text, advice)
-    needed = accounts * AN_ACCOUNT + OUR_OWN
+    needed = accounts * AN_ACCOUNT + OUR_OWN * max(1, found.shards)
     if needed > found.room:
         yield fail(
-            f"{accounts} accounts need {needed} connections, and the database server allows {found.room}",
+            f"{_of(accounts, found.shards)} need {needed} connections, and the database server allows"
+            f" {found.room}",
             f"set max_connections to {needed + 20} or more there (about 10 MB of memory an account), and"
             " restart it",
         )
@@ -67,6 +50,34 @@ def judge(found: Health, dsn: Dsn, accounts: int) -> Iterator[Finding]:
         yield fail(
             "the database server may lose what it has committed, and WhatsApp does not send it again",
             "set fsync, full_page_writes and synchronous_commit to on there",
+        )
+    if found.limited is not None and found.limited < needed:
+        yield fail(
+            f"{_of(accounts, found.shards)} need {needed} connections, and the database allows"
+            f" {found.limited}",
+            "ALTER DATABASE ... CONNECTION LIMIT -1",
+        )
+    if found.own_limit is not None and found.own_limit < OUR_OWN * max(1, found.shards):
+        yield fail(
+            f"the role of store.dsn_file may have {found.own_limit} connections, and needs"
+            f" {OUR_OWN * max(1, found.shards)}",
+            "ALTER ROLE ... CONNECTION LIMIT -1",
+        )
+    if found.standbys and not found.waits_for_standby:
+        yield warn(
+            "a standby of the database server may lag: if it takes over, sessions are of an earlier time, and"
+            " messages are lost",
+            "set synchronous_standby_names there",
+        )
+    if found.actors:
+        yield warn(
+            f"other roles may act as the service, and so have all accounts: {', '.join(found.actors[:5])}",
+            "REVOKE the service's role from them",
+        )
+    if found.readers:
+        yield warn(
+            f"all roles that may connect can read the orchestrator's tables: {', '.join(found.readers[:5])}",
+            "REVOKE ALL ON these tables FROM PUBLIC",
         )
     if not found.has_checksums:
         yield warn(
@@ -92,7 +103,13 @@ def judge(found: Health, dsn: Dsn, accounts: int) -> Iterator[Finding]:
         )
     if not fatal:
         how = "with TLS" if found.is_encrypted else "on this machine"
-        yield ok(f"{dsn}: Postgres {found.version}, {how}, {found.used} of {found.room} connections in use")
+        yield ok(
+            f"{found.place}: Postgres {found.version}, {how}, {found.used} of {found.room} connections in use"
+        )
+
+
+def _of(accounts: int, shards: int) -> str:
+    return f"{accounts} accounts on {shards} machines" if shards > 1 else f"{accounts} accounts"
 
 
 CHECK = Check("database", "database", "Whether the database of `store:` keeps what it is given.", find)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +25,7 @@ from orchestrator.errors import NoSuchAccount, NoSuchConsumer, OrchestratorError
 from orchestrator.gateway.dispatch import line, snapshot
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.store import DATABASE, Store
+from orchestrator.gateway.dispatch.writer import StoreError
 from orchestrator.gateway.feed import FeedError
 
 
@@ -507,3 +510,47 @@ async def test_texts_of_an_account_that_is_removed_are_deleted(tmp_path: Path) -
 
 def not_found(folder: Path, needle: bytes) -> bool:
     return not any(needle in one.read_bytes() for one in folder.iterdir())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 40])
+@pytest.mark.parametrize("slow", [None, "open", "accounts", "known", "declare", "load"])
+def test_an_end_in_the_middle_of_a_start_is_a_good_end(
+    tmp_path: Path, turns: int, slow: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        dispatcher = Dispatcher(tmp_path, MemoryFeed("a"))  # type: ignore[arg-type]
+        dispatcher.configure({"crm": crm()}, {"crm": Receiver()})
+        task = asyncio.ensure_future(dispatcher.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await dispatcher.close(1.0)
+        with pytest.raises(StoreError, match="stopping"):
+            await dispatcher.lines.writer.call(Store.known)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    def late(real: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any) -> Any:  # noqa: ANN401 - as the real one
+            time.sleep(0.02)
+            return real(*arguments)
+
+        return do
+
+    opened: list[Store] = []
+    real_open = Store.open
+
+    def noted(folder: Path) -> Store:
+        if slow == "open":
+            time.sleep(0.02)
+        opened.append(real_open(folder))
+        return opened[-1]
+
+    with contextlib.ExitStack() as patches:
+        patches.enter_context(patch.object(Store, "open", noted))
+        if slow not in {None, "open"}:
+            patches.enter_context(patch.object(Store, str(slow), late(getattr(Store, str(slow)))))
+        asyncio.run(run())
+    assert not caplog.records
+    for store in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            store.known()
