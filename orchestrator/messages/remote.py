@@ -21,6 +21,7 @@ from orchestrator.errors import OrchestratorError, StoreAway
 from orchestrator.messages import storing
 from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import Entry, Stored, UnfitError, check, dump_notes
+from orchestrator.messages.loss import Mark, Session
 from orchestrator.messages.outbox_form import Added, New, NoRow, OutboxError, read
 from orchestrator.messages.outbox_moves import OutboxMoves
 from orchestrator.messages.outbox_reader import Tally
@@ -130,6 +131,22 @@ class RemoteMessages:
             return None, None
         device, found = self._channel.ask("left", list(wanted))
         return device, None if found is None else dict(found)
+
+    def heard(self, mark: Mark | None) -> Session | None:
+        """Ask which messages the account has decrypted, by its session, which is where these messages are.
+
+        Args:
+            mark: How far that was looked at; see `worker.session_secrets.read`.
+
+        Returns:
+            What the session tells, None if it is of no linked device, or if nobody can say.
+
+        Raises:
+            StoreAway: Nobody can be asked.
+        """
+        place = (None, 0, "") if mark is None else (mark.device, mark.row, mark.print)
+        found = self._channel.ask("heard", *place)
+        return None if found is None else Session.of(*found)
 
     def has_inbox(self) -> bool:
         """Tell whether anything was ever stored: there is always a place for it."""

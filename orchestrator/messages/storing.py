@@ -218,6 +218,7 @@ QUESTIONS: Final[Mapping[str, Form]] = {
     "receipts": Form(()),
     # The session
     "left": Form((_KEYS_OF_SENDS,)),
+    "heard": Form((_or_none(_WORD), _number, _text(_ID))),
     # What others read
     "after": Form((_number, _number, _or_none(_WORD), _number)),
     "before_last": Form((_number,)),
@@ -238,7 +239,7 @@ QUESTIONS: Final[Mapping[str, Form]] = {
 by its own key."""
 READS: Final = frozenset(word for word, form in QUESTIONS.items() if not form.writes)
 """The questions that change nothing."""
-OF_SESSIONS: Final = frozenset({"left"})
+OF_SESSIONS: Final = frozenset({"left", "heard"})
 """The questions that only the process of an account may ask: what they are about is in its session."""
 
 _ERRORS: Final[Mapping[str, type[Exception]]] = {

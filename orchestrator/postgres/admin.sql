@@ -265,6 +265,60 @@ BEGIN
     ), convert_to('message secret', 'UTF8') || '\x00'::bytea;
 END $$;
 
+-- Return of the messages that an account has decrypted those since a place, so that nobody loses one without knowing.
+-- First a row with who is linked. Then the last of all rows, and the last up to the place; then those since, newest
+-- first; then who is who of all that occur. No row at all: nothing is certain. No secret is told, but what stands for it.
+-- A place is the number of the transaction that has written the row: the library only adds rows, one a transaction. It
+-- adds them at the end of the table or nearly so, and no more than the end is looked at, for others wait meanwhile.
+CREATE OR REPLACE FUNCTION orchestrator_admin.heard(id text, since bigint, most int)
+RETURNS TABLE (what text, place bigint, chat text, sender text, message_id text, digest bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+  own text;
+  hidden text;
+  next bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+  pages bigint;
+  rows text;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  IF most IS NULL OR most NOT BETWEEN 1 AND 10000 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'too many messages at once';
+  END IF;
+  IF orchestrator_admin.is_plain(id, 'whatsmeow_device', '{jid,lid}', '{}') IS NOT TRUE
+    OR orchestrator_admin.is_plain(id, 'whatsmeow_lid_map', '{lid,pn}', '{}') IS NOT TRUE
+    OR orchestrator_admin.is_plain(
+      id, 'whatsmeow_message_secrets', '{our_jid,chat_jid,sender_jid,message_id}', '{key}') IS NOT TRUE THEN
+    RETURN;
+  END IF;
+  EXECUTE format('SELECT left(d.jid, 300), left(d.lid, 300) FROM ONLY %I.whatsmeow_device d ORDER BY d.ctid LIMIT 1', id)
+    INTO own, hidden;
+  IF own IS NULL OR own = '' THEN
+    RETURN;
+  END IF;
+  RETURN QUERY SELECT 'own', NULL::bigint, own, hidden, NULL::text, NULL::bytea;
+  pages := pg_relation_size(format('%I.whatsmeow_message_secrets', id)) / current_setting('block_size')::bigint;
+  rows := format(
+    'SELECT $1 - mod($1 - m.xmin::text::bigint + 4294967296, 4294967296) AS place, m.ctid AS at, left(m.chat_jid, 300) AS chat, left(m.sender_jid, 300) AS sender,'
+    ' left(m.message_id, 200) AS message_id, m.key FROM ONLY %I.whatsmeow_message_secrets m'
+    ' WHERE m.ctid >= ''(%s,0)''::tid AND m.our_jid = $2', id, greatest(0, pages - 500));
+  RETURN QUERY EXECUTE format(
+    '(SELECT ''last'', r.place, r.chat, r.sender, r.message_id, NULL::bytea FROM (%1$s) r'
+    ' ORDER BY r.place DESC, r.at DESC LIMIT 1) UNION ALL'
+    ' (SELECT ''mark'', r.place, r.chat, r.sender, r.message_id, NULL::bytea FROM (%1$s) r WHERE r.place <= $3'
+    ' ORDER BY r.place DESC, r.at DESC LIMIT 1) UNION ALL'
+    ' (SELECT ''message'', r.place, r.chat, r.sender, r.message_id, substring(sha256($5 || r.key) FROM 1 FOR 16)'
+    ' FROM (%1$s) r WHERE r.place > $3 ORDER BY r.place DESC, r.at DESC LIMIT $4)', rows)
+    USING next, own, since, most, convert_to('message secret', 'UTF8') || '\x00'::bytea;
+  RETURN QUERY EXECUTE format(
+    'WITH users AS (SELECT DISTINCT split_part(split_part(split_part(one, ''@'', 1), '':'', 1), ''.'', 1) AS name'
+    ' FROM (SELECT r.place, r.chat, r.sender FROM (%s) r WHERE r.place > $3 ORDER BY r.place DESC, r.at DESC LIMIT $4) r,'
+    ' unnest(ARRAY[r.chat, r.sender]) one)'
+    ' SELECT ''person'', NULL::bigint, left(p.lid, 300), left(p.pn, 300), NULL::text, NULL::bytea'
+    ' FROM ONLY %I.whatsmeow_lid_map p WHERE p.lid IN (SELECT name FROM users) OR p.pn IN (SELECT name FROM users)',
+    rows, id) USING next, own, since, most;
+END $$;
+
 DO $$
 DECLARE one regprocedure;
 BEGIN
@@ -280,6 +334,6 @@ GRANT EXECUTE ON FUNCTION
   orchestrator_admin.end_backends(text), orchestrator_admin.backends(text),
   orchestrator_admin.put_away(text, text), orchestrator_admin.put_back(text, text),
   orchestrator_admin.drop_session(text), orchestrator_admin.look(text),
-  orchestrator_admin.sent(text, bytea[])
+  orchestrator_admin.sent(text, bytea[]), orchestrator_admin.heard(text, bigint, int)
 TO @control@;
 COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 2';

@@ -65,6 +65,7 @@ class Adopting:
 
     Attributes:
         cluster: What the configuration says.
+        roster: The accounts that run here.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
         ready: Waits until an account may start here.
@@ -82,6 +83,7 @@ class Adopting:
         cluster: Cluster,
     ) -> None:
         self.cluster = cluster
+        self.roster = roster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
         self.ready: Callable[[], Coroutine[Any, Any, None]] = _at_once

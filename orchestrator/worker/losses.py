@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Final, Protocol
 
 from orchestrator.accounts.settings import Messages
@@ -22,7 +21,6 @@ from orchestrator.messages.allow import Allow
 from orchestrator.messages.entry import Entry, UnfitError
 from orchestrator.messages.loss import Mark, Session, Suspect
 from orchestrator.messages.protocols import UNUSABLE, InboxStore
-from orchestrator.worker import session_secrets
 from orchestrator.worker.intake import Intake
 from orchestrator.worker.sending import beginning
 
@@ -92,21 +90,25 @@ class Losses:
 
     # Before the library is loaded
 
-    def look(self, database: Path) -> None:
-        """Look through a session that the library does not use yet; never raises."""
+    def look(self, read: Callable[[Mark | None], Session | None]) -> None:
+        """Look through a session that the library does not use yet; never raises.
+
+        Args:
+            read: Returns what the session tells since a mark; see `session_secrets.read`.
+        """
         inbox = self._intake.inbox
         if inbox is None:
             return
         try:
-            self._look(inbox, database)
+            self._look(inbox, read)
         except UNUSABLE as error:
             log.warning("nobody can say whether messages were lost: the session cannot be read: %s", error)
         except Exception:
             log.exception("nobody can say whether messages were lost")
 
-    def _look(self, inbox: InboxStore, database: Path) -> None:
+    def _look(self, inbox: InboxStore, read: Callable[[Mark | None], Session | None]) -> None:
         mark, now = Mark.load(inbox.meta("mark")), self._wall()
-        session = session_secrets.read(database, mark)
+        session = read(mark)
         found = loss.load_suspects(inbox.meta("suspects"))
         if session is None:
             self._fresh_since = now

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +23,7 @@ from orchestrator.store.codes import draw
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
-from orchestrator.worker import confining, events, outcomes, proxy, session_check
+from orchestrator.worker import confining, events, outcomes, proxy, session_check, session_secrets
 from orchestrator.worker.intake import Intake, open_inbox
 from orchestrator.worker.last_call import LastCall
 from orchestrator.worker.library import loading, package
@@ -183,9 +184,10 @@ def _load(
         intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
         sent = _sent(spec, intake.messages)
         if spec.dsn is None:
-            losses.look(spec.database)
-        else:
+            losses.look(partial(session_secrets.read, spec.database))
+        elif isinstance(intake.messages, RemoteMessages):
             losses.settle(sent)
+            losses.look(intake.messages.heard)
         sender.open(sent)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)

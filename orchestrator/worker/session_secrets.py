@@ -15,7 +15,6 @@ from typing import Final
 from urllib.parse import quote
 
 from orchestrator.accounts.deadlines import SECRETS_SECONDS
-from orchestrator.messages.entry import UnfitError
 from orchestrator.messages.loss import (
     Mark,
     Secret,
@@ -24,8 +23,8 @@ from orchestrator.messages.loss import (
     device_of,
     digest,
     other_address,
+    secret,
     stands_for,
-    suspect,
 )
 from orchestrator.store import device as device_rows
 from orchestrator.store import sent_secrets
@@ -141,10 +140,7 @@ def _secret(row: tuple[object, ...]) -> Secret | None:
     place, chat, sender, id_, key = row
     if not (isinstance(place, int) and isinstance(key, bytes)):
         return None
-    try:
-        return Secret(place, suspect(bare(str(chat)), bare(str(sender)), str(id_)), digest(key))
-    except UnfitError:
-        return None
+    return secret(place, str(chat), str(sender), str(id_), digest(key))
 
 
 def _people(connection: sqlite3.Connection, addresses: Iterable[str]) -> dict[str, str]:

@@ -147,6 +147,7 @@ def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else
         "SELECT orchestrator_admin.drop_session('{B}')",
         "SELECT * FROM orchestrator_admin.look('{B}')",
         "SELECT * FROM orchestrator_admin.sent('{B}', '{{}}')",
+        "SELECT * FROM orchestrator_admin.heard('{B}', 0, 1)",
         "SET ROLE {B}",
         "ALTER ROLE {B} NOLOGIN",
         "ALTER SCHEMA {A} RENAME TO x",
