@@ -34,7 +34,6 @@ from orchestrator.accounts.maintenance import Maintenance
 from orchestrator.accounts.newcomer import Newcomer
 from orchestrator.accounts.proxy import Proxy
 from orchestrator.accounts.ramp import Ramp
-from orchestrator.accounts.refusal import Refusal, Word
 from orchestrator.accounts.standing import SLOT_SECONDS, Standing
 from orchestrator.accounts.states import State
 from orchestrator.accounts.store_absence import StoreAbsence
@@ -80,6 +79,7 @@ class Fleet:
         renewals: Says whether what one account says of its start concerns the others.
         maintenance: Whether nothing starts by itself.
         store: Whether the database is away that has the sessions.
+        version: Whether WhatsApp refuses the version of the client.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Fleet:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
-        self._version = ClientVersion()
+        self.version = ClientVersion()
         self._newcomer = Newcomer(tell)
         self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
@@ -126,7 +126,7 @@ class Fleet:
         self.renewals.forget(name)
         self.maintenance.forget(name)
         self.store.forget(name)
-        self._version.forget(name, now)
+        self.version.forget(name, now)
         for way in self._ways:
             way.outage.reached(name)
             way.breaker.canary_ended(name, now)
@@ -141,7 +141,7 @@ class Fleet:
         lost = any(way.breaker.tripped for way in self._ways)
         if lost:
             self._wanted.setdefault(name)
-        if by_name and (lost or self._version.tripped or self.maintenance.is_on):
+        if by_name and (lost or self.version.tripped or self.maintenance.is_on):
             self._passes.add(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
@@ -162,14 +162,14 @@ class Fleet:
             way.outage.reached(name)
             self._reached(way)
             if updated:
-                self._version.retry.add(name)
-            elif self._version.refused(name, now):
+                self.version.retry.add(name)
+            elif self.version.refused(name, now):
                 self._tell(f"{OUTDATED}: no account connects until neonize is updated")
             return
         if account.child is None:  # or it goes on with its next process
             # Whoever does not get as far as WhatsApp has told nothing, and somebody else may get there.
             soon = kind is Kind.NETWORK and any(not one.attempts[kind] for one in _waiting(self._accounts))
-            self._version.canary_ended(name, now, soon=breaker.NETWORK_PROBE_FIRST if soon else None)
+            self.version.canary_ended(name, now, soon=breaker.NETWORK_PROBE_FIRST if soon else None)
         if kind in _WHATSAPP_ANSWERED:
             self._has_reached(name, way)
         elif (
@@ -215,14 +215,14 @@ class Fleet:
         if account.child is not None and account.child.trial:
             account.child.trial = False  # its first connection is the proof, and no later one
             self.renewals.proven += 1
-        if self._version.connected():
+        if self.version.connected():
             self._tell(ACCEPTED)
 
     def updated(self, now: float) -> None:
         """Note that all processes that start from now on have another version of the client."""
         self._newcomer.installed(now)
-        self._version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
-        if self._version.renewed() or self._version.retry:
+        self.version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
+        if self.version.renewed() or self.version.retry:
             self._tell(UPDATED)
 
     def _reached(self, way: Way) -> bool:
@@ -239,34 +239,10 @@ class Fleet:
             for name in self._ways.of(way):
                 self._wanted.pop(name, None)
 
-    # Beside other machines
-
-    def share(self) -> None:
-        """Note that other machines run accounts, too: all together find out whether the client is refused."""
-        self._version.shared = True
-
-    def word(self) -> Word:
-        """Return what the others are to hear of the client's version; see `ClientVersion.word`."""
-        may = not (self.maintenance.is_on or self.store.is_away) and self._version.tripped
-        waiting = _waiting(self._accounts) if may else ()
-        return self._version.word(wants=any(account.state is State.OUTDATED for account in waiting))
-
-    def unheard(self, word: Word) -> None:
-        """Take a word back that nobody has heard."""
-        self._version.unheard(word)
-
-    def heard(self, known: Refusal | None, who: str, at: float, now: float) -> None:
-        """Take in what all machines know of the client's version; see `ClientVersion.heard`."""
-        held = self._version.tripped
-        if self._version.heard(known, who, at, now):
-            self._tell(ACCEPTED)
-        elif self._version.tripped and not held:
-            self._tell(f"{OUTDATED}: no account connects until neonize is updated")
-
     def facts(self, now: float) -> FleetFacts:
         """Return what is known of the fleet as a whole, at a monotonic time."""
         return FleetFacts(
-            version=fleet_facts.probing(self._version),
+            version=fleet_facts.probing(self.version),
             outdated=fleet_facts.outdated(self._accounts),
             ways=fleet_facts.ways(self._ways, self._accounts),
             queued=len(self._ramp),
@@ -296,8 +272,8 @@ class Fleet:
         """Return when `next` may have an event, in monotonic seconds; None if time alone brings none."""
         if self.store.is_away:
             return None
-        times = [None if self.maintenance.is_on else self._version.wakes_at]
-        if not (self._version.tripped or self.maintenance.is_on):
+        times = [None if self.maintenance.is_on else self.version.wakes_at]
+        if not (self.version.tripped or self.maintenance.is_on):
             for way in self._ways:
                 if way.breaker.tripped:
                     times += way.breaker.probe_at, way.judged_at
@@ -309,24 +285,24 @@ class Fleet:
         return min((time for time in times if time is not None), default=None)
 
     def _next_about_version(self, now: float) -> tuple[str, Event] | None:
-        if not self._version.tripped:
-            if self._may_hold or self._version.retry:
-                held = _best(list(filter(self._version.may_try, self._accounts.values())), Kind.OUTDATED)
+        if not self.version.tripped:
+            if self._may_hold or self.version.retry:
+                held = _best(list(filter(self.version.may_try, self._accounts.values())), Kind.OUTDATED)
                 self._may_hold = bool(held)
-                self._version.retry &= set(held[1:])
+                self.version.retry &= set(held[1:])
                 return (held[0], Released()) if held else None
             return None
         self._may_hold = True
         accounts = self._accounts
-        if step := self._hold(self._version, Kind.OUTDATED, OUTDATED, accounts, now):
+        if step := self._hold(self.version, Kind.OUTDATED, OUTDATED, accounts, now):
             return step
         # An account that did not even get as far as WhatsApp would make a poor probe.
         held = _best(_waiting(accounts), Kind.NETWORK, Kind.OUTDATED)
-        probes = self._version.probe(now, held)
+        probes = self.version.probe(now, held)
         return None if probes is None else (probes, Released())
 
     def _next_about_ways(self, now: float) -> tuple[str, Event] | None:
-        if self._version.tripped:
+        if self.version.tripped:
             return None
         for way in self._ways:  # more may come: an account has been given another proxy
             if way.breaker.tripped and not self._is_disproved(way, now):
@@ -427,8 +403,8 @@ class Fleet:
                 may = True
             elif self.maintenance.is_on:
                 may = False
-            elif self._version.tripped:
-                may = name == self._version.canary
+            elif self.version.tripped:
+                may = name == self.version.canary
             elif way.breaker.tripped:
                 may = name == way.breaker.canary
             else:

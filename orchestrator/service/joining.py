@@ -61,7 +61,9 @@ class Joined:
         )
         self._loop.configure(self._limits(settings), cluster.capacity, settings.accounts)
         adopting.gone, adopting.replaced = self._loop.gone, self._loop.doubt
-        self._versions = Versions(member.leases, adopting.machines, adopting.library, adopting.aside)
+        self._versions = Versions(
+            member.leases, adopting.machines, adopting.roster, adopting.library, adopting.aside
+        )
         adopting.ready = self._versions.known
         looks = Looks()
         self._line = Line(member.database, "fleet")

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from orchestrator.accounts.among_machines import AmongMachines
 from orchestrator.accounts.refusal import Refusal, Word
 from orchestrator.errors import Disowned, NotRunning, StateError
 from orchestrator.service.aside import Aside
 from orchestrator.service.machines import Machines
+from orchestrator.service.roster import Roster
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +40,21 @@ class Versions:
     Args:
         notes: Where the shards have their notes.
         machines: The accounts' machines.
+        roster: The accounts that run here.
         library: Returns the version that accounts load from now on.
         aside: Asks the database.
     """
 
-    def __init__(self, notes: Notes, machines: Machines, library: Callable[[], str], aside: Aside) -> None:
+    def __init__(
+        self, notes: Notes, machines: Machines, roster: Roster, library: Callable[[], str], aside: Aside
+    ) -> None:
         self._notes = notes
         self._machines = machines
         self._library = library
         self._aside = aside
         self._task: asyncio.Task[None] | None = None
         self._known = asyncio.Event()
-        machines.fleet.share()
+        self._among = AmongMachines(machines.fleet, roster.machines, log.warning)
 
     def start(self) -> None:
         """Begin."""
@@ -76,17 +81,17 @@ class Versions:
             await asyncio.sleep(EVERY if self._known.is_set() else EVERY / 10)
 
     async def _turn(self) -> None:
-        fleet, library, who = self._machines.fleet, self._library(), self._notes.incarnation or ""
-        word = fleet.word()
+        among, library, who = self._among, self._library(), self._notes.incarnation or ""
+        word = among.word()
         try:
             known, at = await self._aside.run(lambda: self._notes.tell(library, word, QUESTION_SECONDS))
         except BaseException as error:
             if library == self._library():
-                fleet.unheard(word)
+                among.unheard(word)
             if isinstance(error, StateError | Disowned):
                 return  # the lease says that the database is away
             raise
         if library == self._library():  # or it is of a version that nobody loads any more
-            fleet.heard(known, who, at, time.monotonic())
+            among.heard(known, who, at, time.monotonic())
             self._known.set()
             self._machines.dispatch()

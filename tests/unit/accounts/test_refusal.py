@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from support.world import World
 
 from orchestrator.accounts import fleet
+from orchestrator.accounts.among_machines import AmongMachines
 from orchestrator.accounts.breaker import PROBE_FIRST, PROBE_LAST
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.refusal import PROBING_SECONDS, Probe, Refusal, Word, hear
@@ -37,8 +38,10 @@ class Machines:
             f"m{machine}": World(*(f"m{machine}a{number}" for number in range(each)), seed=seed + machine)
             for machine in range(machines)
         }
-        for world in self.worlds.values():
-            world.fleet.share()
+        self.among = {
+            name: AmongMachines(world.fleet, world.accounts, world.news.append)
+            for name, world in self.worlds.items()
+        }
         self.silent: set[str] = set()
         self.note: Refusal | None = None
 
@@ -51,12 +54,12 @@ class Machines:
         while self.now < end:
             for name, world in self.worlds.items():
                 world.run(every)
-                word = world.fleet.word()
+                word = self.among[name].word()
                 if name in self.silent:
-                    world.fleet.unheard(word)
+                    self.among[name].unheard(word)
                     continue
                 self.note = hear(self.note, word, name, world.now)
-                world.fleet.heard(self.note, name, world.now, world.now)
+                self.among[name].heard(self.note, name, world.now, world.now)
                 world.dispatch()
 
     def refuse(self, *, outdated: bool = True) -> None:
