@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from orchestrator.accounts.events import Order, Ordered, Removed
@@ -64,6 +64,7 @@ class Adopting:
         cluster: What the configuration says.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
+        let_go: Has the gateway hand an account's events over no more, once all that it knows is in the store.
         figures: Returns how the shard is, in numbers; nothing before it begins.
     """
 
@@ -79,6 +80,7 @@ class Adopting:
         self.cluster = cluster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
+        self.let_go: Callable[[str], Awaitable[None]] = _nothing
         self.figures: Callable[[], dict[str, object]] = dict
         self._roster = roster
         self._machines = machines
@@ -131,6 +133,7 @@ class Adopting:
         if how is How.KILL:
             managed.disowned = True  # what becomes of it is another's to tell
             self._disowned.add(name)
+            self._roster.terms.end(name)
             self._record.disown(name)
             self._children.end(managed)
         elif not managed.account.leaving:
@@ -150,7 +153,10 @@ class Adopting:
         if name in self._disowned:
             self._disowned.discard(name)
         else:
+            self._roster.terms.leave(name)
+            await self.let_go(name)
             await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
+        self._roster.terms.end(name)
         self._recorder.others.pop(name, None)
         self.gone(name)
 
@@ -218,6 +224,10 @@ class Adopting:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _nothing(_: str) -> None:
+    """Do nothing."""
 
 
 def _condition(managed: Managed) -> Condition:
