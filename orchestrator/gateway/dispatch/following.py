@@ -70,6 +70,7 @@ class Following:
         self._is_quiet = False
         self._poked = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._known: set[str] = set()  # accounts of which the database has positions
         self._leaving: set[str] = set()
         self._left: dict[str, int] = {}  # terms of accounts that have gone: an older answer may name them
         lines.hooks = Hooks(self._may, self._opened, self._finish, self._wish)
@@ -165,6 +166,7 @@ class Following:
 
     def _opened(self) -> None:
         self._told.clear()
+        self._known.clear()
         self._seen_at = float("-inf")
 
     # Pulls
@@ -205,7 +207,10 @@ class Following:
                 await self._drop(account, is_known=False)
         coming = [(one, at) for one, at in terms.items() if one not in held and self._left.get(one) != at]
         for at in range(0, len(coming), AT_ONCE):
-            await asyncio.gather(*(self._take_up(*one) for one in coming[at : at + AT_ONCE]))
+            some = [self._take_up(*one) for one in coming[at : at + AT_ONCE]]
+            for error in await asyncio.gather(*some, return_exceptions=True):
+                if error is not None:
+                    raise error
 
     async def _take_up(self, account: str, term: int) -> None:
         """Take an account up with what the database has of it, or with what is here, if that is newer."""
@@ -223,14 +228,19 @@ class Following:
                 return
             if not answer["more"]:
                 break
+        held = self._lines.held
+        assert held is not None
         async with self._lines.turn:
+            if account in held:
+                return
             store = self._lines.writer
             has_any = await store.call(lambda one: account in one.accounts())
             newer = has_any and (not answer["known"] or answer["yours"])
             await store.flush()
             await store.call(lambda one: _changes(one).take_up(account, rows, newer=newer))
-            assert self._lines.held is not None
-            self._lines.held[account] = term
+            held[account] = term
+            if answer["known"]:
+                self._known.add(account)
             for name, line in self._lines.lines.items():
                 line.take_up(account, await store.call(Store.load, name, account))
         await self._service.ask(GATEWAY, "consumer_taken_up", account=account, term=term)
@@ -246,6 +256,9 @@ class Following:
                 line.let_go(account, dead.get(name, 0))
             await store.flush()  # a line may have said something since
             self._lines.held.pop(account, None)
+            # What is here would be taken for newer if the database ever knew nothing of the account.
+            is_known = is_known or account in self._known
+            self._known.discard(account)
             await store.call(lambda one: _changes(one).let_go(account, is_known=is_known))
 
     # What has changed
@@ -262,6 +275,7 @@ class Following:
                 for piece in followed.order(changed.rows):
                     refused |= await self._send(piece)
                 all_taken = all_taken and not refused
+                self._known |= {row.account for row in changed.rows if row.is_position} - refused
                 await self._lines.writer.call(lambda one: _changes(one).followed(changed.numbers))  # noqa: B023
             return all_taken
 
