@@ -59,7 +59,12 @@ class PullRows:
 
     def begin(self, name: str, positions: Mapping[Place, int]) -> None:
         """See `PullRows.begin`."""
-        self._database.run(lambda connection: _move(connection, name, positions, _MOVE))
+
+        def work(connection: Connection) -> None:
+            if _lock(connection, name):
+                _move(connection, name, positions, _MOVE)
+
+        self._database.run(work)
 
     def outstanding(self, name: str, scope: str) -> Batch | None:
         """See `PullRows.outstanding`."""
@@ -100,7 +105,8 @@ class PullRows:
         """See `PullRows.acknowledge`."""
 
         def work(connection: Connection) -> list[Reach] | None:
-            _lock(connection, name)
+            if not _lock(connection, name):
+                return None
             row = connection.execute(
                 "SELECT scope, reach FROM orchestrator.consumer_batch WHERE consumer = %s AND cursor = %s",
                 [name, cursor],
@@ -121,7 +127,8 @@ class PullRows:
         """See `PullRows.reset`."""
 
         def work(connection: Connection) -> None:
-            _lock(connection, name)
+            if not _lock(connection, name):
+                return
             _move(connection, name, positions, _SET)
             connection.execute("DELETE FROM orchestrator.consumer_batch WHERE consumer = %s", [name])
 

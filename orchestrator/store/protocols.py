@@ -466,7 +466,7 @@ class ConsumerStore(Protocol):
 
 
 class PullRows(Protocol):
-    """How far pulls are, where a pull is one for all machines.
+    """How far pulls are, where a pull is one for all machines. Nothing is noted of a pull that nobody uses.
 
     Each call raises `StateError` if it cannot be done now.
     """

@@ -92,7 +92,8 @@ class MemoryPulls:
         return self.pulls.setdefault(name, Known(maker, since, {}))
 
     def begin(self, name: str, positions: Mapping[Place, int]) -> None:
-        before = self.pulls[name]
+        if (before := self.pulls.get(name)) is None:
+            return
         moved = {place: max(at, before.positions.get(place, 0)) for place, at in positions.items()}
         self.pulls[name] = Known(before.maker, before.since, {**before.positions, **moved})
 
@@ -102,6 +103,8 @@ class MemoryPulls:
 
     def hand_out(self, name: str, scope: str, batch: Batch, instead: str | None) -> bool:
         there = self.outstanding(name, scope)
+        if name not in self.pulls:
+            return False
         if (None if there is None else there.cursor) != instead:
             return False
         self.batches[name, scope] = batch
@@ -116,7 +119,8 @@ class MemoryPulls:
         return None
 
     def reset(self, name: str, positions: Mapping[Place, int]) -> None:
-        before = self.pulls[name]
+        if (before := self.pulls.get(name)) is None:
+            return
         self.pulls[name] = Known(before.maker, before.since, {**before.positions, **positions})
         self.batches = {key: one for key, one in self.batches.items() if key[0] != name}
 

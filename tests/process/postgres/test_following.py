@@ -17,13 +17,16 @@ from support.following import Machine, MemoryConsumers, MemoryPulls
 from support.postgres import FreshDatabase
 
 from orchestrator.consumers import followed, schedule
+from orchestrator.consumers.followed import Row, Stand
 from orchestrator.consumers.outcomes import Attempt, Delivered, Failed
-from orchestrator.consumers.writes import Place
+from orchestrator.consumers.pulling import Batch
+from orchestrator.consumers.writes import Moved, Place, Standing
 from orchestrator.errors import NoSuchConsumer, OrchestratorError
 from orchestrator.gateway.dispatch import following, moving
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.following import Following
 from orchestrator.gateway.dispatch.pulls import BadCursor, Pulls
+from orchestrator.gateway.dispatch.store import Store
 from orchestrator.store.protocols import ConsumerStore, PullRows
 
 
@@ -332,6 +335,23 @@ async def test_a_machine_that_has_lost_an_account_changes_nothing_of_it(world: W
 
 
 @runs
+async def test_texts_of_an_account_that_was_lost_stay_on_no_machine(world: World) -> None:
+    receiver = Receiver(lambda _: Failed("HTTP 500"))
+    world.one.has("a")
+    with patch.object(schedule, "DELAYS", (0.0, *[3600.0] * 11)):
+        async with world.one.running({"crm": receiver}) as (one, _):
+            await begun(one, "a")
+            bad = world.feed.add("a", text="a text of somebody")
+            await until(lambda: _rows(world, "a", "chat"))
+            world.one.terms.end("a")
+            await until(lambda: one.accounts() == frozenset())
+            store = one.lines.writer
+            assert await store.call(Store.body, "crm", Place("a", "messages"), "x@lid", bad.seq) is None
+            assert await store.call(Store.accounts) == frozenset()
+    assert b"somebody" not in b"".join(path.read_bytes() for path in (world.folder / "one").iterdir())
+
+
+@runs
 async def test_a_machine_without_word_of_its_service_begins_nothing(world: World) -> None:
     here = Receiver()
     world.one.has("a")
@@ -577,3 +597,55 @@ def _rows(world: World, account: str, kind: str) -> list[Any]:
 def _cursor(world: World, account: str) -> int | None:
     cursors = [one.cursor for one in _rows(world, account, "position") if one.place.stream == "messages"]
     return cursors[0] if cursors else None
+
+
+def test_what_no_machine_has_configured_for_long_is_forgotten(fresh: FreshDatabase) -> None:
+    consumers, pulls = in_database(fresh)
+    place = Place("a", "messages")
+    consumers.stand([Stand("crm", "webhook", Standing(5.0)), Stand("old", "bot", Standing(5.0))], ())
+    consumers.follow([Row("crm", Moved(place, 1)), Row("old", Moved(place, 2))])
+    pulls.use("erp", "token t1", 5.0)
+    pulls.begin("erp", {place: 3})
+    assert pulls.hand_out("erp", "*", Batch("0" * 32, [(place, 3, 4)]), None)
+    with fresh.open() as database:
+        database.run(
+            lambda connection: connection.execute(
+                "UPDATE orchestrator.consumer SET seen_at = seen_at - interval '31 days'"
+            )
+        )
+    consumers.stand((), ["crm"])
+    assert [one.name for one in consumers.standings()] == ["crm"]
+    assert pulls.known(None) == {}
+    assert pulls.outstanding("erp", "*") is None
+    assert consumers.read("a", 0, 10).rows == (Row("crm", Moved(place, 1)),)
+
+
+def test_positions_of_pulls_are_no_rows_of_an_account(fresh: FreshDatabase) -> None:
+    """A pull is one for all machines: no account takes it along."""
+    consumers, pulls = in_database(fresh)
+    pulls.use("erp", "token t1", 5.0)
+    pulls.begin("erp", {Place("a", "messages"): 3, Place("nobody", "messages"): 3})
+    pulls.begin("other", {Place("a", "messages"): 3})  # which nobody uses
+    pulls.reset("other", {Place("a", "messages"): 3})
+    assert consumers.read("a", 0, 10).rows == ()
+    assert not consumers.read("a", 0, 10).is_known
+    assert pulls.known(["b"])["erp"].positions == {}
+    assert pulls.known(None)["erp"].positions == {Place("a", "messages"): 3}
+    pulls.begin("erp", {Place("a", "messages"): 2})  # somebody was further already
+    assert pulls.known(None)["erp"].positions == {Place("a", "messages"): 3}
+
+
+def test_an_account_that_was_renamed_keeps_where_its_consumers_are(fresh: FreshDatabase) -> None:
+    from orchestrator.postgres import ids
+
+    consumers, pulls = in_database(fresh)
+    place, renamed = Place("a", "messages"), Place("c", "messages")
+    consumers.follow([Row("crm", Moved(place, 1))])
+    pulls.use("erp", "token t1", 5.0)
+    assert pulls.hand_out("erp", "*", Batch("0" * 32, [(place, 3, 4)]), None)
+    with fresh.open() as database:
+        assert database.run(lambda connection: ids.rename(connection, "a", "c"))
+    assert consumers.read("c", 0, 10).rows == (Row("crm", Moved(renamed, 1)),)
+    assert pulls.acknowledge("erp", "0" * 32) == [(renamed, 3, 4)]
+    assert pulls.acknowledge("erp", "0" * 32) == []
+    assert pulls.known(None)["erp"].positions == {renamed: 4}
