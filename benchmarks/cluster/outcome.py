@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+LASTING_SECONDS: Final = 3.0
+"""How long a link lasts at least after which an account counts as back."""
 
 Event = Mapping[str, Any]
 """An event of the sandbox."""
@@ -93,12 +96,13 @@ class Outcome:
     Attributes:
         accounts: How many accounts it was about.
         claimed: Seconds until the first of them had another owner; None if the owners stayed.
-        connected: Seconds until the last of them had logged in; None if none had to.
+        connected: Seconds until the last of them was back; None if none had to come back.
         missing: The accounts that were not connected in the end.
         gone: Seconds until the processes were gone that had been frozen; None if there were none.
         replaced: How often a log-in found an earlier link of the device open, at most for one device.
         fights: The devices for which that happened more than once.
-        disturbed: Accounts that it was not about, and that had to log in again.
+        disturbed: Accounts that it was not about, and that had to log in again, though they stayed where they
+            were.
         fates: What became of the messages.
     """
 
@@ -155,21 +159,31 @@ def replaced(some: Sequence[Link], since: float, until: float) -> Counter[tuple[
     return found
 
 
-def last_logins(some: Iterable[Link], since: float, until: float) -> dict[str, float]:
-    """Return when each phone's device has logged in last, of those that have in a time."""
-    return {link.device[0]: link.since for link in some if since <= link.since <= until}
+def returns(some: Iterable[Link], since: float, until: float) -> dict[str, float]:
+    """Return when each phone's device was back, of those that have logged in in a time.
+
+    That is the first log-in whose link lasted. A machine may hand the account on later.
+
+    Args:
+        some: All links, in the order of their log-ins.
+        since: The beginning.
+        until: The end.
+    """
+    found: dict[str, float] = {}
+    for link in some:
+        lasted = link.until is None or link.until - link.since >= LASTING_SECONDS
+        if since <= link.since <= until and lasted:
+            found.setdefault(link.device[0], link.since)
+    return found
 
 
-def first_claim(
-    changes: Iterable[Change], accounts: Collection[str], since: float, until: float
-) -> float | None:
-    """Return when the first of some accounts has got an owner in a time, None if none has."""
-    times = [
-        one.at
-        for one in changes
-        if one.shard is not None and one.account in accounts and since <= one.at <= until
-    ]
-    return min(times, default=None)
+def claims(changes: Iterable[Change], since: float, until: float) -> dict[str, float]:
+    """Return when each account got another owner first, of those that did in a time."""
+    found: dict[str, float] = {}
+    for one in changes:
+        if one.shard is not None and since <= one.at <= until:
+            found.setdefault(one.account, one.at)
+    return found
 
 
 def fates(letters: Sequence[Letter], entries: Iterable[tuple[str, str, str]]) -> Fates:
@@ -229,19 +243,20 @@ def judge(
         times: When it happened.
     """
     began, back, over = times.began, times.back, times.over
-    logins = last_logins(some, began, back)
-    claimed = first_claim(changes, about, began, back)
+    logins = returns(some, began, back)
+    claimed = claims(changes, began, back)
+    first = min((at for name, at in claimed.items() if name in about), default=None)
     fought = replaced(some, began, over)
     last = max((logins[number] for number in about.values() if number in logins), default=None)
     linked = {one.device[0] for one in some if one.since <= back and (one.until is None or one.until > back)}
     return Outcome(
         accounts=len(about),
-        claimed=None if claimed is None else claimed - times.counted,
+        claimed=None if first is None else first - times.counted,
         connected=None if last is None else last - times.counted,
         missing=[name for name, number in {**about, **others}.items() if number not in linked],
         replaced=max(fought.values(), default=0),
         fights=[phone for (phone, _), count in fought.items() if count > 1],
-        disturbed=[name for name, number in others.items() if number in logins],
+        disturbed=[name for name, number in others.items() if number in logins and name not in claimed],
     )
 
 

@@ -136,6 +136,12 @@ class Rig:
         with ThreadPoolExecutor(len(self.shards)) as pool:
             list(pool.map(Shard.start, self.shards))
         self._say(f"{len(self.shards)} shards, the database and WhatsApp run")
+        # Only now: a shard that is alone takes all accounts, and hands them on one after the other.
+        count = "SELECT count(*) FROM orchestrator.shard WHERE until > clock_timestamp()"
+        self.until(lambda: self.rows(count) == [(len(self.shards),)], READY_SECONDS, "all have a lease")
+        for shard in self.shards:
+            shard.configure(settings, self.names)
+            shard.client.call("reload")
         self._pair()
         self.until_connected()
         self._say(f"{len(self.names)} accounts are linked and connected")

@@ -30,7 +30,8 @@ class Shard(Service):
         folder: Where everything of it goes; it must not exist.
         names: The accounts of the cluster.
         environment: Which WhatsApp it meets, and what else the process needs.
-        settings: What the configuration says besides the accounts and ``cluster.shard``.
+        settings: What the configuration says besides the accounts, of which there are none at first, and
+            ``cluster.shard``.
 
     Attributes:
         name: What the cluster calls it.
@@ -58,13 +59,14 @@ class Shard(Service):
             program=[*self.network.inside, *interpreter.program()],
         )
         self._cluster: dict[str, object] = {"shard": self.name}
-        self.configure(settings)
+        self.configure(settings, ())
 
-    def configure(self, settings: Mapping[str, object]) -> None:
+    def configure(self, settings: Mapping[str, object], names: Sequence[str]) -> None:
         """Write the configuration; the service reads it when it starts, or is told to.
 
         Args:
             settings: What it says besides the accounts and ``cluster.shard``.
+            names: The accounts.
         """
         given = settings.get("cluster", {})
         assert isinstance(given, Mapping)
@@ -72,7 +74,7 @@ class Shard(Service):
             **settings,
             "state_dir": str(self.paths.root),
             "cluster": {**given, **self._cluster},
-            "accounts": {name: {} for name in self.names},
+            "accounts": {name: {} for name in names},
         }
         self.config_file.write_text(json.dumps(written))  # JSON is YAML, too
 

@@ -22,6 +22,9 @@ HINT_SECONDS: Final = 0.2
 """Between two looks at the database at least, however many hints there are that something has changed."""
 RETRY_SECONDS: Final = 1.0
 """From a failure of the database to the next try."""
+GATHER_SECONDS: Final = QUESTION_SECONDS + RETRY_SECONDS + 0.5
+"""From the begin of a lease until the shard claims what is for anybody. After an outage, each shard comes
+back once its last question is given up and asked again; the first one would find no other, and take all."""
 TAKEN_SECONDS: Final = 5.0
 """From a look at a lease that another process has to the next."""
 

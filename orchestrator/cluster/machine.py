@@ -105,6 +105,7 @@ class Shard:
         self._sent_at = 0.0
         self._not_before = 0.0
         self._claim = 0
+        self._here_since = 0.0
         self._rebalance_at = 0.0
         self._doubted: dict[str, float] = {}
         self._leaving = False
@@ -124,7 +125,7 @@ class Shard:
     def willing(self) -> bool:
         """Whether it takes accounts."""
         drained = self.board is not None and self.board.drained
-        return not (self._leaving or self._reach.is_cut or drained)
+        return not (self._leaving or self._reach.is_doubtful or drained)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take an event in and return what is to be done about it, in this order.
@@ -170,6 +171,8 @@ class Shard:
     def _hear(self, event: Event, now: float) -> None:
         match event:
             case Granted(incarnation, begun, board):
+                if incarnation != self.lease.incarnation:
+                    self._here_since = now
                 self._asked = None
                 self._granted(incarnation, begun, board, now)
             case Refused():
@@ -240,7 +243,9 @@ class Shard:
         me = self._me(board)
         self._look_out(board, now)
         self._hand_on(board, me, now)
-        self._claim = share.to_claim(board, me) if self.willing else 0
+        self._claim = share.to_claim(board, me, now - self._here_since) if self.willing else 0
+        if board.free and now < (at := self._here_since + deadlines.GATHER_SECONDS):
+            self._ask_at = min(self._ask_at, at)
 
     def _fenced(self, account: str, epoch: int, now: float, *, done: bool) -> None:
         held = self.holdings.by_account.get(account)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.cluster.board import Board, Peer
-from orchestrator.cluster.deadlines import PATIENCE_SECONDS
+from orchestrator.cluster.deadlines import GATHER_SECONDS, PATIENCE_SECONDS
 
 
 def level(total: int, capacities: Iterable[int]) -> int:
@@ -38,15 +38,23 @@ def fair(board: Board) -> int:
     return level(total, (peer.capacity for peer in willing))
 
 
-def to_claim(board: Board, me: Peer) -> int:
+def to_claim(board: Board, me: Peer, here: float) -> int:
     """Return how many accounts a shard claims now.
 
     What others have handed to it comes first. If nobody has claimed the others for long, whoever should have
-    claimed them cannot, and the fair share does not count.
+    claimed them cannot, and the fair share does not count. A shard that has just come does not know yet who
+    else comes, nor who was there to claim them.
+
+    Args:
+        board: The cluster.
+        me: Who asks.
+        here: For how many seconds it has its lease.
     """
-    share = me.capacity if board.free_seconds > PATIENCE_SECONDS else min(fair(board), me.capacity)
+    is_late = min(board.free_seconds, here) > PATIENCE_SECONDS
+    share = me.capacity if is_late else min(fair(board), me.capacity)
+    free = board.free if here >= GATHER_SECONDS else 0
     room = max(0, me.capacity - me.held) if me.report.willing else 0
-    return min(room, board.reserved + max(0, min(board.free, share - me.held - board.reserved)))
+    return min(room, board.reserved + max(0, min(free, share - me.held - board.reserved)))
 
 
 def emptiest(board: Board, me: str, *, below: int | None = None) -> Peer | None:

@@ -62,6 +62,7 @@ class Adopting:
 
     Attributes:
         cluster: What the configuration says.
+        roster: The accounts that run here.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
         let_go: Has the gateway hand an account's events over no more, once all that it knows is in the store.
@@ -78,6 +79,7 @@ class Adopting:
         cluster: Cluster,
     ) -> None:
         self.cluster = cluster
+        self.roster = roster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
         self.let_go: Callable[[str], Awaitable[None]] = _nothing

@@ -42,6 +42,7 @@ from orchestrator.worker.library.farewell import Farewell
 from orchestrator.worker.library.groups import Groups, jid
 from orchestrator.worker.library.lines import log_event, secret_is_missing
 from orchestrator.worker.library.phone_signs import PhoneSigns
+from orchestrator.worker.library.traffic import Traffic
 from orchestrator.worker.outcomes import BANS, REASONS
 from orchestrator.worker.tidings import Rejections
 
@@ -139,7 +140,8 @@ class Client:
         if settings.rejects_calls:
             self._rejections = Rejections(self._client.reject_call)
         self.groups = Groups(self._client)
-        self._farewell = Farewell(self._client.disconnect, self._callbacks, lambda: self._is_there)
+        silence = None if settings.dsn is None else Traffic(settings.dsn).idle_seconds
+        self._farewell = Farewell(self._client.disconnect, self._callbacks, lambda: self._is_there, silence)
         self._client.event.qr(self._callbacks.watch(lambda _, text: self._report(events.Qr(text.decode()))))
         # All other events come by way of this one, which neonize hands to Go when it connects.
         self._execute = self._client.event.execute

@@ -18,7 +18,10 @@ log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 0.3
 """Seconds without a call from the library after which it holds nothing any more. Between two calls it takes
-microseconds, and milliseconds for a message that it has just begun to decrypt."""
+microseconds, and milliseconds for a message that it has just begun to decrypt, if the session is in a file.
+To decrypt with a database takes several questions, and each takes as long as the way and the database do."""
+TALK_SECONDS = 1.0
+"""The same without a word to or from the database, which may be far away, or slow."""
 _NAP_SECONDS = 0.05
 _NAPS = round(IDLE_SECONDS / _NAP_SECONDS)
 
@@ -31,14 +34,21 @@ class Farewell:
             has ended.
         callbacks: The library's calls.
         is_there: Tells whether there is a link that can be closed; before that nothing may be called.
+        silence: Returns for how many seconds the library has said nothing to the database, and heard nothing;
+            None where the session is in a file.
     """
 
     def __init__(
-        self, disconnect: Callable[[], None], callbacks: Callbacks, is_there: Callable[[], bool]
+        self,
+        disconnect: Callable[[], None],
+        callbacks: Callbacks,
+        is_there: Callable[[], bool],
+        silence: Callable[[], float] | None = None,
     ) -> None:
         self._disconnect = disconnect
         self._callbacks = callbacks
         self._is_there = is_there
+        self._silence = silence
         self._lock = threading.Lock()
         self._begun = False
         self._closed = threading.Event()
@@ -78,6 +88,8 @@ class Farewell:
             time.sleep(_NAP_SECONDS)
             is_open = closes and self._begun and not self._closed.is_set()
             is_quiet = count == self._callbacks.count and self._callbacks.oldest is None
+            if self._silence is not None and self._silence() < TALK_SECONDS:
+                is_quiet = False
             naps, count = (naps + 1 if is_quiet and not is_open else 0), self._callbacks.count
         self._done = True
         return True

@@ -7,6 +7,8 @@ import random
 import pytest
 from support.cluster_world import World
 
+from orchestrator.cluster import deadlines
+
 DAYS = 100
 
 
@@ -59,3 +61,19 @@ def test_nothing_is_owned_twice_and_all_come_back(first: int) -> None:
             world.run(1)
             assert world.now - healed_at <= 60, seed
         assert world.wrong == [], seed
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_is_back_first_after_an_outage_does_not_take_all_accounts(seed: int) -> None:
+    world = World(seed)
+    world.run(60.0)
+    world.up = False
+    world.run(30.0)
+    world.up = True
+    world.run(2 * deadlines.GATHER_SECONDS + 2.0)  # the last comes when the first one claims
+    owned = [sum(world.database.owner(one) == name for one in world.accounts) for name in world.nodes]
+    assert sum(owned) == len(world.accounts)
+    assert max(owned) - min(owned) <= 1, owned
+    world.run(10.0)
+    assert not world.missing()
+    assert not world.wrong

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from orchestrator.cluster import share
 from orchestrator.cluster.board import Board, Peer, Report
-from orchestrator.cluster.deadlines import PATIENCE_SECONDS, SILENT_SECONDS
+from orchestrator.cluster.deadlines import GATHER_SECONDS, PATIENCE_SECONDS, SILENT_SECONDS
+
+LONG = 1000.0
+"""Seconds that a shard has had its lease."""
 
 
 @pytest.mark.parametrize(
@@ -52,26 +55,37 @@ def test_together_the_shards_claim_what_is_free_and_nobody_more_than_his_room(
         for index, (held, capacity, willing) in enumerate(shards)
     )
     board = Board(peers, free=free)
-    claims = [share.to_claim(board, peer) for peer in peers]
+    claims = [share.to_claim(board, peer, LONG) for peer in peers]
     for peer, claim in zip(peers, claims, strict=True):
         assert 0 <= claim <= peer.room
     assert sum(claims) >= min(free, sum(peer.room for peer in peers) if len(peers) == 1 else 0)
     impatient = replace(board, free_seconds=PATIENCE_SECONDS + 1)
-    claims = [share.to_claim(impatient, peer) for peer in peers]
+    claims = [share.to_claim(impatient, peer, LONG) for peer in peers]
     assert sum(claims) >= min(free, sum(peer.room for peer in peers))
 
 
 def test_what_is_handed_to_a_shard_does_not_wait_for_its_fair_share() -> None:
     me = Peer("me", 10, 12)
     board = Board((me, Peer("you", 2, 100)), reserved=3)
-    assert share.to_claim(board, me) == 2, "three are meant for it, and it has room for two"
+    assert share.to_claim(board, me, 0.0) == 2, "three are meant for it, and it has room for two"
 
 
 def test_who_is_unwilling_claims_nothing_and_gets_nothing() -> None:
     me = Peer("me", 5, 100, Report(willing=False))
     board = Board((me, Peer("you", 50, 100)), free=7, reserved=2, free_seconds=100)
-    assert share.to_claim(board, me) == 0
+    assert share.to_claim(board, me, LONG) == 0
     assert share.emptiest(board, "you") is None
+
+
+def test_who_has_just_come_waits_for_others_and_does_not_know_how_long_they_were_away() -> None:
+    alone = Board((Peer("me", 0, 100),), free=60, free_seconds=LONG)
+    me, you = Peer("me", 0, 100), Peer("you", 0, 100)
+    assert share.to_claim(alone, me, GATHER_SECONDS - 0.1) == 0
+    assert share.to_claim(alone, me, GATHER_SECONDS) == 60
+    both = replace(alone, peers=(me, you))
+    assert share.to_claim(both, me, GATHER_SECONDS) == 30
+    assert share.to_claim(both, me, PATIENCE_SECONDS) == 30
+    assert share.to_claim(both, me, PATIENCE_SECONDS + 0.1) == 60
 
 
 BUSY, EMPTY = Peer("busy", 10, 100), Peer("empty", 0, 100)

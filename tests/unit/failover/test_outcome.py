@@ -105,11 +105,15 @@ def test_times_are_counted_from_the_begin_to_the_first_claim_and_the_last_log_in
         Change(119.0, "ann", "three"),
         Change(125.0, "ann", "one"),  # handed on afterwards
     )
-    found = judged(link(1, 10.0, 113.1), link(2, 113.0, 118.0), link(3, 119.5), changes=changes)
-    assert (found.claimed, found.connected) == (12.5, 19.5)
-    later = replace(TIMES, counted=110.0)
-    found = judged(link(1, 10.0, 113.1), link(3, 119.5), changes=changes, times=later)
-    assert (found.claimed, found.connected) == (2.5, 9.5)
+    some = [link(1, 10.0, 113.1), link(2, 113.0, 118.0), link(3, 119.5)]
+    found = judged(*some, changes=changes)
+    assert (found.claimed, found.connected) == (12.5, 13.0)
+    found = judged(*some, changes=changes, times=replace(TIMES, counted=110.0))
+    assert (found.claimed, found.connected) == (2.5, 3.0)
+
+
+def test_a_link_that_does_not_last_does_not_count() -> None:
+    assert judged(link(1, 10.0, 105.0), link(2, 113.0, 114.0), link(3, 117.0)).connected == 17.0
 
 
 def test_an_account_that_kept_its_link_took_no_time() -> None:
@@ -127,6 +131,7 @@ def test_an_account_that_has_no_link_when_all_should_be_back_is_missing() -> Non
 def test_an_account_that_nothing_happened_to_is_not_to_connect_again() -> None:
     some = [link(1, 10.0), link(2, 10.0, 110.0, BOB), link(3, 111.0, phone=BOB)]
     assert judge(some, (), ABOUT, OTHERS, TIMES).disturbed == ["bob"]
+    assert judge(some, [Change(110.5, "bob", "two")], ABOUT, OTHERS, TIMES).disturbed == []  # handed on
     assert judge(some, (), {**ABOUT, **OTHERS}, {}, TIMES).disturbed == []
 
 

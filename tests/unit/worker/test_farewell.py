@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from orchestrator.worker.library.callbacks import Callbacks
-from orchestrator.worker.library.farewell import Farewell
+from orchestrator.worker.library.farewell import TALK_SECONDS, Farewell
 
 PATIENCE = 60.0
 
@@ -107,6 +107,26 @@ def test_a_callback_that_does_not_return_holds_nobody_up(library: Library) -> No
     # The time that was given first is all there is.
     assert not library.drain()
     returns.set()
+
+
+def test_a_library_that_talks_with_the_database_has_something(library: Library) -> None:
+    since = [0.0, 0.2, 0.99] * 4
+    silent: list[float] = []
+
+    def silence() -> float:
+        silent.append(since.pop() if since else TALK_SECONDS)
+        if len(silent) == 12:  # it has decrypted what it had begun with
+            library.hand_over(1, library.taken.append)
+        return silent[-1]
+
+    library.farewell = Farewell(library.disconnect, library.callbacks, lambda: True, silence)
+    assert library.drain()
+    assert library.taken == [0]
+
+
+def test_a_database_that_never_gets_silent_is_not_waited_for(library: Library) -> None:
+    library.farewell = Farewell(library.disconnect, library.callbacks, lambda: True, lambda: 0.0)
+    assert not library.drain(0.5)
 
 
 def test_a_link_that_cannot_be_closed_is_over(library: Library) -> None:
