@@ -198,6 +198,20 @@ class Leases:
             lambda connection: refusals.tell(connection, library, word, who, self.check), patience=seconds
         )
 
+    def owned(self, connection: Connection, accounts: Mapping[str, str]) -> dict[str, str]:
+        """Return those of some accounts, ids by name, that are this shard's until the transaction ends.
+
+        Raises:
+            Disowned: The shard has no lease.
+        """
+        self.check(connection)
+        rows = connection.execute(
+            "SELECT account FROM orchestrator.lease WHERE incarnation = %s AND account = ANY (%s)",
+            [self.incarnation, sorted(accounts.values())],
+        ).fetchall()
+        mine = {str(account) for (account,) in rows}
+        return {name: account for name, account in accounts.items() if account in mine}
+
     def use(self, database: Database) -> None:
         """Ask by other connections from now on, so that no other work delays a renewal."""
         self._database = database

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from orchestrator.accounts.events import Order, Ordered, Removed
@@ -70,6 +70,7 @@ class Adopting:
         replaced: Is told of each account whose session another client uses.
         ready: Waits until an account may start here.
         machines: The accounts' machines.
+        let_go: Has the gateway hand an account's events over no more, once all that it knows is in the store.
         figures: Returns how the shard is, in numbers; nothing before it begins.
     """
 
@@ -88,6 +89,7 @@ class Adopting:
         self.replaced: Callable[[str], None] = lambda _: None
         self.ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
         self.machines = machines
+        self.let_go: Callable[[str], Awaitable[None]] = _nothing
         self.figures: Callable[[], dict[str, object]] = dict
         self._roster = roster
         self._children = children
@@ -151,6 +153,7 @@ class Adopting:
                 self._recorder.cut(name, UNSURE, ago)
             managed.disowned = True  # what becomes of it from now on is another's to tell
             self._disowned.add(name)
+            self._roster.terms.end(name)
             self._record.disown(name)
             self._children.end(managed)
         elif not managed.account.leaving:
@@ -170,7 +173,10 @@ class Adopting:
         if name in self._disowned:
             self._disowned.discard(name)
         else:
+            self._roster.terms.leave(name)
+            await self.let_go(name)
             await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
+        self._roster.terms.end(name)
         self._recorder.others.pop(name, None)
         self.gone(name)
 
@@ -242,6 +248,10 @@ class Adopting:
 
 async def _at_once() -> None:
     """Wait for nothing."""
+
+
+async def _nothing(_: str) -> None:
+    """Do nothing."""
 
 
 def _condition(managed: Managed) -> Condition:

@@ -19,8 +19,11 @@ from orchestrator.accounts.refusal import PROBING_SECONDS, Refusal, Word
 from orchestrator.cluster.actions import Claim, Leave, Parcel, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Report
 from orchestrator.cluster.events import Claimed, Granted, Left, Refused, Released, Taken
+from orchestrator.consumers.followed import Row
+from orchestrator.consumers.writes import Moved, Place
 from orchestrator.errors import AlreadyRunning, Disowned, StoreUnusable
 from orchestrator.postgres import ids, leases, roles
+from orchestrator.postgres.consumers import ConsumerRows
 from orchestrator.postgres.database import Connection, Database, Listener
 from orchestrator.postgres.leases import CHANNEL, WATCH, Leases, Me
 from orchestrator.postgres.membership import Membership
@@ -571,6 +574,32 @@ def test_a_command_without_a_service_waits_for_no_machine_that_runs(
     shard.register()
     with pytest.raises(AlreadyRunning, match="one on host-of-one"), command.take("renames an account"):
         pass
+
+
+def test_only_the_owner_of_an_account_writes_how_far_its_consumers_are(
+    two: tuple[Shard, Shard], tmp_path: Path
+) -> None:
+    """A gateway that goes on after its machine has lost an account changes nothing of it."""
+    one, other = two
+    stores = []
+    for shard in two:
+        paths = StatePaths.of(tmp_path, environ={})
+        member = Membership(shard.database, paths, shard.leases, alone=False)
+        shard.leases.incarnation = shard.incarnation
+        stores.append(ConsumerRows(shard.database, member.owns))
+    mine, theirs = one.claim(1)[0], other.claim(1)[0]
+    rows = [Row("crm", Moved(Place(held.name, "messages"), 5)) for held in (mine, theirs)]
+    assert stores[0].follow(rows) == {theirs.name}
+    assert stores[1].follow(rows) == {mine.name}
+    one.release(Parcel(mine.account, mine.epoch, "two"))
+    assert stores[0].follow([Row("crm", Moved(Place(mine.name, "messages"), 6))]) == {mine.name}
+    assert other.claim(1)
+    assert stores[1].follow([Row("crm", Moved(Place(mine.name, "messages"), 7))]) == set()
+    (row,) = stores[0].read(mine.name, 0, 10).rows
+    assert row == Row("crm", Moved(Place(mine.name, "messages"), 7))
+    one.leases.ask(Leave(one.incarnation), 0.0)
+    with pytest.raises(Disowned):
+        stores[0].follow(rows)
 
 
 def test_a_shard_and_a_service_that_has_all_accounts_never_both_start_in_the_same_instant(
