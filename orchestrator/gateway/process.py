@@ -90,7 +90,7 @@ class Gateway:
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = Port(port, self._serve, self._stop.set, peer="the service")
         self._parent = Parent(self._port)
-        self._accounts = Accounts(self._parent, self._changed)
+        self._accounts = Accounts(self._parent, self._changed, self._own_changed)
         self._board = Board(lambda: self._accounts.views)
         self._feed = Feed(spec.messages, reader, self._parent, stored=spec.stored)
         self._dispatcher = Dispatcher(spec.folder, self._feed, follows=spec.stored)
@@ -99,7 +99,7 @@ class Gateway:
             self._dispatcher.lines.pull_store = InService(self._parent)
             self._following = Following(self._parent, self._dispatcher.lines)
         tls = trust()
-        self._numbers = Numbers(self._parent, lambda: self._accounts.views)
+        self._numbers = Numbers(self._parent, lambda: self._accounts.own)
         self._promised = Promised(spec.folder)
         self._webhooks = Webhooks(tls, number=self._numbers.of, names=self._promised.names)
         self._times = Times()
@@ -117,7 +117,7 @@ class Gateway:
             pulls,
             Tokens(spec.tokens),
             Metrics(
-                lambda: self._accounts.views,
+                lambda: self._accounts.own,
                 self._dispatcher.figures,
                 self._times,
                 lambda: self._parent.ask(GATEWAY, "companions", seconds=PING_SECONDS),
@@ -181,7 +181,10 @@ class Gateway:
     def _changed(self, names: list[str], gone: list[str]) -> None:
         """Take in that accounts have changed or are gone."""
         self._board.changed(names, gone)
-        self._feed.changed([self._accounts.views[name] for name in names], gone)
+
+    def _own_changed(self, names: list[str], gone: list[str]) -> None:
+        """Take in that accounts of this machine have changed or are gone."""
+        self._feed.changed([self._accounts.own[name] for name in names], gone)
         if gone:
             self._background(self._forget(gone))
 

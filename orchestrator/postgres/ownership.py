@@ -172,6 +172,8 @@ class OwnerRow:
                 end.set()
                 thread.join(RENEW_SECONDS)
                 self._give_back()
+                # One that still runs when the interpreter ends can take the process along.
+                thread.join(RENEW_SECONDS)
 
     def _wait_and_take(self, what: str) -> None:
         until = time.monotonic() + LEASE_SECONDS + 2 * _LOOK_SECONDS

@@ -521,6 +521,9 @@ class Presence(Protocol):
             StateError: The store is away; the call says so, too.
         """
 
+    def stop_watching(self) -> None:
+        """Have what `watch` gave end at once, as if the store was away; from any thread."""
+
     def suspend(self, why: str | None) -> None:
         """Refuse at once all that is asked of the store, for that reason; None: take it up again."""
 

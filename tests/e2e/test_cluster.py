@@ -68,11 +68,29 @@ class Pair:
             )
             time.sleep(0.2)
 
+    def until_even(self) -> dict[str, Service]:
+        """Wait until both have two accounts, so that none moves any more, and return which has which."""
+        until = time.monotonic() + BACK_SECONDS
+        while True:
+            where = self.where()
+            having = [name for name, services in where.items() if services == [self.one]]
+            if len(having) == 2 and all(len(services) == 1 for services in where.values()):
+                return {name: services[0] for name, services in where.items()}
+            assert time.monotonic() < until, (self.one.log[-40:], self.other.log[-40:])
+            time.sleep(0.2)
+
     def timeline(self, name: str) -> list[dict[str, Any]]:
         """Return the history of an account, which moves with the account."""
         found: list[dict[str, Any]] = self.other.client.call("explain", name=name, entries=1000)["timeline"]
         assert found, "it has been connected"
         return found
+
+    def until_replaced(self, name: str, count: int) -> None:
+        """Wait until an account was replaced so often."""
+        until = time.monotonic() + BACK_SECONDS
+        while sum(entry["to"] == "replaced" for entry in self.timeline(name)) < count:
+            assert time.monotonic() < until, self.timeline(name)
+            time.sleep(0.2)
 
     def links(self) -> dict[str, int]:
         """Return how many links WhatsApp has of each account."""
@@ -100,7 +118,11 @@ def two_services(
                 **settings,
             }
             accounts = given.pop("accounts", NAMES)
-            services.append(running.enter_context(Service(place, sandbox, accounts, **given)))
+            service = Service(place, sandbox, accounts, **given)
+            # By its user the sandbox tells a machine's way out from that of the other.
+            way = f"http://{name}:secret-word@127.0.0.1:{sandbox.port}"
+            service.environment = {**service.environment, "HTTPS_PROXY": way, "https_proxy": way}
+            services.append(running.enter_context(service))
         pair = Pair(services[0], services[1], numbers, fresh)
         for name, number in numbers.items():
             pair_where_it_is(pair, name, number)
@@ -256,6 +278,67 @@ def test_an_operator_moves_an_account_drains_a_machine_and_sees_who_runs_what(tw
         assert time.monotonic() < until
         time.sleep(0.2)
     two.until_connected(two.one, two.other)
+
+
+def test_a_version_that_whatsapp_refuses_holds_both_machines_until_one_account_is_let_in(
+    two: Pair, sandbox: SandboxProcess
+) -> None:
+    where = two.until_even()
+    mine = [name for name in NAMES if where[name] is two.one]
+    others = [name for name in NAMES if where[name] is two.other]
+    for name in (mine[1], others[1]):
+        where[name].command("stop", name)
+    for number in two.numbers.values():
+        sandbox.client.fault("failure", number, reason=405, endless=True)
+    begun = sandbox.client.last_event()
+    for name in (mine[0], others[0]):  # one of each machine, and the word of one alone holds nobody
+        sandbox.client.fault("reset", two.numbers[name])
+        where[name].wait_for_state(name, "outdated")
+    for service in (two.one, two.other):
+        service.wait_for_log("no account connects until neonize is updated")
+        service.command("start", "--all", check=False)  # it says that they wait
+    for name, service in where.items():
+        service.wait_for_state(name, "outdated")
+    status = json.loads(two.one.command("cluster", "status", "--json").stdout)
+    (refused,) = status["refused"]
+    assert (refused["shard"], refused["account"]) == (None, None)
+    assert 0 < refused["next_in"] <= 900
+    assert "WhatsApp has refused neonize" in two.other.command("cluster", "status").stdout
+    dialed = [event for event in sandbox.client.events(begun) if event["event"] == "opened"]
+    users = [str(event.get("user")) for event in dialed]
+    assert sorted(user for user in users if user in ("one", "two")) == ["one", "two"], (
+        "the others have not even tried"
+    )
+    sandbox.client.clear_faults()
+    where[mine[0]].command("start", mine[0])  # whom an operator names is tried at once
+    two.until_connected(two.one, two.other)
+    assert json.loads(two.one.command("cluster", "status", "--json").stdout)["refused"] == []
+
+
+def test_another_program_is_no_machine_of_the_cluster_and_who_alone_lost_whatsapp_hands_on(
+    two: Pair, sandbox: SandboxProcess
+) -> None:
+    where = two.until_even()
+    for count in range(3):
+        sandbox.client.fault("replaced", two.numbers["anna"])
+        two.until_replaced("anna", count + 1)
+        two.until_connected(two.one, two.other)
+        assert two.where()["anna"] == [where["anna"]], "the database says that it is still of this machine"
+    sandbox.client.fault("replaced", two.numbers["anna"])
+    about = where["anna"].wait_for_state("anna", "replaced")
+    assert about["next_retry_at"] is not None, "as with one machine from now on"
+    where["anna"].command("start", "anna")
+    two.until_connected(two.one, two.other)
+
+    sandbox.client.fault("refuse", "proxy:two")
+    until = time.monotonic() + 2 * BACK_SECONDS
+    while any(having != [two.one] for having in two.where().values()):
+        assert time.monotonic() < until, (two.one.log[-40:], two.other.log[-40:])
+        time.sleep(0.5)
+    assert set(two.links().values()) == {1}
+    for name in (name for name in NAMES if where[name] is two.other):
+        assert "the account goes to another machine" in json.dumps(two.timeline(name))
+    assert "takes no accounts" in two.one.command("cluster", "status").stdout
 
 
 class Told:

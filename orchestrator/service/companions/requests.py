@@ -40,6 +40,7 @@ MOST: Final = 2**53
 _DESCRIBES: Final = frozenset({"list", "explain"})
 """What takes time for each account or entry: some 30 ms with 500 accounts."""
 _ORDERS: Final = frozenset({"start", "stop", "restart"})
+_CODES: Final = frozenset({"code"})
 _LOOKS: Final = frozenset({"code", "watching", "history"})
 MAX_ENTRIES: Final = 1000
 """Entries of a history in one answer."""
@@ -172,7 +173,8 @@ class Requests:
         own = self._own.get(command)
         if own is not None:
             self._commands.find("list" if command in _LOOKS else "reload")  # or the service stops
-            return await own(request)
+            # Of what is done otherwise here, whoever shows a code has to be where the account is.
+            return await (self._commands.route(command, own) if command in _CODES else own)(request)
         if command == "strips":
             return await self._strips_pace.run(lambda: self._strips(principal, request))
         if command in _DESCRIBES:
@@ -227,7 +229,7 @@ class Requests:
     async def _watch(self, asker: object, arguments: Json) -> AsyncGenerator[Json, None]:
         principal = await self._who(asker)
         roles.check("watch", arguments, principal)
-        events = self._commands.find("watch")({**arguments, "command": "watch", "own": True})
+        events = self._commands.find("watch")({**arguments, "command": "watch"})
         assert isinstance(events, AsyncGenerator)
         try:
             async for event in events:
@@ -243,8 +245,6 @@ class Requests:
 
     async def _describe(self, principal: Principal, request: Json) -> Json:
         """Return what is known of accounts; of all only those that this one may know of."""
-        if request["command"] == "list":
-            request = {**request, "own": True}
         found = await self._command(request)
         if request["command"] == "explain" or request.get("names") or principal.accounts is None:
             return found
