@@ -9,8 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.chance import Value
 from benchmarks.soak import processes
-from benchmarks.soak.kinds import PHASES, Value
+from benchmarks.soak.kinds import PHASES
 from benchmarks.soak.observation import Attention, Finding
 from benchmarks.soak.world import GATEWAY, TROUBLED, Skipped, World
 from orchestrator.errors import ExitCode

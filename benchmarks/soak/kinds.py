@@ -6,21 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Value: TypeAlias = int | float
+from benchmarks.chance import Range, Value
+
 Reach: TypeAlias = Literal["one", "some", "all", "gateway"]
 Link: TypeAlias = Literal["drops", "stays", "may drop"]
 
 WAITING = ("seconds", "expire", "delay")
 """Values that are times which the fault itself lasts: they are no part of the time to recover."""
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A whole number or, with ``whole=False``, any number between two others, both included."""
-
-    low: float
-    high: float
-    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.soak.kinds import KINDS, Value
+from benchmarks.chance import Deck, Value, drawn, largest
+from benchmarks.soak.kinds import KINDS
 
 LEAD = 3.0
 """Seconds at the beginning without a fault."""
@@ -51,61 +52,22 @@ class Strike:
         return f"{self.at:6.1f} s  {self.kind:<16} {whom}{told}"
 
 
-class _Deck:
-    """Kinds in random order, heavy ones rather early: each one once, and then by their weights.
-
-    Args:
-        rng: Where chance comes from.
-        names: The kinds.
-        end: Seconds at which everything must be over.
-        accounts: How many there are.
-        long_first: Let those come first for which it would soon be too late.
-    """
-
-    def __init__(
-        self, rng: random.Random, names: Sequence[str], end: float, accounts: int, *, long_first: bool
-    ) -> None:
-        self._rng = rng
-        self._names = names
-        self._end = end
-        self._accounts = accounts
-        self._cards = sorted(names, key=lambda name: -(rng.random() ** (1 / KINDS[name].weight)))
-        if long_first:  # in random order among themselves: the sort is stable
-            self._cards.sort(key=lambda name: KINDS[name].takes({}, accounts) < end * _LONG)
-
-    def draw(self, at: float) -> tuple[str, dict[str, Value]] | None:
-        """Return the next kind that is over before the end, with its values; None if there is none."""
-        rng = self._rng
-        while self._cards:
-            name = self._cards.pop(0)
-            values = _values(rng, name)
-            if at + KINDS[name].takes(values, self._accounts) <= self._end:
-                return name, values
-        weights = [KINDS[name].weight for name in self._names]
-        for _ in range(20):
-            (name,) = rng.choices(self._names, weights)
-            values = _values(rng, name)
-            if at + KINDS[name].takes(values, self._accounts) <= self._end:
-                return name, values
-        return None
-
-
-def _values(rng: random.Random, name: str) -> dict[str, Value]:
-    drawn: dict[str, Value] = {}
-    for key, choice in KINDS[name].values.items():
-        if isinstance(choice, tuple):
-            drawn[key] = rng.choice(choice)
-        elif choice.whole:
-            drawn[key] = rng.randint(int(choice.low), int(choice.high))
-        else:
-            drawn[key] = round(rng.uniform(choice.low, choice.high), 1)
-    return drawn
-
-
 def _longest(name: str) -> dict[str, Value]:
     """Return the largest values that may be drawn for a kind."""
-    choices = KINDS[name].values.items()
-    return {key: max(choice) if isinstance(choice, tuple) else choice.high for key, choice in choices}
+    return largest(KINDS[name].values)
+
+
+def _deck(
+    rng: random.Random, names: Sequence[str], end: float, accounts: int, *, long_first: bool = False
+) -> Deck:
+    """Return the kinds to draw from; with ``long_first``, those come first that soon would come too late."""
+    return Deck(
+        rng,
+        {name: KINDS[name].weight for name in names},
+        lambda name: drawn(rng, KINDS[name].values),
+        lambda at, name, values: at + KINDS[name].takes(values, accounts) <= end,
+        lambda name: long_first and KINDS[name].takes({}, accounts) >= end * _LONG,
+    )
 
 
 def plan(seed: int, accounts: int, minutes: float, kinds: Sequence[str] = tuple(KINDS)) -> list[Strike]:
@@ -148,15 +110,15 @@ def _singles(
         KINDS[name].weight for name in names
     )
     gap = max(0.4, mean / (accounts * BUSY))
-    deck = _Deck(rng, names, end, accounts, long_first=True)
+    deck = _deck(rng, names, end, accounts, long_first=True)
     busy_until = [0.0] * accounts
     found: list[Strike] = []
     at = LEAD
     while at < end:
         at = max([at, *(until for begin, until in silent if begin <= at < until)])
         free = [number for number in range(accounts) if busy_until[number] <= at]
-        if free and (drawn := deck.draw(at)) is not None:
-            name, values = drawn
+        if free and (card := deck.draw(at)) is not None:
+            name, values = card
             count = 1 if KINDS[name].reach == "one" else min(len(free), max(1, accounts // 3))
             victims = tuple(sorted(rng.sample(free, count)))
             until = at + KINDS[name].takes(values, accounts if count > 1 else 0)
@@ -172,15 +134,15 @@ def _fleets(rng: random.Random, names: Sequence[str], accounts: int, end: float)
     short = [name for name in names if KINDS[name].takes(_longest(name), accounts) <= end / 2]
     if not short:
         return []
-    deck = _Deck(rng, short, end, accounts, long_first=False)
+    deck = _deck(rng, short, end, accounts)
     everybody = tuple(range(accounts))
     found: list[Strike] = []
     at = LEAD + rng.uniform(*FLEET_GAP) / 2
     while at < end:
-        drawn = deck.draw(at)
-        if drawn is None:
+        card = deck.draw(at)
+        if card is None:
             break
-        name, values = drawn
+        name, values = card
         until = at + KINDS[name].takes(values, accounts)
         found.append(Strike(0, round(at, 1), name, everybody, values, round(until, 1)))
         at = until + rng.uniform(*FLEET_GAP)

@@ -53,3 +53,6 @@ SERVICE_STOPS = "the service stops"
 """The reason of an account that was stopped because the service was."""
 SERVICE_WAS_GONE = "the service was gone without a word: it was killed, or the machine went down"
 """The reason of an account that had a process when the service was last known to be there."""
+
+WAITS_FOR_SHARD = "waiting for a shard"
+"""How the reason begins of an account that no machine of the cluster runs."""

@@ -371,6 +371,13 @@ def _remove_by(
                 raise
             client.call("remove", name=name, keep_session=keep_session)
             return False, "the running service is of an earlier version"
+    if isinstance(shard := result.get("runs_on"), str):
+        print(
+            printable(
+                f"{name} goes on on the machine {shard}, whose configuration has the account: run the same"
+                " command there, once no other machine of the cluster has it in its configuration"
+            )
+        )
     return result.get("unlinked"), result.get("why_linked")
 
 

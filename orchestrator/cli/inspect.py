@@ -214,7 +214,7 @@ def _read(
     try:
         client = where.service()
         result = client.call("list", names=[*asked], reveal=reveal)
-        notes = [*_maintenance(result), *result.get("without_account", ())]
+        notes = [*_waiting(result), *_maintenance(result), *result.get("without_account", ())]
         if beside:
             notes = [*_beside(client), *notes]
         found = [AccountView.from_json(one) for one in result["accounts"]]
@@ -314,6 +314,18 @@ def _beside(client: Client) -> list[str]:
         return []
 
 
+def _waiting(answer: Mapping[str, Any]) -> list[str]:
+    """Return what there is to say of the cluster; nothing where there is none, or all is well."""
+    cluster = answer.get("cluster")
+    if not isinstance(cluster, dict):
+        return []
+    if cluster.get("away"):
+        return ["the database is away: of accounts on other machines, this is what was known before"]
+    if waiting := cluster.get("waiting"):
+        return [f"{counted(waiting, 'account waits', 'accounts wait')} for a shard"]
+    return []
+
+
 def _maintenance(answer: Mapping[str, Any]) -> list[str]:
     """Return what there is to say of maintenance; nothing while it is off."""
     since = answer.get("maintenance")  # which a service of an earlier version does not say
@@ -386,6 +398,10 @@ def _explained(found: Mapping[str, Any], now: float) -> list[str]:
         say("note", account.note)
     if account.proxy:
         say("proxy", account.proxy)
+    if account.shard:
+        age = account.lease_age_s
+        seen = "" if age is None else f", which was there {age:.0f} s ago"
+        say("shard", f"{account.shard}{seen}")
     if account.pid:
         say("process", ", ".join([str(account.pid), *_usage(account)]))
     if account.isolation:

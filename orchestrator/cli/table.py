@@ -16,6 +16,7 @@ from rich.text import Text
 from orchestrator.accounts.states import State
 from orchestrator.cli.formatting import ago, ahead, clock, cpu, megabytes, printable
 from orchestrator.cli.terminal import judge, plain
+from orchestrator.cluster.deadlines import SILENT_SECONDS
 from orchestrator.control import causes
 from orchestrator.control.view import AccountView
 
@@ -130,7 +131,9 @@ def make(
         processes: Show process ids, too.
         needs: Show what a person can do about each account, instead of what comes next by itself.
     """
-    titles = ("STATE", "SINCE", *(("PID",) if processes else ()), "PHONE", "DO" if needs else "NEXT")
+    accounts = [*accounts]
+    shard = ("SHARD",) if _in_cluster(accounts) else ()
+    titles = ("STATE", *shard, "SINCE", *(("PID",) if processes else ()), "PHONE", "DO" if needs else "NEXT")
     return _make(accounts, titles, time.time() if now is None else now)
 
 
@@ -143,7 +146,7 @@ def make_wide(accounts: Sequence[AccountView], width: int, *, now: float | None 
         now: Unix time, if it is not the present.
     """
     at = time.time() if now is None else now
-    titles = list(_WIDE)
+    titles = [title for title in _WIDE if title != "SHARD" or _in_cluster(accounts)]
     for title in _LEAST_IMPORTANT:
         if _width(accounts, titles, at) <= width:
             break
@@ -151,8 +154,8 @@ def make_wide(accounts: Sequence[AccountView], width: int, *, now: float | None 
     return _make(accounts, titles, at)
 
 
-_WIDE = ("STATE", "SINCE", "TAGS", "PID", "MEMORY", "CPU", "FILES", "THREADS", "ISOLATED", "RESTARTS",
-         "STORED", "WAITING", "OUTBOX", "PHONE", "NOTE", "NEXT")  # fmt: skip
+_WIDE = ("STATE", "SHARD", "SINCE", "TAGS", "PID", "MEMORY", "CPU", "FILES", "THREADS", "ISOLATED",
+         "RESTARTS", "STORED", "WAITING", "OUTBOX", "PHONE", "NOTE", "NEXT")  # fmt: skip
 _LEAST_IMPORTANT = (
     "NOTE",
     "OUTBOX",
@@ -195,6 +198,8 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
     match title:
         case "STATE":
             return Text(printable(one.state), style=_COLOURS.get(one.state, ""))
+        case "SHARD":
+            return printable(_shard(one))
         case "SINCE":
             return ago(one.since, at)
         case "TAGS":
@@ -233,6 +238,18 @@ def _cell(one: AccountView, title: str, at: float) -> str | Text:
             words = "-" if found is None else found.command
             return printable(words.removeprefix("orchestrator ").removesuffix(f" {one.name}"))
     raise AssertionError(title)
+
+
+def _in_cluster(accounts: Iterable[AccountView]) -> bool:
+    return any(one.shard is not None for one in accounts)
+
+
+def _shard(one: AccountView) -> str:
+    """Return the machine that runs an account, and how long it has been silent if it has."""
+    if one.shard is None:
+        return "-"
+    age = one.lease_age_s or 0.0
+    return one.shard if age <= SILENT_SECONDS else f"{one.shard} (silent {age:.0f}s)"
 
 
 def _number(value: int | None) -> str:

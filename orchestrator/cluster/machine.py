@@ -125,7 +125,7 @@ class Shard:
     def willing(self) -> bool:
         """Whether it takes accounts."""
         drained = self.board is not None and self.board.drained
-        return not (self._leaving or self._reach.is_cut or drained)
+        return not (self._leaving or self._reach.is_doubtful or drained)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take an event in and return what is to be done about it, in this order.

@@ -8,7 +8,7 @@ from typing import Any
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.looking import UNSEEN
 from orchestrator.accounts.phone_watch import PHONE_MISSING
-from orchestrator.accounts.states import MAINTENANCE, WAITS_FOR_TURN, State
+from orchestrator.accounts.states import MAINTENANCE, WAITS_FOR_SHARD, WAITS_FOR_TURN, State
 from orchestrator.accounts.words import counted
 from orchestrator.control.view import AccountView
 
@@ -156,6 +156,12 @@ def _of_state(view: AccountView) -> Outlook:
                 " connects, this one follows",
                 at,
                 (f"test the network with this account now: `orchestrator start {name}`", *_doctor()),
+            )
+        case State.BACKOFF if (view.reason or "").startswith(WAITS_FOR_SHARD):
+            return Outlook(
+                "a machine of the cluster takes the account as soon as one has room",
+                None,
+                ("`orchestrator cluster status` shows the machines, and how many accounts each takes",),
             )
         case State.BACKOFF:
             return Outlook(

@@ -96,6 +96,9 @@ class AccountView(NamedTuple):
         disabled_until: When the account is enabled by itself; None unless it is disabled until then.
         cause: Why the account has no session any more, until it has one again.
         same_phone: Names of other accounts that are linked to the same number.
+        shard: The machine of the cluster that runs the account; None where there is no cluster, or while no
+            machine does.
+        lease_age_s: Seconds since that machine has last said to the database that it is there.
     """
 
     name: str
@@ -136,6 +139,8 @@ class AccountView(NamedTuple):
     disabled_until: str | None = None
     cause: Cause | None = None
     same_phone: tuple[str, ...] = ()
+    shard: str | None = None
+    lease_age_s: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as plain values."""

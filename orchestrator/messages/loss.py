@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -140,6 +140,38 @@ class Session:
     secrets: tuple[Secret, ...] = field(default=(), repr=False)
     people: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        device: str,
+        own: Iterable[str],
+        row: int,
+        print_: str,
+        messages: Iterable[Sequence[Any]],
+        people: Iterable[Sequence[str]],
+    ) -> Session:
+        """Return what a session tells, from what was read there.
+
+        Args:
+            device: See the attributes; so are ``own``, ``row`` and ``print_``.
+            own: Without devices.
+            row: 0 for none.
+            print_: Stands for what is there.
+            messages: Place, chat, sender, identifier and what stands for the secret, in their order.
+            people: The two users of one person each: the hidden one and the number.
+        """
+        known: dict[str, str] = {}
+        for hidden, number in people:
+            known |= other_address(hidden, number)
+        return cls(
+            device,
+            frozenset(own),
+            row,
+            print_,
+            tuple(filter(None, (secret(*one) for one in messages))),
+            known,
+        )
+
     def mark(self, now: float, keeps: Messages) -> Mark:
         """Return the mark of all that is there."""
         return Mark(self.device, self.row, self.print, now, keeps)
@@ -210,6 +242,11 @@ def stands_for(*words: str) -> str:
     return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def device_of(address_: str) -> str:
+    """Return what stands for a linked device, by its address."""
+    return stands_for("device", address_)
+
+
 def suspect(chat: str, sender: str, id_: str) -> Suspect:
     """Return a message that may be lost, its identifier as an inbox has it.
 
@@ -222,6 +259,14 @@ def suspect(chat: str, sender: str, id_: str) -> Suspect:
     who = address(by, place)
     # What the account itself has sent to a list of receivers is in a chat with itself by that: no loss.
     return Suspect(chat_of(address(user, server), who, from_me=False), who, identifier(id_))
+
+
+def secret(place: int, chat: str, sender: str, id_: str, digest_: bytes) -> Secret | None:
+    """Return what a session has of a message's secret, None if these are no addresses."""
+    try:
+        return Secret(place, suspect(bare(chat), bare(sender), id_), digest_)
+    except UnfitError:
+        return None
 
 
 def dump_suspects(found: Iterable[Suspect]) -> str:

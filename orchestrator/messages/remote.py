@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import astuple
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from orchestrator.errors import OrchestratorError, StoreAway
 from orchestrator.messages import storing
 from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import Entry, Stored, UnfitError, check, dump_notes
+from orchestrator.messages.loss import Mark, Session
 from orchestrator.messages.outbox_form import Added, New, NoRow, OutboxError, read
 from orchestrator.messages.outbox_moves import OutboxMoves
 from orchestrator.messages.outbox_reader import Tally
@@ -112,6 +113,40 @@ class RemoteMessages:
     def is_local(self) -> bool:
         """Whether they are on a disk of this machine: they are not, and an answer can take long."""
         return False
+
+    def left(self, wanted: Collection[bytes]) -> tuple[str | None, dict[bytes, str] | None]:
+        """Ask which messages of the account have left, by its session, which is where these messages are.
+
+        Args:
+            wanted: What stands for the secrets of the messages; see `loss.digest`.
+
+        Returns:
+            What stands for the linked device, None if there is none. And identifiers of those messages that
+            have left, or may have, by what stands for their secrets; None if nothing is certain.
+
+        Raises:
+            StoreAway: Nobody can be asked.
+        """
+        if len(wanted) > storing.MAX_LEFT:
+            return None, None
+        device, found = self._channel.ask("left", list(wanted))
+        return device, None if found is None else dict(found)
+
+    def heard(self, mark: Mark | None) -> Session | None:
+        """Ask which messages the account has decrypted, by its session, which is where these messages are.
+
+        Args:
+            mark: How far that was looked at; see `worker.session_secrets.read`.
+
+        Returns:
+            What the session tells, None if it is of no linked device, or if nobody can say.
+
+        Raises:
+            StoreAway: Nobody can be asked.
+        """
+        place = (None, 0, "") if mark is None else (mark.device, mark.row, mark.print)
+        found = self._channel.ask("heard", *place)
+        return None if found is None else Session.of(*found)
 
     def has_inbox(self) -> bool:
         """Tell whether anything was ever stored: there is always a place for it."""

@@ -46,6 +46,8 @@ _LATEST: Final = float(2**36)
 _MOST: Final = 2**53
 _ID: Final = 300
 _IDS: Final = 2000
+MAX_LEFT: Final = 10_000
+"""Messages of which one question wants to know whether they have left."""
 
 Check: TypeAlias = Callable[[Any], Any]
 """Returns a value as it is used, and raises `StoringError` for what it may not be."""
@@ -160,6 +162,7 @@ def _columns(value: Any) -> dict[str, Any]:  # noqa: ANN401
 _TOKEN = _data(TOKEN, TOKEN)
 _KEY = _data(16, 16)
 _KEYS = _list(_KEY, 100_000)
+_KEYS_OF_SENDS = _list(_KEY, MAX_LEFT)
 _WORD = _text(_ID)
 _SECONDS = _tuple(_time, _time)  # `keep` and `keep_at_most`
 _STATE = _one_of(State)
@@ -213,6 +216,9 @@ QUESTIONS: Final[Mapping[str, Form]] = {
     "remember": Form((_TOKEN, _text(MAX_MEMORY)), writes=True),
     "note_receipt": Form((_TOKEN, _list(_WORD, _IDS)), writes=True),
     "receipts": Form(()),
+    # The session
+    "left": Form((_KEYS_OF_SENDS,)),
+    "heard": Form((_or_none(_WORD), _number, _text(_ID))),
     # What others read
     "after": Form((_number, _number, _or_none(_WORD), _number)),
     "before_last": Form((_number,)),
@@ -233,6 +239,8 @@ QUESTIONS: Final[Mapping[str, Form]] = {
 by its own key."""
 READS: Final = frozenset(word for word, form in QUESTIONS.items() if not form.writes)
 """The questions that change nothing."""
+OF_SESSIONS: Final = frozenset({"left", "heard"})
+"""The questions that only the process of an account may ask: what they are about is in its session."""
 
 _ERRORS: Final[Mapping[str, type[Exception]]] = {
     one.__name__: one for one in (KeyConflict, OutboxFull, NoRow, NotWaiting, OutboxError, UnfitError)

@@ -177,34 +177,45 @@ BEGIN
   EXECUTE format('DROP SCHEMA IF EXISTS %I CASCADE', place);
 END $$;
 
--- Return of each session who it is linked as and a mark that two copies of one session share; neither key is told.
--- The tables are an account's own, and it may have put anything in their places: a view or a policy would run as
--- the owner of this function. So only a plain table counts, of plain types, of a role without functions, and it is
--- locked before it is looked at.
-CREATE OR REPLACE FUNCTION orchestrator_admin.look(place text)
-RETURNS TABLE (is_there boolean, is_readable boolean, jid text, mark text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+-- Whether a table of an account is as the library makes it, so that who reads it runs nothing of anybody else's; NULL
+-- if there is none. The tables are an account's own, and it may have put anything in their places: a view or a policy
+-- would run as the owner of these functions. So only a plain table counts, of plain types, of a role without
+-- functions, and it is locked before it is looked at.
+CREATE OR REPLACE FUNCTION orchestrator_admin.is_plain(place text, called text, texts text[], bytes text[])
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE relation oid;
 BEGIN
   PERFORM orchestrator_admin.check_caller();
   PERFORM orchestrator_admin.check_id(place, 'aq');
   SELECT c.oid INTO relation FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = place AND c.relname = 'whatsmeow_device';
+    WHERE n.nspname = place AND c.relname = called;
   IF relation IS NULL THEN
+    RETURN NULL;
+  END IF;
+  EXECUTE format('LOCK TABLE ONLY %I.%I IN ACCESS SHARE MODE', place, called);
+  RETURN EXISTS (
+    SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'r' AND NOT c.relrowsecurity AND NOT c.relhasrules
+      AND c.relname = called AND cardinality(texts || bytes) = (
+        SELECT count(*) FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
+          AND ((a.attname = ANY (texts) AND a.atttypid = 'pg_catalog.text'::regtype)
+            OR (a.attname = ANY (bytes) AND a.atttypid = 'pg_catalog.bytea'::regtype)))
+      AND NOT EXISTS (SELECT FROM pg_proc f WHERE f.proowner = c.relowner AND c.relowner <> current_user::regrole)
+  );
+END $$;
+
+-- Return of each session who it is linked as and a mark that two copies of one session share; neither key is told.
+CREATE OR REPLACE FUNCTION orchestrator_admin.look(place text)
+RETURNS TABLE (is_there boolean, is_readable boolean, jid text, mark text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+  plain boolean := orchestrator_admin.is_plain(place, 'whatsmeow_device', '{jid}', '{noise_key,identity_key}');
+BEGIN
+  IF plain IS NULL THEN
     RETURN QUERY SELECT EXISTS (
       SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = place
     ), true, NULL::text, NULL::text;
-    RETURN;
-  END IF;
-  EXECUTE format('LOCK TABLE ONLY %I.whatsmeow_device IN ACCESS SHARE MODE', place);
-  IF NOT EXISTS (
-    SELECT FROM pg_class c WHERE c.oid = relation AND c.relkind = 'r' AND NOT c.relrowsecurity AND NOT c.relhasrules
-      AND c.relname = 'whatsmeow_device' AND 3 = (
-        SELECT count(*) FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-          AND ((a.attname = 'jid' AND a.atttypid = 'pg_catalog.text'::regtype)
-            OR (a.attname IN ('noise_key', 'identity_key') AND a.atttypid = 'pg_catalog.bytea'::regtype)))
-      AND NOT EXISTS (SELECT FROM pg_proc f WHERE f.proowner = c.relowner AND c.relowner <> current_user::regrole)
-  ) THEN
+  ELSIF NOT plain THEN
     RETURN QUERY SELECT true, false, NULL::text, NULL::text;
   ELSE
     RETURN QUERY EXECUTE format(
@@ -215,6 +226,97 @@ BEGIN
       RETURN QUERY SELECT true, true, NULL::text, NULL::text;
     END IF;
   END IF;
+END $$;
+
+-- Return of messages that an account was sending which of them have left: first a row with who is linked, then a row
+-- for each that the session has the secret of. No row at all: nothing is certain. No secret is told: it is asked for by
+-- what stands for it, as `messages/loss.py` makes that, and so it is answered.
+CREATE OR REPLACE FUNCTION orchestrator_admin.sent(id text, wanted bytea[])
+RETURNS TABLE (jid text, digest bytea, message_id text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+  own text;
+  hidden text;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  IF wanted IS NULL OR cardinality(wanted) > 10000 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'too many messages at once';
+  END IF;
+  IF orchestrator_admin.is_plain(id, 'whatsmeow_device', '{jid,lid}', '{}') IS NOT TRUE
+    OR orchestrator_admin.is_plain(
+      id, 'whatsmeow_message_secrets', '{our_jid,sender_jid,message_id}', '{key}') IS NOT TRUE THEN
+    RETURN;
+  END IF;
+  EXECUTE format('SELECT d.jid, d.lid FROM ONLY %I.whatsmeow_device d ORDER BY d.ctid LIMIT 1', id) INTO own, hidden;
+  IF own IS NULL OR own = '' THEN
+    RETURN;
+  END IF;
+  RETURN QUERY SELECT own, NULL::bytea, NULL::text;
+  RETURN QUERY EXECUTE format(
+    'SELECT $1, s.digest, s.id FROM ('
+    'SELECT left(m.message_id, 200) AS id, substring(sha256($4 || m.key) FROM 1 FOR 16) AS digest'
+    ' FROM ONLY %I.whatsmeow_message_secrets m WHERE m.our_jid = $1 AND octet_length(m.key) = 32'
+    ' AND split_part(split_part(split_part(m.sender_jid, ''@'', 1), '':'', 1), ''.'', 1) = ANY ($3)'
+    ') s WHERE s.digest = ANY ($2)', id)
+    USING own, wanted, ARRAY(
+      SELECT split_part(split_part(split_part(one, '@', 1), ':', 1), '.', 1)
+      FROM unnest(ARRAY[own, coalesce(nullif(hidden, ''), own)]) one
+    ), convert_to('message secret', 'UTF8') || '\x00'::bytea;
+END $$;
+
+-- Return of the messages that an account has decrypted those since a place, so that nobody loses one without knowing.
+-- First a row with who is linked. Then the last of all rows, and the last up to the place; then those since, newest
+-- first; then who is who of all that occur. No row at all: nothing is certain. No secret is told, but what stands for it.
+-- A place is the number of the transaction that has written the row: the library only adds rows, one a transaction. It
+-- adds them at the end of the table or nearly so, and no more than the end is looked at, for others wait meanwhile.
+CREATE OR REPLACE FUNCTION orchestrator_admin.heard(id text, since bigint, most int)
+RETURNS TABLE (what text, place bigint, chat text, sender text, message_id text, digest bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+  own text;
+  hidden text;
+  next bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+  pages bigint;
+  rows text;
+BEGIN
+  PERFORM orchestrator_admin.check_caller();
+  PERFORM orchestrator_admin.check_id(id, 'a');
+  IF most IS NULL OR most NOT BETWEEN 1 AND 10000 THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'too many messages at once';
+  END IF;
+  IF orchestrator_admin.is_plain(id, 'whatsmeow_device', '{jid,lid}', '{}') IS NOT TRUE
+    OR orchestrator_admin.is_plain(id, 'whatsmeow_lid_map', '{lid,pn}', '{}') IS NOT TRUE
+    OR orchestrator_admin.is_plain(
+      id, 'whatsmeow_message_secrets', '{our_jid,chat_jid,sender_jid,message_id}', '{key}') IS NOT TRUE THEN
+    RETURN;
+  END IF;
+  EXECUTE format('SELECT left(d.jid, 300), left(d.lid, 300) FROM ONLY %I.whatsmeow_device d ORDER BY d.ctid LIMIT 1', id)
+    INTO own, hidden;
+  IF own IS NULL OR own = '' THEN
+    RETURN;
+  END IF;
+  RETURN QUERY SELECT 'own', NULL::bigint, own, hidden, NULL::text, NULL::bytea;
+  pages := pg_relation_size(format('%I.whatsmeow_message_secrets', id)) / current_setting('block_size')::bigint;
+  rows := format(
+    'SELECT $1 - mod($1 - m.xmin::text::bigint + 4294967296, 4294967296) AS place, m.ctid AS at, left(m.chat_jid, 300) AS chat, left(m.sender_jid, 300) AS sender,'
+    ' left(m.message_id, 200) AS message_id, m.key FROM ONLY %I.whatsmeow_message_secrets m'
+    ' WHERE m.ctid >= ''(%s,0)''::tid AND m.our_jid = $2', id, greatest(0, pages - 500));
+  RETURN QUERY EXECUTE format(
+    '(SELECT ''last'', r.place, r.chat, r.sender, r.message_id, NULL::bytea FROM (%1$s) r'
+    ' ORDER BY r.place DESC, r.at DESC LIMIT 1) UNION ALL'
+    ' (SELECT ''mark'', r.place, r.chat, r.sender, r.message_id, NULL::bytea FROM (%1$s) r WHERE r.place <= $3'
+    ' ORDER BY r.place DESC, r.at DESC LIMIT 1) UNION ALL'
+    ' (SELECT ''message'', r.place, r.chat, r.sender, r.message_id, substring(sha256($5 || r.key) FROM 1 FOR 16)'
+    ' FROM (%1$s) r WHERE r.place > $3 ORDER BY r.place DESC, r.at DESC LIMIT $4)', rows)
+    USING next, own, since, most, convert_to('message secret', 'UTF8') || '\x00'::bytea;
+  RETURN QUERY EXECUTE format(
+    'WITH users AS (SELECT DISTINCT split_part(split_part(split_part(one, ''@'', 1), '':'', 1), ''.'', 1) AS name'
+    ' FROM (SELECT r.place, r.chat, r.sender FROM (%s) r WHERE r.place > $3 ORDER BY r.place DESC, r.at DESC LIMIT $4) r,'
+    ' unnest(ARRAY[r.chat, r.sender]) one)'
+    ' SELECT ''person'', NULL::bigint, left(p.lid, 300), left(p.pn, 300), NULL::text, NULL::bytea'
+    ' FROM ONLY %I.whatsmeow_lid_map p WHERE p.lid IN (SELECT name FROM users) OR p.pn IN (SELECT name FROM users)',
+    rows, id) USING next, own, since, most;
 END $$;
 
 DO $$
@@ -231,6 +333,7 @@ GRANT EXECUTE ON FUNCTION
   orchestrator_admin.make_account(text, text), orchestrator_admin.lock_account(text),
   orchestrator_admin.end_backends(text), orchestrator_admin.backends(text),
   orchestrator_admin.put_away(text, text), orchestrator_admin.put_back(text, text),
-  orchestrator_admin.drop_session(text), orchestrator_admin.look(text)
+  orchestrator_admin.drop_session(text), orchestrator_admin.look(text),
+  orchestrator_admin.sent(text, bytea[]), orchestrator_admin.heard(text, bigint, int)
 TO @control@;
-COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 1';
+COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator 2';

@@ -11,9 +11,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orchestrator.errors import AlreadyRunning, StoreAway
-from orchestrator.postgres import leases, schema
+from orchestrator.postgres import leases, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.leases import Leases
+from orchestrator.postgres.ownership import OwnerRow
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
 
@@ -62,12 +63,16 @@ class Membership:
     def _taken(
         self, what: str, socket: Path | None, wait: Callable[[StoreAway], None] | None
     ) -> Iterator[object]:
+        if self._alone:
+            # A shard that starts meanwhile finds the row, and waits until the command has ended.
+            owner = OwnerRow(self.database, self._paths, look=self._refuse)
+            with owner.take(what, socket, wait):
+                yield self
+            return
         with InstanceLock(self._paths.lock, what=what, socket=socket):
             while True:
                 try:
-                    self.database.run(schema.check)
-                    if self._alone:
-                        self.database.run(self._refuse)
+                    self.database.run(setup.check)
                     break
                 except StoreAway as error:
                     if wait is None:

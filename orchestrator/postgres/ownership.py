@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import AlreadyRunning, StateError, StoreAway, StoreUnusable
-from orchestrator.postgres import schema
+from orchestrator.postgres import setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -69,6 +69,19 @@ class Owner:
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The machines of a cluster that run the accounts.
+
+    Attributes:
+        names: Which, for people.
+        until: Until when the longest lease counts, in seconds of the database's clock.
+    """
+
+    names: str
+    until: float
+
+
 class OwnerRow:
     """The right to run the accounts of a database.
 
@@ -77,14 +90,20 @@ class OwnerRow:
         paths: The state folder of this machine, whose lock comes first.
         lost: Is called on a thread of its own if another service has taken the accounts: all children have to
             end at once.
+        look: Is called in the transaction that takes the accounts, and raises if they may not be taken.
     """
 
     def __init__(
-        self, database: Database, paths: StatePaths, lost: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        paths: StatePaths,
+        lost: Callable[[], None] = lambda: None,
+        look: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._paths = paths
         self._lost = lost
+        self._look = look
         self._incarnation: str | None = None
 
     def take(
@@ -128,7 +147,7 @@ class OwnerRow:
         with InstanceLock(self._paths.lock, what=what, socket=socket):
             while True:
                 try:
-                    self._database.run(schema.check)
+                    self._database.run(setup.check)
                     self._wait_and_take(what)
                     break
                 except StoreAway as error:
@@ -148,16 +167,21 @@ class OwnerRow:
     def _wait_and_take(self, what: str) -> None:
         until = time.monotonic() + LEASE_SECONDS + 2 * _LOOK_SECONDS
         first: Owner | None = None
+        cluster: Others | None = None
         while not self._try(what):
             owner = self._database.run(_owner)
             if owner is not None and first is not None and owner.until > first.until:
                 raise AlreadyRunning(self._sentence(owner))
-            if owner is None and (shards := self._database.run(_shards)):
+            others = self._database.run(_others)
+            is_over = time.monotonic() > until
+            if others is not None and (is_over or (cluster is not None and others.until > cluster.until)):
                 raise AlreadyRunning(
-                    f"{self._database.dsn}: its accounts are run by the machines of a cluster ({shards}), and"
-                    " this configuration has no `cluster:`: add it as on those machines, or stop them first"
+                    f"{self._database.dsn}: its accounts are run by the machines of a cluster"
+                    f" ({others.names}), and this configuration has no `cluster:`: add it as on those"
+                    " machines, or stop them first"
                 )
-            if time.monotonic() > until:
+            cluster = cluster or others
+            if is_over:
                 raise AlreadyRunning(self._sentence(owner or first))
             first = first or owner
             time.sleep(_LOOK_SECONDS)
@@ -181,6 +205,9 @@ class OwnerRow:
         }
 
         def work(connection: Connection) -> bool:
+            # A shard that starts in the same instant looks whether we are there before this, or after it.
+            connection.execute("SELECT orchestrator.lease_before_others()")
+            self._look(connection)
             # What the owner before is writing at this moment is done first.
             connection.execute("SELECT FROM orchestrator.owner FOR UPDATE")
             return connection.execute(_TAKE, mine).fetchone() is not None
@@ -224,12 +251,15 @@ def _owner(connection: Connection) -> Owner | None:
     return None if row is None else Owner(*row)
 
 
-def _shards(connection: Connection) -> str:
-    """Return the machines of a cluster that run accounts, for people."""
+def _others(connection: Connection) -> Others | None:
     rows = connection.execute(
-        "SELECT name, host FROM orchestrator.shard WHERE until > clock_timestamp() ORDER BY name"
+        "SELECT name, host, extract(epoch FROM until)::float8 FROM orchestrator.shard"
+        " WHERE until > clock_timestamp() ORDER BY name"
     ).fetchall()
-    return ", ".join(name if name == host else f"{name} on {host}" for name, host in rows)
+    if not rows:
+        return None
+    names = ", ".join(name if name == host else f"{name} on {host}" for name, host, _ in rows)
+    return Others(names, max(until for *_, until in rows))
 
 
 def _place(lock: Path) -> str:

@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+from orchestrator.accounts import deadlines
 from orchestrator.accounts.failure import Kind, Outcome
 from orchestrator.errors import Disowned, OrchestratorError, StateError, StoreAway
-from orchestrator.postgres import ids, roles
+from orchestrator.postgres import ids, roles, sent
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.messages import transfer
 from orchestrator.store import admission, realm
@@ -198,6 +199,22 @@ class Sessions:
             return self._seen(name).device
         except OrchestratorError:
             return Device(linked=None)
+
+    def sent(
+        self, name: str, wanted: Collection[bytes], digest: Callable[[bytes], bytes]
+    ) -> Mapping[bytes, str] | None:
+        """See `SessionStore.sent`."""
+        del digest  # the database makes the same of a secret, which does not leave it
+
+        def work(connection: Connection) -> Mapping[bytes, str] | None:
+            account = ids.find(connection, name)
+            return None if account is None else sent.look(connection, account, wanted).found
+
+        try:
+            return self._database.run(work, patience=deadlines.SECRETS_SECONDS)
+        except OrchestratorError as error:
+            log.info("%s: nobody can say which messages have left: %s", name, error)
+            return None
 
     def signature(self, name: str) -> Hashable:
         """See `SessionStore.signature`."""

@@ -15,8 +15,12 @@ from orchestrator.postgres.dsn import Dsn
 
 OLDEST: Final = 14
 """The oldest version of Postgres; tests run on 15."""
-INSTALLED: Final = "orchestrator 1"
-"""What a comment in the database says of the functions that are there."""
+FUNCTIONS: Final = 2
+"""The version of the functions of an administrator, which a comment in the database names."""
+LATER: Final = (
+    "the functions of an administrator are of a later version of the orchestrator: install that version, and"
+    " do not go back"
+)
 
 
 def script(dsn: Dsn) -> LiteralString:
@@ -57,6 +61,8 @@ def _install(connection: Connection, dsn: Dsn) -> None:
         )
     for text in rights.problems(connection, dsn.user):
         raise StoreUnusable(text)
+    if (installed(connection) or 0) > FUNCTIONS:
+        raise StoreUnusable(LATER)
     connection.execute(script(dsn))
 
 
@@ -87,23 +93,47 @@ def problems(connection: Connection) -> list[Problem]:
     found = [Problem(text, "rights") for text in rights.problems(connection, str(row[0]))]
     if found:
         return found
-    comment = connection.execute(
-        "SELECT obj_description(to_regnamespace('orchestrator_admin'), 'pg_namespace')"
-    ).fetchone()
-    if comment != (INSTALLED,):
-        word = "are not there" if comment == (None,) else "are of another version"
-        return [
-            Problem(
-                f"the functions of an administrator {word}: run `orchestrator cluster init --admin-dsn-file"
-                " FILE`, or have `orchestrator cluster init` print what an administrator runs",
-                "admin",
-            )
-        ]
+    if (problem := _about_functions(connection)) is not None:
+        return [problem]
     try:
         schema.check(connection)
     except StoreUnusable as error:
         found.append(Problem(str(error), "tables"))
     return found + _about_others(connection)
+
+
+def check(connection: Connection) -> None:
+    """See that the tables are those of this version, and so are an administrator's functions.
+
+    Raises:
+        StoreUnusable: They are not there, or older, or later; the message says what to do.
+    """
+    schema.check(connection)
+    if (problem := _about_functions(connection)) is not None:
+        raise StoreUnusable(problem.text)
+
+
+def _about_functions(connection: Connection) -> Problem | None:
+    found = installed(connection)
+    if found == FUNCTIONS:
+        return None
+    if found is not None and found > FUNCTIONS:
+        return Problem(LATER, "admin")
+    word = "are not there" if found is None else "are of an earlier version"
+    return Problem(
+        f"the functions of an administrator {word}: run `orchestrator cluster init --admin-dsn-file"
+        " FILE`, or have `orchestrator cluster init` print what an administrator runs",
+        "admin",
+    )
+
+
+def installed(connection: Connection) -> int | None:
+    """Return the version of the functions that are there, None without any."""
+    row = connection.execute(
+        "SELECT substring(obj_description(to_regnamespace('orchestrator_admin'), 'pg_namespace')"
+        " FROM '^orchestrator ([0-9]{1,9})$')::int"
+    ).fetchone()
+    return None if row is None else row[0]
 
 
 def _about_others(connection: Connection) -> list[Problem]:

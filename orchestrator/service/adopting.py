@@ -62,6 +62,7 @@ class Adopting:
 
     Attributes:
         cluster: What the configuration says.
+        roster: The accounts that run here.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
         figures: Returns how the shard is, in numbers; nothing before it begins.
@@ -77,6 +78,7 @@ class Adopting:
         cluster: Cluster,
     ) -> None:
         self.cluster = cluster
+        self.roster = roster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
         self.figures: Callable[[], dict[str, object]] = dict

@@ -45,13 +45,13 @@ from orchestrator.accounts.pipe import (
 )
 from orchestrator.errors import OrchestratorError
 from orchestrator.messages import media_files
+from orchestrator.messages.loss import digest
 from orchestrator.messages.media import FOLDER
 from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.forkserver import Spawner
 from orchestrator.service.isolation import Isolation
 from orchestrator.service.messages import Messages
-from orchestrator.service.outbox import secrets
 from orchestrator.service.process import Callbacks, ChildProcess
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.store.protocols import SessionStore
@@ -397,10 +397,9 @@ class Children:
         Where that is not certain, it hears nothing, and asks again.
         """
         child = managed.child
-        database = self._sessions.place(name).database
         wanted = [bytes.fromhex(one) for one in digests.split()]
         try:
-            found = await self.aside.run(lambda: secrets.find(database, wanted))
+            found = await self.aside.run(lambda: self._sessions.sent(name, wanted, digest))
         except Exception:
             log.exception("%s: a bug in the service, met at messages of an unknown fate", name)
             return

@@ -136,8 +136,9 @@ class Recorder:
             ),
         )
         self.save_soon()
-        if record.after in (State.BANNED, State.REPLACED):
-            # Were the service killed before, the next one would try the account at once, ban or no ban.
+        if {record.before, record.after} & {State.BANNED, State.REPLACED}:
+            # Were the service killed before, the next one would try the account at once, ban or no ban; or it
+            # would wait for what this one does not wait for any more.
             self._timers.later("save at once", 0, self.save)
 
     def _tell(self, name: str, record: actions.Record) -> None:

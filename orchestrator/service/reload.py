@@ -17,7 +17,7 @@ from orchestrator.config import file as config_file
 from orchestrator.config import reader
 from orchestrator.config.settings import Settings
 from orchestrator.config.state_dir import find_state
-from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.errors import ConfigError, OrchestratorError, StoreAway
 from orchestrator.service import admissible, reload_plan, who
 from orchestrator.service.children import Children
 from orchestrator.service.devices import Devices
@@ -314,12 +314,20 @@ class Reloader:
     # Sessions without an account
 
     def strays(self) -> list[str]:
-        """Return what is to be said of sessions that no account has, a sentence each."""
+        """Return what is to be said of sessions that no account has, a sentence each; from any thread.
+
+        While the store is away, nothing is.
+        """
+        with contextlib.suppress(StoreAway):
+            return self._strays()
+        return []
+
+    def _strays(self) -> list[str]:
         accounts, store = self._roster.settings.accounts, self._store
+        machines = [*self._roster.machines.items()]
         names = store.moves.strays(accounts)
         if not names:
             return []
-        machines = self._roster.machines.items()
         unpaired = {
             name for name, one in machines if one.waits_for_look or (one.child and one.child.paired is False)
         }

@@ -30,6 +30,7 @@ from orchestrator.service.control import (
     overview,
     process,
     reloading,
+    routing,
     sending,
     showing,
 )
@@ -230,6 +231,8 @@ async def _serve(parts: _Parts, library: str) -> None:
     joined = None
     if supervisor.adopting is not None:
         joined = Joined(supervisor.settings, parts.store, supervisor.adopting)
+        commands.whole.elsewhere = joined.elsewhere
+        routing.Routing(commands, joined.elsewhere, joined.orders)
         parts.reloads.after.append(lambda: joined.reloaded(supervisor.settings))
     server = ControlServer(listener, commands)
     stop, hurries = asyncio.Event(), asyncio.Event()

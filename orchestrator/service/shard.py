@@ -122,7 +122,7 @@ class ShardLoop:
         self._questions = threads.pool(_LATE, "lease")
         self._fences = threads.pool(limits.parallel, "fence")
         self._watch = _Watch(watch, self._hung_up)
-        self._hints = _Hints(database, lambda: self._from_thread(Hinted()))
+        self._hints = Hints(database, lambda: self._from_thread(Hinted()))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -372,10 +372,17 @@ class _Watch:
             self._incarnation = None
 
 
-class _Hints:
-    """A thread that hears when somebody says that something has changed."""
+class Hints:
+    """A thread that hears when somebody says that something has changed.
 
-    def __init__(self, database: Database, heard: Callable[[], None]) -> None:
+    Args:
+        database: The database.
+        heard: Called on that thread.
+        channel: What it listens to.
+    """
+
+    def __init__(self, database: Database, heard: Callable[[], None], channel: str = CHANNEL) -> None:
+        self._channel = channel
         self._database = database
         self._heard = heard
         self._closed = threading.Event()
@@ -391,7 +398,7 @@ class _Hints:
     def _listen(self) -> None:
         while not self._closed.is_set():
             try:
-                listener = Listener(self._database, [CHANNEL])
+                listener = Listener(self._database, [self._channel])
             except StateError:
                 self._closed.wait(_AGAIN)
                 continue

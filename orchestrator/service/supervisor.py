@@ -286,12 +286,7 @@ class Supervisor:
         return self._roster.get(name).code
 
     async def timeline(self, name: str, count: int) -> list[dict[str, Any]]:
-        """Return the last entries of an account's timeline.
-
-        Raises:
-            NoSuchAccount: There is none of that name.
-        """
-        self._roster.get(name)
+        """Return the last entries of an account's timeline, of a cluster's account wherever it runs."""
         return await self._children.aside.run(lambda: self._store.record.tail(name, count))
 
     def taken(self, accounts: Mapping[str, int | None], waiting: Mapping[str, int | None]) -> None:

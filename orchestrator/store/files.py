@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from orchestrator.store import (
     quarantine,
     quarantine_note,
     realm,
+    sent_secrets,
     sessions,
     trial,
 )
@@ -109,6 +110,12 @@ class SessionFiles:
     def device(self, name: str) -> Device:
         """See `SessionStore.device`."""
         return device.look(sessions.find(self._paths.sessions, name))
+
+    def sent(
+        self, name: str, wanted: Collection[bytes], digest: Callable[[bytes], bytes]
+    ) -> Mapping[bytes, str] | None:
+        """See `SessionStore.sent`."""
+        return sent_secrets.look(sessions.find(self._paths.sessions, name), wanted, digest)
 
     def signature(self, name: str) -> Hashable:
         """See `SessionStore.signature`."""

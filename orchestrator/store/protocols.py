@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,21 @@ class SessionStore(Protocol):
 
     def device(self, name: str) -> Device:
         """Tell which linked device an account's session is of; never raises."""
+
+    def sent(
+        self, name: str, wanted: Collection[bytes], digest: Callable[[bytes], bytes]
+    ) -> Mapping[bytes, str] | None:
+        """Tell which messages of an account have left, by its session; never raises.
+
+        Args:
+            name: The account.
+            wanted: What stands for the secrets of the messages.
+            digest: Returns what stands for a secret.
+
+        Returns:
+            Identifiers of those that have left, or may have, by what stands for their secrets. None if
+            nothing is certain, also of the others.
+        """
 
     def signature(self, name: str) -> Hashable:
         """Return a value that changes whenever the session does; cheap, while `device` reads."""

@@ -7,16 +7,27 @@ identifier.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Collection
+from contextlib import closing
+from pathlib import Path
 from typing import Final
 
+from orchestrator.accounts import deadlines
 from orchestrator.store import device
+from orchestrator.system.files import open_folder, read_file
 
 MAX_ID: Final = 128
 """Characters of a message's identifier."""
 SECRET_BYTES: Final = 32
 """Bytes of a message's secret."""
+
+_TRIES: Final = 5
+_LOG_HEAD: Final = 32
+"""Bytes of a log's head, in which a number changes whenever the log begins anew."""
 
 _IS_TABLE = (
     "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'whatsmeow_message_secrets'"
@@ -60,20 +71,83 @@ def find(
         if not isinstance(key, bytes) or len(key) != SECRET_BYTES or (sign := digest(key)) not in missing:
             continue
         name = _text(id_)
-        if not _is_id(name):
+        if not is_id(name):
             return None  # it is there, and nobody can say what it is called
         missing.discard(sign)
         found[sign] = name
     return found
 
 
+def look(
+    database: Path, wanted: Collection[bytes], digest: Callable[[bytes], bytes]
+) -> dict[bytes, str] | None:
+    """Do what `find` does for a session that its process may be using; never raises.
+
+    The session's file belongs to that process, which may hold anything in it: a copy in memory is read.
+
+    Args:
+        database: The session's file.
+        wanted: What stands for the secrets.
+        digest: Returns what stands for a secret.
+
+    Returns:
+        Identifiers by what stands for the secrets. None if nothing is certain, also of those that are not
+        there: the session cannot be read, or not in time.
+    """
+    try:
+        folder = open_folder(database.parent)
+        try:
+            image = _image(folder, database.name)
+        finally:
+            os.close(folder)
+        if image is None:
+            return None
+        with closing(sqlite3.connect(":memory:")) as connection:
+            connection.deserialize(image)
+            with device.careful(connection, time.monotonic() + deadlines.SECRETS_SECONDS):
+                return find(connection, wanted, digest)
+    except (OSError, ValueError, TypeError, MemoryError, sqlite3.Error):
+        return None
+
+
+def is_id(name: str) -> bool:
+    """Tell whether a session's word for a message can be an identifier of WhatsApp's."""
+    return 0 < len(name) <= MAX_ID and all("!" <= character <= "~" for character in name)
+
+
+def _image(folder: int, name: str) -> bytes | None:
+    """Return a session as it was at one moment, None if that is not to be had while its process writes.
+
+    The file and its log are read one after the other. If the log began anew meanwhile, what it had may be in
+    neither copy, and a message that has left would look as if it had not.
+    """
+    for _ in range(_TRIES):
+        before = _generation(folder, name)
+        data = read_file(name, device.MAX_SIZE + 1, dir_fd=folder)
+        image = device.image(data, folder, name)
+        if before is not None and before == _generation(folder, name):
+            return image
+    return None
+
+
+def _generation(folder: int, name: str) -> tuple[object, ...] | None:
+    """Return what changes when a log begins anew, or without a log with each write.
+
+    It is None while a journal lies there, by which a write is undone.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(f"{name}-journal", dir_fd=folder, follow_symlinks=False).st_size:
+            return None
+    with contextlib.suppress(FileNotFoundError):
+        if head := read_file(f"{name}-wal", _LOG_HEAD, dir_fd=folder):
+            return (head,)
+    about = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    return about.st_ino, about.st_size, about.st_mtime_ns
+
+
 def _user(address: str) -> str:
     """Return an address up to the device: what the library writes of a sender may have one or not."""
     return address.partition("@")[0].partition(":")[0].partition(".")[0]
-
-
-def _is_id(name: str) -> bool:
-    return 0 < len(name) <= MAX_ID and all("!" <= character <= "~" for character in name)
 
 
 def _text(value: object) -> str:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from orchestrator.accounts import deadlines, durations, pipe
 from orchestrator.accounts.failure import Outcome
+from orchestrator.messages import loss
 from orchestrator.sending import asks
 from orchestrator.sending.asks import Ask
 from orchestrator.worker import actions, events, session_secrets
@@ -383,7 +384,7 @@ class Loop:
         if is_online and self._client is not None:
             own = self._client.own_addresses()
             if own:
-                device, number = session_secrets.device_of(own[0]), session_secrets.number_of(own[0])
+                device, number = loss.device_of(own[0]), session_secrets.number_of(own[0])
                 self._tools.sender.online(device, number)
             else:
                 self._tools.sender.online("")

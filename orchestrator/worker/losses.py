@@ -13,7 +13,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Final, Protocol
 
 from orchestrator.accounts.settings import Messages
@@ -22,8 +21,8 @@ from orchestrator.messages.allow import Allow
 from orchestrator.messages.entry import Entry, UnfitError
 from orchestrator.messages.loss import Mark, Session, Suspect
 from orchestrator.messages.protocols import UNUSABLE, InboxStore
-from orchestrator.worker import session_secrets
 from orchestrator.worker.intake import Intake
+from orchestrator.worker.sending import beginning
 
 log = logging.getLogger(__name__)
 
@@ -91,21 +90,25 @@ class Losses:
 
     # Before the library is loaded
 
-    def look(self, database: Path) -> None:
-        """Look through a session that the library does not use yet; never raises."""
+    def look(self, read: Callable[[Mark | None], Session | None]) -> None:
+        """Look through a session that the library does not use yet; never raises.
+
+        Args:
+            read: Returns what the session tells since a mark; see `session_secrets.read`.
+        """
         inbox = self._intake.inbox
         if inbox is None:
             return
         try:
-            self._look(inbox, database)
+            self._look(inbox, read)
         except UNUSABLE as error:
             log.warning("nobody can say whether messages were lost: the session cannot be read: %s", error)
         except Exception:
             log.exception("nobody can say whether messages were lost")
 
-    def _look(self, inbox: InboxStore, database: Path) -> None:
+    def _look(self, inbox: InboxStore, read: Callable[[Mark | None], Session | None]) -> None:
         mark, now = Mark.load(inbox.meta("mark")), self._wall()
-        session = session_secrets.read(database, mark)
+        session = read(mark)
         found = loss.load_suspects(inbox.meta("suspects"))
         if session is None:
             self._fresh_since = now
@@ -139,6 +142,24 @@ class Losses:
         found = loss.suspects(session, mark, sent=inbox.ledger.sent_digests(), since=min(rows))
         known = inbox.ledger.known(map(_key, found))
         return _unknown(inbox, [one for one in found if _key(one) not in known], session.people)
+
+    def settle(self, session: beginning.Look) -> None:
+        """Note the identifiers of what was being sent when an earlier process ended, and no more.
+
+        Args:
+            session: Looks into a session that the library does not use yet.
+        """
+        inbox = self._intake.inbox
+        if inbox is None:
+            return
+        try:
+            if open_ := inbox.ledger.sent_digests(settled=False):
+                for digest, id_ in (session(open_)[1] or {}).items():
+                    inbox.ledger.sent(digest, id_)
+        except UNUSABLE as error:
+            log.warning("what an earlier process was sending cannot be noted: %s", error)
+        except Exception:
+            log.exception("what an earlier process was sending cannot be noted")
 
     def _settle_sends(self, inbox: InboxStore, session: Session) -> None:
         """Note the identifiers of what was being sent when an earlier process ended."""
@@ -255,7 +276,7 @@ class Losses:
             own = library.own_addresses()
             if own:
                 self._own = frozenset(map(loss.bare, own))
-                mark = Mark(session_secrets.device_of(own[0]), 0, "", since, self._keeps)
+                mark = Mark(loss.device_of(own[0]), 0, "", since, self._keeps)
                 inbox.set_meta(mark=mark.dump())
         except Exception as error:  # noqa: BLE001 - then looking begins with the next start
             log.warning("lost messages are looked for only after the next start: %s", type(error).__name__)

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,7 +23,7 @@ from orchestrator.store.codes import draw
 from orchestrator.system import cores, memory, multiprocess_private, title
 from orchestrator.system.os_errors import shortage
 from orchestrator.system.redaction import redact
-from orchestrator.worker import confining, events, outcomes, proxy, session_check
+from orchestrator.worker import confining, events, outcomes, proxy, session_check, session_secrets
 from orchestrator.worker.intake import Intake, open_inbox
 from orchestrator.worker.last_call import LastCall
 from orchestrator.worker.library import loading, package
@@ -35,6 +36,7 @@ from orchestrator.worker.output import Output, open_log
 from orchestrator.worker.pipe import Connection, Link, ParentGone
 from orchestrator.worker.queue import Inbox
 from orchestrator.worker.seal import Seal
+from orchestrator.worker.sending import beginning
 from orchestrator.worker.sending.sender import Sender
 from orchestrator.worker.spec import ChildSpec
 from orchestrator.worker.tenure import Tenure
@@ -180,9 +182,13 @@ def _load(
         session_check.hold(spec.lock)
         stored = _stored(spec)
         intake.inbox = open_inbox(spec.messages, spec.keeps, intake.messages)
+        sent = _sent(spec, intake.messages)
         if spec.dsn is None:
-            losses.look(spec.database)
-        sender.open(spec.database)
+            losses.look(partial(session_secrets.read, spec.database))
+        elif isinstance(intake.messages, RemoteMessages):
+            losses.settle(sent)
+            losses.look(intake.messages.heard)
+        sender.open(sent)
         link.post(pipe.Loading(confined.missing))
         why = _load_library(link, spec.library)
         if why is not None:
@@ -215,6 +221,13 @@ def _load(
         log.exception("an error while loading")
         outcome = outcomes.connect_raised(f"{type(error).__name__}: {error}", known=False)
         return None, events.LoadFailed(outcome)
+
+
+def _sent(spec: ChildSpec, messages: AccountMessages | None) -> beginning.Look:
+    """Return what looks into the session for what an earlier process was sending."""
+    if spec.dsn is None:
+        return beginning.in_file(spec.database)
+    return messages.left if isinstance(messages, RemoteMessages) else beginning.nowhere
 
 
 def _stored(spec: ChildSpec) -> session_check.Stored:

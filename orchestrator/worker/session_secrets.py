@@ -15,8 +15,17 @@ from typing import Final
 from urllib.parse import quote
 
 from orchestrator.accounts.deadlines import SECRETS_SECONDS
-from orchestrator.messages.entry import UnfitError
-from orchestrator.messages.loss import Mark, Secret, Session, bare, digest, other_address, stands_for, suspect
+from orchestrator.messages.loss import (
+    Mark,
+    Secret,
+    Session,
+    bare,
+    device_of,
+    digest,
+    other_address,
+    secret,
+    stands_for,
+)
 from orchestrator.store import device as device_rows
 from orchestrator.store import sent_secrets
 
@@ -93,11 +102,6 @@ def _open(database: Path) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def device_of(address: str) -> str:
-    """Return what stands for a linked device, by its address."""
-    return stands_for("device", address)
-
-
 def number_of(address: str) -> str:
     """Return what stands for the number of a linked device, whichever of its phone's devices it is."""
     return stands_for("number", bare(address))
@@ -136,10 +140,7 @@ def _secret(row: tuple[object, ...]) -> Secret | None:
     place, chat, sender, id_, key = row
     if not (isinstance(place, int) and isinstance(key, bytes)):
         return None
-    try:
-        return Secret(place, suspect(bare(str(chat)), bare(str(sender)), str(id_)), digest(key))
-    except UnfitError:
-        return None
+    return secret(place, str(chat), str(sender), str(id_), digest(key))
 
 
 def _people(connection: sqlite3.Connection, addresses: Iterable[str]) -> dict[str, str]:

@@ -31,8 +31,8 @@ class Pair:
         asked: Those that can answer: one that is frozen would be waited for.
     """
 
-    def __init__(self, one: Service, other: Service, numbers: dict[str, str]) -> None:
-        self.one, self.other, self.numbers = one, other, numbers
+    def __init__(self, one: Service, other: Service, numbers: dict[str, str], fresh: FreshDatabase) -> None:
+        self.one, self.other, self.numbers, self.fresh = one, other, numbers, fresh
         self.asked: tuple[Service, ...] = (one, other)
 
     def where(self) -> dict[str, list[Service]]:
@@ -44,7 +44,7 @@ class Pair:
             except (OrchestratorError, AssertionError):
                 continue  # it is not there
             for about in accounts:
-                if about["state"] == "connected":
+                if about["state"] == "connected" and about["shard"] == service.folder.name:
                     found[about["name"]].append(service)
         return found
 
@@ -64,8 +64,9 @@ class Pair:
 
     def timeline(self, name: str) -> list[dict[str, Any]]:
         """Return the history of an account, which moves with the account."""
-        (service,) = self.where()[name]
-        return service.timeline(name)
+        found: list[dict[str, Any]] = self.other.client.call("explain", name=name, entries=1000)["timeline"]
+        assert found, "it has been connected"
+        return found
 
     def links(self) -> dict[str, int]:
         """Return how many links WhatsApp has of each account."""
@@ -89,18 +90,69 @@ def two(
             services.append(
                 running.enter_context(Service(folder, sandbox, NAMES, store=store, cluster=cluster))
             )
-        pair = Pair(services[0], services[1], numbers)
+        pair = Pair(services[0], services[1], numbers, fresh)
         for name, number in numbers.items():
             pair_where_it_is(pair, name, number)
         pair.until_connected(*services)
         yield pair
 
 
+def sees_all(pair: Pair) -> None:
+    """See that a machine without any account lists those of the other, as that has them."""
+    until = time.monotonic() + BACK_SECONDS
+    while True:
+        found = json.loads(pair.one.command("list", "--json").stdout)
+        if [(one["name"], one["state"], one["shard"]) for one in found] == [
+            (name, "connected", "two") for name in NAMES
+        ]:
+            break
+        assert time.monotonic() < until, found
+        time.sleep(0.2)
+    assert all(0 <= one["lease_age_s"] < 12 for one in found)
+    table = pair.one.command("list").stdout
+    assert table.splitlines()[0].split()[:3] == ["NAME", "STATE", "SHARD"]
+    assert pair.one.command("explain", "anna").stdout.splitlines()[0] == "anna is connected"
+    assert json.loads(pair.one.command("history", "anna", "--json").stdout)
+
+
+def not_taken(pair: Pair) -> None:
+    """See that an order for an account of a machine that is frozen is not done, and says why."""
+    found = json.loads(pair.other.command("list", "--json").stdout)
+    name = next(about["name"] for about in found if about["shard"] == "one")
+    refused = pair.other.command("restart", name, check=False)
+    assert refused.returncode == 1
+    assert f"{name}: the account runs on one, which has not taken the order within 5 s" in refused.stderr
+
+
+def gives_orders(pair: Pair) -> None:
+    """See that a machine without any account restarts, stops and starts those of the other."""
+    one, other = pair.one, pair.other
+    before = {about["name"]: about["pid"] for about in other.accounts()}
+    assert one.command("restart", "anna", "--wait").stdout
+    assert one.command("stop", "bert", "cora").stdout == "bert: stopped\ncora: stopped\n"
+    now = {about["name"]: about for about in other.accounts()}
+    assert now["anna"]["pid"] not in (None, before["anna"])
+    assert [now[name]["state"] for name in NAMES] == ["connected", "stopped", "stopped", "connected"]
+    assert "on one" in json.dumps(pair.timeline("bert")), "the history says who, and where"
+    refused = one.command("link", "anna", "--no-wait", check=False)
+    assert (refused.returncode, "is linked to a phone already" in refused.stderr) == (1, True), refused
+    refused = one.command("send", "anna", "--to", pair.numbers["dora"], "hello", check=False)
+    assert "anna runs on the machine two: run the command on that machine" in refused.stderr
+    one.command("start", "--all")
+    pair.until_connected(other)
+    until = time.monotonic() + BACK_SECONDS
+    with pair.fresh.superuser() as database:
+        while database.execute("SELECT count(*) FROM orchestrator.wanted").fetchone() != (0,):
+            assert time.monotonic() < until, "orders stay"
+            time.sleep(0.2)
+
+
 def pair_where_it_is(pair: Pair, name: str, number: str) -> None:
     until = time.monotonic() + BACK_SECONDS
     while True:
         for service in (pair.one, pair.other):
-            if any(about["name"] == name for about in service.accounts()):
+            own = service.client.call("list", own=True)["accounts"]
+            if any(about["name"] == name for about in own):
                 service.pair(name, number)
                 return
         assert time.monotonic() < until, (pair.one.log[-40:], pair.other.log[-40:])
@@ -111,6 +163,22 @@ def test_a_machine_that_is_killed_is_made_up_for(two: Pair) -> None:
     two.one.kill()
     two.until_connected(two.other)
     assert set(two.links().values()) == {1}
+    two.fresh.server.stop()
+    try:  # also when the accounts have been given up, which they are after eight seconds
+        two.other.wait_for_log("the lease of this shard cannot be renewed")
+        until = time.monotonic() + BACK_SECONDS
+        while two.other.client.call("list", own=True)["accounts"]:
+            assert time.monotonic() < until
+            time.sleep(0.2)
+        listed = json.loads(two.other.command("list", "--json").stdout)
+        assert [(one["name"], one["state"], one["kind"]) for one in listed] == [
+            (name, "backoff", "store") for name in NAMES
+        ]
+        refused = two.other.command("restart", "anna", check=False)
+        assert "the database" in refused.stderr, refused
+    finally:
+        two.fresh.server.start()
+    two.until_connected(two.other)
 
 
 def test_a_machine_that_stops_hands_its_accounts_over_and_gets_some_back(two: Pair) -> None:
@@ -118,7 +186,7 @@ def test_a_machine_that_stops_hands_its_accounts_over_and_gets_some_back(two: Pa
     two.until_connected(two.other)
     two.one.start()
     until = time.monotonic() + BACK_SECONDS
-    while not two.one.accounts():
+    while not two.one.client.call("list", own=True)["accounts"]:
         assert time.monotonic() < until
         time.sleep(0.2)
     two.until_connected(two.one, two.other)
@@ -132,6 +200,7 @@ def test_a_machine_that_was_frozen_makes_no_fight(two: Pair) -> None:
             frozen.append(pid)
     two.asked = (two.other,)
     try:
+        not_taken(two)
         two.until_connected(two.other)
         before = {name: len(two.timeline(name)) for name in NAMES}
     finally:
@@ -153,6 +222,8 @@ def test_an_operator_moves_an_account_drains_a_machine_and_sees_who_runs_what(tw
     assert status["accounts"] == dict.fromkeys(NAMES, "two")
     assert status["drained"] == ["one"]
     assert "drained" in two.other.command("cluster", "status").stdout
+    sees_all(two)
+    gives_orders(two)
     two.one.command("cluster", "drain", "one", "--undo")
     two.other.command("cluster", "move", "cora", "one")
     until = time.monotonic() + BACK_SECONDS

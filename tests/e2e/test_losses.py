@@ -15,7 +15,7 @@ from support.service import PATIENCE, Json, Service
 from orchestrator.messages.entry import Stored
 from orchestrator.sandbox.process import SandboxProcess
 
-pytestmark = pytest.mark.files_only("nobody looks for lost messages in sessions in a database: decision 022")
+pytestmark = pytest.mark.both_stores
 
 ACCOUNTS = ("open", "few")
 NUMBERS: dict[str, str] = {}
@@ -59,6 +59,23 @@ def stored(service: Service, name: str, source: str | None = None) -> list[Store
         return [one for one in reader.after(0, 10_000) if source in (None, one.source)]
 
 
+def told(service: Service, name: str, ids: list[str]) -> list[str]:
+    """Return what is said to be lost, once there is a word of each of these messages; one may be stored.
+
+    With files, none is: the process could not store anything before the kill. In a database the service does
+    so, and it had been asked to store the first one.
+    """
+
+    def entries() -> list[Stored]:
+        return [one for one in stored(service, name) if one.id in ids or one.source == "lost"]
+
+    wait_until(lambda: {one.id for one in entries()} >= set(ids), "not all is told")
+    found = entries()
+    assert len(found) == len({one.id for one in found}), "lost as well as stored, or told twice"
+    assert sum(one.source != "lost" for one in found) <= 1
+    return [one.id for one in found if one.source == "lost"]
+
+
 def wait_until_stored(service: Service, name: str, *ids: str) -> None:
     wait_until(lambda: {one.id for one in stored(service, name)} >= set(ids), f"{name} lacks something")
 
@@ -88,8 +105,9 @@ def test_what_a_kill_has_lost_is_told_once(service: Service, ada: Contact, bob: 
         return [*direct, *(bob.write(group, f"group {count}") for count in range(10))]
 
     lost = lose(service, "open", write)
-    wait_until(lambda: len(stored(service, "open", "lost")) >= len(lost), "not all is told")
-    assert sorted(one.id for one in stored(service, "open", "lost")) == sorted(lost)
+    found = told(service, "open", lost)
+    assert set(found) <= set(lost)
+    assert len(found) >= len(lost) - 1
 
 
 def test_only_those_who_are_allowed_can_be_lost(service: Service, ada: Contact, bob: Contact) -> None:
@@ -101,15 +119,15 @@ def test_only_those_who_are_allowed_can_be_lost(service: Service, ada: Contact, 
         mine = [ada.write(NUMBERS["few"], f"direct {count}") for count in range(3)]
         bob.write(NUMBERS["few"], "nobody has allowed this")
         ada.write(group, "nor this")
-        ada.write(NUMBERS["few"], "this is stored in time, or is lost, too")
+        last.append(ada.write(NUMBERS["few"], "this is stored in time, or is lost, too"))
         ada.sandbox.send_text(NUMBERS["few"], ada.number, "what the phone itself sends")
         return mine
 
+    last: list[str] = []
     lost = lose(service, "few", write)
-    wait_until(lambda: len(stored(service, "few", "lost")) >= 4, "not all is told")
-    told = stored(service, "few", "lost")
-    assert {one.id for one in told} >= set(lost)
-    assert len(told) == 4
+    found = told(service, "few", [*lost, *last])
+    assert set(found) <= {*lost, *last}
+    assert len(found) >= 3
 
 
 KINDS: tuple[tuple[str, dict[str, object]], ...] = (
@@ -178,6 +196,7 @@ def settled(service: Service, name: str) -> None:
     wait_until(lambda: service.kept.inbox_note(name, "suspects") is None, "something is open")
 
 
+@pytest.mark.files_only("a database that stores nothing for seconds is away, and the account hangs up")
 @pytest.mark.parametrize("kind", ["text", "reaction"])
 def test_of_more_than_the_library_holds_each_is_there_or_said_to_be_lost(
     service: Service, ada: Contact, kind: str

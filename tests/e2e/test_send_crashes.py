@@ -124,11 +124,6 @@ class Place:
         self.address = service.folder / "http.sock"
         self._marks = [self.stops / "stopped"]
 
-    @property
-    def is_in_files(self) -> bool:
-        """Whether sessions are files, so that the next process can look for what has left."""
-        return self.service.kept is self.service.files
-
     def stop_at(self, step: str) -> None:
         """Have the next process of a role stop at a step."""
         for mark in self._found_marks():
@@ -221,26 +216,19 @@ def is_honest(place: Place, client: Client) -> bool:
     return True
 
 
-def check_that_it_arrives_once(place: Place, client: Client, *, settles: bool = True) -> None:
-    """See that the receiver has the message once, and that the row says so, after a receipt at the latest.
-
-    Args:
-        place: Where all is.
-        client: Who has asked.
-        settles: Whether a receipt settles the row of a process that was killed.
-    """
+def check_that_it_arrives_once(place: Place, client: Client) -> None:
+    """See that the receiver has the message once, and that the row says so, after a receipt at the latest."""
     number = client.wait()
     wait_until(lambda: bool(place.arrived(client.text)), "it did not arrive")
     wait_until(
         lambda: place.row(number).state in (State.SENT, State.UNKNOWN), f"the row is {place.row(number)}"
     )
     (shown,) = place.arrived(client.text)
-    if settles and place.row(number).state is State.UNKNOWN:
+    if place.row(number).state is State.UNKNOWN:
         # The receipt of its delivery may have come to the process that was killed. Another one tells as well.
         place.sandbox.read(place.ada.number, shown["id"])
-    if settles:
-        wait_until(lambda: place.row(number).state is State.SENT, f"the row is {place.row(number)}")
-        assert place.row(number).message == shown["id"]
+    wait_until(lambda: place.row(number).state is State.SENT, f"the row is {place.row(number)}")
+    assert place.row(number).message == shown["id"]
     client.ask_again()
     assert client.rows == {number}
     place.service.wait_for_state("support", "connected")
@@ -259,11 +247,11 @@ def test_whoever_is_killed_at_a_step_of_the_account(place: Place, step: str, who
     # At "made", its process hands it over while it hangs up: the library keeps the secret, and sends nothing.
     # In a database, nobody looks for secrets in a session, so nobody knows what it had: see decision 021.
     unsure = {("made", "parent")}
-    if not place.is_in_files:
+    if place.service.kept is not place.service.files:
         unsure = {(step, whom) for step in ("handed", "made") for whom in ("account", "parent")}
     if (step, whom) in unsure and is_honest(place, client):
         return
-    check_that_it_arrives_once(place, client, settles=place.is_in_files or step != "acked")
+    check_that_it_arrives_once(place, client)
 
 
 @pytest.mark.parametrize("whom", ["gateway", "parent"])
@@ -299,7 +287,7 @@ def test_killed_after_it_was_delivered_and_before_whatsapp_has_said_so(place: Pl
     wait_until(lambda: bool(place.arrived(client.text)), "it did not arrive")
     place.kill(whom)
     place.sandbox.clear_faults()
-    check_that_it_arrives_once(place, client, settles=place.is_in_files)
+    check_that_it_arrives_once(place, client)
 
 
 @pytest.mark.parametrize("whom", ["account", "parent"])

@@ -22,6 +22,7 @@ FIELDS = {
     "memory_bytes", "cpu_s", "open_files", "threads", "isolation", "stored", "waiting",
     "refused", "lost", "queued", "restricted", "restricted_until", "last_exit",
     "tags", "proxy", "last_in_at", "last_out_at", "note", "disabled_until", "cause", "same_phone",
+    "shard", "lease_age_s",
 }  # fmt: skip
 """What an account has in ``list --json``."""
 

@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from orchestrator.accounts.settings import Messages  # noqa: E402
 from orchestrator.messages.entry import Entry  # noqa: E402
 from orchestrator.messages.inbox import Inbox  # noqa: E402
 from orchestrator.messages.rendering import grammar  # noqa: E402
-from orchestrator.worker import events  # noqa: E402
+from orchestrator.worker import events, session_secrets  # noqa: E402
 from orchestrator.worker.intake import Intake  # noqa: E402
 from orchestrator.worker.library import client as tested  # noqa: E402
 from orchestrator.worker.losses import Losses  # noqa: E402
@@ -104,7 +105,7 @@ class Heard:
         keeps = Messages(allow=("*",), groups=True, from_me=True)
         self.intake = Intake(Offered.open(folder), keeps, self.queue.put)
         self.intake.watcher = losses = Losses(self.intake, keeps)
-        losses.look(database)
+        losses.look(partial(session_secrets.read, database))
         wanted = tested.ClientSettings("fuzz", database, "Fuzz", rejects_calls=True)
         self.client = tested.Client(wanted, self.queue.put, self.intake)
         losses.listen(self.client)

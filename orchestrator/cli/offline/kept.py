@@ -5,10 +5,15 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from orchestrator.cli.invocation import Places
 from orchestrator.store.protocols import Record, Store
 from orchestrator.store.record_files import RecordFiles
+
+if TYPE_CHECKING:  # most configurations have no cluster
+    from orchestrator.store.owned import Owned
 
 
 def record(where: Places) -> Record:
@@ -40,6 +45,26 @@ def store(where: Places) -> Store:
 
     paths = where.state()
     return in_files(paths, paths.qr)
+
+
+def cluster(where: Places) -> Mapping[str, Owned] | None:
+    """Return all accounts of the cluster, by name; None where the configuration has no cluster.
+
+    Args:
+        where: What the command's options say.
+
+    Raises:
+        ConfigError: What names the database makes no sense.
+        StateError: The database cannot be used.
+    """
+    if not where.may_have_store() or where.settings().cluster is None:
+        return None
+    from orchestrator.postgres.database import Database
+    from orchestrator.postgres.fleet import Looks
+
+    database = store(where).presence
+    assert isinstance(database, Database)
+    return database.run(Looks().look)
 
 
 def session_names(where: Places) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from orchestrator.accounts import same_phone
 from orchestrator.accounts.moments import why_disabled
@@ -19,6 +20,9 @@ from orchestrator.control.view import AccountView, Cause
 from orchestrator.store import status, summary
 from orchestrator.store.summary import Summary
 from orchestrator.system.clock import iso
+
+if TYPE_CHECKING:  # most configurations have no cluster
+    from orchestrator.store.owned import Owned
 
 
 def read_accounts(where: Places, *, reveal: bool = False) -> Mapping[str, Summary]:
@@ -53,14 +57,35 @@ def describe(where: Places, accounts: Mapping[str, Summary], names: Iterable[str
         NoSuchAccount: The configuration does not name one of the accounts.
         StateError: The file of the last known states cannot be read.
     """
-    wanted = list(dict.fromkeys(names)) or list(accounts)
-    unknown = [name for name in wanted if name not in accounts]
+    cluster = kept.cluster(where)
+    there = [*accounts] if cluster is None else _of_cluster(accounts, cluster)
+    wanted = list(dict.fromkeys(names)) or there
+    unknown = [name for name in wanted if name not in there]
     if unknown:
-        raise no_such_account(*unknown, known=accounts, file=where.config_file())
+        raise no_such_account(*unknown, known=there, file=where.config_file())
+    if cluster is not None:
+        return _elsewhere(accounts, cluster, wanted)
     known = kept.record(where).load()
     shared = _on_one_phone(where, accounts, known)
     found = [_describe(accounts[name], known.get(name, status.Kept())) for name in wanted]
     return [one._replace(same_phone=shared.get(one.name, ())) for one in found]
+
+
+def _of_cluster(accounts: Mapping[str, Summary], cluster: Mapping[str, Owned]) -> list[str]:
+    """Return the names of all accounts: of the configuration, and of others that a machine runs."""
+    others = sorted(name for name, one in cluster.items() if one.shard is not None and name not in accounts)
+    return [*accounts, *others]
+
+
+def _elsewhere(
+    accounts: Mapping[str, Summary], cluster: Mapping[str, Owned], wanted: Iterable[str]
+) -> list[AccountView]:
+    """Return the accounts as other machines have written them down: no service runs on this one."""
+    from orchestrator.service import seen
+    from orchestrator.store.owned import Owned
+
+    now = time.time()
+    return [seen.describe(name, accounts.get(name), cluster.get(name, Owned()), now) for name in wanted]
 
 
 def _on_one_phone(

@@ -154,6 +154,14 @@ class Account(Answer):
     same_phone: list[str] = Field(
         default=[], description="Other accounts that the token sees and that are linked to the same number."
     )
+    shard: str | None = Field(
+        default=None,
+        description="The machine of the cluster that runs the account; null without a cluster, or while none"
+        " runs it.",
+    )
+    lease_age_s: float | None = Field(
+        default=None, description="Seconds since that machine has last told the database that it is there."
+    )
 
 
 class Accounts(Answer):

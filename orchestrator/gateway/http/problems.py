@@ -44,9 +44,9 @@ _STATUSES: Final[Mapping[int, tuple[str, ...]]] = {
     502: ("media_altered", "media_unfit", "media_unreachable"),
     503: (
         "inbox_unusable", "media_pending", "not_running", "outbox_full", "outbox_unusable",
-        "service_busy", "service_unreachable", "store_away", "disowned",
+        "service_busy", "service_unreachable", "store_away", "disowned", "order_not_taken",
     ),
-    504: ("no_answer", "still_stopping"),
+    504: ("no_answer", "order_unknown", "still_stopping"),
     507: ("media_no_room", "uploads_full"),
 }  # fmt: skip
 _STATUS_OF: Final = {key: status for status, keys in _STATUSES.items() for key in keys}
@@ -56,6 +56,7 @@ RETRY_AFTER: Final[Mapping[str, int]] = {
     "inbox_unusable": 5,
     "media_pending": 5,
     "not_running": 2,
+    "order_not_taken": 5,
     "outbox_full": 60,
     "outbox_unusable": 5,
     "service_busy": 1,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import psycopg
+
+from orchestrator.accounts.deadlines import SECRETS_SECONDS
 from orchestrator.messages import storing
 from orchestrator.messages.entry import Stored
 from orchestrator.messages.outbox_form import New, values
 from orchestrator.messages.retention import Retention
+from orchestrator.postgres import heard, sent
 from orchestrator.postgres.messages.box import Box
 from orchestrator.postgres.messages.boxes import names
 from orchestrator.postgres.messages.inbox import InboxTables
@@ -21,6 +26,10 @@ from orchestrator.sending.row import Row
 
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...], now: float) -> Any:  # noqa: ANN401
@@ -76,6 +85,12 @@ def read(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...]
             return outbox.memory()
         case "receipts", ():
             return outbox.receipts()
+        case "left", (wanted,):
+            return _left(connection, box, wanted)
+        case "heard", (device, row, print_):
+            return _of_session(
+                connection, box, lambda: heard.look(connection, box.account, device, row, print_)
+            )
         case "after", (seq, limit, chat, size):
             skipped: list[object] = []
             found = InboxRows(connection, box, skipped.append).after(seq, limit, chat=chat, size=size)
@@ -159,6 +174,32 @@ def write(connection: Connection, box: Box, word: str, arguments: tuple[Any, ...
 
 def _rows(found: Iterable[Row]) -> list[list[Any]]:
     return [values(row) for row in found]
+
+
+def _left(connection: Connection, box: Box, wanted: list[bytes]) -> list[Any]:
+    """Return which messages have left."""
+    left = _of_session(connection, box, lambda: sent.look(connection, box.account, wanted)) or sent.Left()
+    return [left.device, None if left.found is None else _pairs(left.found.items())]
+
+
+def _of_session(connection: Connection, box: Box, look: Callable[[], T]) -> T | None:
+    """Return what a session tells; None, if it cannot be read in time: others wait, too."""
+    (before,) = connection.execute("SELECT current_setting('statement_timeout')").fetchone() or ("",)
+    try:
+        with connection.transaction():
+            _limit(connection, f"{int(SECRETS_SECONDS * 1000)}ms")
+            found = look()
+            _limit(connection, before)
+    except psycopg.Error as error:
+        if connection.broken:
+            raise
+        log.info("%s: the session tells nothing of its messages: %s", box.account, type(error).__name__)
+        return None
+    return found
+
+
+def _limit(connection: Connection, time: str) -> None:
+    connection.execute("SELECT set_config('statement_timeout', %s, true)", [time])
 
 
 def _pairs(found: Iterable[tuple[Any, Any]]) -> list[list[Any]]:

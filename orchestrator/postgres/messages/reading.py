@@ -37,10 +37,11 @@ class ReadOnly:
 
         Raises:
             StoreAway: The database cannot be reached.
-            StoreUnusable: One of the group would write.
+            StoreUnusable: One of the group would write, or is about a session.
             OutboxError: What one of the group asks for is not there.
         """
-        if any(question.word not in storing.READS for _, question in group):
+        may = storing.READS - storing.OF_SESSIONS
+        if any(question.word not in may for _, question in group):
             raise StoreUnusable("who reads messages writes none")
         try:
             connection = self._connected()

@@ -222,7 +222,7 @@ class Requests:
     async def _watch(self, asker: object, arguments: Json) -> AsyncGenerator[Json, None]:
         principal = await self._who(asker)
         roles.check("watch", arguments, principal)
-        events = self._commands.find("watch")({**arguments, "command": "watch"})
+        events = self._commands.find("watch")({**arguments, "command": "watch", "own": True})
         assert isinstance(events, AsyncGenerator)
         try:
             async for event in events:
@@ -238,6 +238,8 @@ class Requests:
 
     async def _describe(self, principal: Principal, request: Json) -> Json:
         """Return what is known of accounts; of all only those that this one may know of."""
+        if request["command"] == "list":
+            request = {**request, "own": True}
         found = await self._command(request)
         if request["command"] == "explain" or request.get("names") or principal.accounts is None:
             return found

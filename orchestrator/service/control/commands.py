@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 from orchestrator import __version__
 from orchestrator.accounts import deadlines
-from orchestrator.accounts.attachments import is_id
 from orchestrator.accounts.events import Order
 from orchestrator.accounts.maintenance import REASON
 from orchestrator.accounts.names import is_name, no_such_account
@@ -27,6 +26,7 @@ from orchestrator.control.outlook import outlook
 from orchestrator.control.protocol import Json, error_answer
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service.control.arguments import Arguments, BadRequest
+from orchestrator.service.elsewhere import Whole
 from orchestrator.service.supervisor import Supervisor
 from orchestrator.service.usage import UsageReader
 from orchestrator.service.view import BUG
@@ -112,11 +112,15 @@ class Commands:
     Attributes:
         stopping: Whether the service is stopping. Then only commands that look are taken.
         refused: How many connections of other users were refused.
+        whole: All accounts, those of other machines of a cluster among them.
+        route: Returns what answers a command wherever its account is: see `routing`.
     """
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.stopping = False
         self.refused = 0
+        self.whole = Whole(supervisor)
+        self.route: Callable[[str, Any], Any] = lambda _, command: command
         self._supervisor = supervisor
         self._usage = UsageReader()
         self._started_at = time.time()
@@ -130,9 +134,7 @@ class Commands:
             "remove": self._remove,
             "rename": self._rename,
             "restore": self._restore,
-            "media": self._media,
             "ping": self._about,
-            "trial": self._trial,
         }
         self._streaming: dict[str, StreamingCommand] = {
             "watch": self._watch,
@@ -164,7 +166,8 @@ class Commands:
         sending = self._sending.get(str(name))
         if sending is not None:
             self._refuse_at_the_end(name)
-            return sending(request, caller)
+            answer: Awaitable[Json] = self.route(str(name), sending)(request, caller)
+            return answer
         if caller.fds:
             self.find(name)
             raise BadRequest("the command takes no file")
@@ -177,12 +180,22 @@ class Commands:
             BadRequest: There is no such command.
             NotRunning: The service is stopping, and the command would change something.
         """
+        command = self.plain(name)
+        self._refuse_at_the_end(name)
+        routed: Command | StreamingCommand = self.route(str(name), command)
+        return routed
+
+    def plain(self, name: object) -> Command | StreamingCommand:
+        """Return the command of this name, for accounts that run here.
+
+        Raises:
+            BadRequest: There is no such command.
+        """
         command = self._once.get(str(name)) or self._streaming.get(str(name))
         if command is None:
             raise BadRequest(
                 f"the service (version {__version__}) does not know this command", key="unknown_command"
             )
-        self._refuse_at_the_end(name)
         return command
 
     def _refuse_at_the_end(self, name: object) -> None:
@@ -192,20 +205,24 @@ class Commands:
     # To look
 
     async def _list(self, request: Json) -> Json:
-        arguments = Arguments(request, "names", "reveal")
-        names = self._known(arguments.names())
+        arguments = Arguments(request, "names", "reveal", "own")
+        own = arguments.flag("own")
+        if not own:
+            await self.whole.refresh()
+        names = self._known(arguments.names(), own=own)
         reveal = arguments.flag("reveal")
         result: Json = {"accounts": await self._with_usage(names, reveal=reveal)}
         if not arguments.names():
-            result["without_account"] = self._supervisor.reloader.strays()
-        return result | {"maintenance": iso(self._supervisor.upkeep.since)}
+            reloader = self._supervisor.reloader
+            result["without_account"] = await reloader.aside(reloader.strays)
+        return result | self.whole.about(own=own) | {"maintenance": iso(self._supervisor.upkeep.since)}
 
     async def _watch(self, request: Json) -> Events:
-        arguments = Arguments(request, "names", "reveal", "numbers")
-        wanted = arguments.names()
+        arguments = Arguments(request, "names", "reveal", "numbers", "own")
+        wanted, own = arguments.names(), arguments.flag("own")
         reveal, numbers = arguments.flag("reveal"), arguments.flag("numbers")
         supervisor = self._supervisor
-        changed, gone = self._known(wanted), list[str]()
+        changed, gone = self._known(wanted, own=own), list[str]()
         version = supervisor.version
         is_first = not wanted
         while True:
@@ -215,7 +232,7 @@ class Commands:
             await asyncio.sleep(WATCH_SECONDS)
             while supervisor.version == version:
                 await supervisor.wait_for_change()
-            changed, gone = supervisor.changed_since(version, numbers=numbers)
+            changed, gone = self.whole.changed_since(version, numbers=numbers, own=own)
             version = supervisor.version
             if wanted:
                 changed = [name for name in changed if name in wanted]
@@ -226,17 +243,21 @@ class Commands:
         arguments = Arguments(request, "name", "reveal", "entries")
         name = arguments.name()
         entries = arguments.number("entries", TIMELINE_ENTRIES, MAX_TIMELINE_ENTRIES)
-        about = self._supervisor.describe(name, reveal=arguments.flag("reveal"))
+        await self.whole.refresh()
+        about = self.whole.describe(name, reveal=arguments.flag("reveal"))
         timeline = await self._supervisor.timeline(name, entries)
-        (about,) = await self._usage.add([about])
+        if self.whole.is_here(name):
+            (about,) = await self._usage.add([about])
         ahead = outlook(about).as_json()
         since = iso(self._supervisor.upkeep.since)
         return {"account": about.as_json(), "outlook": ahead, "timeline": timeline, "maintenance": since}
 
     async def _with_usage(self, names: Iterable[str], *, reveal: bool) -> list[Json]:
         # All views are made at once: the service may change while the processes are looked at.
-        views = [self._supervisor.describe(name, reveal=reveal) for name in names]
-        return [view.as_json() for view in await self._usage.add(views)]
+        views = [self.whole.describe(name, reveal=reveal) for name in names]
+        here = {view.name for view in views if self.whole.is_here(view.name)}
+        used = {one.name: one for one in await self._usage.add([one for one in views if one.name in here])}
+        return [used.get(view.name, view).as_json() for view in views]
 
     async def _about(self, request: Json) -> Json:
         Arguments(request)
@@ -249,17 +270,11 @@ class Commands:
             "started_at": iso(self._started_at),
             "config_file": str(settings.config_file),
             "state_dir": str(settings.state_dir),
-            "accounts": len(self._supervisor.names()),
+            "accounts": self._supervisor.counts().total(),
             "unseen": self._supervisor.looking.missed(),
             "refused": self.refused,
             "maintenance": iso(self._supervisor.upkeep.since),
         }
-
-    async def _trial(self, request: Json) -> Json:
-        """Test whether processes can be started."""
-        Arguments(request)
-        await self._supervisor.try_start()
-        return {}
 
     # To act
 
@@ -317,8 +332,8 @@ class Commands:
         return result
 
     def _describe(self, names: Iterable[str]) -> list[Json]:
-        known = set(self._supervisor.names())
-        return [self._supervisor.describe(name).as_json() for name in names if name in known]
+        known = set(self.whole.names())
+        return [self.whole.describe(name).as_json() for name in names if name in known]
 
     async def _until_stopped(self, names: Iterable[str]) -> None:
         left = set(names)
@@ -397,14 +412,6 @@ class Commands:
                 key="still_stopping",
             ) from None
 
-    async def _media(self, request: Json) -> Json:
-        arguments = Arguments(request, "name", "media")
-        name, media = arguments.name(), arguments.text("media")
-        (name,) = self._known([name])
-        if not is_id(media):
-            raise BadRequest("media must be the identifier of an attachment, a number")
-        return {"path": str(await self._supervisor.fetch(name, media))}
-
     # To pair
 
     async def _repair(self, request: Json) -> Events:
@@ -421,27 +428,31 @@ class Commands:
 
     # Shared
 
-    def _known(self, names: list[str]) -> list[str]:
+    def _known(self, names: list[str], *, own: bool = False) -> list[str]:
         """Return the names, or the names of all accounts if no name is given.
+
+        Args:
+            names: The names.
+            own: Only accounts that run on this machine count.
 
         Raises:
             NoSuchAccount: Some names are unknown; the message has all of them.
         """
-        known = self._supervisor.names()
+        known = self._supervisor.names() if own else self.whole.names()
         unknown = [name for name in names if name not in known]
         if unknown:
             raise no_such_account(*unknown, known=known)
         return names or known
 
     def _named(self, arguments: Arguments) -> list[str]:
-        names = arguments.names()
-        everyone = arguments.flag("all")
-        if everyone == bool(names):
+        """Return the accounts that are meant; with ``names`` and ``all``, they are not named one by one."""
+        names, everyone = arguments.names(), arguments.flag("all")
+        if not (everyone or names):
             raise BadRequest("name the accounts, or set all")
-        if not everyone:
+        if names:
             return names
-        accounts = self._supervisor.settings.accounts
-        return [name for name, settings in accounts.items() if settings.enabled]
+        accounts, here = self._supervisor.settings.accounts, {*self._supervisor.names()}
+        return [name for name, settings in accounts.items() if settings.enabled and name in here]
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:

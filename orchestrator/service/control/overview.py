@@ -1,9 +1,10 @@
-"""The commands of the control socket that are about the fleet as a whole, and about settings in force."""
+"""The commands of the control socket about the fleet as a whole, settings in force, and files of messages."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from orchestrator.accounts.attachments import is_id
 from orchestrator.accounts.names import no_such_account
 from orchestrator.accounts.strips import MOST_HOURS
 from orchestrator.config import in_force
@@ -22,8 +23,10 @@ def add(commands: Commands, supervisor: Supervisor) -> None:
         {
             "facts": ours.facts,
             "maintenance": ours.maintenance,
+            "media": ours.media,
             "settings": ours.settings,
             "strips": ours.strips,
+            "trial": ours.trial,
         },
         {},
     )
@@ -44,6 +47,22 @@ class _Commands:
         if "on" in request:
             await self._supervisor.upkeep.maintain(on=arguments.flag("on"))
         return self._supervisor.upkeep.maintenance()
+
+    async def trial(self, request: Json) -> Json:
+        """Test whether processes can be started."""
+        Arguments(request)
+        await self._supervisor.try_start()
+        return {}
+
+    async def media(self, request: Json) -> Json:
+        """Say where the file of a message is, when it is there."""
+        arguments = Arguments(request, "name", "media")
+        name, media = arguments.name(), arguments.text("media")
+        if name not in (known := self._supervisor.names()):
+            raise no_such_account(name, known=known)
+        if not is_id(media):
+            raise BadRequest("media must be the identifier of an attachment, a number")
+        return {"path": str(await self._supervisor.fetch(name, media))}
 
     async def settings(self, request: Json) -> Json:
         """Say which settings of an account are in force, and where each comes from."""

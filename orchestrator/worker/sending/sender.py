@@ -96,11 +96,11 @@ class Sender:
         """When WhatsApp took a message of the outbox last, in Unix seconds; None if none is known."""
         return None if self._outbox is None else self._outbox.last_sent_at
 
-    def open(self, database: Path) -> None:
+    def open(self, session: beginning.Look) -> None:
         """Open the outbox, and look into the session for what an earlier process was sending.
 
         Args:
-            database: The session's file, which the library does not use yet.
+            session: Looks into the session, which the library does not use yet.
 
         Raises:
             SessionUnusable: The outbox cannot be used as things are.
@@ -111,7 +111,7 @@ class Sender:
             kept = self._intake.messages or FileMessages(self._folder)
             self._outbox = kept.outbox(self._wall)
             device = Memory.load(self._outbox.memory()).device
-            self._past = beginning.look(database, self._outbox.unsettled(), device)
+            self._past = beginning.look(session, self._outbox.unsettled(), device)
         except (OutboxError, *UNUSABLE, OSError) as error:
             raise unusable(error, "outbox", self._folder) from None
 

@@ -64,7 +64,7 @@ class Shard:
 
 @pytest.fixture
 def filled(fresh: FreshDatabase) -> FreshDatabase:
-    fresh.prepared().run(lambda connection: [ids.of(connection, name) for name in NAMES])
+    fresh.ready().run(lambda connection: [ids.of(connection, name) for name in NAMES])
     return fresh
 
 
@@ -568,3 +568,67 @@ def test_a_command_without_a_service_waits_for_no_machine_that_runs(
     shard.register()
     with pytest.raises(AlreadyRunning, match="one on host-of-one"), command.take("renames an account"):
         pass
+
+
+def test_a_shard_and_a_service_that_has_all_accounts_never_both_start_in_the_same_instant(
+    filled: FreshDatabase, tmp_path: Path
+) -> None:
+    # Each does all that its start does, and nothing of either can be seen before it is committed.
+    paths = StatePaths.of(tmp_path)
+    paths.prepare()
+    paths.lock.touch()
+    shard, database = Shard(filled, "one"), filled.open()
+    first = database.connect()
+    looked = threading.Event()
+    try:
+        leases._call(first, "lease_register", "one", shard.incarnation, "host", "1", 5, 0, True, False)
+        with ThreadPoolExecutor(1) as pool:
+            alone = OwnerRow(filled.open(), paths, look=lambda _: looked.set())
+            taking = pool.submit(alone._try, "a service that is alone")
+            assert not looked.wait(0.5), "the service looks before the shard has its row"
+            first.commit()
+            assert looked.wait(30)
+            assert taking.result(30) is False
+    finally:
+        first.close()
+
+
+def test_whoever_starts_first_of_a_shard_and_a_service_is_alone_however_they_meet(
+    filled: FreshDatabase, tmp_path: Path
+) -> None:
+    paths = StatePaths.of(tmp_path)
+    paths.prepare()
+    paths.lock.touch()
+    won = set()
+    for _ in range(15):
+        shard, alone = Shard(filled, "one"), OwnerRow(filled.open(), paths)
+        barrier = threading.Barrier(2)
+
+        def register(shard: Shard = shard, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait(30)
+            return isinstance(shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0), Granted)
+
+        def take(alone: OwnerRow = alone, barrier: threading.Barrier = barrier) -> bool:
+            barrier.wait(30)
+            return alone._try("a service that is alone")
+
+        with ThreadPoolExecutor(2) as pool:
+            is_shard, is_alone = pool.submit(register), pool.submit(take)
+            assert is_shard.result(60) is not is_alone.result(60)
+        won.add(is_alone.result())
+        if is_shard.result():
+            assert shard.leases.ask(Leave(shard.incarnation), 0.0) == Left()
+        alone._give_back()
+        filled.server.close()
+    assert won  # which of the two is chance
+
+
+def test_a_shard_waits_for_a_command_that_needs_all_of_them_to_stand_still(
+    filled: FreshDatabase, tmp_path: Path
+) -> None:
+    shard, paths = Shard(filled, "one"), StatePaths.of(tmp_path)
+    paths.prepare()
+    command = Membership(filled.open(), paths, shard.leases, alone=True)
+    with command.take("renames an account"):
+        assert isinstance(shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0), Taken)
+    shard.register()

@@ -319,7 +319,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_second_service_elsewhere_is_refused_and_told_where_the_first_one_is(
     tmp_path: Path, fresh: FreshDatabase
 ) -> None:
-    database = fresh.prepared()
+    database = fresh.ready()
     here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
     with OwnerRow(database, here).take("the service"):
         with pytest.raises(AlreadyRunning) as caught, OwnerRow(database, there).take("the service"):
@@ -340,7 +340,7 @@ def leave(database: Database, paths: StatePaths) -> None:
 
 @pytest.mark.usefixtures("short")
 def test_a_service_that_was_killed_elsewhere_is_waited_for(tmp_path: Path, fresh: FreshDatabase) -> None:
-    database = fresh.prepared()
+    database = fresh.ready()
     here = folder(tmp_path, "here")
     here.lock.touch()
     leave(database, here)
@@ -354,7 +354,7 @@ def test_a_service_that_was_killed_elsewhere_is_waited_for(tmp_path: Path, fresh
 def test_a_service_that_was_killed_here_is_followed_at_once(
     tmp_path: Path, fresh: FreshDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database, paths = fresh.prepared(), folder(tmp_path)
+    database, paths = fresh.ready(), folder(tmp_path)
     paths.lock.touch()
     leave(database, paths)
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail(f"waits for {seconds} s"))
@@ -364,7 +364,7 @@ def test_a_service_that_was_killed_here_is_followed_at_once(
 
 @pytest.mark.usefixtures("short")
 def test_who_has_lost_the_accounts_writes_no_more_and_is_told(tmp_path: Path, fresh: FreshDatabase) -> None:
-    database, paths = fresh.prepared(), folder(tmp_path)
+    database, paths = fresh.ready(), folder(tmp_path)
     lost = threading.Event()
     owner = OwnerRow(database, paths, lost.set)
     writer = Writer(database, owner.check)
@@ -392,7 +392,7 @@ def test_who_has_lost_the_accounts_writes_no_more_and_is_told(tmp_path: Path, fr
 @pytest.mark.usefixtures("short")
 def test_who_was_away_longer_than_the_lease_goes_on_if_nobody_took_the_accounts(tmp_path: Path) -> None:
     with serving() as server:
-        database = server.make_database().prepared()
+        database = server.make_database().ready()
         lost = threading.Event()
         owner = OwnerRow(database, folder(tmp_path), lost.set)
         writer = Writer(database, owner.check)
@@ -422,7 +422,7 @@ def test_what_is_kept_says_nothing_of_the_clock_of_another_machine(
 
 @pytest.mark.usefixtures("short")
 def test_who_writes_all_the_time_renews_all_the_same(tmp_path: Path, fresh: FreshDatabase) -> None:
-    database = fresh.prepared()
+    database = fresh.ready()
     owner = OwnerRow(database, folder(tmp_path))
     with owner.take("the service"), database.connect() as first, database.connect() as second:
         owner.check(first)
@@ -433,7 +433,7 @@ def test_who_writes_all_the_time_renews_all_the_same(tmp_path: Path, fresh: Fres
 
 
 def test_who_takes_the_accounts_waits_for_what_is_written(tmp_path: Path, fresh: FreshDatabase) -> None:
-    database = fresh.prepared()
+    database = fresh.ready()
     here, there = folder(tmp_path, "here"), folder(tmp_path, "there")
     for paths in (here, there):
         paths.lock.touch()

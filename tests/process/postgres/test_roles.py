@@ -12,7 +12,8 @@ import pytest
 from support.postgres import FreshDatabase
 
 from orchestrator.errors import StateError, StoreUnusable
-from orchestrator.postgres import ids, roles, schema, setup
+from orchestrator.messages import loss
+from orchestrator.postgres import ids, roles, schema, sent, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.dsn import parse
 from orchestrator.postgres.leases import Leases, Me
@@ -23,6 +24,8 @@ from orchestrator.store.protocols import Ownership
 
 A, B, Q = ids.make(), ids.make(), f"q{ids.make()[1:]}"
 """Roles are the whole server's, so that no other module may use these."""
+OWN, HIDDEN = "49151:7@s.whatsapp.net", "269139479534551:7@lid"
+SECRETS = [bytes((number,)) * 32 for number in range(1, 7)]
 
 
 def as_role(fresh: FreshDatabase, role: str, password: str) -> psycopg.Connection[tuple[object, ...]]:
@@ -34,6 +37,33 @@ def link(fresh: FreshDatabase, role: str, password: str, device: str = "49151@s.
     with as_role(fresh, role, password) as connection:
         connection.execute("CREATE TABLE whatsmeow_device (jid text, noise_key bytea, identity_key bytea)")
         connection.execute("INSERT INTO whatsmeow_device VALUES (%s, 'n', 'i')", [device])
+
+
+def link_to_send(fresh: FreshDatabase, role: str, password: str) -> None:
+    """Give an account a session as the library makes it, with the secrets of messages."""
+    with as_role(fresh, role, password) as connection:
+        connection.execute(
+            "CREATE TABLE whatsmeow_device (jid text, lid text, noise_key bytea, identity_key bytea)"
+        )
+        connection.execute("INSERT INTO whatsmeow_device VALUES (%s, %s, 'n', 'i')", [OWN, HIDDEN])
+        connection.execute(
+            "CREATE TABLE whatsmeow_message_secrets"
+            " (our_jid text, chat_jid text, sender_jid text, message_id text, key bytea)"
+        )
+        rows = [
+            (OWN, "1@lid", OWN, "3EB0OWN", SECRETS[0]),
+            (OWN, "1@lid", HIDDEN.replace(":7", ""), "3EB0HIDDEN", SECRETS[1]),
+            (OWN, "1@lid", "1@lid", "3EB0THEIRS", SECRETS[2]),
+            ("49152:1@s.whatsapp.net", "1@lid", OWN, "3EB0OTHER", SECRETS[3]),
+            (OWN, "1@lid", OWN, "3EB0SHORT", SECRETS[4][:31]),
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany("INSERT INTO whatsmeow_message_secrets VALUES (%s, %s, %s, %s, %s)", rows)
+
+
+def left(database: Database, *secrets: bytes) -> sent.Left:
+    wanted = [loss.digest(one) for one in secrets]
+    return database.run(lambda connection: sent.look(connection, A, wanted))
 
 
 def look(database: Database, place: str) -> tuple[object, ...] | None:
@@ -116,6 +146,8 @@ def test_an_account_does_as_it_likes_in_its_schema_and_is_locked_out_of_all_else
         "SELECT orchestrator_admin.make_account('{B}', 'x')",
         "SELECT orchestrator_admin.drop_session('{B}')",
         "SELECT * FROM orchestrator_admin.look('{B}')",
+        "SELECT * FROM orchestrator_admin.sent('{B}', '{{}}')",
+        "SELECT * FROM orchestrator_admin.heard('{B}', 0, 1)",
         "SET ROLE {B}",
         "ALTER ROLE {B} NOLOGIN",
         "ALTER SCHEMA {A} RENAME TO x",
@@ -168,6 +200,91 @@ def test_what_an_account_puts_in_place_of_its_table_is_not_run(
     assert look(control, A) == (True, False, None)
     with fresh.superuser() as connection:
         assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'taken'").fetchone() is None
+
+
+def test_which_messages_have_left_is_told_without_a_secret(fresh: FreshDatabase, control: Database) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    assert left(control, *SECRETS) == sent.Left(), "nothing is certain without a session"
+    link_to_send(fresh, A, password)
+    found = left(control, *SECRETS)
+    assert found.device == loss.device_of(OWN)
+    assert found.found == {loss.digest(SECRETS[0]): "3EB0OWN", loss.digest(SECRETS[1]): "3EB0HIDDEN"}
+    assert left(control, SECRETS[5]).found == {}
+    told = control.run(
+        lambda connection: connection.execute(
+            "SELECT * FROM orchestrator_admin.sent(%s, %s)", [A, [loss.digest(one) for one in SECRETS]]
+        ).fetchall()
+    )
+    assert not any(one in str(told).encode() for one in SECRETS)
+    assert left(control, *[b"0" * 32] * (sent.MOST + 1)) == sent.Left(), "too many at once"
+    with pytest.raises(StateError, match="too many"):
+        control.run(
+            lambda connection: connection.execute(
+                "SELECT orchestrator_admin.sent(%s, array_fill('x'::bytea, ARRAY[10001]))", [A]
+            )
+        )
+
+
+@pytest.mark.parametrize("id_", ["3EB0 A", "3EB0\n", "", "x" * 129, "x" * 5000, "3EB0\u202e"])
+def test_a_message_of_which_nobody_can_say_how_it_is_called_makes_nothing_certain(
+    fresh: FreshDatabase, control: Database, id_: str
+) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    link_to_send(fresh, A, password)
+    with as_role(fresh, A, password) as connection:
+        connection.execute(
+            "UPDATE whatsmeow_message_secrets SET message_id = %s WHERE message_id = '3EB0OWN'", [id_]
+        )
+    assert left(control, *SECRETS) == sent.Left(loss.device_of(OWN), None)
+    assert left(control, SECRETS[1]).found == {loss.digest(SECRETS[1]): "3EB0HIDDEN"}
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "DROP TABLE whatsmeow_message_secrets; CREATE VIEW whatsmeow_message_secrets AS SELECT"  # noqa: ISC004
+        " {xml}::text AS our_jid, '' AS sender_jid, '' AS message_id, ''::bytea AS key",
+        "ALTER TABLE whatsmeow_message_secrets ENABLE ROW LEVEL SECURITY;"  # noqa: ISC004
+        " CREATE POLICY p ON whatsmeow_message_secrets USING ({xml} IS NOT NULL)",
+        "ALTER TABLE whatsmeow_message_secrets DROP COLUMN key",
+        "ALTER TABLE whatsmeow_device DROP COLUMN lid; ALTER TABLE whatsmeow_device ADD COLUMN lid xml",
+        "DELETE FROM whatsmeow_device",
+        "UPDATE whatsmeow_device SET jid = ''",
+        "DROP TABLE whatsmeow_message_secrets",
+    ],
+    ids=["view", "policy", "column", "type", "unlinked", "nobody", "none"],
+)
+def test_a_session_that_is_none_says_nothing_of_messages_and_nothing_in_it_is_run(
+    fresh: FreshDatabase, control: Database, trap: str
+) -> None:
+    password = control.run(lambda connection: roles.make_account(connection, A))
+    link_to_send(fresh, A, password)
+    with as_role(fresh, A, password) as connection:
+        connection.execute(trap.replace("{xml}", "query_to_xml('CREATE ROLE taken', true, true, '')"))
+    assert left(control, *SECRETS) == sent.Left()
+    with fresh.superuser() as connection:
+        assert connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'taken'").fetchone() is None
+
+
+def test_functions_of_an_earlier_version_are_renewed_and_those_of_a_later_one_stay(
+    fresh: FreshDatabase, control: Database
+) -> None:
+    def say(version: int) -> None:
+        with fresh.superuser() as connection:
+            connection.execute("DROP FUNCTION IF EXISTS orchestrator_admin.sent(text, bytea[])")
+            connection.execute(f"COMMENT ON SCHEMA orchestrator_admin IS 'orchestrator {version}'")
+
+    say(setup.FUNCTIONS - 1)
+    with pytest.raises(StoreUnusable, match=r"earlier version: run `orchestrator cluster init --admin-dsn"):
+        control.run(setup.check)
+    setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
+    control.run(setup.check)
+    assert left(control) == sent.Left()
+    say(setup.FUNCTIONS + 1)
+    with pytest.raises(StoreUnusable, match="later version of the orchestrator: install that"):
+        control.run(setup.check)
+    with pytest.raises(StoreUnusable, match="later version of the orchestrator: install that"):
+        setup.install(parse(fresh.administrator_dsn()), fresh.parsed("socket"))
 
 
 def test_a_forged_notification_is_only_a_hint(fresh: FreshDatabase, control: Database) -> None:

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from support.cluster_world import World
+from support.cluster_world import LINK_LOST, World
 
 from orchestrator.cluster import deadlines
 from orchestrator.cluster.actions import Adopt, Claim, Drop, Extend, Fence, How, Own, Release, Renew
@@ -312,6 +312,17 @@ def test_a_shard_that_alone_lost_whatsapp_hands_all_on_and_takes_them_again_late
     world.run(240)
     assert world.missing() == []
     assert held(world)["s0"] > 0
+
+
+def test_a_shard_without_whatsapp_is_not_given_the_accounts_of_a_lost_one() -> None:
+    world = settled()
+    world.cut_whatsapp("s0")
+    world.run(LINK_LOST + 5)
+    before = set(world.nodes["s0"].processes)
+    world.power_off("s1")
+    world.run(30)
+    assert set(world.nodes["s0"].processes) <= before
+    assert set(world.missing()) <= before
 
 
 def test_nobody_hands_on_anything_when_no_shard_reaches_whatsapp() -> None:

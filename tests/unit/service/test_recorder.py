@@ -106,6 +106,32 @@ def test_what_is_long_ago_does_not_count(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "is_at_once"),
+    [
+        (State.CONNECTED, State.BANNED, True),
+        (State.CONNECTED, State.REPLACED, True),
+        (State.REPLACED, State.STARTING, True),
+        (State.BANNED, State.STARTING, True),
+        (State.CONNECTED, State.RECONNECTING, False),
+    ],
+)
+def test_what_an_account_must_wait_for_is_kept_at_once_and_so_is_that_it_waits_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: State, after: State, *, is_at_once: bool
+) -> None:
+    saved: list[str] = []
+
+    async def change() -> None:
+        with recording(tmp_path) as (writer, _):
+            monkeypatch.setattr(writer, "save", lambda: saved.append("saved"))
+            writer.changed("a", Record(before, after, None, None, None, 0, None), "0.5.2")
+            for _ in range(10):  # what is due at once, and nothing else
+                await asyncio.sleep(0)
+
+    asyncio.run(change())
+    assert saved == ["saved"] * is_at_once
+
+
+@pytest.mark.parametrize(
     ("count", "said"),
     [(0, ""), (1, ", in the same minute as 1 other"), (12, ", in the same minute as 12 others")],
 )

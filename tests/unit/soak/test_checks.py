@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.chance import Range
 from benchmarks.soak import checks
 from benchmarks.soak.checks import SILENT_SECONDS, SLACK, Check, all_checks
-from benchmarks.soak.kinds import KINDS, Range
+from benchmarks.soak.kinds import KINDS
 from benchmarks.soak.observation import Account, Attention, Dial, Link, Observation, Process
 
 WALL = 1_800_000_000.0

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.chance import Range
 from benchmarks.soak.faults import DO
-from benchmarks.soak.kinds import KINDS, Range
+from benchmarks.soak.kinds import KINDS
 from benchmarks.soak.plan import LEAD, plan
 
 ROOT = Path(__file__).resolve().parents[3]

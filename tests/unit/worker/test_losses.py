@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from orchestrator.messages import loss
 from orchestrator.messages.entry import Entry, Stored
 from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.messages.loss import Mark, Suspect
+from orchestrator.worker import session_secrets
 from orchestrator.worker.actions import Rest
 from orchestrator.worker.intake import Intake, open_inbox
 from orchestrator.worker.loop import Loop
@@ -72,7 +74,7 @@ class Run:
         self.during: Callable[[], object] = lambda: None
         self.losses = Losses(self.intake, keeps, nap=self.nap, wall=lambda: self.clock[0])
         self.intake.watcher = self.losses
-        self.losses.look(self.database)
+        self.losses.look(partial(session_secrets.read, self.database))
         self.losses.listen(self.library)
 
     def nap(self, seconds: float) -> None:

@@ -38,7 +38,7 @@ def test_the_first_look_says_only_how_far_there_is_anything(tmp_path: Path) -> N
     assert session is not None
     assert (session.row, session.secrets) == (3, ())
     assert session.own == {"4915100000001@s.whatsapp.net", "200000000000001@lid"}
-    assert session.device == session_secrets.device_of(JID)
+    assert session.device == loss.device_of(JID)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
@@ -80,7 +80,7 @@ def test_another_device_or_another_file_is_a_first_look(tmp_path: Path) -> None:
 
 def test_a_device_that_was_linked_meanwhile_counts_from_its_beginning(tmp_path: Path) -> None:
     path = make(tmp_path, 2)
-    assert ids(read(path, Mark(session_secrets.device_of(JID), 0, "", 5.0))) == ["A0", "A1"]
+    assert ids(read(path, Mark(loss.device_of(JID), 0, "", 5.0))) == ["A0", "A1"]
     assert ids(read(path, Mark("", 0, "", 5.0))) == []
 
 

@@ -21,6 +21,7 @@ from support.protobufs import ADA, GROUP, ME, Message, event, info, neonize, sou
 from orchestrator.accounts import pipe
 from orchestrator.accounts.acts import person
 from orchestrator.accounts.settings import Messages, Sending
+from orchestrator.messages import loss
 from orchestrator.messages.database import InboxError
 from orchestrator.messages.entry import Entry
 from orchestrator.messages.inbox import Inbox, Reader
@@ -41,16 +42,16 @@ from orchestrator.sending.forms import (
 from orchestrator.sending.memory import Memory
 from orchestrator.sending.row import Row, State, key_digest
 from orchestrator.store.layout import OUTGOING
-from orchestrator.worker import session_secrets
 from orchestrator.worker.composing.contents import Uploaded
 from orchestrator.worker.intake import Intake
+from orchestrator.worker.sending import beginning
 from orchestrator.worker.sending.files import OutgoingFiles
 from orchestrator.worker.sending.sender import Sender
 
 BOB = "269139479534552@lid"
 NUMBER = "4915100002"
 OWN = "200000000000001@lid"
-DEVICE = session_secrets.device_of(JID)
+DEVICE = loss.device_of(JID)
 FOREVER = 2**35
 OFF = Sending(pacing="off", check_numbers=False)
 
@@ -138,7 +139,7 @@ class Process:
         self.inbox = Inbox.open(folder) if allow else None
         self.intake = Intake(self.inbox, keeps, lambda _: None, folder)
         self.sender = Sender(folder, settings, self.intake, self.said.append)
-        self.sender.open(library.database)
+        self.sender.open(beginning.in_file(library.database))
         if starts:
             self.sender.start(library)
         self.count = 0
@@ -1019,7 +1020,7 @@ def test_what_is_asked_for_while_the_account_starts_is_not_lost(tmp_path: Path) 
     body = wire.as_text(Outgoing(BOB, Text("Hello")))
     sender.order(pipe.Send(1, body, "0" * 64, FOREVER, FOREVER))
     assert (said, sender.waiting) == ([], 0)
-    sender.open(world.database)
+    sender.open(beginning.in_file(world.database))
     sender.start(world.library)
     sender.online(DEVICE)
     wait_until(lambda: any(isinstance(one, pipe.Moved) and one.state == "sent" for one in said), "not sent")
@@ -1029,7 +1030,7 @@ def test_what_is_asked_for_while_the_account_starts_is_not_lost(tmp_path: Path) 
 def test_an_account_without_a_folder_sends_nothing(tmp_path: Path) -> None:
     said: list[pipe.FromChild] = []
     sender = Sender(None, OFF, Intake(None, Messages(), lambda _: None), said.append)
-    sender.open(tmp_path / "session.sqlite3")
+    sender.open(beginning.in_file(tmp_path / "session.sqlite3"))
     sender.order(pipe.Send(1, wire.as_text(Outgoing(BOB, Text("Hello"))), "0" * 64, FOREVER, FOREVER))
     sender.order(pipe.TakeBack(2, 1))
     assert [(one.id, one.fault) for one in said if isinstance(one, pipe.Queued)] == [

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.messages.loss import digest
-from orchestrator.service.outbox import secrets
-from orchestrator.store import device
+from orchestrator.store import device, sent_secrets
 
 OWN = "4915100000001:7@s.whatsapp.net"
 SECRETS = [bytes((number,)) * 32 for number in range(1, 6)]
@@ -53,12 +52,12 @@ def test_what_has_left_is_found_in_the_file_and_in_its_log(
     sent(session, SECRETS[0], "3EB0A")
     session.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     sent(session, SECRETS[1], "3EB0B")
-    assert secrets.find(database, WANTED) == {WANTED[0]: "3EB0A", WANTED[1]: "3EB0B"}
+    assert sent_secrets.look(database, WANTED, digest) == {WANTED[0]: "3EB0A", WANTED[1]: "3EB0B"}
 
 
 @pytest.mark.usefixtures("session")
 def test_nothing_has_left(database: Path) -> None:
-    assert secrets.find(database, WANTED) == {}
+    assert sent_secrets.look(database, WANTED, digest) == {}
 
 
 def test_a_log_that_begins_anew_meanwhile_hides_nothing(
@@ -76,7 +75,7 @@ def test_a_log_that_begins_anew_meanwhile_hides_nothing(
         return image(data, folder, name)
 
     monkeypatch.setattr(device, "image", slow)
-    found = secrets.find(database, WANTED)
+    found = sent_secrets.look(database, WANTED, digest)
     assert found is not None
     assert found[WANTED[0]] == "3EB0A"
 
@@ -93,7 +92,7 @@ def test_a_log_that_always_begins_anew_makes_nothing_certain(
         return image(data, folder, name)
 
     monkeypatch.setattr(device, "image", slow)
-    assert secrets.find(database, WANTED) is None
+    assert sent_secrets.look(database, WANTED, digest) is None
 
 
 @pytest.mark.parametrize("what", ["missing", "link", "pipe", "nonsense", "empty", "journal", "unlinked"])
@@ -117,4 +116,4 @@ def test_what_cannot_be_read_makes_nothing_certain(
             database.with_name(f"{database.name}-journal").write_bytes(b"half a write")
         case "unlinked":
             session.execute("DELETE FROM whatsmeow_device")
-    assert secrets.find(database, WANTED) is None
+    assert sent_secrets.look(database, WANTED, digest) is None

@@ -1,0 +1,25 @@
+"""Rows of a cluster, as a machine would have made them."""
+
+from __future__ import annotations
+
+from orchestrator.postgres.database import Connection
+
+
+def own(connection: Connection, name: str, shard: str, *, ends_in: float = 10.0) -> None:
+    """Have a new machine own an account.
+
+    Args:
+        connection: The transaction.
+        name: The account.
+        shard: The machine.
+        ends_in: Seconds until its lease ends.
+    """
+    connection.execute(
+        "WITH made AS (INSERT INTO orchestrator.shard"
+        " (name, incarnation, login, host, version, capacity, until, made_at)"
+        " VALUES (%s, gen_random_uuid(), session_user, 'host', '1', 9,"
+        " clock_timestamp() + make_interval(secs => %s), clock_timestamp()) RETURNING incarnation)"
+        " UPDATE orchestrator.lease SET incarnation = made.incarnation FROM made"
+        " WHERE account = (SELECT id FROM orchestrator.account WHERE name = %s)",
+        [shard, ends_in, name],
+    )
