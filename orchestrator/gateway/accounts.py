@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning, OrchestratorError
@@ -22,17 +22,25 @@ class Accounts:
     Args:
         parent: The service.
         changed: Called with the names of accounts that have changed or are new, and of those that are gone.
+        own_changed: Likewise, of the accounts that run on this machine. One that another machine of the
+            cluster runs from now on is gone.
 
     Attributes:
-        views: The accounts by name; numbers in them are masked.
+        views: The accounts by name, in a cluster those of all machines; numbers in them are masked.
+        own: Those that run on this machine.
     """
 
     def __init__(
-        self, parent: Parent, changed: Callable[[list[str], list[str]], None] = lambda *_: None
+        self,
+        parent: Parent,
+        changed: Callable[[list[str], list[str]], None] = lambda *_: None,
+        own_changed: Callable[[list[str], list[str]], None] = lambda *_: None,
     ) -> None:
         self.views: dict[str, AccountView] = {}
+        self.own: dict[str, AccountView] = {}
         self._parent = parent
         self._changed = changed
+        self._own_changed = own_changed
 
     async def run(self) -> None:
         """Listen to the service for as long as it is there."""
@@ -57,3 +65,21 @@ class Accounts:
             for name in gone:
                 del self.views[name]
             self._changed([view.name for view in changed], sorted(gone))
+            self._sort_out(changed, gone, event.get("shard"))
+
+    def _sort_out(self, changed: Iterable[AccountView], gone: Iterable[str], shard: str | None) -> None:
+        """Take in which accounts run on this machine.
+
+        Args:
+            changed: Accounts that have changed or are new.
+            gone: Names of those that are gone.
+            shard: The name of this machine in its cluster; None where there is no cluster.
+        """
+        own = {view.name: view for view in changed if shard is None or view.shard == shard}
+        left = {view.name for view in changed if view.name not in own} | {*gone}
+        left &= self.own.keys()
+        self.own |= own
+        for name in left:
+            del self.own[name]
+        if own or left:
+            self._own_changed([*own], sorted(left))

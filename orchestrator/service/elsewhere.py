@@ -266,6 +266,10 @@ class Whole:
         """
         return {} if own or self.elsewhere is None else {"cluster": self.elsewhere.about()}
 
+    def of_machine(self, *, own: bool = False) -> dict[str, Any]:
+        """Return what each event has to say of the cluster: the name of this machine."""
+        return {} if own or self.elsewhere is None else {"shard": self.elsewhere.me}
+
     def changed_since(
         self, version: int, *, numbers: bool = False, own: bool = False
     ) -> tuple[list[str], list[str]]:

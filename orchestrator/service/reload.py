@@ -322,6 +322,10 @@ class Reloader:
             return self._strays()
         return []
 
+    async def find_strays(self) -> list[str]:
+        """Return what `strays` does, found beside the event loop."""
+        return await self.aside(self.strays)
+
     def _strays(self) -> list[str]:
         accounts, store = self._roster.settings.accounts, self._store
         machines = [*self._roster.machines.items()]

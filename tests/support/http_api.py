@@ -53,6 +53,7 @@ class StandInParent:
 
     def __init__(self, names: Iterable[str]) -> None:
         self.views = {name: AccountView(name, "connected", phone="+49…01") for name in names}
+        self.own = self.views
         self.asked: list[tuple[Principal, str, Json]] = []
         self.phones = {name: f"+1555010{number}" for number, name in enumerate(self.views)}
         self.errors: dict[str, Exception] = {}

@@ -281,7 +281,7 @@ async def _look(asker: Asker, what: str) -> Json:
 
 
 async def _number(asker: Asker, account: str) -> Json:
-    view = asker.services.accounts.views.get(account)
+    view = asker.services.accounts.own.get(account)
     if view is None:
         raise Denied("no_such_account")
     return answers.number(view, await asker.services.numbers.of(account))

@@ -101,7 +101,11 @@ class Accounts(Protocol):
 
     @property
     def views(self) -> Mapping[str, AccountView]:
-        """The accounts by name; numbers in them are masked."""
+        """The accounts by name, in a cluster those of all machines; numbers in them are masked."""
+
+    @property
+    def own(self) -> Mapping[str, AccountView]:
+        """Those that run on this machine."""
 
 
 class Numbers(Protocol):

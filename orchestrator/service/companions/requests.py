@@ -23,6 +23,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.service import who
 from orchestrator.service.aside import Aside
 from orchestrator.service.companions import accounts_file, roles
+from orchestrator.service.companions.following import Following
 from orchestrator.service.companions.pace import Pace
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.control.commands import Caller, Commands, Handed, Result
@@ -39,6 +40,7 @@ MOST: Final = 2**53
 _DESCRIBES: Final = frozenset({"list", "explain"})
 """What takes time for each account or entry: some 30 ms with 500 accounts."""
 _ORDERS: Final = frozenset({"start", "stop", "restart"})
+_CODES: Final = frozenset({"code"})
 _LOOKS: Final = frozenset({"code", "watching", "history"})
 MAX_ENTRIES: Final = 1000
 """Entries of a history in one answer."""
@@ -107,6 +109,7 @@ class Requests:
     Attributes:
         by_hand: Returns the accounts of each bot that somebody runs by hand, None for all.
         given: Where the sockets of systemd listen.
+        following: Answers about consumers whose positions are in the store; None: they are in no store.
     """
 
     def __init__(
@@ -119,6 +122,7 @@ class Requests:
     ) -> None:
         self.by_hand: Callable[[], Mapping[str, frozenset[str] | None]] = dict
         self.given: Sequence[Listen] = ()
+        self.following: Following | None = None
         self._commands = commands
         self._accounts = accounts
         self._histories = histories
@@ -164,10 +168,13 @@ class Requests:
             return await self._order(request)
         if command == "read_messages":
             return self._read_messages(fds)
+        if self.following is not None and command in self.following.commands:
+            return await self.following.commands[command](request)  # also while the service stops
         own = self._own.get(command)
         if own is not None:
             self._commands.find("list" if command in _LOOKS else "reload")  # or the service stops
-            return await own(request)
+            # Of what is done otherwise here, whoever shows a code has to be where the account is.
+            return await (self._commands.route(command, own) if command in _CODES else own)(request)
         if command == "strips":
             return await self._strips_pace.run(lambda: self._strips(principal, request))
         if command in _DESCRIBES:
@@ -222,7 +229,7 @@ class Requests:
     async def _watch(self, asker: object, arguments: Json) -> AsyncGenerator[Json, None]:
         principal = await self._who(asker)
         roles.check("watch", arguments, principal)
-        events = self._commands.find("watch")({**arguments, "command": "watch", "own": True})
+        events = self._commands.find("watch")({**arguments, "command": "watch"})
         assert isinstance(events, AsyncGenerator)
         try:
             async for event in events:
@@ -238,8 +245,6 @@ class Requests:
 
     async def _describe(self, principal: Principal, request: Json) -> Json:
         """Return what is known of accounts; of all only those that this one may know of."""
-        if request["command"] == "list":
-            request = {**request, "own": True}
         found = await self._command(request)
         if request["command"] == "explain" or request.get("names") or principal.accounts is None:
             return found

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from orchestrator import __version__
 from orchestrator.accounts import deadlines
@@ -166,8 +166,7 @@ class Commands:
         sending = self._sending.get(str(name))
         if sending is not None:
             self._refuse_at_the_end(name)
-            answer: Awaitable[Json] = self.route(str(name), sending)(request, caller)
-            return answer
+            return cast("Awaitable[Json]", self.route(str(name), sending)(request, caller))
         if caller.fds:
             self.find(name)
             raise BadRequest("the command takes no file")
@@ -182,8 +181,7 @@ class Commands:
         """
         command = self.plain(name)
         self._refuse_at_the_end(name)
-        routed: Command | StreamingCommand = self.route(str(name), command)
-        return routed
+        return cast("Command | StreamingCommand", self.route(str(name), command))
 
     def plain(self, name: object) -> Command | StreamingCommand:
         """Return the command of this name, for accounts that run here.
@@ -213,8 +211,7 @@ class Commands:
         reveal = arguments.flag("reveal")
         result: Json = {"accounts": await self._with_usage(names, reveal=reveal)}
         if not arguments.names():
-            reloader = self._supervisor.reloader
-            result["without_account"] = await reloader.aside(reloader.strays)
+            result["without_account"] = await self._supervisor.reloader.find_strays()
         return result | self.whole.about(own=own) | {"maintenance": iso(self._supervisor.upkeep.since)}
 
     async def _watch(self, request: Json) -> Events:
@@ -227,7 +224,8 @@ class Commands:
         is_first = not wanted
         while True:
             if changed or gone or is_first:
-                yield {"accounts": await self._with_usage(changed, reveal=reveal), "gone": gone}
+                told = {"gone": gone, **self.whole.of_machine(own=own)}
+                yield {"accounts": await self._with_usage(changed, reveal=reveal), **told}
             is_first = False
             await asyncio.sleep(WATCH_SECONDS)
             while supervisor.version == version:

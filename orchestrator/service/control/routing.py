@@ -30,7 +30,7 @@ ORDERS: Final = frozenset({"repair", "link", "log_out", "restore"})
 """Commands for one account that become an order."""
 STREAMED: Final = frozenset({"repair", "link"})
 """Those of them that go on with the account's codes, if that is wanted."""
-REFUSED: Final = frozenset({"qr", "send", "take_back", "act", "look", "media", "rename"})
+REFUSED: Final = frozenset({"code", "qr", "send", "take_back", "act", "look", "media", "rename"})
 """Commands for one account that the account's own machine alone carries out."""
 _ARGUMENTS: Final = {
     "start": ("all",),

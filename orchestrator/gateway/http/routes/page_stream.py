@@ -41,9 +41,10 @@ async def follow(asker: Reader) -> StreamingResponse:
 async def get_sending(asker: Reader, name: AccountName) -> Response:
     """Return how an account stands with its sending: see `page.sending.shown`."""
     asker.sees(name)
-    view = asker.services.accounts.views.get(name)
+    accounts = asker.services.accounts
+    view = accounts.own.get(name)
     if view is None:
-        raise Denied("no_such_account")
+        raise Denied("on_other_shard" if name in accounts.views else "no_such_account")
     known = asker.services.settings.accounts.get(name)
     settings = Sending() if known is None else known.sending
     tally = await asker.services.outboxes.tally(name)

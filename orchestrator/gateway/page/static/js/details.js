@@ -175,6 +175,7 @@ function open(name) {
     const known = store.accounts.get(name);
     fill(usage,
       fact("phone", account.phone),
+      fact("machine", account.shard),
       fact("same phone", account.same_phone?.length ? `${account.same_phone.join(", ")} ${account.same_phone.length === 1 ? "is" : "are"} linked to it, too` : null),
       fact("process", account.pid && [account.pid, account.isolation ? h("span.soft", {}, `, isolation: ${account.isolation}`) : null]),
       fact("memory", account.memory_bytes && size(account.memory_bytes)),
