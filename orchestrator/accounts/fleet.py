@@ -26,6 +26,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from orchestrator.accounts import breaker, fleet_facts
 from orchestrator.accounts.breaker import Breaker, Renewals
+from orchestrator.accounts.client_version import ClientVersion
 from orchestrator.accounts.events import Event, Held, Released, TurnCame
 from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.fleet_facts import FleetFacts
@@ -63,40 +64,6 @@ _WHATSAPP_ANSWERED = frozenset(
 """Failures that only an answer of WhatsApp can cause: the network works."""
 
 
-class _Version(Breaker):
-    """Holds the fleet while WhatsApp refuses the version of the client: from the second account on.
-
-    Attributes:
-        retry: The accounts that are to try at once, because there is another version.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(breaker.PROBE_FIRST, breaker.PROBE_LAST)
-        self.retry: set[str] = set()
-        self._refused: set[str] = set()
-
-    def refused(self, name: str, now: float) -> bool:
-        """Note that an account was refused; return True if that holds the others from now on."""
-        self._refused.add(name)
-        return (self.tripped or len(self._refused) > 1) and super().refused(name, now)
-
-    def connected(self) -> bool:
-        """Note that an account was let in; return True if that sets the fleet free."""
-        self._refused.clear()
-        return super().connected()
-
-    def forget(self, name: str, now: float) -> None:
-        """Note that an account was removed."""
-        self._refused.discard(name)
-        self.retry.discard(name)
-        self.canary_ended(name, now)
-
-    def may_try(self, account: Standing) -> bool:
-        """Tell whether an account waits for WhatsApp to accept the client, and does not have to any more."""
-        waits = account.child is None and account.state is State.OUTDATED
-        return waits and (account.held or account.settings.name in self.retry)
-
-
 class Fleet:
     """The accounts as a whole.
 
@@ -112,6 +79,7 @@ class Fleet:
         renewals: Says whether what one account says of its start concerns the others.
         maintenance: Whether nothing starts by itself.
         store: Whether the database is away that has the sessions.
+        version: Whether WhatsApp refuses the version of the client.
     """
 
     def __init__(
@@ -126,7 +94,7 @@ class Fleet:
         self._accounts = accounts
         self._tell = tell
         self._ramp = Ramp(parallel, spread, random)
-        self._version = _Version()
+        self.version = ClientVersion()
         self._newcomer = Newcomer(tell)
         self._ways = WaysOut(accounts, outside)
         self.renewals = Renewals()
@@ -158,7 +126,7 @@ class Fleet:
         self.renewals.forget(name)
         self.maintenance.forget(name)
         self.store.forget(name)
-        self._version.forget(name, now)
+        self.version.forget(name, now)
         for way in self._ways:
             way.outage.reached(name)
             way.breaker.canary_ended(name, now)
@@ -173,7 +141,7 @@ class Fleet:
         lost = any(way.breaker.tripped for way in self._ways)
         if lost:
             self._wanted.setdefault(name)
-        if by_name and (lost or self._version.tripped or self.maintenance.is_on):
+        if by_name and (lost or self.version.tripped or self.maintenance.is_on):
             self._passes.add(name)
 
     def ended(self, name: str, kind: Kind, now: float, *, updated: bool = False) -> None:
@@ -194,14 +162,14 @@ class Fleet:
             way.outage.reached(name)
             self._reached(way)
             if updated:
-                self._version.retry.add(name)
-            elif self._version.refused(name, now):
+                self.version.retry.add(name)
+            elif self.version.refused(name, now):
                 self._tell(f"{OUTDATED}: no account connects until neonize is updated")
             return
         if account.child is None:  # or it goes on with its next process
             # Whoever does not get as far as WhatsApp has told nothing, and somebody else may get there.
             soon = kind is Kind.NETWORK and any(not one.attempts[kind] for one in _waiting(self._accounts))
-            self._version.canary_ended(name, now, soon=breaker.NETWORK_PROBE_FIRST if soon else None)
+            self.version.canary_ended(name, now, soon=breaker.NETWORK_PROBE_FIRST if soon else None)
         if kind in _WHATSAPP_ANSWERED:
             self._has_reached(name, way)
         elif (
@@ -247,14 +215,14 @@ class Fleet:
         if account.child is not None and account.child.trial:
             account.child.trial = False  # its first connection is the proof, and no later one
             self.renewals.proven += 1
-        if self._version.connected():
+        if self.version.connected():
             self._tell(ACCEPTED)
 
     def updated(self, now: float) -> None:
         """Note that all processes that start from now on have another version of the client."""
         self._newcomer.installed(now)
-        self._version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
-        if self._version.connected() or self._version.retry:
+        self.version.retry |= {n for n, one in self._accounts.items() if one.state is State.OUTDATED}
+        if self.version.renewed() or self.version.retry:
             self._tell(UPDATED)
 
     def _reached(self, way: Way) -> bool:
@@ -274,7 +242,7 @@ class Fleet:
     def facts(self, now: float) -> FleetFacts:
         """Return what is known of the fleet as a whole, at a monotonic time."""
         return FleetFacts(
-            version=fleet_facts.probing(self._version),
+            version=fleet_facts.probing(self.version),
             outdated=fleet_facts.outdated(self._accounts),
             ways=fleet_facts.ways(self._ways, self._accounts),
             queued=len(self._ramp),
@@ -304,8 +272,8 @@ class Fleet:
         """Return when `next` may have an event, in monotonic seconds; None if time alone brings none."""
         if self.store.is_away:
             return None
-        times = [None if self.maintenance.is_on else self._version.probe_at]
-        if not (self._version.tripped or self.maintenance.is_on):
+        times = [None if self.maintenance.is_on else self.version.wakes_at]
+        if not (self.version.tripped or self.maintenance.is_on):
             for way in self._ways:
                 if way.breaker.tripped:
                     times += way.breaker.probe_at, way.judged_at
@@ -317,24 +285,24 @@ class Fleet:
         return min((time for time in times if time is not None), default=None)
 
     def _next_about_version(self, now: float) -> tuple[str, Event] | None:
-        if not self._version.tripped:
-            if self._may_hold or self._version.retry:
-                held = _best(list(filter(self._version.may_try, self._accounts.values())), Kind.OUTDATED)
+        if not self.version.tripped:
+            if self._may_hold or self.version.retry:
+                held = _best(list(filter(self.version.may_try, self._accounts.values())), Kind.OUTDATED)
                 self._may_hold = bool(held)
-                self._version.retry &= set(held[1:])
+                self.version.retry &= set(held[1:])
                 return (held[0], Released()) if held else None
             return None
         self._may_hold = True
         accounts = self._accounts
-        if step := self._hold(self._version, Kind.OUTDATED, OUTDATED, accounts, now):
+        if step := self._hold(self.version, Kind.OUTDATED, OUTDATED, accounts, now):
             return step
         # An account that did not even get as far as WhatsApp would make a poor probe.
         held = _best(_waiting(accounts), Kind.NETWORK, Kind.OUTDATED)
-        probes = self._version.probe(now, held)
+        probes = self.version.probe(now, held)
         return None if probes is None else (probes, Released())
 
     def _next_about_ways(self, now: float) -> tuple[str, Event] | None:
-        if self._version.tripped:
+        if self.version.tripped:
             return None
         for way in self._ways:  # more may come: an account has been given another proxy
             if way.breaker.tripped and not self._is_disproved(way, now):
@@ -435,8 +403,8 @@ class Fleet:
                 may = True
             elif self.maintenance.is_on:
                 may = False
-            elif self._version.tripped:
-                may = name == self._version.canary
+            elif self.version.tripped:
+                may = name == self.version.canary
             elif way.breaker.tripped:
                 may = name == way.breaker.canary
             else:

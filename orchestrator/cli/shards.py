@@ -19,6 +19,7 @@ from orchestrator.errors import OrchestratorError
 if TYPE_CHECKING:
     from orchestrator.postgres.database import Connection
     from orchestrator.postgres.leases import ClusterSeen
+    from orchestrator.postgres.refusals import RefusalSeen
 
 T = TypeVar("T")
 
@@ -57,6 +58,8 @@ def status(
         print(printable(f"{peer.name}{where}: {', '.join(words)} (version {shard.version})"))
     for name in sorted(set(seen.drained) - {shard.peer.name for shard in seen.shards}):
         print(printable(f"{name}: drained, does not run"))
+    for refusal in seen.refusals:
+        print(printable(_refused(refusal)))
     if seen.waiting:
         longest = durations.words(round(max(seen.waiting.values())))
         print(
@@ -134,6 +137,21 @@ def _in_database(context: typer.Context, work: Callable[[Connection], T]) -> T:
         return database.run(work)
 
 
+def _refused(refusal: RefusalSeen) -> str:
+    """Return what is said of a version that WhatsApp refuses."""
+    if refusal.account is not None:
+        then = f"{refusal.account} tries now, on {refusal.shard}"
+    elif refusal.next_in is not None:
+        then = f"one account tries in {durations.words(round(refusal.next_in))}"
+    else:
+        then = "one account is about to try"
+    since = durations.words(round(refusal.seconds))
+    return (
+        f"WhatsApp has refused neonize {refusal.library} for {since}: no account with this version starts by"
+        f" itself until one is let in; {then}"
+    )
+
+
 def _no_such_shard(shard: str, known: set[str]) -> OrchestratorError:
     names = f"the machines are {', '.join(sorted(known))}" if known else "no machine runs"
     return OrchestratorError(f"there is no machine {shard} in the cluster: {names}", key="no_such_shard")
@@ -159,4 +177,14 @@ def _as_json(seen: ClusterSeen) -> dict[str, Any]:
         "drained": list(seen.drained),
         "accounts": dict(seen.owners),
         "waiting": {name: round(seconds, 1) for name, seconds in seen.waiting.items()},
+        "refused": [
+            {
+                "neonize": refusal.library,
+                "seconds": round(refusal.seconds, 1),
+                "next_in": None if refusal.next_in is None else round(refusal.next_in, 1),
+                "shard": refusal.shard,
+                "account": refusal.account,
+            }
+            for refusal in seen.refusals
+        ],
     }

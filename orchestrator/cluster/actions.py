@@ -97,6 +97,8 @@ class How(Enum):
     """Its process closes its link in good order, and takes what WhatsApp has delivered."""
     KILL = "kill"
     """At once: another may have it, or may get it."""
+    CUT = "cut"
+    """The same, because nobody knows any more whether it is this shard's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -373,7 +373,7 @@ class Shard:
             return
         self._suspended = True
         for account in self.holdings.suspend():
-            self._do(Drop(account, How.KILL))
+            self._do(Drop(account, How.CUT))
         self._claim = 0
         if why is not None:
             self._say(why)

@@ -375,6 +375,18 @@ class Course:
         self._writes.append(Moved(self.place, cursor))
         return given_up
 
+    def leave(self) -> None:
+        """Forget everything that is in memory: somebody else goes on with the account. Nothing is written."""
+        for lane in self.lanes.values():
+            self._tally.rows -= lane.is_kept
+            while lane.events:
+                self._let_go(lane)
+        self.lanes, self.target, self.is_off = {}, None, True
+        self.ready.clear()
+        self._open.clear()
+        self._left.clear()
+        self._writes.clear()
+
     def _hold(self, lane: Lane, event: Event) -> None:
         lane.events.append(event)
         self.buffered += 1

@@ -54,6 +54,12 @@ class Letters:
         letter, self._letter = self._letter, None
         return letter
 
+    def let_go(self, account: str) -> None:
+        """Note that those of an account are delivered elsewhere; one that is on its way is not waited for."""
+        if self._letter is not None and self._letter.place.account == account:
+            self._letter = None
+            self.ended()
+
     def ended(self) -> None:
         """Note that the letter was tried."""
         self._is_busy = self._is_asked_again = False

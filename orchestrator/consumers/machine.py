@@ -8,18 +8,16 @@ before an earlier one that was neither taken nor given up, also when all that wa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from orchestrator.consumers import schedule
 from orchestrator.consumers.breaker import OPENS_AFTER, Breaker
 from orchestrator.consumers.consumer import Consumer
-from orchestrator.consumers.lanes import Course, Event, Lane, Tally, head_of
-from orchestrator.consumers.letters import Letters
+from orchestrator.consumers.courses import Courses
+from orchestrator.consumers.lanes import Course, Event, Lane, head_of
 from orchestrator.consumers.outcomes import Delivered, Failed
-from orchestrator.consumers.reading import ROWS, Find, Read, Reading
-from orchestrator.consumers.selection import Selection
-from orchestrator.consumers.sending import Sending
+from orchestrator.consumers.reading import ROWS, Find, Read
 from orchestrator.consumers.writes import (
     Buried,
     Died,
@@ -30,6 +28,7 @@ from orchestrator.consumers.writes import (
     Moved,
     Place,
     Revived,
+    Standing,
     Write,
 )
 
@@ -37,7 +36,6 @@ MAX_WHY: Final = 200
 """Characters of the reason for a failure."""
 STRAINED_ROWS: Final = 50
 """Chats that wait behind an event that failed, while that cannot be written down."""
-STREAMS: Final = ("messages", "account")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Counts:
     died: int = 0
 
 
-class Machine:
+class Machine(Courses):
     """Everything about one consumer.
 
     Args:
@@ -97,82 +95,40 @@ class Machine:
         kept: What was written down of it.
         now: Unix seconds.
         since: See `configure`.
+        held: The accounts that are handed over here, None for all: in a cluster, others hand over the rest.
 
     Attributes:
-        consumer: The same.
-        standing: How it stands.
-        courses: The accounts' events.
         counts: What was counted.
         flying: Events that are on their way.
-        dead: Dead letters.
         is_urgent: Whether something is to be written down before anything else is done.
         is_strained: Whether nothing can be written down at the moment.
         is_closing: Whether nothing more is begun.
     """
 
-    def __init__(self, consumer: Consumer, kept: Kept, now: float, since: float | None = None) -> None:
-        self.consumer = consumer
-        self.standing = kept.standing
-        self.tally = Tally()
-        self.courses: dict[Place, Course] = {}
+    def __init__(
+        self,
+        consumer: Consumer,
+        kept: Kept,
+        now: float,
+        since: float | None = None,
+        held: Iterable[str] | None = None,
+    ) -> None:
+        super().__init__(consumer, kept, held)
         self.counts = Counts()
         self.flying = 0
-        self.dead = kept.dead
         self.is_urgent = self.is_strained = self.is_closing = False
-        self._selection = Selection(consumer)
         self._breaker = Breaker(kept.standing.failures)
-        self._reading = Reading(self.tally)
-        self._sending = Sending(self._reading.look_up)
         self._retrying = 0
-        self._letters = Letters(any_wanted=kept.reviving)
-        self._writes: list[Write] = []
-        self._changed: set[Course] = set()
-        for place, moved in kept.positions.items():
-            self._course(place, moved)
-        for row in kept.lanes:
-            course = self.courses.get(row.place) or self._course(row.place, Moved(row.place, None))
-            row = replace(row, due=min(row.due, now + schedule.DELAYS[-1] * (1 + schedule.JITTER)))
-            self._place(course.restore(row), now)
+        self._restore(kept, now)
         self.configure(consumer, now, since)
 
     # What is told
 
-    def configure(self, consumer: Consumer, now: float, since: float | None = None) -> None:
-        """Take over a configuration that says so since a time, or since now: what is new begins there."""
-        begins = now if since is None else min(now, since)
-        everyone_before = self.consumer.accounts is None
-        self.consumer = consumer
-        self._selection = Selection(consumer)
-        for account in consumer.accounts or ():
-            for stream in STREAMS:
-                if (place := Place(account, stream)) not in self.courses:
-                    since = self.standing.since if everyone_before and self.standing.since else begins
-                    self._writes.append(Moved(place, None, since))
-                    self._course(place, Moved(place, None, since))
-        if (consumer.accounts is None and not everyone_before) or not self.standing.since:
-            self._stand(since=begins)
-        for course in self.courses.values():
-            course.wants = self._selection.wants
-            course.is_off = not self._selection.sees(course.place.account)
-            if not course.is_off:
-                course.has_news = True
-                self._reading.want(course)
-                for lane in tuple(course.lanes.values()):
-                    self._place(lane, now)
-
-    def heard(self, place: Place) -> None:
-        """Take in that a stream may have something new."""
-        course = self.courses.get(place)
-        if course is None:
-            if not self._selection.sees(place.account):
-                return
-            course = self._course(place, Moved(place, None, self.standing.since))
-        course.has_news = True
-        self._reading.want(course)
-
     def found(self, find: Find, cursor: int) -> None:
         """Take in where a course begins."""
         self._reading.ended(find)
+        if self._is_gone(find.course):
+            return
         if find.course.cursor is None:
             find.course.begin(cursor)
             self._changed.add(find.course)
@@ -181,6 +137,9 @@ class Machine:
     def got(self, read: Read, events: Iterable[Event], last: int, *, more: bool, now: float) -> None:
         """Take in what was read."""
         course, lane, events = read.course, read.lane, tuple(events)
+        if self._is_gone(course):
+            self._reading.ended(read)
+            return
         if more and not events and last <= read.after:
             self._reading.failed(read, now)  # it would be asked for for ever
             return
@@ -227,6 +186,8 @@ class Machine:
                 self._note_failure(outcome, now)
             case Gone():
                 self.tally.expired += 1
+        if flight.lane is not None and self._is_gone(flight.lane.course):
+            return
         if flight.letter is not None:
             self._end_letter(flight.letter, outcome, wait, now)
         elif flight.lane is not None:
@@ -234,6 +195,8 @@ class Machine:
 
     def revived(self, letter: Letter | None, next_due: float | None = None) -> None:
         """Take in a dead letter that is to be delivered again: see `Letters.got`."""
+        if letter is not None and not self._holds(letter.place.account):
+            letter, next_due = None, 0.0  # it is of an account that was let go meanwhile
         self._letters.got(letter, next_due)
 
     def revive(self) -> None:
@@ -256,6 +219,20 @@ class Machine:
                 lane.due = min(lane.due, now)
         if self._letters.wake_at() is not None:
             self._letters.want()
+
+    def stand_as(self, standing: Standing, now: float) -> None:
+        """Take in how the consumer stands elsewhere: paused, disabled, and since when events are its own."""
+        if self.standing.since and standing.since:
+            self._stand(since=min(self.standing.since, standing.since))
+        before = self.standing
+        if (before.paused, before.disabled) == (standing.paused, standing.disabled):
+            return
+        if not (standing.paused or standing.disabled):
+            self.resume(now)
+            return
+        self._stand(paused=standing.paused, disabled=standing.disabled, changed_at=standing.changed_at)
+        if standing.disabled:
+            self._stand(why=standing.why[:MAX_WHY])
 
     def reset(self, place: Place, cursor: int) -> None:
         """Begin a course anew after a number, as soon as nothing of it is on its way."""
@@ -317,15 +294,6 @@ class Machine:
         self._changed.clear()
         return writes
 
-    def _course(self, place: Place, moved: Moved) -> Course:
-        course = Course(place, self._selection.wants, self.tally, moved.cursor, moved.since)
-        self.courses[place] = course
-        return course
-
-    def _stand(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Standing`
-        self.standing = replace(self.standing, **changes)
-        self._writes.append(self.standing)
-
     def _note_failure(self, outcome: Failed, now: float) -> None:
         self.counts.failed += 1
         self.is_urgent = True
@@ -369,12 +337,13 @@ class Machine:
             due, why = None if wait is None else now + wait, outcome.why[:MAX_WHY]
             self._writes.append(Revived(letter.number, due, letter.tries + 1, why, now))
         else:
-            self.dead -= 1
+            self.dead -= self._holds(letter.place.account)
             self._writes.append(Buried(letter.number))
 
     def _begin_anew(self, course: Course) -> None:
         if course.target is not None and not course.flying:
             course.begin(course.target)
+            self._sending.forget_gone()
             self._changed.add(course)
             self._reading.want(course)
 
@@ -384,10 +353,6 @@ class Machine:
             lane.due = now
             course.keep(lane, lane.events[0].body)
             self._place(lane, now)
-
-    def _place(self, lane: Lane, now: float) -> None:
-        self._changed.add(lane.course)
-        self._sending.place(lane, now)
 
     def _send(self, now: float) -> Flight | None:
         if now < self.standing.held_until:

@@ -62,6 +62,12 @@ class Sending:
             lane.due, lane.is_queued = min(lane.due, now), False
             self.place(lane, now)
 
+    def forget_gone(self) -> None:
+        """Forget lanes that were given up, so that they do not count any more."""
+        self._due = [one for one in self._due if is_there(one[2])]
+        heapq.heapify(self._due)
+        self._retries = deque(lane for lane in self._retries if is_there(lane))
+
     def next_retry(self) -> Lane | None:
         """Return a lane whose event has failed and is due."""
         while self._retries:
@@ -93,5 +99,9 @@ class Sending:
 
 def is_live(lane: Lane) -> bool:
     """Tell whether something of a lane may be sent."""
-    course = lane.course
-    return not course.is_off and course.target is None and course.lanes.get(lane.name) is lane
+    return not lane.course.is_off and lane.course.target is None and is_there(lane)
+
+
+def is_there(lane: Lane) -> bool:
+    """Tell whether a lane was not given up."""
+    return lane.course.lanes.get(lane.name) is lane

@@ -23,6 +23,8 @@ from orchestrator.gateway.bot_roster import BotRoster
 from orchestrator.gateway.cloud.numbers import Numbers
 from orchestrator.gateway.cloud.promised import Promised
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
+from orchestrator.gateway.dispatch.following import END_SECONDS, Following
+from orchestrator.gateway.dispatch.pull_store import InService
 from orchestrator.gateway.dispatch.pulls import Pulls
 from orchestrator.gateway.feed import Feed, FeedError
 from orchestrator.gateway.http.app import Api
@@ -91,7 +93,11 @@ class Gateway:
         self._accounts = Accounts(self._parent, self._changed, self._own_changed)
         self._board = Board(lambda: self._accounts.views)
         self._feed = Feed(spec.messages, reader, self._parent, stored=spec.stored)
-        self._dispatcher = Dispatcher(spec.folder, self._feed)
+        self._dispatcher = Dispatcher(spec.folder, self._feed, follows=spec.stored)
+        self._following = None
+        if spec.stored:
+            self._dispatcher.lines.pull_store = InService(self._parent)
+            self._following = Following(self._parent, self._dispatcher.lines)
         tls = trust()
         self._numbers = Numbers(self._parent, lambda: self._accounts.own)
         self._promised = Promised(spec.folder)
@@ -132,6 +138,7 @@ class Gateway:
             "configure": self._configure,
             "drain": self._drain,
             "bot": self._bot,
+            "let_go": self._let_go,
         }
 
     def stop(self) -> None:
@@ -145,14 +152,15 @@ class Gateway:
         if self._configured.is_set():
             parts = (
                 self._accounts.run(), self._feed.run(), self._dispatcher.run(), self._tell_taken(),
-                self._uploads.run(),
+                self._uploads.run(), *([self._following.run()] if self._following else ()),
             )  # fmt: skip
             for part in parts:
                 self._background(part)
             await self._stop.wait()
         self._bots.drain()
         # Both at once: the service waits for no more than a little longer than one of them.
-        closing = asyncio.ensure_future(self._dispatcher.close(DRAIN_SECONDS))
+        seconds = DRAIN_SECONDS - (END_SECONDS if self._following else 0.0)
+        closing = asyncio.ensure_future(self._dispatcher.close(seconds))
         await asyncio.wait([closing, *filter(None, [self._answering])], timeout=DRAIN_SECONDS)
         await closing
         self._webhooks.close()
@@ -215,7 +223,7 @@ class Gateway:
     async def _tell_taken(self) -> None:
         told = [_Numbers(), _Numbers()]
         while True:
-            accounts = self._feed.accounts()
+            accounts = self._dispatcher.accounts()
             found = (self._dispatcher.taken(), self._dispatcher.waiting())
             now = [{name: one.get(name) for name in accounts} for one in found]
             news = [unsaid(old, new) for old, new in zip(told, now, strict=True)]
@@ -308,6 +316,12 @@ class Gateway:
                 return
             else:
                 return
+
+    async def _let_go(self, request: Request) -> Json:
+        """Hand an account's events over no more, because another machine does from now on."""
+        if self._following is not None:
+            await self._following.let_go(str(request.arguments["account"]))
+        return {}
 
     async def _drain(self, request: Request) -> Json:  # noqa: ARG002 - as all commands
         self._stop.set()

@@ -23,7 +23,7 @@ from psycopg.pq import TransactionStatus
 from orchestrator.errors import StoreAway
 from orchestrator.postgres.dsn import Dsn
 from orchestrator.postgres.failing import explain
-from orchestrator.postgres.guard import Guard
+from orchestrator.postgres.guard import Guard, hang_up
 
 T = TypeVar("T")
 
@@ -73,6 +73,7 @@ class Database:
         self._first = first
         self._name = name
         self._free: list[Connection] = []
+        self._listeners: list[Listener] = []
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(size)
         self._closed = False
@@ -159,6 +160,24 @@ class Database:
     def watch(self) -> AbstractContextManager[Callable[[float], object]]:
         """See `Presence.watch`: a connection of its own asks."""
         return _watching(self)
+
+    def stop_watching(self) -> None:
+        """See `Presence.stop_watching`."""
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener.hang_up()
+
+    @contextmanager
+    def heeding(self, listener: Listener) -> Iterator[None]:
+        """Have a listener hang up when `stop_watching` is called within the context."""
+        with self._lock:
+            self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)
 
     def suspend(self, why: str | None) -> None:
         """See `Presence.suspend`: else each caller would wait for an answer that does not come."""
@@ -270,6 +289,10 @@ class Listener:
             raise explain(error, self._dsn) from None
         return heard
 
+    def hang_up(self) -> None:
+        """Have `wait` end at once, as if the connection was lost; from any thread."""
+        hang_up(self._connection)
+
     def close(self) -> None:
         """Listen no more."""
         self._connection.close()
@@ -277,7 +300,7 @@ class Listener:
 
 @contextmanager
 def _watching(database: Database) -> Iterator[Callable[[float], object]]:
-    with closing(Listener(database, ())) as listener:
+    with closing(Listener(database, ())) as listener, database.heeding(listener):
         yield listener.wait
 
 

@@ -62,6 +62,12 @@ class Guard:
 
     def _give_up(self, number: int) -> None:
         _, connection = self._waiting.pop(number)
-        # A copy of the descriptor: the driver closes its own when it likes.
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as one:
-            one.shutdown(socket.SHUT_RDWR)
+        hang_up(connection)
+
+
+def hang_up(connection: psycopg.Connection[Any]) -> None:
+    """Have whoever waits at a connection learn that the connection was lost; from any thread."""
+    # A copy of the descriptor: the driver closes its own when it likes.
+    gone = contextlib.suppress(OSError, psycopg.Error)
+    with gone, socket.socket(fileno=os.dup(connection.fileno())) as one:
+        one.shutdown(socket.SHUT_RDWR)

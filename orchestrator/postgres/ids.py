@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from orchestrator.postgres.database import Connection
@@ -45,6 +45,14 @@ def find(connection: Connection, name: str) -> str | None:
 def all_of(connection: Connection) -> dict[str, str]:
     """Return the ids of all accounts, by name."""
     rows = connection.execute("SELECT name, id FROM orchestrator.account").fetchall()
+    return {str(name): str(it) for name, it in rows}
+
+
+def some_of(connection: Connection, names: Collection[str]) -> dict[str, str]:
+    """Return the ids of those of some accounts that have one, by name."""
+    rows = connection.execute(
+        "SELECT name, id FROM orchestrator.account WHERE name = ANY (%s)", [sorted(names)]
+    ).fetchall()
     return {str(name): str(it) for name, it in rows}
 
 

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+from orchestrator.accounts.refusal import Refusal, Word
 from orchestrator.cluster.actions import Claim, Leave, Question, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Peer, Report
 from orchestrator.cluster.deadlines import QUESTION_SECONDS
 from orchestrator.cluster.events import Claimed, Event, Granted, Left, Refused, Released, Taken
 from orchestrator.errors import Disowned
-from orchestrator.postgres import ids, roles
+from orchestrator.postgres import ids, refusals, roles
 from orchestrator.postgres.database import Connection, Database
+from orchestrator.postgres.refusals import RefusalSeen
 
 Json: TypeAlias = Any
 """What a function of the database returns."""
@@ -179,6 +181,37 @@ class Leases:
         if self.incarnation is None or not _call(connection, "lease_is_good", self.incarnation):
             raise Disowned(NOT_OURS)
 
+    def tell(self, library: str, word: Word, seconds: float) -> tuple[Refusal | None, float]:
+        """Tell the other shards what this one knows of a version of the client; see `refusals.tell`.
+
+        Args:
+            library: The version.
+            word: What this shard knows.
+            seconds: For each statement.
+
+        Raises:
+            StoreAway: There was no answer. It may have been told.
+            Disowned: This shard has no lease.
+        """
+        who = self.incarnation or ""
+        return self._database.run(
+            lambda connection: refusals.tell(connection, library, word, who, self.check), patience=seconds
+        )
+
+    def owned(self, connection: Connection, accounts: Mapping[str, str]) -> dict[str, str]:
+        """Return those of some accounts, ids by name, that are this shard's until the transaction ends.
+
+        Raises:
+            Disowned: The shard has no lease.
+        """
+        self.check(connection)
+        rows = connection.execute(
+            "SELECT account FROM orchestrator.lease WHERE incarnation = %s AND account = ANY (%s)",
+            [self.incarnation, sorted(accounts.values())],
+        ).fetchall()
+        mine = {str(account) for (account,) in rows}
+        return {name: account for name, account in accounts.items() if account in mine}
+
     def use(self, database: Database) -> None:
         """Ask by other connections from now on, so that no other work delays a renewal."""
         self._database = database
@@ -215,12 +248,14 @@ class ClusterSeen:
         drained: The shards that an operator wants to own nothing.
         owners: The shard that owns it, for each account by name; None without an owner.
         waiting: For how many seconds accounts have had no owner, by name.
+        refusals: The versions of the client that WhatsApp refuses.
     """
 
     shards: tuple[ShardSeen, ...]
     drained: tuple[str, ...]
     owners: Mapping[str, str | None]
     waiting: Mapping[str, float]
+    refusals: tuple[RefusalSeen, ...] = ()
 
 
 def look(connection: Connection) -> ClusterSeen:
@@ -237,6 +272,7 @@ def look(connection: Connection) -> ClusterSeen:
         tuple(str(row[0]) for row in drained),
         {str(name): owner for name, owner, _ in rows},
         {str(name): float(seconds) for name, owner, seconds in rows if owner is None},
+        refusals.look(connection),
     )
 
 

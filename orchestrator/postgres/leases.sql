@@ -366,3 +366,18 @@ BEGIN
   END IF;
   RETURN orchestrator.lease_board(me);
 END $$;
+
+-- What all shards know of a version of the client that WhatsApp refuses: `accounts/refusal.py` decides what becomes of
+-- it. Without a row, nothing is said against a version.
+CREATE TABLE orchestrator.refusal (
+  library text PRIMARY KEY CHECK (octet_length(library) BETWEEN 1 AND 100),
+  refused text[] NOT NULL DEFAULT '{}' CHECK (cardinality(refused) <= 2),
+  since timestamptz,
+  wait float8 NOT NULL DEFAULT 0,
+  probe_at timestamptz,
+  canary uuid,
+  account text CHECK (octet_length(account) <= 255),
+  until timestamptz,
+  written_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+REVOKE ALL ON orchestrator.refusal FROM PUBLIC;

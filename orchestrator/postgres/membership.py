@@ -6,12 +6,12 @@ Which accounts it runs is decided by leases, see `leases`. Here is only who may 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from orchestrator.errors import AlreadyRunning, StoreAway
-from orchestrator.postgres import leases, setup
+from orchestrator.postgres import ids, leases, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.postgres.leases import Leases
 from orchestrator.postgres.ownership import OwnerRow
@@ -49,6 +49,15 @@ class Membership:
         """
         if not self._alone:
             self.leases.check(connection)
+
+    def owns(self, connection: Connection, names: Collection[str]) -> dict[str, str]:
+        """Return the ids of those accounts that are this machine's until the transaction ends.
+
+        Raises:
+            StoreUnusable: This machine has no lease.
+        """
+        known = ids.some_of(connection, names)
+        return known if self._alone else self.leases.owned(connection, known)
 
     def admit(self, connection: Connection, account: str) -> None:
         """See, in the transaction that lets an account's process in, that the account may run here.

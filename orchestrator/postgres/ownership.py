@@ -14,14 +14,14 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from orchestrator.errors import AlreadyRunning, StateError, StoreAway, StoreUnusable
-from orchestrator.postgres import setup
+from orchestrator.postgres import ids, setup
 from orchestrator.postgres.database import Connection, Database
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.lock import InstanceLock
@@ -128,6 +128,15 @@ class OwnerRow:
         if row is None:
             raise StoreUnusable(f"{self._database.dsn}: the accounts are not owned here any more")
 
+    def owns(self, connection: Connection, names: Collection[str]) -> dict[str, str]:
+        """Return the ids of those accounts that are owned here until the transaction ends: all that have one.
+
+        Raises:
+            StoreUnusable: Nothing is owned here.
+        """
+        self.check(connection)
+        return ids.some_of(connection, names)
+
     def admit(self, connection: Connection, account: str) -> None:
         """See, in the transaction that lets an account's process in, that the account may run here.
 
@@ -163,6 +172,8 @@ class OwnerRow:
                 end.set()
                 thread.join(RENEW_SECONDS)
                 self._give_back()
+                # One that still runs when the interpreter ends can take the process along.
+                thread.join(RENEW_SECONDS)
 
     def _wait_and_take(self, what: str) -> None:
         until = time.monotonic() + LEASE_SECONDS + 2 * _LOOK_SECONDS

@@ -9,8 +9,8 @@ database knows them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, TypeVar
 
 MOST_ENTRIES: Final = 50_000
@@ -30,12 +30,14 @@ class Entry:
         mark: By what the database knows it: 32 characters that no other entry has.
         at: When it was, in Unix seconds.
         text: The entry as JSON, without its number.
+        late: Another machine may have written more of the account by now: then this is written no more.
     """
 
     account: str
     mark: str
     at: float
     text: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ class Pending:
         self._codes: _Latest[Code] = _Latest()
         self._entries: deque[Entry] = deque()
         self._under_way: Batch | None = None
+        self._disowned: set[str] = set()
         self._knows = shared
 
     @property
@@ -155,10 +158,11 @@ class Pending:
             self._status.put(name, text)
 
     def disown(self, account: str) -> None:
-        """Write nothing of an account: another machine does from now on."""
+        """Write no more of an account than what has happened to it: another machine does from now on."""
         self._status.drop(account)
         self._codes.drop(account)
-        self._entries = deque(one for one in self._entries if one.account != account)
+        self._entries = deque(_late(self._entries, {account}))
+        self._disowned.add(account)
 
     def note(self, key: str, value: str | None) -> None:
         """Have a fact replace the one of its key; None removes it."""
@@ -182,6 +186,7 @@ class Pending:
             return None
         # The first time, nobody has said what the database has of other accounts.
         alone = not self._knows and bool(self._status.changed)
+        self._disowned.clear()
         entries = tuple(self._entries.popleft() for _ in range(min(AT_ONCE, len(self._entries))))
         self._under_way = Batch(self._status.take(), self._facts.take(), self._codes.take(), entries, alone)
         return self._under_way
@@ -202,4 +207,9 @@ class Pending:
         self._status.back(batch.status)
         self._facts.back(batch.facts)
         self._codes.back(batch.codes)
-        self._entries.extendleft(reversed(batch.entries))
+        self._entries.extendleft(reversed(list(_late(batch.entries, self._disowned))))
+
+
+def _late(entries: Iterable[Entry], accounts: Collection[str]) -> Iterator[Entry]:
+    for one in entries:
+        yield replace(one, late=True) if one.account in accounts else one

@@ -39,6 +39,12 @@ SELECT %(account)s, greatest(
 ON CONFLICT (account, mark) DO NOTHING
 RETURNING n
 """
+_APPEND_LATE: Final = _APPEND.replace(
+    "ON CONFLICT",
+    "WHERE NOT EXISTS (SELECT FROM orchestrator.history WHERE account = %(account)s"
+    " AND at > to_timestamp(%(at)s))\nON CONFLICT",
+)
+"""What another machine has written meanwhile is newer, and says how the account has gone on."""
 _FORGET: Final = """
 DELETE FROM orchestrator.history WHERE account = %(account)s AND (
   place < (SELECT place FROM orchestrator.history WHERE account = %(account)s
@@ -107,7 +113,8 @@ def _write_fact(connection: Connection, key: str, value: str | None) -> None:
 
 def _append(connection: Connection, account: str, entry: Entry) -> None:
     row = connection.execute(
-        _APPEND, {"account": account, "at": entry.at, "mark": entry.mark, "entry": entry.text}
+        _APPEND_LATE if entry.late else _APPEND,
+        {"account": account, "at": entry.at, "mark": entry.mark, "entry": entry.text},
     ).fetchone()
     if row is not None and row[0] % _TIDY == 0:
         old = {

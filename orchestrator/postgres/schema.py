@@ -20,7 +20,7 @@ from orchestrator.errors import StoreUnusable
 from orchestrator.postgres import rights
 from orchestrator.postgres.database import Connection
 
-PARTS: Final = ("control", "record", "messages", "leases", "orders")
+PARTS: Final = ("control", "record", "messages", "leases", "orders", "consumers")
 """The parts, in the order in which they build on each other; each is a file of that name."""
 _LOCK: Final = 0x0DC4_E571
 """The advisory lock of who makes tables. If an account's role takes it, only this waits."""

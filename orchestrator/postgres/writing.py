@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _AGAIN: Final = (0.2, 0.5, 1.0, 2.0)
 """Seconds before the next try, after the first and later failures in a row."""
+_END: Final = 2.0
+"""Seconds for the thread to end: one that runs when the interpreter ends can take the process along."""
 _LOOK_SECONDS: Final = 5.0
 """How often codes that are over are looked for, as long as there is one."""
 
@@ -114,6 +116,9 @@ class Writer:
             self._changed.notify_all()
         if thread is not None:
             thread.join(0.2)
+            if thread.is_alive():  # it waits for a database that does not answer
+                self._database.suspend("the service ends")
+                thread.join(_END)
         return done
 
     def _run(self) -> None:

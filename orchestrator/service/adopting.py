@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from orchestrator.accounts.events import Order, Ordered, Removed
@@ -18,6 +18,7 @@ from orchestrator.cluster.actions import How
 from orchestrator.cluster.board import Condition
 from orchestrator.cluster.settings import Cluster
 from orchestrator.errors import StateError
+from orchestrator.service.aside import Aside
 from orchestrator.service.children import Children
 from orchestrator.service.machines import Machines
 from orchestrator.service.recorder import Recorder
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 ELSEWHERE: Final = "the account goes to another machine of the cluster"
 """The reason of an account that this machine gives up."""
+UNSURE: Final = "the database did not answer in time, so that another machine may have the account"
+"""The reason of an account whose process was killed for that."""
 KEPT_SECONDS: Final = 5.0
 """For what is known of an account to be written down before another machine gets it."""
 AGAIN_SECONDS: Final = 1.0
@@ -65,6 +68,9 @@ class Adopting:
         roster: The accounts that run here.
         gone: Is told of each account that has no process any more, once all is written down.
         replaced: Is told of each account whose session another client uses.
+        ready: Waits until an account may start here.
+        machines: The accounts' machines.
+        let_go: Has the gateway hand an account's events over no more, once all that it knows is in the store.
         figures: Returns how the shard is, in numbers; nothing before it begins.
     """
 
@@ -81,9 +87,11 @@ class Adopting:
         self.roster = roster
         self.gone: Callable[[str], None] = lambda _: None
         self.replaced: Callable[[str], None] = lambda _: None
+        self.ready: Callable[[], Coroutine[Any, Any, None]] = _at_once
+        self.machines = machines
+        self.let_go: Callable[[str], Awaitable[None]] = _nothing
         self.figures: Callable[[], dict[str, object]] = dict
         self._roster = roster
-        self._machines = machines
         self._children = children
         self._recorder = recorder
         self._record = record
@@ -94,6 +102,15 @@ class Adopting:
         self._urgent = False
         roster.owned = set()
         machines.ended = self._ended
+
+    @property
+    def aside(self) -> Aside:
+        """Asks the database beside the event loop."""
+        return self._children.aside
+
+    def library(self) -> str:
+        """Return the version of neonize that accounts load from now on."""
+        return self._children.library
 
     def adopt(self, name: str) -> bool:
         """See `shard.Host.adopt`."""
@@ -108,6 +125,7 @@ class Adopting:
 
     async def _take_up(self) -> None:
         """Take up the accounts that have come, with what is known of them, which is read once for all."""
+        await self.ready()
         while True:
             try:
                 kept = await self._children.aside.run(self._record.load)
@@ -119,9 +137,9 @@ class Adopting:
         accounts = self._roster.settings.accounts
         for name in sorted(coming):
             if self._roster.is_ours(name) and name in accounts and name not in self._roster.accounts:
-                self._machines.add(accounts[name], kept.get(name, status.Kept()))
+                self.machines.add(accounts[name], kept.get(name, status.Kept()))
 
-    def drop(self, name: str, how: How) -> bool:
+    def drop(self, name: str, how: How, ago: float) -> bool:
         """See `shard.Host.drop`."""
         assert self._roster.owned is not None
         self._roster.owned.discard(name)
@@ -130,16 +148,19 @@ class Adopting:
         managed = self._roster.accounts.get(name)
         if managed is None:
             return False
-        if how is How.KILL:
-            managed.disowned = True  # what becomes of it is another's to tell
+        if how is not How.STOP:
+            if how is How.CUT and not managed.disowned:
+                self._recorder.cut(name, UNSURE, ago)
+            managed.disowned = True  # what becomes of it from now on is another's to tell
             self._disowned.add(name)
+            self._roster.terms.end(name)
             self._record.disown(name)
             self._children.end(managed)
         elif not managed.account.leaving:
             self._recorder.keep_as_other(name)
             self._recorder.save()
         if not managed.account.leaving:
-            self._machines.handle(name, Removed(keep_session=True, why=ELSEWHERE))
+            self.machines.handle(name, Removed(keep_session=True, why=ELSEWHERE))
         return True
 
     def forgotten(self, name: str) -> None:
@@ -152,7 +173,10 @@ class Adopting:
         if name in self._disowned:
             self._disowned.discard(name)
         else:
+            self._roster.terms.leave(name)
+            await self.let_go(name)
             await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
+        self._roster.terms.end(name)
         self._recorder.others.pop(name, None)
         self.gone(name)
 
@@ -179,7 +203,7 @@ class Adopting:
     def _try_again(self, name: str) -> None:
         managed = self._roster.accounts.get(name)
         if managed is not None and managed.state is State.REPLACED:
-            self._machines.order(name, Ordered(Order.START))
+            self.machines.order(name, Ordered(Order.START))
 
     def _ended(self, name: str, kind: Kind) -> None:
         if kind is Kind.REPLACED:
@@ -198,9 +222,9 @@ class Adopting:
         pace = (settings.start_parallel, settings.start_spread)
         if urgent:
             pace = (self.cluster.failover_parallel, self.cluster.failover_spread)
-        self._machines.fleet.set_pace(*pace)
+        self.machines.fleet.set_pace(*pace)
         if urgent and not self._urgent:
-            self._machines.dispatch()
+            self.machines.dispatch()
         self._urgent = urgent
 
     async def probe(self) -> bool:
@@ -220,6 +244,14 @@ class Adopting:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
+async def _nothing(_: str) -> None:
+    """Do nothing."""
 
 
 def _condition(managed: Managed) -> Condition:

@@ -11,6 +11,7 @@ from orchestrator.cluster.machine import Limits
 from orchestrator.config.settings import Settings
 from orchestrator.service.adopting import Adopting
 from orchestrator.service.elsewhere import Elsewhere
+from orchestrator.service.versions import Versions
 from orchestrator.store.protocols import Store
 
 if TYPE_CHECKING:
@@ -60,6 +61,10 @@ class Joined:
         )
         self._loop.configure(self._limits(settings), cluster.capacity, settings.accounts)
         adopting.gone, adopting.replaced = self._loop.gone, self._loop.doubt
+        self._versions = Versions(
+            member.leases, adopting.machines, adopting.roster, adopting.library, adopting.aside
+        )
+        adopting.ready = self._versions.known
         looks = Looks()
         self._line = Line(member.database, "fleet")
         leases = member.leases
@@ -75,6 +80,7 @@ class Joined:
     def start(self) -> None:
         """Begin to ask for accounts."""
         self._loop.start()
+        self._versions.start()
         self._asyncio = asyncio.get_running_loop()
         self.elsewhere.start()
         self.orders.start()
@@ -92,6 +98,7 @@ class Joined:
 
     def close(self) -> None:
         """Ask for nothing any more."""
+        self._versions.close()
         self._hints.close()
         self._asyncio = None
         self.orders.close()

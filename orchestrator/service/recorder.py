@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from orchestrator.accounts import actions
+from orchestrator.accounts.failure import Kind
 from orchestrator.accounts.orderers import with_who
 from orchestrator.accounts.states import SERVICE_WAS_GONE, State
 from orchestrator.control.view import AccountView
@@ -40,6 +41,9 @@ ALIVE_SECONDS = 60.0
 """How often to note that the service is there."""
 MINUTE = 60.0
 """How long a change counts as one that happened together with the next."""
+
+_LINKS = frozenset({State.CONNECTING, State.CONNECTED, State.RECONNECTING, State.PAIRING})
+"""The states in which an account's process may have a link."""
 
 
 class Recorder:
@@ -140,6 +144,19 @@ class Recorder:
             # Were the service killed before, the next one would try the account at once, ban or no ban; or it
             # would wait for what this one does not wait for any more.
             self._timers.later("save at once", 0, self.save)
+
+    def cut(self, name: str, reason: str, ago: float) -> None:
+        """Write down that the link of an account ended, of which nobody hears more here; nothing without one.
+
+        Args:
+            name: The account.
+            reason: Why, for people.
+            ago: How many seconds ago, by when the link should have ended.
+        """
+        state = self._roster.accounts[name].state
+        if state in _LINKS:
+            entry = TimelineEntry(time.time() - ago, state, State.BACKOFF, Kind.STORE, reason)
+            self._record.append(name, entry)
 
     def _tell(self, name: str, record: actions.Record) -> None:
         stays = record.before is record.after  # which is told only where an operator should know why

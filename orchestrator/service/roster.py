@@ -17,6 +17,7 @@ from orchestrator.service.drift import Drift
 from orchestrator.service.fetching import Fetching
 from orchestrator.service.outbox.waiting import Waiting
 from orchestrator.service.process import ChildProcess
+from orchestrator.service.terms import Terms
 
 
 @dataclass(slots=True)
@@ -94,6 +95,7 @@ class Roster:
         machines: The same accounts' machines.
         phones: Which of them are linked to one phone.
         version: Grows with every change of any account.
+        terms: For which time the gateway hands over the events of which accounts.
         owned: The accounts that are this machine's; None where it is no part of a cluster, so that all are.
     """
 
@@ -103,6 +105,7 @@ class Roster:
         self.machines: dict[str, Account] = {}
         self.phones = Phones()
         self.version = 0
+        self.terms = Terms()
         self.owned: set[str] | None = None
         self._gone: dict[str, int] = {}
         self._changed = asyncio.Event()
@@ -127,11 +130,14 @@ class Roster:
         name = managed.account.settings.name
         self.accounts[name] = managed
         self.machines[name] = managed.account
+        self.terms.begin(name)
 
     def remove(self, name: str) -> None:
         """Take an account out; watchers learn of it with the next change."""
         del self.accounts[name], self.machines[name]
         self._gone[name] = self.version + 1
+        if self.owned is None:
+            self.terms.end(name)
 
     def touch(self, name: str) -> None:
         """Let everybody who waits know that an account has changed, or is gone."""

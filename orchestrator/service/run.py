@@ -22,6 +22,7 @@ from orchestrator.errors import AlreadyRunning, ExitCode, OrchestratorError
 from orchestrator.service import admissible, isolation, needs, orphans, stores, ways, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.companions import commands as companion_commands
+from orchestrator.service.companions.following import Following
 from orchestrator.service.companions.requests import Requests
 from orchestrator.service.companions.team import Companions
 from orchestrator.service.control import (
@@ -217,6 +218,11 @@ async def _serve(parts: _Parts, library: str) -> None:
         log_level=parts.log_level,
         stored=supervisor.messages.are_stored,
     )
+    if supervisor.adopting is not None:
+        supervisor.adopting.let_go = companions.let_go
+    known, pulls = parts.store.consumers, parts.store.pulls
+    if known is not None and pulls is not None:
+        requests.following = Following(supervisor.terms, known, pulls, aside)
     requests.by_hand, requests.given = companions.by_hand, companions.given
     companion_commands.add(commands, supervisor, companions)
     sending.add(commands, supervisor.sends)

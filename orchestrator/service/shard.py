@@ -51,6 +51,7 @@ from orchestrator.cluster.holdings import Stage
 from orchestrator.cluster.machine import Limits, Shard
 from orchestrator.errors import StateError, StoreAway
 from orchestrator.postgres.database import Connection, Database, Listener
+from orchestrator.postgres.guard import hang_up
 from orchestrator.postgres.leases import CHANNEL, WATCH, Leases
 from orchestrator.system import threads
 
@@ -64,6 +65,8 @@ _HEAR: Final = 20.0
 """Seconds for which a hint is waited for before the connection is tried."""
 _AGAIN: Final = 2.0
 """Seconds until hints are listened to again after a failure."""
+_END: Final = 3.0
+"""Seconds for a thread to end: one that runs when the interpreter ends can take the process along."""
 _LATE: Final = 3
 """Questions that may be on their way although nobody waits for their answers any more."""
 
@@ -74,8 +77,14 @@ class Host(Protocol):
     def adopt(self, name: str) -> bool:
         """Run an account from now on; return whether it is configured here."""
 
-    def drop(self, name: str, how: How) -> bool:
-        """Run an account no more; return whether it was there, so that `ShardLoop.gone` will be told."""
+    def drop(self, name: str, how: How, ago: float) -> bool:
+        """Run an account no more; return whether it was there, so that `ShardLoop.gone` will be told.
+
+        Args:
+            name: The account.
+            how: How.
+            ago: For how many seconds it should have had no link.
+        """
 
     def extend(self, until: float) -> None:
         """Let all processes go on until that time."""
@@ -234,7 +243,7 @@ class ShardLoop:
                 self._adopt(account, name)
             case Drop(account, how):
                 known = self._names.get(account)
-                if known is None or not self._host.drop(known, how):
+                if known is None or not self._host.drop(known, how, self._over_for()):
                     self._later(Gone(account))
             case Extend(until):
                 self._host.extend(until)
@@ -248,6 +257,11 @@ class ShardLoop:
                 log.warning("%s", text)
             case _:
                 self._background(self._ask(action))
+
+    def _over_for(self) -> float:
+        """Return for how many seconds nothing should have run here: the machine may have been frozen."""
+        kill_at = self._shard.lease.kill_at
+        return 0.0 if kill_at is None else max(0.0, now() - kill_at)
 
     def _adopt(self, account: str, name: str) -> None:
         self._names[account], self._accounts[name] = name, account
@@ -332,19 +346,25 @@ class _Watch:
         self._incarnation: str | None = None
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
 
     def mind(self, incarnation: str | None) -> None:
         """See that the connection of an incarnation is watched."""
         if incarnation is None or incarnation == self._incarnation:
             return
         self._incarnation = incarnation
-        threading.Thread(target=self._watch, args=[incarnation], name="watch", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, args=[incarnation], name="watch", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Watch no more."""
         self._incarnation = None
         with self._lock:
             connection, self._connection = self._connection, None
+        if connection is not None:
+            hang_up(connection)  # whoever looks at it does not have to wait
+        if self._thread is not None:
+            self._thread.join(_END)
         if connection is not None:
             connection.close()
 
@@ -386,19 +406,25 @@ class Hints:
         self._database = database
         self._heard = heard
         self._closed = threading.Event()
+        self._listener: Listener | None = None
+        self._thread = threading.Thread(target=self._listen, name="hints", daemon=True)
 
     def start(self) -> None:
         """Begin to listen."""
-        threading.Thread(target=self._listen, name="hints", daemon=True).start()
+        self._thread.start()
 
     def close(self) -> None:
         """Listen no more."""
         self._closed.set()
+        if (listener := self._listener) is not None:
+            listener.hang_up()
+        if self._thread.is_alive():
+            self._thread.join(_END)
 
     def _listen(self) -> None:
         while not self._closed.is_set():
             try:
-                listener = Listener(self._database, [self._channel])
+                self._listener = listener = Listener(self._database, [self._channel])
             except StateError:
                 self._closed.wait(_AGAIN)
                 continue
@@ -409,6 +435,7 @@ class Hints:
             except StateError:
                 self._closed.wait(_AGAIN)
             finally:
+                self._listener = None
                 listener.close()
 
 

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 EVERY: Final = 2.0
 """Seconds between two looks."""
+_END: Final = 3.0
+"""Seconds for the thread to end, which may just be connecting."""
 _BUG: Final = "nobody knows whether the store is there"
 
 
@@ -36,16 +38,24 @@ class StoreWatch:
         self._presence = presence
         self._machines = machines
         self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to watch, from the event loop's thread."""
         loop = asyncio.get_running_loop()
-        threading.Thread(target=self._watch, args=(loop,), name="store watch", daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, args=(loop,), name="store watch", daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more; what is told later is not heard."""
+        """Watch no more; what is told later is not heard.
+
+        The thread is waited for: one that still runs when the interpreter ends can take the process along.
+        """
         self._ends.set()
         self._presence.suspend(None)
+        if self._thread is not None:
+            self._presence.stop_watching()
+            self._thread.join(_END)
 
     # In the thread
 

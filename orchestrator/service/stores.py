@@ -58,12 +58,14 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
     driver.need()
     from orchestrator.postgres import dsn, record, schema
     from orchestrator.postgres.codes import CodeRows
+    from orchestrator.postgres.consumers import ConsumerRows
     from orchestrator.postgres.database import Database
     from orchestrator.postgres.leases import Leases
     from orchestrator.postgres.membership import Membership
     from orchestrator.postgres.messages.boxes import Boxes
     from orchestrator.postgres.moves import Moves
     from orchestrator.postgres.ownership import OwnerRow
+    from orchestrator.postgres.pulls import PullRows
     from orchestrator.postgres.sessions import Sessions
     from orchestrator.postgres.writing import Writer
     from orchestrator.store.record_files import RecordFiles
@@ -91,6 +93,8 @@ def _in_database(settings: Settings, files: Store, *, commands: bool) -> tuple[S
         owner,
         database,
         () if database.dsn.root is None else (database.dsn.root,),
+        ConsumerRows(database, owner.owns),
+        PullRows(database),
     )
     return store, close
 

@@ -78,6 +78,7 @@ class Supervisor:
         leaving: Logs accounts out, and brings back or deletes what lies in quarantine.
         looking: Who looks at codes.
         adopting: Takes accounts up and gives them up in a cluster; None where there is none.
+        terms: For which time the gateway hands over the events of which accounts.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Supervisor:
         self.messages = messages or InFiles(store.paths.message_folder)
         self._spawner = spawner
         self._roster = roster = Roster(settings)
+        self.terms = roster.terms
         self._timers = timers = Timers()
         self._pictures = Pictures(store.codes, roster.touch)
         self._tracebacks = Tracebacks(store.paths.tracebacks)
@@ -141,9 +143,7 @@ class Supervisor:
             state_configured=state_configured,
         )
         self.leaving = Leaving(roster, store, self._machines, self._recorder, self.reloader, devices)
-        self._pulse = Pulse(self._machines.stalled)
-        self._idle = asyncio.Event()
-        self._started = False
+        self._pulse, self._idle, self._started = Pulse(self._machines.stalled), asyncio.Event(), False
 
     @property
     def settings(self) -> Settings:
@@ -383,8 +383,8 @@ class Supervisor:
             What has changed: names ``added``, ``changed`` and ``removed``, ``restart``: settings that take
             effect only when the service is started anew; and, if there are any, ``kept``: accounts that have
             changed and keep their old process, since none can be started; ``reconnect``: accounts that get a
-            new process in their turn; ``renamed`` if there is something
-            to be said of that; and ``programs``: what has changed of the HTTP server, webhooks and bots.
+            new process in their turn; ``renamed``: what is to be said of that; and ``programs``: what has
+            changed of the HTTP server, webhooks and bots.
 
         Raises:
             ConfigError: The new configuration is not valid; the old one stays.

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,9 @@ from orchestrator.store.layout import StatePaths
 
 if TYPE_CHECKING:
     from orchestrator.accounts.failure import Outcome
+    from orchestrator.consumers.followed import Page, Row, Stand
+    from orchestrator.consumers.pulling import Batch, Known, Reach
+    from orchestrator.consumers.writes import Place as Stream
     from orchestrator.errors import StoreAway
     from orchestrator.store.device import Device
     from orchestrator.store.moving import Rename, Restore, Restored
@@ -53,6 +56,8 @@ class Place:
     dsn: str | None = field(default=None, repr=False)
     stored: str | None = field(default=None, repr=False)
     reads: tuple[Path, ...] = ()
+    consumers: ConsumerStore | None = None
+    pulls: PullRows | None = None
 
 
 class SessionStore(Protocol):
@@ -435,6 +440,77 @@ class Ownership(Protocol):
         """
 
 
+class ConsumerStore(Protocol):
+    """What is known of consumers, where it follows accounts from one machine to another."""
+
+    def read(self, account: str, after: int, most: int) -> Page:
+        """Return rows of an account, in an order that stays while nobody writes them.
+
+        Args:
+            account: The account's name.
+            after: How many to leave out.
+            most: How many to return at the most.
+
+        Raises:
+            StateError: They cannot be read now.
+        """
+
+    def follow(self, rows: Sequence[Row]) -> frozenset[str]:
+        """Write rows; return the accounts that are not this machine's, of which nothing was written.
+
+        Raises:
+            StateError: They cannot be written now.
+        """
+
+    def standings(self) -> list[Stand]:
+        """Return how all webhooks and bots stand.
+
+        Raises:
+            StateError: That cannot be read now.
+        """
+
+    def stand(self, standings: Iterable[Stand], seen: Iterable[str]) -> list[Stand]:
+        """Write how consumers stand, and that consumers are configured; return how the former stand then.
+
+        What comes after no revision counts only if nothing is known of the consumer.
+        What no machine has had in its configuration for 30 days is forgotten.
+
+        Raises:
+            StateError: It cannot be written now.
+        """
+
+
+class PullRows(Protocol):
+    """How far pulls are, where a pull is one for all machines. Nothing is noted of a pull that nobody uses.
+
+    Each call raises `StateError` if it cannot be done now.
+    """
+
+    def known(self, accounts: Collection[str] | None) -> dict[str, Known]:
+        """Return the pulls by name, with their positions in some accounts; None: in all."""
+
+    def use(self, name: str, maker: str, since: float) -> Known:
+        """Note that a pull is used, and make it if there is none. It is returned without positions."""
+
+    def begin(self, name: str, positions: Mapping[Stream, int]) -> None:
+        """Note where a pull begins; where it is further already, it stays there."""
+
+    def outstanding(self, name: str, scope: str) -> Batch | None:
+        """Return the batch that was not acknowledged, of those accounts that ``scope`` stands for."""
+
+    def hand_out(self, name: str, scope: str, batch: Batch, instead: str | None) -> bool:
+        """Note a batch; return whether there was no other one than the one that it comes instead of."""
+
+    def acknowledge(self, name: str, cursor: str) -> list[Reach] | None:
+        """Move positions behind a batch, and return it: empty if that was done, None if there is none."""
+
+    def reset(self, name: str, positions: Mapping[Stream, int]) -> None:
+        """Move positions, and forget all batches."""
+
+    def remove(self, name: str) -> None:
+        """Forget a pull."""
+
+
 class Presence(Protocol):
     """Whether the store is there, for one that is not on this machine."""
 
@@ -444,6 +520,9 @@ class Presence(Protocol):
         Raises:
             StateError: The store is away; the call says so, too.
         """
+
+    def stop_watching(self) -> None:
+        """Have what `watch` gave end at once, as if the store was away; from any thread."""
 
     def suspend(self, why: str | None) -> None:
         """Refuse at once all that is asked of the store, for that reason; None: take it up again."""
@@ -462,6 +541,8 @@ class Store:
         ownership: Who may run the accounts.
         presence: Whether the store is there; None for one that is on this machine.
         reads: What the library has to read for any of the sessions: see `Place`.
+        consumers: What is known of consumers; None where the gateway keeps it in files of its own.
+        pulls: How far pulls are; None in the same case.
     """
 
     paths: StatePaths
@@ -472,3 +553,5 @@ class Store:
     ownership: Ownership
     presence: Presence | None = None
     reads: tuple[Path, ...] = ()
+    consumers: ConsumerStore | None = None
+    pulls: PullRows | None = None

@@ -443,8 +443,8 @@ class World:
                 if process is None:
                     self.on(node, 0.0, lambda: self.feed(node, Gone(account)))
                 else:
-                    self.end_soon(process, KILL if how is How.KILL else STOP)
-                    if how is How.KILL:  # the kernel lets it do nothing more
+                    self.end_soon(process, STOP if how is How.STOP else KILL)
+                    if how is not How.STOP:  # the kernel lets it do nothing more
                         process.dials = -1
                         self.unlink(process)
             case Extend(until):

@@ -16,6 +16,7 @@ from typing import Any
 
 from orchestrator.accounts.names import no_such_account
 from orchestrator.errors import OrchestratorError, StateError
+from orchestrator.gateway.dispatch import moving
 from orchestrator.postgres import transfer
 from orchestrator.postgres.record import RecordRows
 from orchestrator.postgres.sessions import Sessions
@@ -78,11 +79,11 @@ def bring_in(store: Store, source: StatePaths, names: Iterable[str]) -> Moved:
                 )
         _record(RecordFiles(source), store.record, linked)
         for name in linked:
-            _each(moved, name, partial(_bring_in, target, source, name))
+            _each(moved, name, partial(_bring_in, store, target, source, name))
     return moved
 
 
-def _bring_in(target: Sessions, source: StatePaths, name: str) -> None:
+def _bring_in(store: Store, target: Sessions, source: StatePaths, name: str) -> None:
     home = source.home(name)
     with sessions.held(home):
         session = transfer.read_file(home / DATABASE)
@@ -93,6 +94,8 @@ def _bring_in(target: Sessions, source: StatePaths, name: str) -> None:
             if refusal is not None or dsn is None:
                 raise StateError(refusal.text if refusal is not None else "the database gives no password")
             transfer.fill(dsn, session)
+    if store.consumers is not None and store.pulls is not None:
+        moving.bring_in(source.gateway, name, store.consumers, store.pulls)
     target.take_messages(name, source.message_folder(name))
     place = quarantine.put(home, source.quarantine, "moved", time.time())
     if place is not None:
@@ -116,11 +119,11 @@ def bring_out(store: Store, to: StatePaths, names: Iterable[str]) -> Moved:
                 raise StateError(f"{to.session(name)}: is there already: nothing was moved")
         _record(store.record, RecordFiles(to), linked)
         for name in linked:
-            _each(moved, name, partial(_bring_out, origin, to, name))
+            _each(moved, name, partial(_bring_out, store, origin, to, name))
     return moved
 
 
-def _bring_out(origin: Sessions, to: StatePaths, name: str) -> None:
+def _bring_out(store: Store, origin: Sessions, to: StatePaths, name: str) -> None:
     where = origin.realm(name)
     if (refusal := origin.admit(name)) is not None:
         raise StateError(refusal.text)
@@ -137,6 +140,8 @@ def _bring_out(origin: Sessions, to: StatePaths, name: str) -> None:
         transfer.write_file(home / DATABASE, transfer.drain(dsn))
         if where is not None:
             realm.note(home, where)
+    if store.consumers is not None and store.pulls is not None:
+        moving.bring_out(to.gateway, name, store.consumers, store.pulls)
     origin.give_messages(name, to.message_folder(name))
     origin.quarantine(name, "moved", time.time(), messages=True)
 

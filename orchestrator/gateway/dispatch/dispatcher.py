@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from orchestrator.accounts.names import no_such_account
 from orchestrator.consumers.consumer import Consumer
 from orchestrator.consumers.outcomes import Endpoint
-from orchestrator.consumers.writes import Moved, Place
+from orchestrator.consumers.writes import Place
 from orchestrator.errors import NoSuchConsumer, OrchestratorError
 from orchestrator.gateway.dispatch import describing
 from orchestrator.gateway.dispatch.line import Line
@@ -33,13 +33,14 @@ class Dispatcher:
     Args:
         folder: The gateway's folder, ``STATE/gateway``, where the consumers' positions are kept.
         feed: Where events come from.
+        follows: Whether what is known follows accounts into a database: see `following`.
 
     Attributes:
         lines: Keeps the deliveries going.
     """
 
-    def __init__(self, folder: Path, feed: Feed) -> None:
-        self.lines = Lines(folder, feed)
+    def __init__(self, folder: Path, feed: Feed, *, follows: bool = False) -> None:
+        self.lines = Lines(folder, feed, follows=follows)
         self._feed = feed
         self._writer = self.lines.writer
 
@@ -116,6 +117,7 @@ class Dispatcher:
         """
         line = await self._ready(name)
         line.machine.pause(self.lines.clock())
+        self.lines.hooks.wished(name)
         await self._settle(line)
 
     async def resume(self, name: str) -> None:
@@ -127,6 +129,7 @@ class Dispatcher:
         """
         line = await self._ready(name)
         line.machine.resume(self.lines.clock())
+        self.lines.hooks.wished(name)
         await self._settle(line)
 
     async def replay(self, name: str, event: str | None = None) -> int:
@@ -191,7 +194,7 @@ class Dispatcher:
         known = {place.account for place in self.lines.pulls.get(name, {})} if line is None else {
             place.account for place, course in line.machine.courses.items() if not course.is_off
         }  # fmt: skip
-        there = known | self._feed.accounts()
+        there = known | self.lines.accounts()
         if line is not None and line.machine.consumer.accounts is not None:
             there &= line.machine.consumer.accounts
         if account is not None and account not in there:
@@ -207,8 +210,7 @@ class Dispatcher:
                     continue
                 targets[Place(one, stream)] = to if isinstance(to, int) else newest
         if line is None:
-            await self._writer.call(Store.apply, {name: [Moved(place, at) for place, at in targets.items()]})
-            await self._writer.call(Store.forget_batches, name)
+            await self.lines.pull_store.reset(name, targets)
             self.lines.pulls[name] |= targets
         else:
             for place, at in targets.items():
@@ -249,7 +251,7 @@ class Dispatcher:
         Before the consumers are known, that is 0 for all.
         """
         taken: dict[str, int] = {}
-        for account in self._feed.accounts():
+        for account in self.lines.accounts():
             place = Place(account, "messages")
             reaches = [
                 line.reach.get(place, 0)
@@ -257,11 +259,15 @@ class Dispatcher:
                 if line.machine.consumer.accounts is None or account in line.machine.consumer.accounts
             ]
             reaches += [positions[place] for positions in self.lines.pulls.values() if place in positions]
-            if not self.lines.is_ready:
+            if not (self.lines.is_ready and self.lines.knows_pulls):
                 taken[account] = 0
             elif reaches:
                 taken[account] = min(reaches)
         return taken
+
+    def accounts(self) -> frozenset[str]:
+        """Return the accounts whose events are handed over here."""
+        return self.lines.accounts()
 
     def waiting(self) -> dict[str, int]:
         """Return, for each account, how many events the consumer has not had that is furthest behind.

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import random
 import traceback
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from orchestrator.consumers.consumer import Consumer
 from orchestrator.consumers.machine import Flight, Gone, Machine, Revive
@@ -47,6 +47,52 @@ class Sent:
     body: bytes = field(repr=False)
 
 
+async def _nothing() -> None:
+    """Do nothing."""
+
+
+@dataclass
+class Hooks:
+    """What is done where consumers follow accounts into a database.
+
+    Attributes:
+        may: Tells whether new deliveries may begin.
+        opened: Is called when the store was opened: nothing is handed over then.
+        last: Is done when all is written down, and before the store is closed.
+        wished: Is told of a consumer that an operator has paused or resumed.
+    """
+
+    may: Callable[[], bool] = lambda: True
+    opened: Callable[[], None] = lambda: None
+    last: Callable[[], Awaitable[None]] = _nothing
+    wished: Callable[[str], None] = lambda _: None
+
+
+class Around(Protocol):
+    """What is the same for all lines: see `Lines`."""
+
+    @property
+    def held(self) -> Mapping[str, int] | None:
+        """The accounts that are handed over here, None for all."""
+
+    @property
+    def hooks(self) -> Hooks:
+        """What is done where consumers follow accounts into a database."""
+
+    def accounts(self) -> frozenset[str]:
+        """Return the accounts whose events are handed over here."""
+
+
+class _All:
+    """All accounts are handed over here."""
+
+    held = None
+    hooks = Hooks()
+
+    def __init__(self, feed: Feed) -> None:
+        self.accounts = feed.accounts
+
+
 class Line:
     """One consumer.
 
@@ -59,6 +105,7 @@ class Line:
         clock: Returns Unix seconds, and is never set back.
         disabled: Called with the name of the consumer, and why, when it wants nothing any more.
         since: When the configuration began to say so, None: now.
+        around: What is the same for all lines; None: all accounts of the feed are handed over here.
 
     Attributes:
         machine: Decides.
@@ -75,8 +122,10 @@ class Line:
         clock: Callable[[], float],
         disabled: Callable[[str, str], None],
         since: float | None = None,
+        around: Around | None = None,
     ) -> None:
-        self.machine = Machine(consumer, kept, clock(), since)
+        self._around: Around = _All(feed) if around is None else around
+        self.machine = Machine(consumer, kept, clock(), since, self._around.held)
         self.reach: dict[Place, int] = {}
         self.wrote(self.reach_of(self.machine.courses))
         self._endpoint = endpoint
@@ -112,10 +161,23 @@ class Line:
         self.plan()
 
     def _hear_all(self) -> None:
-        for account in self._feed.accounts():
+        for account in self._around.accounts():
             self.heard(account, "messages")
             self.heard(account, "account")
         self.plan()
+
+    def take_up(self, account: str, kept: Kept) -> None:
+        """Go on with an account, which is handed over here from now on: see `Machine.take_up`."""
+        self.machine.take_up(account, kept, self._clock())
+        self.wrote(self.reach_of([place for place in self.machine.courses if place.account == account]))
+        self.heard(account, "messages")
+        self.heard(account, "account")
+
+    def let_go(self, account: str, dead: int) -> None:
+        """Know nothing more of an account: see `Machine.let_go`."""
+        self.machine.let_go(account, dead)
+        for place in [place for place in self.reach if place.account == account]:
+            del self.reach[place]
 
     def plan(self) -> None:
         """Have the machine asked soon, once for all that was told until then."""
@@ -129,7 +191,7 @@ class Line:
         if self._is_closed:
             return
         now = self._clock()
-        if self._endpoint is not None:
+        if self._endpoint is not None and self._around.hooks.may():
             for action in self.machine.next(now):
                 match action:
                     case Flight():
@@ -172,7 +234,10 @@ class Line:
     def reach_of(self, places: Iterable[Place]) -> dict[Place, int]:
         """See `Writer`."""
         courses = self.machine.courses
-        return {place: courses[place].needed() for place in places if place in courses}
+        # Another machine has to look up in the inbox also what is tried again here.
+        all_ = self._around.held is not None
+        there = [courses[place] for place in places if place in courses]
+        return {course.place: course.safe() if all_ else course.needed() for course in there}
 
     def wrote(self, reach: Mapping[Place, int]) -> None:
         """See `Writer`."""
@@ -200,15 +265,13 @@ class Line:
         self.go_on()
 
     async def _try(self, flight: Flight) -> Delivered | Failed | Gone:
-        if flight.body is None:
+        if not flight.body:  # that of a dead letter may be empty, if it came from another machine
             try:
                 flight.body = await self._body(flight)
             except OrchestratorError:
                 return Failed("the event could not be looked up")
             if flight.body is None:
                 return Gone()
-        if not flight.body:
-            return Gone()  # a dead letter whose body could not be looked up when it died
         event = Sent(flight.head.id, flight.head.type, flight.place.account, flight.head.at, flight.body)
         assert self._endpoint is not None
         try:
@@ -225,16 +288,18 @@ class Line:
             return Failed("a bug in the gateway")
 
     async def _body(self, flight: Flight) -> bytes | None:
-        assert flight.lane is not None
+        if flight.lane is None:
+            return await self._stored(flight)
         row = self._writer.row(self.name, flight.place, flight.lane.name)
         if row is not None and row.head == flight.head and row.body is not None:
             return row.body
         lane, seq = flight.lane.name, flight.head.seq
         body = await self._writer.call(Store.body, self.name, flight.place, lane, seq)
-        if body is None:
-            event = await self._feed.one(flight.place.account, _stream(flight.place), seq)
-            return None if event is None else event.body
-        return body
+        return await self._stored(flight) if body is None else body
+
+    async def _stored(self, flight: Flight) -> bytes | None:
+        event = await self._feed.one(flight.place.account, _stream(flight.place), flight.head.seq)
+        return None if event is None else event.body
 
     async def _read(self, read: Read | Find) -> None:
         try:

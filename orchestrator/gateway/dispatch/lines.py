@@ -14,11 +14,12 @@ from orchestrator.accounts.settings import Messages
 from orchestrator.consumers import notices
 from orchestrator.consumers.consumer import Consumer
 from orchestrator.consumers.outcomes import Endpoint
-from orchestrator.consumers.writes import Moved, Place, Standing, Write
+from orchestrator.consumers.writes import Place
 from orchestrator.errors import OrchestratorError
-from orchestrator.gateway.dispatch import describing, snapshot
+from orchestrator.gateway.dispatch import anew, describing, snapshot
 from orchestrator.gateway.dispatch.announcing import announce
-from orchestrator.gateway.dispatch.line import Line
+from orchestrator.gateway.dispatch.line import Hooks, Line
+from orchestrator.gateway.dispatch.pull_store import InFile, PullStore
 from orchestrator.gateway.dispatch.store import Known, Store
 from orchestrator.gateway.dispatch.writer import StoreError, Writer
 from orchestrator.gateway.feed import Feed, Stream
@@ -26,8 +27,6 @@ from orchestrator.messages.retention import Retention
 
 log = logging.getLogger(__name__)
 
-_EVER: Final = 1.0
-"""The time of storing from which on events are wanted by whom nothing is known that should be."""
 _PATIENCE = (
     5.0  # seconds that an operator's command waits for the configuration, and a line for its last tries
 )
@@ -44,6 +43,7 @@ class Lines:
     Args:
         folder: The gateway's folder, ``STATE/gateway``, where the consumers' positions are kept.
         feed: Where events come from.
+        follows: Whether what is known follows accounts into a database: see `following`.
 
     Attributes:
         lines: The lines by name.
@@ -51,14 +51,25 @@ class Lines:
         feed: Where events come from.
         writer: Keeps what is known of consumers.
         pulls: The pulls by name: how far each is, which `Pulls` keeps up to date.
+        knows_pulls: Whether it is known which pulls there are.
+        pull_store: Keeps how far pulls are.
         clock: Returns Unix seconds, and is never set back.
+        held: The accounts that are handed over here, each with the number by which the service knows that;
+            None: all. Only `following` changes it.
+        turn: Is held by whoever changes which lines and accounts there are.
+        hooks: What `following` has done here.
     """
 
-    def __init__(self, folder: Path, feed: Feed) -> None:
+    def __init__(self, folder: Path, feed: Feed, *, follows: bool = False) -> None:
         self.feed = feed
-        self.writer = Writer(folder, self._damaged)
+        self.writer = Writer(folder, self._damaged, follows=follows)
+        self.held: dict[str, int] | None = {} if follows else None
+        self.turn = asyncio.Lock()
+        self.hooks = Hooks()
         self.lines: dict[str, Line] = {}
         self.pulls: dict[str, dict[Place, int]] = {}
+        self.knows_pulls = not follows
+        self.pull_store: PullStore = InFile(self.writer)
         self.consumers: Mapping[str, Consumer] = {}
         self._folder = folder
         self._endpoints: Mapping[str, Endpoint] = {}
@@ -80,6 +91,10 @@ class Lines:
     def is_ready(self) -> bool:
         """Whether it is known what is kept of the consumers."""
         return self._is_ready.is_set()
+
+    def accounts(self) -> frozenset[str]:
+        """Return the accounts whose events are handed over here."""
+        return self.feed.accounts() if self.held is None else frozenset(self.held)
 
     def configure(
         self,
@@ -133,12 +148,14 @@ class Lines:
         """Follow the configuration, and get to know accounts."""
         while not self._is_damaged:
             try:
-                await self._follow_names()
-                await self._forget_gone()
+                if self.held is None:
+                    await self._follow_names()
+                    await self._forget_gone()
                 if self._is_changed.is_set():
                     self._is_changed.clear()
-                    await self._apply()
-                    self._met = self.feed.accounts()
+                    async with self.turn:
+                        await self._apply()
+                    self._met = self.accounts()
                 self._meet()
             except StoreError as error:
                 log.error("%s; trying again", error)
@@ -178,7 +195,7 @@ class Lines:
 
     def _meet(self) -> None:
         """Have all hear of accounts that are new: only now it is known that they have no old name."""
-        there = self.feed.accounts()
+        there = self.accounts()
         for account in there - self._met:
             for line in self.lines.values():
                 line.heard(account, "messages")
@@ -201,6 +218,7 @@ class Lines:
             self._running.cancel()
             await asyncio.wait([self._running])
         if is_known:
+            await self.hooks.last()
             with contextlib.suppress(StoreError):
                 await self._save_snapshot()
         await self.writer.close()
@@ -216,33 +234,14 @@ class Lines:
                 await asyncio.sleep(pause)
                 pause = min(60.0, pause * 2)
         self._is_damaged = False
+        if self.held is not None:
+            self.held.clear()
+            self.hooks.opened()
+            return  # the database has what a damaged store had
         noted = snapshot.load(self._folder)
         # The process may have been killed after a damaged store was put aside: a new one is there then.
         if was_damaged or (noted and not await self.writer.call(Store.known)):
-            await self._begin_safely(noted)
-
-    async def _begin_safely(self, noted: Mapping[str, snapshot.Noted]) -> None:
-        """Have every consumer begin where it misses nothing, as what was known is lost."""
-        kinds: dict[str, str] = {}
-        everything: dict[str, list[Write]] = {}
-        for name, consumer in self.consumers.items():
-            known = noted.get(name)
-            writes: list[Write] = [Standing(since=_EVER, paused=known is not None and known.is_stopped)]
-            if known is not None:
-                writes += [Moved(place, cursor) for place, cursor in known.positions.items()]
-            places = known.positions if known is not None else {}
-            for account in consumer.accounts or ():
-                for stream in ("messages", "account"):
-                    if (place := Place(account, stream)) not in places:
-                        writes.append(Moved(place, None, _EVER))
-            kinds[name], everything[name] = consumer.kind, writes
-            how = "of the last seconds once more" if known is not None else "that is kept once more"
-            log.error("%s begins anew and gets everything %s; its dead letters are lost", name, how)
-        for name, known in noted.items():
-            if name not in self.consumers:
-                moved = (Moved(place, one) for place, one in known.positions.items())
-                kinds[name], everything[name] = "pull", [Standing(since=_EVER), *moved]
-        await self.writer.call(Store.begin, kinds, everything, self.clock())
+            await self.writer.call(Store.begin, *anew.begin(self.consumers, noted), self.clock())
 
     async def _apply(self) -> None:
         """Do as the configuration says."""
@@ -266,14 +265,14 @@ class Lines:
             self.pulls.pop(name, None)
             line = Line(
                 consumer, endpoints.get(name), kept, self.feed, self.writer, self.clock, self._is_disabled,
-                since,
+                since, self,
             )  # fmt: skip
             self.lines[name] = line
             line.start()
-        for name, one in known.items():
-            if one.kind == "pull" and name not in consumers and name not in self.pulls:
-                positions = (await self.writer.call(Store.load, name)).positions
-                self.pulls[name] = {place: moved.cursor or 0 for place, moved in positions.items()}
+        if self.held is None:
+            for name, about in (await self.pull_store.known()).items():
+                if name not in consumers:
+                    self.pulls.setdefault(name, {**about.positions})
         self._is_ready.set()
 
     def _retire(self, name: str) -> None:
@@ -324,7 +323,7 @@ class Lines:
 
     def _heard(self, account: str, stream: Stream) -> None:
         if account not in self._met:
-            if account in self.feed.accounts():
+            if account in self.accounts():
                 self._is_called.set()
             return
         for line in self.lines.values():
@@ -357,7 +356,7 @@ class Lines:
                 log.error("texts that were kept long enough cannot be deleted: %s", error)
                 continue
             self._count_deleted(deleted)
-            for name in self.pulls.keys() - known.keys():
+            for name in self.pulls.keys() - known.keys() if self.held is None else ():
                 del self.pulls[name]
 
     async def _keep_safe(self) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from orchestrator.accounts.names import check_name, no_such_account
-from orchestrator.consumers.writes import Moved, Place, Standing
+from orchestrator.consumers.pulling import Batch
+from orchestrator.consumers.writes import Place
 from orchestrator.errors import NoSuchConsumer, OrchestratorError
 from orchestrator.gateway.dispatch import beginning
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
-from orchestrator.gateway.dispatch.store import Store
 from orchestrator.gateway.feed import FeedError, Stream
 
 MAX_PULLS: Final = 100
@@ -67,10 +67,12 @@ class _Pull:
 
     Args:
         since: Events of an account that is new to it are left out if they were stored before.
+        maker: Who asked for it first here.
     """
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, maker: str) -> None:
         self.since = since
+        self.maker = maker
         self.used_at = float("-inf")
         self.lock = asyncio.Lock()
         self.quiet: dict[Place, int] = {}  # where there is nothing new after a number
@@ -88,6 +90,7 @@ class Pulls:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
         self._lines = dispatcher.lines
+        self._store = dispatcher.lines.pull_store
         self._feed = dispatcher.lines.feed
         self._pulls: dict[str, _Pull] = {}
         self._making: dict[str, str] = {}  # by whom
@@ -159,12 +162,12 @@ class Pulls:
             BadCursor: The cursor is none of this pull.
         """
         await self._lines.ready()
-        self._check_is_there(consumer)
+        await self._check_is_there(consumer)
         if cursor == NOTHING:
             return
         moved = None
         if _CURSOR.fullmatch(cursor):
-            moved = await self._lines.writer.call(Store.acknowledge, consumer, cursor)
+            moved = await self._store.acknowledge(consumer, cursor)
         if moved is None:
             raise BadCursor("this cursor is none that the consumer was given last: ask for events again")
         positions = self._lines.pulls.get(consumer, {})  # none while everything is read anew
@@ -178,13 +181,15 @@ class Pulls:
             NoSuchConsumer: There is no pull of that name.
         """
         await self._lines.ready()
-        self._check_is_there(consumer)
-        await self._lines.writer.call(Store.forget, consumer)
+        await self._check_is_there(consumer)
+        await self._store.remove(consumer)
         self._lines.pulls.pop(consumer, None)
         self._pulls.pop(consumer, None)
 
-    def _check_is_there(self, consumer: str) -> None:
-        if consumer not in self._lines.pulls:
+    async def _check_is_there(self, consumer: str) -> None:
+        # Another machine may have made or removed it.
+        there = self._lines.pulls if self._lines.held is None else await self._store.known(())
+        if consumer not in there:
             raise NoSuchConsumer("no pull of that name was asked for events yet")
 
     async def _pull(self, name: str, asker: str) -> _Pull:
@@ -195,13 +200,13 @@ class Pulls:
         pull = self._pulls.get(name)
         if pull is not None and is_known:
             return pull
-        writer = self._lines.writer
         if not is_known:
-            known = await writer.call(Store.known)
-            made = {one for one, about in known.items() if about.kind == "pull" and about.maker == asker}
+            known = await self._store.known(())
+            made = {one for one, about in known.items() if about.maker == asker}
             # Those that are being made by others at this moment are not written down yet.
             made |= {one for one, maker in self._making.items() if maker == asker}
-            if len(self._lines.pulls) >= MAX_PULLS or len(made - {name}) >= MAX_OF_ONE:
+            are_many = len(known) >= MAX_PULLS or len(made - {name}) >= MAX_OF_ONE
+            if name not in known and are_many:
                 raise TooManyPulls(
                     f"there are {MAX_PULLS} pulls, or {MAX_OF_ONE} of this client, as many as there may be:"
                     " use one of them, or remove one"
@@ -210,24 +215,20 @@ class Pulls:
             if pull is not None and name in self._lines.pulls:
                 return pull
             self._making[name] = asker
-        pull = self._pulls[name] = _Pull(self._lines.clock())
+        pull = self._pulls[name] = _Pull(self._lines.clock(), asker)
         self._lines.pulls.setdefault(name, {})
         async with pull.lock:
             try:
-                await self._use(name, pull, asker)
+                await self._use(name, pull)
             finally:
                 self._making.pop(name, None)
-            kept = await writer.call(Store.load, name)
-            if kept.standing.since:
-                pull.since = kept.standing.since
-            else:
-                await writer.call(Store.apply, {name: [Standing(since=pull.since)]})
         return pull
 
-    async def _use(self, name: str, pull: _Pull, maker: str = "") -> None:
+    async def _use(self, name: str, pull: _Pull) -> None:
+        """Note that a pull is used, and learn how far it is, if others hand events out as well."""
         now = self._lines.clock()
         if now - pull.used_at >= _USED_SECONDS:
-            await self._lines.writer.call(Store.declare, name, "pull", now, maker)
+            pull.since = (await self._store.use(name, pull.maker, pull.since, now)).since
             pull.used_at = now
 
     def _heard(self, account: str, stream: Stream) -> None:
@@ -248,10 +249,10 @@ class Pulls:
         What of it cannot be read now is left out, and comes when it can be read: else one account would keep
         those of the others from whoever has lost the answer.
         """
-        outstanding = await self._lines.writer.call(Store.outstanding, name, scope)
+        outstanding = await self._store.outstanding(name, scope)
         if outstanding is None:
             return None
-        cursor, reach = outstanding
+        cursor, reach = outstanding.cursor, outstanding.reach
         bodies: list[bytes] = []
         readable = []
         for place, begin, end in reach:
@@ -260,13 +261,14 @@ class Pulls:
             except FeedError:
                 continue
             readable.append((place, begin, end))
-        call = self._lines.writer.call
         if len(readable) < len(reach):
             cursor = secrets.token_hex(16)  # whoever has the batch of before would acknowledge more
-            await call(Store.hand_out, name, scope, cursor, readable, self._lines.clock())
+            batch = Batch(cursor, readable)
+            if not await self._store.hand_out(name, scope, batch, outstanding.cursor, self._lines.clock()):
+                return await self._again(name, scope)  # another machine was first
         if bodies:
             return bodies, cursor
-        await call(Store.acknowledge, name, cursor)  # all of it has been deleted
+        await self._store.acknowledge(name, cursor)  # all of it has been deleted
         return None
 
     async def _between(self, place: Place, begin: int, end: int) -> list[bytes]:
@@ -285,7 +287,13 @@ class Pulls:
     ) -> tuple[list[bytes], str] | None:
         if name not in self._lines.pulls:  # everything is read anew, because an account has another name
             await self._lines.ready()
-            self._check_is_there(name)
+            await self._check_is_there(name)
+        if self._lines.held is not None:  # other machines may have moved it
+            about = (await self._store.known({place.account for place in places})).get(name)
+            if about is None:  # and removed it: this is another one
+                pull.since, pull.used_at = self._lines.clock(), float("-inf")
+                await self._use(name, pull)
+            self._lines.pulls[name] = {} if about is None else {**about.positions}
         positions = self._lines.pulls[name]
         bodies: list[bytes] = []
         reach: list[tuple[Place, int, int]] = []
@@ -297,7 +305,7 @@ class Pulls:
             try:
                 if place not in positions:
                     at = await beginning.find(self._feed, place, pull.since)
-                    await self._lines.writer.call(Store.apply, {name: [Moved(place, at)]})
+                    await self._store.begin(name, place, at)
                     positions[place] = at
                 begin = at = positions[place]
                 pull.quiet[place] = at
@@ -324,10 +332,10 @@ class Pulls:
                 pull.quiet.pop(place, None)
                 break
         if bodies:
-            cursor = secrets.token_hex(16)
-            now = self._lines.clock()
-            await self._lines.writer.call(Store.hand_out, name, scope, cursor, reach, now)
-            return bodies, cursor
+            handed = Batch(secrets.token_hex(16), reach)
+            if await self._store.hand_out(name, scope, handed, None, self._lines.clock()):
+                return bodies, handed.cursor
+            return await self._again(name, scope)  # another machine was first
         for place, _, at in reach:  # what was looked at says nothing to anybody
             positions[place] = at
         if trouble is not None and len(places) <= 2:  # one account's two streams

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
+from orchestrator.consumers.pulling import Reach
 from orchestrator.consumers.writes import (
     Buried,
     Died,
@@ -39,14 +40,13 @@ from orchestrator.consumers.writes import (
 )
 from orchestrator.errors import StateError
 from orchestrator.gateway.dispatch import tables
+from orchestrator.gateway.dispatch.changes import HERE, Changes
 from orchestrator.messages.database import DAMAGED, check_file, closed_on_error, files, put_aside, settle
 from orchestrator.messages.retention import Retention
 from orchestrator.system.transactions import transaction
 
 log = logging.getLogger(__name__)
 Json: TypeAlias = dict[str, Any]
-Reach: TypeAlias = tuple[Place, int, int]
-"""Where some events are from, and from after which to which number they go."""
 
 DATABASE: Final = "consumers.sqlite3"
 REMOVED_SECONDS: Final = 30 * 86_400.0
@@ -80,22 +80,34 @@ class Store:
     Args:
         connection: The open database.
         folder: The gateway's folder.
+        follows: Whether what changes follows into a database: then only accounts count that are held.
 
     Attributes:
         was_damaged: Whether a damaged file was put aside, so that this one is new.
+        changes: What changes and follows into a database; None if it does not.
     """
 
-    def __init__(self, connection: sqlite3.Connection, folder: Path, *, was_damaged: bool = False) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        folder: Path,
+        *,
+        was_damaged: bool = False,
+        follows: bool = False,
+    ) -> None:
         self._connection = connection
         self._folder = folder
         self.was_damaged = was_damaged
+        self.changes = Changes(connection) if follows else None
+        self._here = HERE if follows else ""
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, *, follows: bool = False) -> Self:
         """Open the file, and make it if there is none. A damaged one is put aside.
 
         Args:
             folder: The gateway's folder.
+            follows: See the class.
 
         Raises:
             StateError: It is of a later version, or something that is no file is in its place.
@@ -105,13 +117,13 @@ class Store:
         for file in files(path):
             check_file(file)
         try:
-            return cls(_writable(path), folder)
+            return cls(_writable(path), folder, follows=follows)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             if not is_damage(error, sqlite3.SQLITE_CORRUPT):
                 raise
         aside = put_aside(path, time.time())
         log.error("what was kept of consumers is damaged: it was put aside as %s", aside.name)
-        return cls(_writable(path), folder, was_damaged=True)
+        return cls(_writable(path), folder, was_damaged=True, follows=follows)
 
     def close(self) -> None:
         """Write everything into the one file, and close it."""
@@ -164,9 +176,10 @@ class Store:
         with transaction(self._connection) as connection:
             _forget(connection, name)
 
-    def load(self, name: str) -> Kept:
-        """Return what is kept of a consumer."""
+    def load(self, name: str, account: str | None = None) -> Kept:
+        """Return what is kept of a consumer, and of one account alone if that is named."""
         one = self._connection.execute
+        some, of = (self._here, (name,)) if account is None else (" AND account = ?", (name, account))
         row = one(
             "SELECT since, paused, disabled, failures, held_until, why, changed_at FROM consumers"
             " WHERE name = ?",
@@ -178,7 +191,7 @@ class Store:
         positions = {
             (place := Place(account, stream)): Moved(place, cursor, since)
             for account, stream, cursor, since in one(
-                "SELECT account, stream, cursor, since FROM positions WHERE consumer = ?", (name,)
+                f"SELECT account, stream, cursor, since FROM positions WHERE consumer = ?{some}", of
             )
         }
         lanes = tuple(
@@ -188,12 +201,12 @@ class Store:
             )
             for account, stream, lane, done, counted, waiting, seq, id_, type_, at, tries, due, why in one(
                 "SELECT account, stream, lane, done, counted, waiting, seq, id, type, at, tries, due, why"
-                " FROM lanes WHERE consumer = ? ORDER BY due, seq",
-                (name,),
+                f" FROM lanes WHERE consumer = ?{some} ORDER BY due, seq",
+                of,
             )
         )  # fmt: skip
         dead, reviving = one(
-            "SELECT count(*), count(due) FROM letters WHERE consumer = ?", (name,)
+            f"SELECT count(*), count(due) FROM letters WHERE consumer = ?{some}", of
         ).fetchone()
         return Kept(standing, positions, lanes, int(dead), bool(reviving))
 
@@ -221,9 +234,10 @@ class Store:
         """
         row = self._connection.execute(
             "SELECT number, account, stream, seq, id, type, at, revived, due, body FROM letters AS one"
-            " WHERE consumer = ? AND due IS NOT NULL AND NOT EXISTS (SELECT 1 FROM letters AS other WHERE"
-            " other.consumer = one.consumer AND other.account = one.account AND other.stream = one.stream"
-            " AND other.lane = one.lane AND other.due IS NOT NULL AND other.seq < one.seq)"
+            f" WHERE consumer = ? AND due IS NOT NULL{self._here} AND NOT EXISTS"
+            " (SELECT 1 FROM letters AS other WHERE other.consumer = one.consumer"
+            " AND other.account = one.account AND other.stream = one.stream AND other.lane = one.lane"
+            " AND other.due IS NOT NULL AND other.seq < one.seq)"
             " ORDER BY due, seq LIMIT 1",
             (name,),
         ).fetchone()
@@ -245,7 +259,7 @@ class Store:
         with transaction(self._connection) as connection:
             return connection.execute(
                 "UPDATE letters SET due = :now, revived = 0 WHERE consumer = :name AND due IS NULL"
-                " AND (:event IS NULL OR id = :event)",
+                f" AND (:event IS NULL OR id = :event){self._here}",
                 {"now": now, "name": name, "event": event},
             ).rowcount
 
@@ -260,7 +274,7 @@ class Store:
         """Return dead letters in order, without their bodies."""
         rows = self._connection.execute(
             "SELECT number, id, type, account, stream, seq, at, died_at, tries, why, due FROM letters"
-            " WHERE consumer = ? AND number > ? ORDER BY number LIMIT ?",
+            f" WHERE consumer = ? AND number > ?{self._here} ORDER BY number LIMIT ?",
             (name, after, limit),
         )
         keys = ("number", "event", "type", "account", "stream", "seq", "at", "died_at", "tries", "why")
@@ -495,9 +509,9 @@ def _declare(connection: sqlite3.Connection, name: str, kind: str, now: float, m
 
 
 def _forget(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute("DELETE FROM consumers WHERE name = ?", (name,))
     for table in ("positions", "lanes", "letters", "pulls"):
         connection.execute(f"DELETE FROM {table} WHERE consumer = ?", (name,))
+    connection.execute("DELETE FROM consumers WHERE name = ?", (name,))  # last: `changes` looks at its kind
 
 
 def _load_reach(text: str) -> list[Reach]:

@@ -48,10 +48,12 @@ class Writer:
     Args:
         folder: The gateway's folder.
         damaged: Called when the store turns out to be damaged while it is used.
+        follows: Whether what changes follows into a database.
     """
 
-    def __init__(self, folder: Path, damaged: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, damaged: Callable[[], None], *, follows: bool = False) -> None:
         self._folder = folder
+        self._follows = follows
         self._damaged = damaged
         self._thread = ThreadPoolExecutor(1, "consumers")
         self._store: Store | None = None  # its thread sets it: an end finds what a start was still opening
@@ -160,7 +162,7 @@ class Writer:
 
     def _open(self) -> bool:
         self._close()
-        self._store = Store.open(self._folder)
+        self._store = Store.open(self._folder, follows=self._follows)
         return self._store.was_damaged
 
     def _close(self) -> None:

@@ -23,6 +23,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.service import who
 from orchestrator.service.aside import Aside
 from orchestrator.service.companions import accounts_file, roles
+from orchestrator.service.companions.following import Following
 from orchestrator.service.companions.pace import Pace
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.control.commands import Caller, Commands, Handed, Result
@@ -108,6 +109,7 @@ class Requests:
     Attributes:
         by_hand: Returns the accounts of each bot that somebody runs by hand, None for all.
         given: Where the sockets of systemd listen.
+        following: Answers about consumers whose positions are in the store; None: they are in no store.
     """
 
     def __init__(
@@ -120,6 +122,7 @@ class Requests:
     ) -> None:
         self.by_hand: Callable[[], Mapping[str, frozenset[str] | None]] = dict
         self.given: Sequence[Listen] = ()
+        self.following: Following | None = None
         self._commands = commands
         self._accounts = accounts
         self._histories = histories
@@ -165,6 +168,8 @@ class Requests:
             return await self._order(request)
         if command == "read_messages":
             return self._read_messages(fds)
+        if self.following is not None and command in self.following.commands:
+            return await self.following.commands[command](request)  # also while the service stops
         own = self._own.get(command)
         if own is not None:
             self._commands.find("list" if command in _LOOKS else "reload")  # or the service stops

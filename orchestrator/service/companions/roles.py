@@ -61,6 +61,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "history": Rule(None, for_gateway=True),
     "taken": Rule(None, for_gateway=True, one=False),
     "read_messages": Rule(None, for_gateway=True, one=False),
+    "consumer_terms": Rule(None, for_gateway=True, one=False),
+    "consumer_take_up": Rule(None, for_gateway=True, one=False),
+    "consumer_taken_up": Rule(None, for_gateway=True, one=False),
+    "consumer_follow": Rule(None, for_gateway=True, one=False),
+    "consumer_stand": Rule(None, for_gateway=True, one=False),
+    "consumer_pull": Rule(None, for_gateway=True, one=False),
 }
 """All commands that go over the port. No other one exists there."""
 

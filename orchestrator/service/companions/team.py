@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 10.0
 """How long a command waits for a gateway that is being started: some seconds on a busy machine."""
+LET_GO_SECONDS: Final = 6.0
+"""How long the gateway may take to be done with an account that goes to another machine."""
 LISTEN_SECONDS: Final = 10.0
 """How often to look whether an address can be listened on by now, or a socket's file was removed."""
 
@@ -167,6 +169,16 @@ class Companions:
                 while self._is_starting:
                     await self._news.wait()
         return await self.port.call(command, seconds=seconds, **arguments)
+
+    async def let_go(self, name: str) -> None:
+        """Have the gateway hand an account's events over no more, once all that it knows is in the store."""
+        with contextlib.suppress(NotRunning):  # what it knew is there, but for the last seconds
+            try:
+                await self.port.call("let_go", seconds=LET_GO_SECONDS, account=name)
+            except NotRunning:
+                raise
+            except OrchestratorError as error:
+                log.warning("%s: what its consumers got last may not be in the database: %s", name, error)
 
     @property
     def _is_starting(self) -> bool:

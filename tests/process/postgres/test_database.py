@@ -169,6 +169,29 @@ def test_who_listens_hears_and_notices_the_end(fresh: FreshDatabase) -> None:
     assert time.monotonic() - started < 4
 
 
+def test_who_watches_ends_when_that_is_wanted_and_does_not_wait_for_anything(fresh: FreshDatabase) -> None:
+    database = fresh.open()
+    looks, told = threading.Event(), list[StoreAway]()
+
+    def watch() -> None:
+        try:
+            with database.watch() as look:
+                look(0)
+                looks.set()
+                look(600)
+        except StoreAway as error:
+            told.append(error)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    assert looks.wait(60)
+    database.stop_watching()
+    thread.join(60)
+    assert len(told) == 1
+    database.stop_watching()  # nobody watches
+    assert database.run(one) == 1
+
+
 def test_tables_are_made_once_and_those_of_a_later_version_are_refused(fresh: FreshDatabase) -> None:
     database = fresh.open()
     with pytest.raises(StoreUnusable, match="cluster init"):

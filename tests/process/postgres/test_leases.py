@@ -14,11 +14,16 @@ import psycopg
 import pytest
 from support.postgres import FreshDatabase
 
+from orchestrator.accounts.breaker import PROBE_FIRST
+from orchestrator.accounts.refusal import PROBING_SECONDS, Refusal, Word
 from orchestrator.cluster.actions import Claim, Leave, Parcel, Register, Release, Renew
 from orchestrator.cluster.board import Board, Holding, Report
 from orchestrator.cluster.events import Claimed, Granted, Left, Refused, Released, Taken
+from orchestrator.consumers.followed import Row
+from orchestrator.consumers.writes import Moved, Place
 from orchestrator.errors import AlreadyRunning, Disowned, StoreUnusable
 from orchestrator.postgres import ids, leases, roles
+from orchestrator.postgres.consumers import ConsumerRows
 from orchestrator.postgres.database import Connection, Database, Listener
 from orchestrator.postgres.leases import CHANNEL, WATCH, Leases, Me
 from orchestrator.postgres.membership import Membership
@@ -335,7 +340,7 @@ def test_a_hint_comes_when_something_is_free_and_a_forged_one_moves_nothing(
         listener.close()
 
 
-SETS = {"shard": "until = now()", "drained": "since = now()", "lease": "epoch = 9"}
+SETS = {"shard": "until = now()", "drained": "since = now()", "lease": "epoch = 9", "refusal": "wait = 1"}
 FUNCTIONS = (
     "lease_register('x', gen_random_uuid(), 'h', '1', 5, 0, true, false)",
     "lease_renew('{incarnation}', 100, 0, true, false)",
@@ -358,6 +363,7 @@ def strangers(filled: FreshDatabase) -> Iterator[dict[str, psycopg.Connection[An
     with filled.superuser() as connection:
         for role in roles.values():
             connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'p'")
+            connection.execute(f"GRANT CONNECT ON DATABASE {filled.name} TO {role}")
         connection.execute(f"GRANT USAGE ON SCHEMA orchestrator TO {roles['caller']}")
         connection.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA orchestrator TO {roles['caller']}")
     connections = {
@@ -372,7 +378,7 @@ def strangers(filled: FreshDatabase) -> Iterator[dict[str, psycopg.Connection[An
             connection.execute(f"DROP ROLE {role}")
 
 
-@pytest.mark.parametrize("table", ["shard", "drained", "lease"])
+@pytest.mark.parametrize("table", ["shard", "drained", "lease", "refusal"])
 @pytest.mark.parametrize("role", ["nobody", "caller"])
 def test_no_other_role_reads_or_writes_the_rows(
     strangers: dict[str, psycopg.Connection[Any]], role: str, table: str
@@ -570,6 +576,32 @@ def test_a_command_without_a_service_waits_for_no_machine_that_runs(
         pass
 
 
+def test_only_the_owner_of_an_account_writes_how_far_its_consumers_are(
+    two: tuple[Shard, Shard], tmp_path: Path
+) -> None:
+    """A gateway that goes on after its machine has lost an account changes nothing of it."""
+    one, other = two
+    stores = []
+    for shard in two:
+        paths = StatePaths.of(tmp_path, environ={})
+        member = Membership(shard.database, paths, shard.leases, alone=False)
+        shard.leases.incarnation = shard.incarnation
+        stores.append(ConsumerRows(shard.database, member.owns))
+    mine, theirs = one.claim(1)[0], other.claim(1)[0]
+    rows = [Row("crm", Moved(Place(held.name, "messages"), 5)) for held in (mine, theirs)]
+    assert stores[0].follow(rows) == {theirs.name}
+    assert stores[1].follow(rows) == {mine.name}
+    one.release(Parcel(mine.account, mine.epoch, "two"))
+    assert stores[0].follow([Row("crm", Moved(Place(mine.name, "messages"), 6))]) == {mine.name}
+    assert other.claim(1)
+    assert stores[1].follow([Row("crm", Moved(Place(mine.name, "messages"), 7))]) == set()
+    (row,) = stores[0].read(mine.name, 0, 10).rows
+    assert row == Row("crm", Moved(Place(mine.name, "messages"), 7))
+    one.leases.ask(Leave(one.incarnation), 0.0)
+    with pytest.raises(Disowned):
+        stores[0].follow(rows)
+
+
 def test_a_shard_and_a_service_that_has_all_accounts_never_both_start_in_the_same_instant(
     filled: FreshDatabase, tmp_path: Path
 ) -> None:
@@ -632,3 +664,95 @@ def test_a_shard_waits_for_a_command_that_needs_all_of_them_to_stand_still(
     with command.take("renames an account"):
         assert isinstance(shard.leases.ask(Register(shard.incarnation, NOTHING), 0.0), Taken)
     shard.register()
+
+
+REFUSED = Word(refused=frozenset({"a"}))
+
+
+def tell(shard: Shard, word: Word, library: str = "0.5.2") -> Refusal | None:
+    shard.leases.incarnation = shard.incarnation
+    return shard.leases.tell(library, word, 5.0)[0]
+
+
+def let_time_pass(fresh: FreshDatabase, seconds: float) -> None:
+    with fresh.superuser() as connection:
+        connection.execute(
+            "UPDATE orchestrator.refusal SET probe_at = probe_at - make_interval(secs => %(s)s),"
+            " until = until - make_interval(secs => %(s)s)",
+            {"s": seconds},
+        )
+
+
+def test_shards_tell_each_other_of_a_version_and_one_of_them_tries(
+    two: tuple[Shard, Shard], filled: FreshDatabase
+) -> None:
+    one, other = two
+    assert tell(one, Word()) is None
+    assert tell(one, REFUSED) == Refusal(("a",))
+    held = tell(other, Word(refused=frozenset({"b"})))
+    assert held is not None
+    assert held.holds
+    assert held.refused == ("a", "b")
+    assert tell(one, Word(wants=True)) == held, "not yet"
+    assert tell(one, Word(), "0.5.3") is None, "another version is another matter"
+    (seen,) = filled.open().run(leases.look).refusals
+    assert (seen.library, seen.shard, seen.account) == ("0.5.2", None, None)
+    assert 800 < (seen.next_in or 0) <= PROBE_FIRST
+    let_time_pass(filled, PROBE_FIRST)
+    mine = tell(one, Word(wants=True))
+    assert mine is not None
+    assert mine.canary == one.incarnation
+    tell(one, Word(wants=True, canary="account-03"))
+    theirs = tell(other, Word(wants=True))
+    assert theirs is not None
+    assert theirs.canary == one.incarnation, "one in all"
+    (seen,) = filled.open().run(leases.look).refusals
+    assert (seen.next_in, seen.shard, seen.account) == (None, "one", "account-03")
+    let_time_pass(filled, PROBING_SECONDS)
+    theirs = tell(other, Word(wants=True))
+    assert theirs is not None
+    assert theirs.canary == other.incarnation, "the first one says nothing any more"
+    assert tell(other, Word(accepted=True)) is None
+    assert tell(one, Word()) is None
+    assert filled.open().run(leases.look).refusals == ()
+
+
+def test_two_shards_that_speak_at_once_are_both_heard(
+    two: tuple[Shard, Shard], filled: FreshDatabase
+) -> None:
+    for attempt in range(10):
+        with ThreadPoolExecutor(2) as pool:
+            words = [Word(refused=frozenset({name})) for name in "ab"]
+            told = [
+                pool.submit(tell, shard, word, str(attempt)) for shard, word in zip(two, words, strict=True)
+            ]
+            assert None not in [one.result(60) for one in told]
+    assert len(filled.open().run(leases.look).refusals) == 10
+    for attempt in range(10):
+        let_time_pass(filled, PROBE_FIRST)
+        with ThreadPoolExecutor(2) as pool:
+            turns = [pool.submit(tell, shard, Word(wants=True), str(attempt)) for shard in two]
+            known = {turn.result(60) for turn in turns}
+        assert None not in known
+        assert len({one.canary for one in known if one is not None}) == 1
+
+
+def test_a_shard_without_a_lease_says_nothing_of_a_version(
+    two: tuple[Shard, Shard], filled: FreshDatabase
+) -> None:
+    one, other = two
+    tell(one, REFUSED)
+    expire(filled, "two")
+    with pytest.raises(Disowned):
+        tell(other, Word(accepted=True))
+    assert tell(other, Word()) == Refusal(("a",)), "it may look"
+
+
+def test_a_version_that_nobody_tries_any_more_is_forgotten(
+    two: tuple[Shard, Shard], filled: FreshDatabase
+) -> None:
+    tell(two[0], REFUSED, "0.1")
+    with filled.superuser() as connection:
+        connection.execute("UPDATE orchestrator.refusal SET written_at = written_at - interval '8 days'")
+    tell(two[0], REFUSED, "0.2")
+    assert tell(two[0], Word(), "0.1") is None

@@ -203,6 +203,30 @@ def test_old_entries_go_and_young_ones_stay(
         assert [one["attempt"] for one in kept.tail("young", 99)] == list(range(10, 30))
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["nobody", "another"])
+def test_what_happened_before_the_database_was_away_is_written_unless_another_machine_has_written_more(
+    tmp_path: Path, fresh: FreshDatabase, *, taken: bool
+) -> None:
+    away = fresh.prepared()
+    writer = Writer(away, shared=True)
+    kept = RecordRows(away, writer, RecordFiles(folder(tmp_path)))
+    kept.append("a", entry(1))
+    assert kept.flush(60)
+    away.suspend("it is away")
+    kept.append("a", entry(2, NOW + 10))
+    kept.append("b", entry(3, NOW + 10))
+    kept.disown("a")
+    if taken:
+        with recording(fresh.open(), folder(tmp_path, "other")) as other:
+            other.append("a", entry(4, NOW + 20))
+            assert other.flush(60)
+    away.suspend(None)
+    assert kept.flush(60)
+    assert [one["attempt"] for one in kept.tail("a", 9)] == ([1, 4] if taken else [1, 2])
+    assert [one["attempt"] for one in kept.tail("b", 9)] == [3]
+    writer.close()
+
+
 def test_a_long_history_is_read_in_pieces(
     tmp_path: Path, fresh: FreshDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

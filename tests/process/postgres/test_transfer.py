@@ -12,7 +12,9 @@ import pytest
 from support.cli import Cli
 from support.postgres import FreshDatabase
 
+from orchestrator.consumers.writes import Moved, Place, Standing
 from orchestrator.errors import ExitCode, StateError
+from orchestrator.gateway.dispatch.store import Store
 from orchestrator.messages.entry import Entry
 from orchestrator.messages.inbox import Inbox, Reader
 from orchestrator.postgres import transfer
@@ -108,6 +110,26 @@ def test_goes_in_with_all_that_is_known_and_comes_out_again(cli: Cli, tmp_path: 
     assert found.load()["a"].stopped
     assert [entry["n"] for entry in found.tail("a", 9)] == numbers
     assert "a-" in cli("quarantine", "list").stdout
+
+
+def test_how_far_webhooks_are_goes_along(cli: Cli, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    write(old, "a", "1")
+    place, other = Place("a", "messages"), Place("other", "messages")
+    files = StatePaths.of(old, environ={}).gateway
+    files.mkdir(0o700, exist_ok=True)
+    store = Store.open(files)
+    store.begin({"crm": "webhook"}, {"crm": [Standing(since=5.0, paused=True)]}, 9.0)
+    store.apply({"crm": [Moved(place, 41), Moved(other, 7)]})
+    store.close()
+    cli("cluster", "import", str(old))
+    cli("cluster", "export", str(new))
+    for folder, left in ((files, {other: 7}), (StatePaths.of(new, environ={}).gateway, {place: 41})):
+        store = Store.open(folder)
+        kept = store.load("crm")
+        store.close()
+        assert {where: moved.cursor for where, moved in kept.positions.items()} == left
+        assert (kept.standing.since, kept.standing.paused) == (5.0, True)
 
 
 def test_an_older_history_is_taken_along_where_there_is_a_newer_one(

@@ -28,7 +28,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
     environment = {"SSL_CERT_FILE": "/ca.pem", ROOT_KEY_VARIABLE: "00" * 32}
     about = {
-        "sandbox": "1", "port": 8443, "control_port": 8444, "state_dir": str(tmp_path / "sandbox"),
+        "sandbox": "1", "address": "127.0.0.1", "port": 8443, "control_port": 8444,
+        "state_dir": str(tmp_path / "sandbox"),
         "environment": environment,
     }  # fmt: skip
     monkeypatch.setattr(SandboxClient, "about", lambda _: about)

@@ -110,7 +110,7 @@ def test_without_a_renewal_all_processes_are_killed_after_eight_seconds_and_come
     assert wake <= 100.0 + deadlines.KILL_SECONDS
     shard.now += 0.1
     actions = shard.feed(Ticked())
-    assert kinds(actions, Drop) == [Drop("a_1", How.KILL)]
+    assert kinds(actions, Drop) == [Drop("a_1", How.CUT)]
     assert SILENT in str(actions)
     assert not kinds(shard.granted(A), Adopt), "its process is not gone yet"
     assert kinds(shard.feed(Gone("a_1")), Adopt, Fence) == [Adopt("a_1", "one", True)]
@@ -120,7 +120,7 @@ def test_an_answer_that_was_on_its_way_for_too_long_is_worth_nothing() -> None:
     shard = Harness().running()
     shard.now += deadlines.KILL_SECONDS + 1
     assert kinds(shard.granted(A, begun=shard.now - deadlines.KILL_SECONDS), Drop, Extend) == [
-        Drop("a_1", How.KILL)
+        Drop("a_1", How.CUT)
     ]
 
 
@@ -167,7 +167,7 @@ def test_the_end_of_the_watched_connection_stops_everything_until_the_database_h
     shard = Harness().running()
     shard.now += 0.5
     actions = shard.feed(HungUp())
-    assert kinds(actions, Drop) == [Drop("a_1", How.KILL)]
+    assert kinds(actions, Drop) == [Drop("a_1", How.CUT)]
     assert kinds(actions, Renew)
     shard.feed(Gone("a_1"))
     assert kinds(shard.granted(A), Adopt)

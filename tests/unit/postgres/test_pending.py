@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import pytest
@@ -195,3 +195,27 @@ def test_nothing_is_written_of_an_account_that_another_machine_has_taken() -> No
     batch = waiting.take()
     assert batch is not None
     assert (dict(batch.status), dict(batch.codes)) == ({"mine": "1"}, {})
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_what_has_happened_to_an_account_before_it_was_taken_is_kept_and_waits_for_nobody_newer(
+    *, under_way: bool
+) -> None:
+    waiting = Pending(shared=True)
+    first, other = Entry("lost", "0" * 32, 1.0, "{}"), Entry("mine", "1" * 32, 2.0, "{}")
+    waiting.append(first)
+    waiting.append(other)
+    if under_way:
+        assert waiting.take() is not None
+    waiting.disown("lost")
+    if under_way:
+        waiting.failed()
+    later = Entry("lost", "2" * 32, 3.0, "{}")
+    waiting.append(later)  # the account has come back
+    batch = waiting.take()
+    assert batch is not None
+    assert batch.entries == (replace(first, late=True), other, later)
+    waiting.failed()
+    again = waiting.take()
+    assert again is not None
+    assert again.entries == batch.entries

@@ -96,6 +96,32 @@ def test_a_service_that_was_killed_leaves_no_account_open(
         assert found == [pytest.approx(now - told, abs=1)]
 
 
+@pytest.mark.parametrize(
+    ("state", "is_told"),
+    [(State.CONNECTED, True), (State.RECONNECTING, True), (State.BACKOFF, False), (State.STOPPED, False)],
+)
+def test_the_end_of_a_link_that_was_cut_is_told_for_when_it_should_have_ended(
+    tmp_path: Path, state: State, *, is_told: bool
+) -> None:
+    class Managed:
+        """An account as the recorder sees it, in that state."""
+
+    Managed.state = state  # type: ignore[attr-defined]
+
+    async def cut() -> list[dict[str, object]]:
+        with recording(tmp_path) as (writer, store):
+            writer._roster.accounts["a"] = Managed()  # type: ignore[assignment]
+            writer.cut("a", "nobody answered", 100.0)
+            return store.record.tail("a", 9)
+
+    found = asyncio.run(cut())
+    assert [(one["from"], one["to"], one["kind"], one["reason"]) for one in found] == is_told * [
+        (state, State.BACKOFF, "store", "nobody answered")
+    ]
+    if is_told:
+        assert time.time() - 100 == pytest.approx(clock.unix(str(found[0]["at"])), abs=60)
+
+
 def test_other_accounts_are_counted_once_and_the_account_itself_never(tmp_path: Path) -> None:
     assert others(tmp_path, "a", "a", "b", "b", "c", "a") == [0, 0, 1, 1, 2, 2]
 

@@ -539,10 +539,10 @@ def test_an_end_in_the_middle_of_a_start_is_a_good_end(
     opened: list[Store] = []
     real_open = Store.open
 
-    def noted(folder: Path) -> Store:
+    def noted(folder: Path, *, follows: bool) -> Store:
         if slow == "open":
             time.sleep(0.02)
-        opened.append(real_open(folder))
+        opened.append(real_open(folder, follows=follows))
         return opened[-1]
 
     with contextlib.ExitStack() as patches:
