@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning, OrchestratorError
@@ -65,17 +65,19 @@ class Accounts:
             for name in gone:
                 del self.views[name]
             self._changed([view.name for view in changed], sorted(gone))
-            self._sort_out(changed, gone, event.get("shard"))
+            self._sort_out(changed, gone, event.get("elsewhere", ()))
 
-    def _sort_out(self, changed: Iterable[AccountView], gone: Iterable[str], shard: str | None) -> None:
+    def _sort_out(
+        self, changed: Iterable[AccountView], gone: Iterable[str], elsewhere: Collection[str]
+    ) -> None:
         """Take in which accounts run on this machine.
 
         Args:
             changed: Accounts that have changed or are new.
             gone: Names of those that are gone.
-            shard: The name of this machine in its cluster; None where there is no cluster.
+            elsewhere: Names of those that have changed and that do not run here.
         """
-        own = {view.name: view for view in changed if shard is None or view.shard == shard}
+        own = {view.name: view for view in changed if view.name not in elsewhere}
         left = {view.name for view in changed if view.name not in own} | {*gone}
         left &= self.own.keys()
         self.own |= own

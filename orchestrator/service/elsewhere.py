@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -266,9 +266,11 @@ class Whole:
         """
         return {} if own or self.elsewhere is None else {"cluster": self.elsewhere.about()}
 
-    def of_machine(self, *, own: bool = False) -> dict[str, Any]:
-        """Return what each event has to say of the cluster: the name of this machine."""
-        return {} if own or self.elsewhere is None else {"shard": self.elsewhere.me}
+    def apart(self, names: Iterable[str], *, own: bool = False) -> dict[str, Any]:
+        """Return what an event has to say of a cluster: which of its accounts do not run here."""
+        if own or self.elsewhere is None:
+            return {}
+        return {"elsewhere": [name for name in names if not self.is_here(name)]}
 
     def changed_since(
         self, version: int, *, numbers: bool = False, own: bool = False

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
+import socket
 import time
 from base64 import b64encode
 from collections import Counter
@@ -18,7 +20,7 @@ import pytest
 from support.conversation import Contact
 from support.postgres import FreshDatabase
 from support.receivers import SECRET, Receiver
-from support.service import Service
+from support.service import PATIENCE, Service
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.process import SandboxProcess
@@ -202,6 +204,46 @@ def gives_orders(pair: Pair) -> None:
             time.sleep(0.2)
 
 
+def by_http(pair: Pair) -> None:
+    """See that the HTTP API of a machine without any account shows and restarts those of the other."""
+    one = pair.one
+    path = one.folder / "http.sock"
+    store = {"dsn_file": str(pair.fresh.dsn_file(one.folder))}
+    one.configure(NAMES, store=store, cluster={"shard": "one"}, http={"listen": f"unix:{path}"})
+    one.client.call("reload")
+
+    def ask(method: str, what: str) -> tuple[int, Any]:
+        with contextlib.closing(http.client.HTTPConnection("localhost", timeout=PATIENCE)) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.settimeout(PATIENCE)
+            connection.sock.connect(os.fspath(path))
+            connection.request(method, f"/api/accounts{what}")
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+    until = time.monotonic() + BACK_SECONDS
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            status, found = ask("GET", "")
+            if status == 200:
+                break
+        assert time.monotonic() < until, one.log[-40:]
+        time.sleep(0.2)
+    assert [(about["name"], about["shard"]) for about in found["accounts"]] == [
+        (name, "two") for name in NAMES
+    ]
+    before = {about["name"]: about["pid"] for about in pair.other.accounts()}
+    status, found = ask("POST", "/dora/restart")
+    assert (status, found["account"]["shard"]) == (200, "two"), found
+    status, found = ask("GET", "/dora/code")
+    assert (status, found["key"]) == (409, "on_other_shard"), found
+    pair.until_connected(pair.other)
+    while {about["name"]: about["pid"] for about in pair.other.accounts()}["dora"] in (None, before["dora"]):
+        assert time.monotonic() < until + BACK_SECONDS
+        time.sleep(0.2)
+    pair.until_connected(pair.other)
+
+
 def pair_where_it_is(pair: Pair, name: str, number: str) -> None:
     until = time.monotonic() + BACK_SECONDS
     while True:
@@ -279,6 +321,7 @@ def test_an_operator_moves_an_account_drains_a_machine_and_sees_who_runs_what(tw
     assert "drained" in two.other.command("cluster", "status").stdout
     sees_all(two)
     gives_orders(two)
+    by_http(two)
     two.one.command("cluster", "drain", "one", "--undo")
     two.other.command("cluster", "move", "cora", "one")
     until = time.monotonic() + BACK_SECONDS

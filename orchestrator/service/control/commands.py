@@ -224,7 +224,7 @@ class Commands:
         is_first = not wanted
         while True:
             if changed or gone or is_first:
-                told = {"gone": gone, **self.whole.of_machine(own=own)}
+                told = {"gone": gone, **self.whole.apart(changed, own=own)}
                 yield {"accounts": await self._with_usage(changed, reveal=reveal), **told}
             is_first = False
             await asyncio.sleep(WATCH_SECONDS)

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 def event(*views: AccountView, gone: tuple[str, ...] = (), shard: str | None = None) -> Json:
     told: Json = {"accounts": [view.as_json() for view in views], "gone": [*gone]}
-    return told | ({} if shard is None else {"shard": shard})
+    return told | ({} if shard is None else {"elsewhere": [one.name for one in views if one.shard != shard]})
 
 
 class Told:
