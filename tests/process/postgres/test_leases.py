@@ -306,6 +306,7 @@ def test_a_takeover_ends_the_connection_that_its_shard_watches_and_no_other_of_t
     name = WATCH.format(incarnation=one.incarnation)
     with fresh.superuser() as connection:
         connection.execute("CREATE ROLE watcher LOGIN PASSWORD 'w'")
+        connection.execute(f"GRANT CONNECT ON DATABASE {fresh.name} TO watcher".encode())
     watch = Database(fresh.parsed(), name=name).connect(autocommit=True)
     stranger = Database(fresh.open(user="watcher", password="w").dsn, name=name).connect(autocommit=True)
     try:
@@ -318,6 +319,7 @@ def test_a_takeover_ends_the_connection_that_its_shard_watches_and_no_other_of_t
         watch.close()
         stranger.close()
         with fresh.superuser() as connection:
+            connection.execute("DROP OWNED BY watcher")
             connection.execute("DROP ROLE watcher")
 
 
