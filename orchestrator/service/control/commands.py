@@ -277,13 +277,13 @@ class Commands:
     # To act
 
     async def _start(self, request: Json) -> Json:
-        arguments = Arguments(request, "names", "all")
-        return await self._order(Order.START, self._named(arguments), by_name=not arguments.flag("all"))
+        arguments = Arguments(request, "names", "all", "as_all")
+        return await self._order(Order.START, self._named(arguments), by_name=not _for_all(arguments))
 
     async def _restart(self, request: Json) -> Json:
-        arguments = Arguments(request, "names", "all")
+        arguments = Arguments(request, "names", "all", "as_all")
         names = self._named(arguments)
-        if arguments.flag("all"):  # as `list --check` has it: what somebody stopped on purpose stays so
+        if _for_all(arguments):  # as `list --check` has it: what somebody stopped on purpose stays so
             names = [name for name in names if not self._is_stopped(name)]
         machines = map(self._supervisor.machine, names)
         if any(machine is not None and machine.child is not None for machine in machines):
@@ -291,14 +291,14 @@ class Commands:
                 await self._supervisor.try_start()  # before accounts that work are disconnected
             except OrchestratorError as error:
                 raise OrchestratorError(f"nothing was restarted: {error}", key=error.key) from None
-        return await self._order(Order.RESTART, names, by_name=not arguments.flag("all"))
+        return await self._order(Order.RESTART, names, by_name=not _for_all(arguments))
 
     def _is_stopped(self, name: str) -> bool:
         machine = self._supervisor.machine(name)
         return machine is not None and machine.stopped
 
     async def _stop(self, request: Json) -> Json:
-        arguments = Arguments(request, "names", "all", "wait")
+        arguments = Arguments(request, "names", "all", "as_all", "wait")
         result = await self._order(Order.STOP, self._named(arguments))
         if arguments.flag("wait"):
             await self._until_stopped(result["done"])
@@ -443,14 +443,18 @@ class Commands:
         return names or known
 
     def _named(self, arguments: Arguments) -> list[str]:
-        """Return the accounts that are meant; with ``names`` and ``all``, they are not named one by one."""
         names, everyone = arguments.names(), arguments.flag("all")
-        if not (everyone or names):
+        if everyone == bool(names):
             raise BadRequest("name the accounts, or set all")
-        if names:
+        if not everyone:
             return names
         accounts, here = self._supervisor.settings.accounts, {*self._supervisor.names()}
         return [name for name, settings in accounts.items() if settings.enabled and name in here]
+
+
+def _for_all(arguments: Arguments) -> bool:
+    """Tell whether the accounts are some of all, and were not named one by one."""
+    return arguments.flag("all") or arguments.flag("as_all")
 
 
 async def follow(supervisor: Supervisor, name: str) -> Events:

@@ -93,7 +93,9 @@ class Routing:
                 f"{name} is leaving its machine: nothing was done; try again in a moment",
                 key="order_not_taken",
             )
-        named: Json = {"names": [name]} if command in SEVERAL else {"name": name}
+        named: Json = {"name": name}
+        if command in SEVERAL:
+            named = {"names": [name], "as_all": arguments.pop("all", False)}
         answer = self._commands.plain(command)({**arguments, **named, "command": command})
         if not isinstance(answer, AsyncGenerator):
             return _bounded(await answer)

@@ -220,7 +220,7 @@ def test_an_order_is_carried_out_as_a_command_for_one_account(world: World) -> N
     assert carry_out(world, "restart", "anna", all=True)["done"] == ["anna"]
     assert carry_out(world, "link", "bert", pairing="qr") == {"account": {"name": "bert"}}
     assert world.done == [
-        {"command": "restart", "names": ["anna"], "all": True},
+        {"command": "restart", "names": ["anna"], "as_all": True},
         {"command": "link", "name": "bert", "pairing": "qr"},
     ]
 
