@@ -19,9 +19,9 @@ from typing import Final
 
 TAKE_SECONDS: Final = 5.0
 """For the owner of an account to take an order."""
-ANSWER_SECONDS: Final = 34.0
-"""For an owner that has taken one to answer; the slowest command takes 30 s. Together with `TAKE_SECONDS`,
-this is less than a client waits for an answer."""
+DONE_SECONDS: Final = 34.0
+"""For an owner that has taken one to do it and to answer: more than the slowest command takes, and together
+with `TAKE_SECONDS` less than a client waits for an answer. ``orders.sql`` has the number, too."""
 KEPT_SECONDS: Final = 120.0
 """After which a row is deleted, whatever became of it: whoever has asked is gone."""
 MOST_WAITING: Final = 5000
@@ -94,7 +94,7 @@ def answer(
         return None
     if owner is not None and (owner.incarnation, owner.epoch) != (who, taken.epoch):
         return None
-    return None if now - order.taken_at >= ANSWER_SECONDS else replace(order, answer=text)
+    return None if now - order.taken_at >= DONE_SECONDS else replace(order, answer=text)
 
 
 def may_withdraw(order: Order) -> bool:
@@ -132,6 +132,6 @@ def judge(order: Order | None, owner: Owner | None, now: float, *, is_good: bool
     if taken is None:
         return Verdict.WITHDRAW if now - order.asked_at >= TAKE_SECONDS else Verdict.WAIT
     has_lost = owner is not None and (owner.incarnation, owner.epoch) != (taken.incarnation, taken.epoch)
-    if has_lost or not is_good or now - order.taken_at >= ANSWER_SECONDS:
+    if has_lost or not is_good or now - order.taken_at >= DONE_SECONDS:
         return Verdict.LOST
     return Verdict.WAIT

@@ -129,7 +129,7 @@ class Orders:
     async def _wait(self, given: Mapping[str, str]) -> dict[str, Json]:
         answers: dict[str, Json] = {}
         left = dict(given)
-        until = time.monotonic() + protocol.TAKE_SECONDS + protocol.ANSWER_SECONDS
+        until = time.monotonic() + protocol.TAKE_SECONDS + protocol.DONE_SECONDS
         while left:
             heard = self._answers
             try:
@@ -217,7 +217,7 @@ class Orders:
         await self._answer(order, incarnation, said)
 
     async def _answer(self, order: Taken, incarnation: str, said: Json) -> None:
-        until = time.monotonic() + protocol.ANSWER_SECONDS
+        until = time.monotonic() + protocol.DONE_SECONDS
         while time.monotonic() < until:
             try:
                 await self._ask(lambda connection: rows.answer(connection, incarnation, order.id, said))

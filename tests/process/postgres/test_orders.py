@@ -11,7 +11,7 @@ from support.cluster_rows import own
 from support.postgres import FreshDatabase
 
 from orchestrator.cluster import orders as model
-from orchestrator.cluster.orders import ANSWER_SECONDS, TAKE_SECONDS
+from orchestrator.cluster.orders import DONE_SECONDS, TAKE_SECONDS
 from orchestrator.errors import StoreUnusable
 from orchestrator.postgres import ids, orders
 from orchestrator.postgres.database import Connection, Database, Listener
@@ -156,7 +156,7 @@ def test_the_database_does_what_the_model_says(database: Database, seed: int) ->
                 done = database.run(lambda c: orders.withdraw(c, [order]))  # noqa: B023
                 assert bool(done) is model.may_withdraw(looked.order)
             case 4:
-                age(database, order, chance.choice([TAKE_SECONDS, ANSWER_SECONDS]), "taken_at")
+                age(database, order, chance.choice([TAKE_SECONDS, DONE_SECONDS]), "taken_at")
             case _:
                 to = chance.choice([*SHARDS, None])
                 database.run(

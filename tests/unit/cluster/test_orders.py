@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.accounts import deadlines
 from orchestrator.cluster import orders
-from orchestrator.cluster.orders import ANSWER_SECONDS, TAKE_SECONDS, Order, Owner, Verdict
+from orchestrator.cluster.orders import DONE_SECONDS, TAKE_SECONDS, Order, Owner, Verdict
 
 ONE, TWO = Owner("one", 3), Owner("two", 4)
 
@@ -46,7 +46,7 @@ def test_nobody_else_takes_it(owner: Owner | None, who: str, now: float) -> None
         (TWO, "one", 12.0, True),
         (replace(ONE, epoch=5), "one", 12.0, True),
         (ONE, "one", 12.0, False),
-        (ONE, "one", 11.0 + ANSWER_SECONDS, True),
+        (ONE, "one", 11.0 + DONE_SECONDS, True),
     ],
     ids=["not who took it", "lost the account", "lost it in between", "lease over", "too late"],
 )
@@ -66,8 +66,8 @@ def test_an_order_by_which_the_account_goes_is_answered_all_the_same() -> None:
 
 
 def test_whoever_asks_gives_up_before_the_client_does() -> None:
-    assert deadlines.ANSWER.outer > TAKE_SECONDS + ANSWER_SECONDS
-    assert deadlines.STOP_COMMAND.outer < ANSWER_SECONDS
+    assert deadlines.ANSWER.outer > TAKE_SECONDS + DONE_SECONDS
+    assert deadlines.STOP_COMMAND.outer < DONE_SECONDS
 
 
 @dataclass
@@ -161,7 +161,7 @@ def test_thousands_of_days(block: int) -> None:
                 assert (day.todo, day.done) == ([], []), f"{seed}: what was not done is done"
             if day.told in ("one", "two"):
                 assert day.done == [day.told], f"{seed}: an answer of somebody who has not done it"
-        day.now = max(day.now, 100.0) + TAKE_SECONDS + ANSWER_SECONDS
+        day.now = max(day.now, 100.0) + TAKE_SECONDS + DONE_SECONDS
         day.look()
         assert day.told is not None, f"{seed}: somebody waits for ever"
         ends.add(day.told)
