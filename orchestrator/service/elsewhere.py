@@ -12,13 +12,14 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning, StateError
 from orchestrator.service import seen
 from orchestrator.service.roster import Roster
+from orchestrator.service.view import Accounts
 from orchestrator.store.owned import Owned
 from orchestrator.store.summary import Summary, summarize
 
@@ -38,27 +39,6 @@ UNKNOWN: Final = (
 """The reason of an account that another machine ran when the database was there."""
 
 Look = Callable[[], Awaitable[Mapping[str, Owned]]]
-
-
-class Here(Protocol):
-    """The accounts that run here: see `Supervisor`."""
-
-    @property
-    def settings(self) -> Settings:
-        """The configuration in use."""
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of any account."""
-
-    def names(self) -> list[str]:
-        """Return the accounts' names."""
-
-    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
-        """Return what others see of an account."""
-
-    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
-        """Return the names of accounts that have changed after a version, and of those that are gone."""
 
 
 class Elsewhere:
@@ -222,7 +202,7 @@ class Whole:
         elsewhere: Those that run elsewhere; None where there is no cluster.
     """
 
-    def __init__(self, here: Here) -> None:
+    def __init__(self, here: Accounts) -> None:
         self.elsewhere: Elsewhere | None = None
         self._here = here
 

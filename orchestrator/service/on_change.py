@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 
 from orchestrator.accounts.on_change import OnChange
 from orchestrator.accounts.words import counted
-from orchestrator.config.settings import Settings
 from orchestrator.control import notice
 from orchestrator.control.changes import Call, Changes
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.service.aside import Aside
 from orchestrator.service.timers import now
+from orchestrator.service.view import Accounts
 from orchestrator.store import told
 from orchestrator.store.protocols import Record
 from orchestrator.system import commands, trust
@@ -44,25 +44,8 @@ _SECRET: Final = 6
 """Characters from which on a variable's value is hidden: shorter ones are in many words."""
 
 
-class Accounts(Protocol):
-    """What is looked at: the supervisor."""
-
-    @property
-    def settings(self) -> Settings:
-        """The configuration in use."""
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of any account."""
-
-    def names(self) -> list[str]:
-        """Return the accounts' names."""
-
-    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
-        """Return what others see of an account."""
-
-    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
-        """Return the names of accounts that have changed, and of those that are gone."""
+class Waiting(Accounts, Protocol):
+    """Accounts for whose changes one can wait."""
 
     async def wait_for_change(self) -> None:
         """Return when something has changed."""
@@ -99,7 +82,7 @@ class Telling:
         record: Where what was told is written down.
     """
 
-    def __init__(self, accounts: Accounts, record: Record) -> None:
+    def __init__(self, accounts: Waiting, record: Record) -> None:
         self._accounts = accounts
         self._record = record
         self._aside = Aside("on_change", 1)
