@@ -160,6 +160,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   ) FROM waiting w
 $$;
 
+-- A shard and a service that has all accounts may start in the same instant: one takes its row after the other, and
+-- each looks only then. Who renews a row waits for neither.
+CREATE FUNCTION orchestrator.lease_before_others() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  LOCK TABLE orchestrator.owner IN SHARE UPDATE EXCLUSIVE MODE;
+END $$;
+
 -- Make a lease. Returns what the cluster looks like, or who has the lease of that name.
 CREATE FUNCTION orchestrator.lease_register(
   shard_name text, which uuid, shard_host text, shard_version text, room int,
@@ -168,8 +176,11 @@ CREATE FUNCTION orchestrator.lease_register(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   me orchestrator.shard;
-  alone text := (SELECT o.host FROM orchestrator.owner o WHERE o.until > clock_timestamp());
+  alone text;
 BEGIN
+  PERFORM orchestrator.lease_in_haste();
+  PERFORM orchestrator.lease_before_others();
+  alone := (SELECT o.host FROM orchestrator.owner o WHERE o.until > clock_timestamp());
   IF alone IS NOT NULL THEN  -- a service that is no part of a cluster has all accounts
     RETURN jsonb_build_object('taken', alone);
   END IF;
@@ -316,57 +327,6 @@ BEGIN
   RETURN FOUND;
 END $$;
 
-REVOKE ALL ON orchestrator.shard, orchestrator.drained, orchestrator.lease FROM PUBLIC;
-DO $$
-DECLARE one regprocedure;
-BEGIN
-  FOR one IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
-    WHERE p.pronamespace = 'orchestrator'::regnamespace AND p.proname LIKE 'lease\_%'
-  LOOP
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one);
-  END LOOP;
-END $$;
-
--- version 2
-
--- A shard and a service that has all accounts may start in the same instant: one takes its row after the other, and
--- each looks only then. Who renews a row waits for neither.
-CREATE FUNCTION orchestrator.lease_before_others() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  LOCK TABLE orchestrator.owner IN SHARE UPDATE EXCLUSIVE MODE;
-END $$;
-REVOKE ALL ON FUNCTION orchestrator.lease_before_others() FROM PUBLIC;
-
--- Make a lease. Returns what the cluster looks like, or who has the lease of that name.
-CREATE OR REPLACE FUNCTION orchestrator.lease_register(
-  shard_name text, which uuid, shard_host text, shard_version text, room int,
-  are_connected int, is_willing boolean, fails_over boolean
-) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  me orchestrator.shard;
-  alone text;
-BEGIN
-  PERFORM orchestrator.lease_in_haste();
-  PERFORM orchestrator.lease_before_others();
-  alone := (SELECT o.host FROM orchestrator.owner o WHERE o.until > clock_timestamp());
-  IF alone IS NOT NULL THEN  -- a service that is no part of a cluster has all accounts
-    RETURN jsonb_build_object('taken', alone);
-  END IF;
-  PERFORM orchestrator.lease_sweep();
-  INSERT INTO orchestrator.shard
-    (name, incarnation, login, host, version, capacity, until, made_at, connected, willing, failing_over)
-    VALUES (shard_name, which, session_user, shard_host, shard_version, room,
-      clock_timestamp() + interval '12 seconds', clock_timestamp(), are_connected, is_willing, fails_over)
-    ON CONFLICT DO NOTHING;
-  me := orchestrator.lease_of(which);
-  IF me.name IS DISTINCT FROM shard_name THEN
-    RETURN jsonb_build_object('taken', (SELECT s.host FROM orchestrator.shard s WHERE s.name = shard_name));
-  END IF;
-  RETURN orchestrator.lease_board(me);
-END $$;
-
 -- What all shards know of a version of the client that WhatsApp refuses: `accounts/refusal.py` decides what becomes of
 -- it. Without a row, nothing is said against a version.
 CREATE TABLE orchestrator.refusal (
@@ -380,4 +340,16 @@ CREATE TABLE orchestrator.refusal (
   until timestamptz,
   written_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-REVOKE ALL ON orchestrator.refusal FROM PUBLIC;
+
+REVOKE ALL ON
+  orchestrator.shard, orchestrator.drained, orchestrator.lease, orchestrator.refusal
+FROM PUBLIC;
+DO $$
+DECLARE one regprocedure;
+BEGIN
+  FOR one IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
+    WHERE p.pronamespace = 'orchestrator'::regnamespace AND p.proname LIKE 'lease\_%'
+  LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', one);
+  END LOOP;
+END $$;
