@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.postgres.database import Connection
+from support.postgres import FreshDatabase
+
+from orchestrator.postgres import ids
+from orchestrator.postgres.database import Connection, Database
 
 
 def own(connection: Connection, name: str, shard: str, *, ends_in: float = 10.0) -> None:
@@ -23,3 +26,23 @@ def own(connection: Connection, name: str, shard: str, *, ends_in: float = 10.0)
         " WHERE account = (SELECT id FROM orchestrator.account WHERE name = %s)",
         [shard, ends_in, name],
     )
+
+
+def owned_database(fresh: FreshDatabase, anna: str, bert: str) -> Database:
+    """Return a database with three accounts, of which `cora` has no machine.
+
+    Args:
+        fresh: Where it is made.
+        anna: The machine of that account.
+        bert: Likewise.
+    """
+    database = fresh.prepared()
+
+    def prepare(connection: Connection) -> None:
+        for name in ("anna", "bert", "cora"):
+            ids.of(connection, name)
+        own(connection, "anna", anna, ends_in=3600)
+        own(connection, "bert", bert, ends_in=3600)
+
+    database.run(prepare)
+    return database

@@ -7,14 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from support.cluster_rows import own
+from support.cluster_rows import owned_database
 from support.fleet import asynchronous
 from support.postgres import FreshDatabase
 
 from orchestrator.control.protocol import Json
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StoreAway
-from orchestrator.postgres import ids
-from orchestrator.postgres.database import Connection, Database
+from orchestrator.postgres.database import Database
 from orchestrator.postgres.line import Line
 from orchestrator.service import who
 from orchestrator.service.orders import Orders
@@ -24,16 +23,7 @@ Work = Callable[[str, str, Json], object]
 
 @pytest.fixture
 def database(fresh: FreshDatabase) -> Database:
-    database = fresh.prepared()
-
-    def prepare(connection: Connection) -> None:
-        for name in ("anna", "bert", "cora"):
-            ids.of(connection, name)
-        own(connection, "anna", "two", ends_in=3600)
-        own(connection, "bert", "three", ends_in=3600)
-
-    database.run(prepare)
-    return database
+    return owned_database(fresh, anna="two", bert="three")
 
 
 @contextlib.asynccontextmanager

@@ -7,14 +7,14 @@ import uuid
 from typing import Any
 
 import pytest
-from support.cluster_rows import own
+from support.cluster_rows import owned_database
 from support.postgres import FreshDatabase
 
 from orchestrator.cluster import orders as model
 from orchestrator.cluster.orders import DONE_SECONDS, TAKE_SECONDS
 from orchestrator.errors import StoreUnusable
-from orchestrator.postgres import ids, orders
-from orchestrator.postgres.database import Connection, Database, Listener
+from orchestrator.postgres import orders
+from orchestrator.postgres.database import Database, Listener
 from orchestrator.postgres.orders import CHANNEL, LONGEST_ANSWER, Looked, Taken
 
 SHARDS = ("one", "two")
@@ -22,16 +22,7 @@ SHARDS = ("one", "two")
 
 @pytest.fixture
 def database(fresh: FreshDatabase) -> Database:
-    database = fresh.prepared()
-
-    def prepare(connection: Connection) -> None:
-        for name in ("anna", "bert", "cora"):
-            ids.of(connection, name)
-        own(connection, "anna", "one", ends_in=3600)
-        own(connection, "bert", "two", ends_in=3600)
-
-    database.run(prepare)
-    return database
+    return owned_database(fresh, anna="one", bert="two")
 
 
 def incarnation(database: Database, shard: str) -> str:
