@@ -30,6 +30,7 @@ VIEWS = st.builds(
     held=st.booleans(),
     uptime_s=st.none() | st.floats(0, 1e9) | st.integers(0, 100),
     cpu_s=st.none() | st.floats(0, 1e9),
+    lease_age_s=st.none() | st.floats(0, 1e9),
     open_files=COUNT,
     last_exit=st.none() | st.builds(LastExit, TEXT, TEXT, COUNT, TEXT),
     tags=st.lists(st.text()).map(tuple),
