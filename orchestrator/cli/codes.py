@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import select
@@ -21,6 +20,7 @@ from orchestrator.cli import invocation
 from orchestrator.cli.database import dsn_of
 from orchestrator.cli.formatting import examples, printable
 from orchestrator.errors import OrchestratorError, StateError, StoreAway
+from orchestrator.system.locking import flock
 
 if TYPE_CHECKING:
     from orchestrator.postgres.dsn import Dsn
@@ -309,7 +309,7 @@ def _alone(place: Path) -> Iterator[None]:
     try:
         with contextlib.suppress(OSError):  # not every file system can lock
             try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                flock(folder)
             except BlockingIOError:
                 raise OrchestratorError(
                     f"{place}: another `orchestrator codes --watch` shows codes there: end that one, or name"

@@ -162,6 +162,7 @@ class Cluster:
 
 
 def _accounts(pod: Pod) -> list[dict[str, Any]]:
+    """Return what a shard says of the accounts that it has; its list has those of the others, too."""
     try:
         done = pod.exec("orchestrator", "list", "--json", seconds=20)
     except subprocess.TimeoutExpired:  # it is frozen
@@ -171,7 +172,7 @@ def _accounts(pod: Pod) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(done.stdout)
     except ValueError:  # no service answers at the moment
         return []
-    return found
+    return [account for account in found if account["shard"] == pod.name]
 
 
 def _having_some(pods: Pods, owners: Mapping[str, str]) -> Pod:
