@@ -921,18 +921,19 @@ def test_what_had_not_left_when_the_process_was_killed_is_sent_by_the_next(world
     later.wait("queued", "sending", "sent")
 
 
-def test_nothing_is_concluded_from_the_session_of_another_device(world: World) -> None:
+def test_nothing_is_concluded_from_the_session_of_another_device(world: World, tmp_path: Path) -> None:
     process, gate = world.run(), threading.Event()
     world.library.script = [gate.wait]
     process.send(Text("Hello"))
     wait_until(lambda: process.moves() == ["sending"], "not written")
     process.die()
-    world.database.unlink()
-    write_session(world.database.parent)
-    connection = sqlite3.connect(world.database)
+    (tmp_path / "other").mkdir()
+    other = write_session(tmp_path / "other")
+    connection = sqlite3.connect(other)
     with connection:
         connection.execute("UPDATE whatsmeow_device SET jid = '4915100000001:2@s.whatsapp.net'")
     connection.close()
+    other.replace(world.database)  # at once: the process that was killed may still look into the file
     later = world.run()
     later.wait("unknown")
     later.send(Text("Other"), to=ADA)
