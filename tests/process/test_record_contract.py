@@ -88,7 +88,7 @@ class Rows(Files):
     """A database, and the state folder of a machine."""
 
     def __init__(self, folder: Path, fresh: FreshDatabase) -> None:
-        self._database = fresh.prepared()
+        self._database = fresh.ready()
         self._writers: list[Writer] = []
         super().__init__(folder)
 
