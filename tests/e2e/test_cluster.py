@@ -267,10 +267,13 @@ def test_a_machine_that_is_killed_is_made_up_for(two: Pair) -> None:
         while two.other.client.call("list", own=True)["accounts"]:
             assert time.monotonic() < until
             time.sleep(0.2)
-        listed = json.loads(two.other.command("list", "--json").stdout)
-        assert [(one["name"], one["state"], one["kind"]) for one in listed] == [
-            (name, "backoff", "store") for name in NAMES
-        ]
+        expected = [(name, "backoff", "store") for name in NAMES]
+        while True:  # for a moment, what was seen last is shown
+            listed = json.loads(two.other.command("list", "--json").stdout)
+            if [(one["name"], one["state"], one["kind"]) for one in listed] == expected:
+                break
+            assert time.monotonic() < until, listed
+            time.sleep(0.2)
         refused = two.other.command("restart", "anna", check=False)
         assert "the database" in refused.stderr, refused
     finally:
@@ -354,11 +357,9 @@ def test_a_version_that_whatsapp_refuses_holds_both_machines_until_one_account_i
     assert (refused["shard"], refused["account"]) == (None, None)
     assert 0 < refused["next_in"] <= 900
     assert "WhatsApp has refused neonize" in two.other.command("cluster", "status").stdout
-    dialed = [event for event in sandbox.client.events(begun) if event["event"] == "opened"]
-    users = [str(event.get("user")) for event in dialed]
-    assert sorted(user for user in users if user in ("one", "two")) == ["one", "two"], (
-        "the others have not even tried"
-    )
+    refusals = [one for one in sandbox.client.events(begun) if one["event"] == "login-refused"]
+    tried = {name for name in NAMES if any(one["phone"] == two.numbers[name] for one in refusals)}
+    assert tried == {mine[0], others[0]}, "the others have not even tried"
     sandbox.client.clear_faults()
     where[mine[0]].command("start", mine[0])  # whom an operator names is tried at once
     two.until_connected(two.one, two.other)
@@ -467,6 +468,7 @@ def test_a_webhook_gets_everything_once_however_accounts_move(
             told.until_taken()
             time.sleep(QUIET_SECONDS)
             last = told.write(3)
+            told.until_taken()  # what the library has taken and not handed over is lost by a kill
             two.one.kill()
             two.until_connected(two.other)
             last += told.write(1)
