@@ -70,6 +70,12 @@ class Shop(http.server.BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.fixture(autouse=True)
+def nobody_has_asked() -> None:
+    """Have the shop forget what tests before have asked for."""
+    Shop.asked.clear()
+
+
 @pytest.fixture(scope="module")
 def shop() -> Iterator[int]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Shop)
