@@ -18,8 +18,8 @@ from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NotRunning, StateError
 from orchestrator.service import seen
+from orchestrator.service.followed import Accounts
 from orchestrator.service.roster import Roster
-from orchestrator.service.view import Accounts
 from orchestrator.store.owned import Owned
 from orchestrator.store.summary import Summary, summarize
 

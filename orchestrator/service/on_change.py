@@ -22,8 +22,8 @@ from orchestrator.control.changes import Call, Changes
 from orchestrator.control.view import AccountView
 from orchestrator.errors import NoSuchAccount, OrchestratorError, StateError
 from orchestrator.service.aside import Aside
+from orchestrator.service.followed import Accounts
 from orchestrator.service.timers import now
-from orchestrator.service.view import Accounts
 from orchestrator.store import told
 from orchestrator.store.protocols import Record
 from orchestrator.system import commands, trust

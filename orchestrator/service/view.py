@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Protocol
 
 from orchestrator.accounts import proxy
 from orchestrator.accounts.events import Moment
@@ -12,7 +11,6 @@ from orchestrator.accounts.machine import Account
 from orchestrator.accounts.moments import why_disabled
 from orchestrator.accounts.pipe import Code
 from orchestrator.accounts.states import State
-from orchestrator.config.settings import Settings
 from orchestrator.control.view import AccountView, Cause, LastExit
 from orchestrator.service import isolation
 from orchestrator.service.codes import Pictures
@@ -27,27 +25,6 @@ SAME_PHONE = 8
 """Other accounts of its phone that are shown of an account; WhatsApp links four devices of one."""
 BUG = "a bug in the service: the service's log has the details"
 """The reason shown for an account that has met one."""
-
-
-class Accounts(Protocol):
-    """The accounts that run here, for those who follow them: see `Supervisor`."""
-
-    @property
-    def settings(self) -> Settings:
-        """The configuration in use."""
-
-    @property
-    def version(self) -> int:
-        """Grows with every change of any account."""
-
-    def names(self) -> list[str]:
-        """Return the accounts' names."""
-
-    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
-        """Return what others see of an account."""
-
-    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
-        """Return the names of accounts that have changed after a version, and of those that are gone."""
 
 
 class Views:

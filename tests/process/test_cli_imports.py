@@ -84,6 +84,12 @@ def test_commands_that_find_no_service_import_only_what_they_need(cli: Cli) -> N
     assert not needless(cli, "ping", code=4)
 
 
+def test_doctor_looks_at_a_machine_on_which_no_process_can_be_made(cli: Cli) -> None:
+    cli.configure("a: {}")
+    # `multiprocess` wants a folder for temporary files when it is imported. Whether there is one, is a check.
+    assert "multiprocess" not in imported(cli, "doctor", "--json", "--only", "machine")
+
+
 def test_messages_are_read_without_neonize_and_without_the_configuration(cli: Cli) -> None:
     with writing(cli.state, "a") as inbox:
         append(inbox, "text")
