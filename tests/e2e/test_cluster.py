@@ -347,8 +347,9 @@ def test_a_version_that_whatsapp_refuses_holds_both_machines_until_one_account_i
     for name in (mine[0], others[0]):  # one of each machine, and the word of one alone holds nobody
         sandbox.client.fault("reset", two.numbers[name])
         where[name].wait_for_state(name, "outdated")
-    for service in (two.one, two.other):
+    for service in (two.one, two.other):  # either starts the other's accounts, too: both know it by then
         service.wait_for_log("no account connects until neonize is updated")
+    for service in (two.one, two.other):
         service.command("start", "--all", check=False)  # it says that they wait
     for name, service in where.items():
         service.wait_for_state(name, "outdated")
