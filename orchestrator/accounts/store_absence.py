@@ -2,7 +2,8 @@
 
 An account that stays linked while its session cannot be read or written loses the messages of that time. So
 each process ends at once, whatever it was doing, and no account is given up for it: the time counts nowhere.
-When the database is back, the accounts start at the usual pace, unless something else holds them.
+When the database is back, the accounts start at the usual pace, unless something else holds them. A shard
+starts those faster that were linked when it went, as after a failover: they have been online until then.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class StoreAbsence:
         self.since: float | None = None
         self.outages = 0
         self._kept: set[str] = set()
+        self._returning: set[str] = set()
 
     @property
     def is_away(self) -> bool:
@@ -45,6 +47,21 @@ class StoreAbsence:
     def forget(self, name: str) -> None:
         """Note that an account is gone."""
         self._kept.discard(name)
+        self._returning.discard(name)
+
+    def is_returning(self, accounts: Mapping[str, Standing]) -> bool:
+        """Tell whether an account that had a process when the database went is on its way to be linked again.
+
+        Args:
+            accounts: All accounts.
+        """
+        self._returning = {
+            name
+            for name in self._returning
+            if (account := accounts.get(name)) is not None
+            and (account.queued or account.state in (State.STARTING, State.CONNECTING))
+        }
+        return bool(self._returning)
 
     def next(self, accounts: Mapping[str, Standing]) -> tuple[str, Event] | None:
         """Return the next event for an account, None if each knows what it is to do.
@@ -58,6 +75,8 @@ class StoreAbsence:
                 self._kept.discard(name)
                 account = accounts.get(name)
                 if account is not None and account.held and account.child is None:
+                    if account.last_exit is not None and account.last_exit.kind is Kind.STORE:
+                        self._returning.add(name)
                     return name, Released()
             return None
         for name, account in accounts.items():

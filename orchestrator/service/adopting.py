@@ -219,6 +219,7 @@ class Adopting:
     def hurry(self, *, urgent: bool) -> None:
         """See `shard.Host.hurry`."""
         settings = self._roster.settings
+        urgent = urgent or self.machines.fleet.store.is_returning(self._roster.machines)
         pace = (settings.start_parallel, settings.start_spread)
         if urgent:
             pace = (self.cluster.failover_parallel, self.cluster.failover_spread)

@@ -99,7 +99,11 @@ class Host(Protocol):
         """Tell how an account is that runs here."""
 
     def hurry(self, *, urgent: bool) -> None:
-        """Start accounts at the pace of a failover, or at the usual one."""
+        """Start accounts at the pace of a failover, or at the usual one.
+
+        Args:
+            urgent: Whether some have come that ran elsewhere a moment ago.
+        """
 
     async def probe(self) -> bool:
         """Tell whether WhatsApp can be reached from here, without any account."""

@@ -71,6 +71,33 @@ def test_they_come_back_at_the_usual_pace() -> None:
     assert len(world.started_since(then)) == 2
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_those_who_were_linked_are_known_until_they_are_linked_again(seed: int) -> None:
+    world = World(*names(30), parallel=2, spread=1, seed=seed)
+    world.run(world.random.uniform(3, 60))
+    linked = {name for name, account in world.accounts.items() if account.child is not None}
+    absence = world.fleet.store
+    assert linked
+    assert not absence.is_returning(world.accounts), "it has not been away"
+    go(world)
+    world.run(world.random.uniform(1, 300))
+    assert not absence.is_returning(world.accounts), "nobody may start"
+    come(world)
+    while absence.is_returning(world.accounts):
+        assert {world.accounts[name].state for name in linked} != {State.CONNECTED}
+        world.run(0.5)
+    assert {world.accounts[name].state for name in linked} == {State.CONNECTED}
+    linked = {name for name, account in world.accounts.items() if account.child is not None}
+    go(world)
+    world.order(min(linked), Order.STOP)
+    world.run(2 * STOP)
+    for name in linked - {min(linked)}:
+        world.fleet.forget(name, world.now)
+        del world.accounts[name]
+    come(world)
+    assert not absence.is_returning(world.accounts), "they are stopped, or gone"
+
+
 def test_whom_an_operator_starts_or_has_stopped() -> None:
     world = World(*names(3))
     world.run(30)
