@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
@@ -25,6 +26,7 @@ from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Managed, Roster
 from orchestrator.store import status
 from orchestrator.store.protocols import Record
+from orchestrator.system.clock import unix
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,9 @@ RETRY_SECONDS: Final = 2.0
 """Until an account tries again that was replaced by somebody who is not of the cluster."""
 RETRIES: Final = 3
 """How often it does so before it waits as the failure policy says."""
+JUST_SECONDS: Final = 30.0
+"""Who was replaced since then may not have been tried again before its machine was lost: that takes 2 s. A
+lost lease ends after 12."""
 
 _RESTING: Final = frozenset(
     {
@@ -137,7 +142,11 @@ class Adopting:
         accounts = self._roster.settings.accounts
         for name in sorted(coming):
             if self._roster.is_ours(name) and name in accounts and name not in self._roster.accounts:
-                self.machines.add(accounts[name], kept.get(name, status.Kept()))
+                known = kept.get(name, status.Kept())
+                self.machines.add(accounts[name], known)
+                if was_just_replaced(known, time.time()):
+                    log.info("%s: was replaced just before it came: it is tried again at once", name)
+                    self.own(name)
 
     def drop(self, name: str, how: How, ago: float) -> bool:
         """See `shard.Host.drop`."""
@@ -245,6 +254,19 @@ class Adopting:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def was_just_replaced(kept: status.Kept, now: float) -> bool:
+    """Tell whether an account's session was taken so lately that nobody may have tried the account again.
+
+    Args:
+        kept: What the machine has left of the account that ran it.
+        now: Unix seconds.
+    """
+    if kept.parked is None or kept.parked.state is not State.REPLACED or kept.shown is None:
+        return False
+    since = unix(kept.shown.get("since"))
+    return since is not None and now - since < JUST_SECONDS
 
 
 async def _at_once() -> None:
