@@ -197,7 +197,9 @@ def test_the_copy_of_the_tokens_can_be_used(tmp_path: Path) -> None:
     tokens.add(made, token)
     (first,) = pod({"page": {"tokens": {"secret": "tokens"}}})["initContainers"]
     *shell, folder = first["command"]
-    assert folder == str(StatePaths.of(Path("/var/lib/orchestrator"), environ={}).tokens)
+    # The image says where the state is: a folder in the volume.
+    (root,) = re.findall(r"^ +STATE_DIRECTORY=(\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert folder == str(StatePaths.of(Path(root), environ={}).tokens)
     line = [part.replace("/etc/orchestrator-tokens", str(made)) for part in shell]
     for _ in range(2):
         subprocess.run([*line, state], check=True)

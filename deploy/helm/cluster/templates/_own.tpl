@@ -32,7 +32,7 @@ initContainers:
   - name: tokens
     image: {{ include "orchestrator.image" . | quote }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
-    command: [sh, -c, "umask 077 && mkdir -p $1 && install -m 0600 /etc/orchestrator-tokens/tokens.json $1", sh, /var/lib/orchestrator/tokens]
+    command: [sh, -c, "umask 077 && mkdir -p $1 && install -m 0600 /etc/orchestrator-tokens/tokens.json $1", sh, /var/lib/orchestrator/state/tokens]
     securityContext:
       {{- include "orchestrator.containerSecurity" . | nindent 6 }}
     volumeMounts:
@@ -91,5 +91,5 @@ sessionAffinity: ClientIP
 
 {{/* What a ServiceMonitor needs here. */}}
 {{- define "own.monitor" -}}
-{{- if not .Values.page.tokens.secret -}}{{- fail "serviceMonitor.enabled needs page.tokens.secret: a token of one pod is none for the others" -}}{{- end -}}
+{{- if not .Values.page.tokens.secret -}}{{- fail "serviceMonitor.enabled needs page.tokens.secret: a token of one pod is not valid in another pod" -}}{{- end -}}
 {{- end -}}
