@@ -6,12 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import Final
 
 from orchestrator import __version__
 from orchestrator.accounts.fleet import Fleet
 from orchestrator.accounts.fleet_facts import FleetFacts, Probing
 from orchestrator.control.protocol import Json
-from orchestrator.errors import StoreAway
+from orchestrator.errors import NotRunning, StateError, StoreAway
 from orchestrator.service import room, who
 from orchestrator.service.aside import Aside
 from orchestrator.service.machines import Machines
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 VERSION = "version"
 """What a breaker is called that holds accounts because of the version of the client."""
+FOLLOW_SECONDS: Final = 3.0
+"""Seconds between two looks at whether another machine of the cluster has turned maintenance on or off."""
 
 
 class Upkeep:
@@ -52,6 +55,7 @@ class Upkeep:
         self._library = library
         self._started_at = time.time()
         self._turning = asyncio.Lock()
+        self._following: asyncio.Task[None] | None = None
         self._watch = None if store.presence is None else StoreWatch(store.presence, machines)
 
     @property
@@ -74,9 +78,13 @@ class Upkeep:
             self._watch.start()
         if self.since is not None:
             log.warning("maintenance is on: no account starts by itself until `orchestrator maintenance off`")
+        if self._is_shared:
+            self._following = asyncio.get_running_loop().create_task(self._follow())
 
     def end(self) -> None:
         """Look after nothing any more; all accounts have stopped."""
+        if self._following is not None:
+            self._following.cancel()
         if self._watch is not None:
             self._watch.stop()
 
@@ -97,20 +105,51 @@ class Upkeep:
         return {"up": not store.is_away, "outages": store.outages}
 
     async def maintain(self, *, on: bool) -> None:
-        """Turn maintenance on or off. Nothing happens if it is so already.
+        """Turn maintenance on or off, on all machines of a cluster. Nothing happens if it is so already.
 
         Raises:
             StateError: It cannot be written down, and stays as it was.
         """
         async with self._turning:
+            if self._is_shared:
+                self.need_store()
+                await self._hear()
             if on is (self.since is not None):
                 return
             self.need_store()
             since = now().wall if on else None
             await self._aside.run(lambda: self._store.record.keep_maintenance(since))
-            self._fleet.maintenance.since = since
-        said = f",{who.by()}" if who.by() else ""
-        if on:
+            self._turn(since, who.by())
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether this machine is one of a cluster."""
+        return self._roster.owned is not None
+
+    async def _follow(self) -> None:
+        """Take over what other machines turn on and off."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                async with self._turning:
+                    if not self._fleet.store.is_away:
+                        await self._hear()
+            except NotRunning:
+                return
+            except StateError:
+                pass  # the lease says that the database is away
+            except Exception:
+                log.exception("a bug in the service: nobody knows whether other machines turn maintenance on")
+
+    async def _hear(self) -> None:
+        since = await self._aside.run(self._store.record.maintenance)
+        if (since is None) is not (self.since is None):
+            self._turn(since, " by another machine")
+
+    def _turn(self, since: float | None, by: str) -> None:
+        self._fleet.maintenance.since = since
+        said = f",{by}" if by else ""
+        if since is not None:
             log.warning("maintenance is on%s: what runs goes on, and no account starts by itself", said)
         else:
             log.warning("maintenance is off%s: the accounts that waited start in their turn", said)

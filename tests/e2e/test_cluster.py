@@ -244,6 +244,13 @@ def by_http(pair: Pair) -> None:
     pair.until_connected(pair.other)
 
 
+def until_maintenance(service: Service, *, on: bool) -> None:
+    until = time.monotonic() + BACK_SECONDS
+    while service.client.call("maintenance")["on"] is not on:
+        assert time.monotonic() < until, service.log[-40:]
+        time.sleep(0.2)
+
+
 def pair_where_it_is(pair: Pair, name: str, number: str) -> None:
     until = time.monotonic() + BACK_SECONDS
     while True:
@@ -324,6 +331,10 @@ def test_an_operator_moves_an_account_drains_a_machine_and_sees_who_runs_what(tw
     sees_all(two)
     gives_orders(two)
     by_http(two)
+    for asked, switch in ((two.one, "on"), (two.other, "off")):
+        asked.command("maintenance", switch)
+        for service in (two.one, two.other):
+            until_maintenance(service, on=switch == "on")
     two.one.command("cluster", "drain", "one", "--undo")
     two.other.command("cluster", "move", "cora", "one")
     until = time.monotonic() + BACK_SECONDS
