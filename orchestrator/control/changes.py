@@ -158,7 +158,7 @@ class Changes:
 
     def told(self) -> Told:
         """Return what was told of the accounts and is not over, to be kept across a restart."""
-        found = {name: one for name, one in self._kept.items() if name not in self._accounts}
+        found = {name: one for name, one in self._kept.items() if one and name not in self._accounts}
         for name, account in self._accounts.items():
             values: dict[str, str] = {}
             for aspect, track in account.tracks.items():
@@ -169,6 +169,14 @@ class Changes:
             if values:
                 found[name] = values
         return found
+
+    def knows(self, name: str) -> bool:
+        """Tell whether an account was seen since it came, or what was told of it before is known."""
+        return name in self._accounts or name in self._kept
+
+    def remember(self, name: str, told: Mapping[str, str]) -> None:
+        """Take note of what was told of an account before it came here."""
+        self._kept[name] = dict(told)
 
     def see(self, view: AccountView, now: Moment) -> None:
         """Take in how an account is."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from orchestrator.errors import StateError, StoreAway
@@ -22,7 +23,7 @@ from orchestrator.store.record_files import RecordFiles
 from orchestrator.store.summary import Summary
 from orchestrator.store.timeline import TimelineEntry
 from orchestrator.store.told import Kept as Told
-from orchestrator.store.told import as_values, of_values
+from orchestrator.store.told import of_values
 
 _FIRST_SECONDS: Final = 5.0
 """How long a read waits for what was to be written before."""
@@ -31,8 +32,9 @@ _WRITE_SECONDS: Final = 10.0
 
 MAINTENANCE: Final = "maintenance"
 ALIVE: Final = "alive"
-TOLD: Final = "told"
 """The keys of facts."""
+_TOLD: Final = "told/"
+"""How the keys of facts begin that say what a program was told of an account."""
 
 
 class RecordRows:
@@ -53,6 +55,7 @@ class RecordRows:
         self._local = local
         self._waits = waits
         self._lost = False
+        self._told: Mapping[str, Mapping[str, str]] = {}
 
     @property
     def place(self) -> str:
@@ -99,13 +102,25 @@ class RecordRows:
         return self._local.summary(digest)
 
     def told(self) -> Told:
-        """See `Record.told`."""
-        found = self._fact(TOLD)
-        return Told() if found is None else of_values(found[0])
+        """See `Record.told`: each account's part goes where the account goes, the rest is of this machine."""
+        self._written_first()
+        found = self._database.run(lambda connection: rows.facts(connection, _TOLD))
+        accounts = {key.removeprefix(_TOLD): words for key, words in found.items()}
+        self._told = of_values({"told": accounts}).told
+        return replace(self._local.told(), told=self._told)
 
-    def keep_told(self, kept: Told) -> None:
+    def keep_told(self, kept: Told, accounts: Collection[str]) -> None:
         """See `Record.keep_told`."""
-        self._note(TOLD, as_values(kept))
+        told = {**self._told}
+        for name in accounts:
+            words = kept.told.get(name)
+            if words != told.pop(name, None):
+                self._note(_TOLD + name, words)
+            if words is not None:
+                told[name] = words
+        self._told = told
+        if (mine := replace(kept, told={})) != self._local.told():
+            self._local.keep_told(mine, ())
         self._settle()
 
     def maintenance(self) -> float | None:

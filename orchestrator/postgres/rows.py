@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -245,6 +246,17 @@ def fact(connection: Connection, key: str) -> tuple[Any, float] | None:
         return plain.loads(str(row[0])), float(row[1])
     except (ValueError, RecursionError):
         return None, float(row[1])
+
+
+def facts(connection: Connection, prefix: str) -> dict[str, Any]:
+    """Return all facts whose keys begin so, by key; one that makes no sense is left out."""
+    found = {}
+    for key, text in connection.execute(
+        "SELECT key, value::text FROM orchestrator.fact WHERE starts_with(key, %s)", [prefix]
+    ):
+        with contextlib.suppress(ValueError, RecursionError):
+            found[str(key)] = plain.loads(str(text))
+    return found
 
 
 def tail(connection: Connection, name: str, count: int) -> list[dict[str, Any]]:

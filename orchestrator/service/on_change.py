@@ -159,6 +159,7 @@ class Telling:
             try:
                 await self._follow()
                 if self._changes is not None:
+                    await self._welcome(self._changes)
                     self._look(self._changes)
                     wait = planned_at + PLAN_SECONDS - loop.time()
                     if wait <= 0:
@@ -189,6 +190,16 @@ class Telling:
             self._changes.configure(settings)
             self._seen = -1
             self._warn(settings)
+
+    async def _welcome(self, changes: Changes) -> None:
+        """In a cluster, find out what another machine has told of the accounts that have come."""
+        while self._accounts.settings.cluster is not None:
+            new = [name for name in self._accounts.names() if not changes.knows(name)]
+            if not new:
+                return
+            kept = await self._load()
+            for name in new:
+                changes.remember(name, kept.told.get(name, {}))
 
     def _warn(self, settings: OnChange) -> None:
         if wrong := problem(Path(settings.run[0])):
@@ -293,8 +304,11 @@ class Telling:
         )
         if kept == self._saved:
             return
+        there, configured = set(self._accounts.names()), self._accounts.settings.accounts
+        before = set() if self._saved is None else {*self._saved.told}
+        accounts = there | {name for name in before if name not in configured}
         try:
-            await self._aside.run(lambda: self._record.keep_told(kept))
+            await self._aside.run(lambda: self._record.keep_told(kept, accounts))
         except StateError as error:
             if not self._unsaved:
                 log.error("%s", error)

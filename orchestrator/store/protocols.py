@@ -315,8 +315,12 @@ class Record(Protocol):
             StateError: It cannot be read.
         """
 
-    def keep_told(self, kept: Told) -> None:
+    def keep_told(self, kept: Told, accounts: Collection[str]) -> None:
         """Write down what the program of `on_change` was told, and how its last call ended.
+
+        Args:
+            kept: What is so.
+            accounts: The accounts of which it says all. What was told of others is for those who have them.
 
         Raises:
             StateError: It cannot be written; what was written before stays.

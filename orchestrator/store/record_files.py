@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -75,8 +75,9 @@ class RecordFiles:
         """See `Record.told`."""
         return told.load(self._told)
 
-    def keep_told(self, kept: Told) -> None:
-        """See `Record.keep_told`."""
+    def keep_told(self, kept: Told, accounts: Collection[str]) -> None:
+        """See `Record.keep_told`: nobody else has accounts."""
+        del accounts
         told.save(self._told, kept)
 
     def maintenance(self) -> float | None:

@@ -226,8 +226,12 @@ def test_what_a_configuration_says_is_known_by_its_text_only(world: World) -> No
 def test_what_a_program_was_told_is_there_after_a_kill(world: World) -> None:
     assert world.store.record.told() == Told()
     told = Told({"a": {"down": "backoff"}}, 3, Last(NOW, "/usr/bin/tell", "failed", 2))
-    world.store.record.keep_told(told)
+    world.store.record.keep_told(told, {"a", "b"})
     assert world.reopen().record.told() == told
+    nothing = Told({}, 0, told.last)
+    world.store.record.told()
+    world.store.record.keep_told(nothing, {"a"})
+    assert world.reopen().record.told() == nothing
 
 
 def test_when_a_service_was_there_last_is_known_after_a_kill(world: World) -> None:

@@ -29,6 +29,8 @@ from orchestrator.store.layout import StatePaths
 from orchestrator.store.record_files import RecordFiles
 from orchestrator.store.status import Kept
 from orchestrator.store.timeline import TimelineEntry
+from orchestrator.store.told import Kept as Told
+from orchestrator.store.told import Last
 
 NOW = 1_800_000_000.0
 
@@ -59,6 +61,31 @@ def codes(database: Database) -> dict[str, float]:
         ).fetchall()
     )
     return {str(name): float(left) for name, left in found}
+
+
+# Several machines
+
+
+def test_what_was_told_of_an_account_is_there_for_the_machine_that_gets_it(
+    tmp_path: Path, fresh: FreshDatabase
+) -> None:
+    database = fresh.prepared()
+    call = Last(NOW, "/usr/bin/tell")
+    with (
+        recording(database, folder(tmp_path, "one")) as one,
+        recording(database, folder(tmp_path, "two")) as two,
+    ):
+        one.keep_told(Told({"a": {"down": "backoff"}, "b": {"down": "failed"}}, 3, call), {"a", "b"})
+        two.keep_told(Told({"c": {"down": "failed"}}), {"c"})
+        assert one.flush(30)
+        assert two.told() == Told(
+            {"a": {"down": "backoff"}, "b": {"down": "failed"}, "c": {"down": "failed"}}
+        )
+        two.keep_told(Told({"c": {"down": "failed"}}), {"a", "c"})  # a has come, and is well
+        assert two.flush(30)
+        one.keep_told(Told({"b": {"down": "banned"}}, 0, call), {"b"})
+        assert one.flush(30)
+        assert one.told() == Told({"b": {"down": "banned"}, "c": {"down": "failed"}}, 0, call)
 
 
 # A database that goes away

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,10 +18,13 @@ from hypothesis import strategies as st
 
 from orchestrator.accounts.on_change import OnChange
 from orchestrator.config.settings import Settings
+from orchestrator.control import changes
 from orchestrator.control.view import AccountView
+from orchestrator.service import on_change
 from orchestrator.service.on_change import Telling, without_secrets
 from orchestrator.store.layout import StatePaths
 from orchestrator.store.record_files import RecordFiles
+from orchestrator.store.told import Kept
 
 URL = "https://hooks.example.com/services/T01ABCDEF/B02ABCDEF/abcdefghijklmnop?thread=general-room"
 PASSWORD = "correct-horse"
@@ -32,7 +38,7 @@ class Accounts:
     version = 0
 
     def __init__(self, on_change: OnChange) -> None:
-        self.settings = cast("Settings", SimpleNamespace(on_change=on_change))
+        self.settings = cast("Settings", SimpleNamespace(on_change=on_change, cluster=None, accounts={}))
 
     def names(self) -> list[str]:
         return []
@@ -116,6 +122,113 @@ def test_a_line_whose_beginning_is_lost_is_not_shown(tmp_path: Path) -> None:
     found = try_out(tmp_path, f"echo first; echo 'Authorization: Bearer {token} {rest}'; echo last")
     assert found["worked"]
     assert found["output"] == "last"
+
+
+class Machine:
+    """The accounts that a machine of a cluster has, and the program that it tells of them."""
+
+    def __init__(self, folder: Path, record: RecordFiles) -> None:
+        self.log = folder / "said"
+        program = folder / "tell"
+        program.write_text(f"#!/bin/sh\ncat >> {self.log}\n")
+        program.chmod(0o700)
+        self.settings: Any = SimpleNamespace(
+            on_change=OnChange(run=(str(program),), lasts=0.0),
+            cluster=object(),
+            accounts=dict.fromkeys(("a", "b", "c")),
+        )
+        self.version = 0
+        self.has: dict[str, AccountView] = {}
+        self._at: dict[str, int] = {}
+        self._changed = asyncio.Event()
+        self.telling = Telling(self, record)
+
+    def set(self, name: str, state: str | None) -> None:
+        """Give the machine an account in a state, or take one away."""
+        self.version += 1
+        self._at[name] = self.version
+        if state is None:
+            del self.has[name]
+        else:
+            self.has[name] = AccountView(name, state, kind="crash" if state == "failed" else None)
+        self._changed.set()
+
+    def names(self) -> list[str]:
+        return [*self.has]
+
+    def describe(self, name: str, *, reveal: bool = False) -> AccountView:
+        del reveal
+        return self.has[name]
+
+    def changed_since(self, version: int, *, numbers: bool = False) -> tuple[list[str], list[str]]:
+        del numbers
+        found = [name for name, at in self._at.items() if at > version]
+        return [n for n in found if n in self.has], [n for n in found if n not in self.has]
+
+    async def wait_for_change(self) -> None:
+        await self._changed.wait()
+        self._changed.clear()
+
+    def said(self) -> list[str]:
+        """Return what the program was told, as account and word."""
+        if not self.log.exists():
+            return []
+        text, found = self.log.read_text(), []
+        while text.strip():
+            document, end = json.JSONDecoder().raw_decode(text.lstrip())
+            text = text.lstrip()[end:]
+            found += [f"{one['account']['name']} {one['change']}" for one in document["changes"]]
+        return found
+
+
+class Shared(RecordFiles):
+    """What several machines have been told, where all can read it: as with rows of a database."""
+
+    def keep_told(self, kept: Kept, accounts: Collection[str]) -> None:
+        others = {name: words for name, words in self.told().told.items() if name not in accounts}
+        super().keep_told(replace(kept, told={**others, **kept.told}), accounts)
+
+
+def test_what_was_told_of_an_account_goes_where_the_account_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(on_change, "PLAN_SECONDS", 0.05)
+
+    async def move() -> tuple[list[str], list[str]]:
+        record = Shared(StatePaths.of(tmp_path, environ={}))
+        folders = [tmp_path / name for name in ("one", "two")]
+        for folder in folders:
+            folder.mkdir()
+        one, two = (Machine(folder, record) for folder in folders)
+        for machine in (one, two):
+            machine.telling.start()
+        try:
+            one.set("a", "failed")
+            one.set("b", "failed")
+            two.set("c", "failed")
+            await until(lambda: len(one.said()) == 2 and len(two.said()) == 1)
+            await until(lambda: {*record.told().told} == {"a", "b", "c"})
+            one.set("a", None)
+            two.set("a", "failed")  # as before: nobody is told again
+            two.set("c", "connected")
+            await until(lambda: len(two.said()) == 2)
+            two.set("a", "connected")
+            await until(lambda: len(two.said()) == 3)
+            await until(lambda: {*record.told().told} == {"b"})
+        finally:
+            for machine in (one, two):
+                await machine.telling.stop()
+        return one.said(), two.said()
+
+    said = asyncio.run(move())
+    assert said == (["a needs_person", "b needs_person"], ["c needs_person", "c resolved", "a resolved"])
+
+
+async def until(so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not so():  # noqa: ASYNC110 - what is waited for tells nobody
+            await asyncio.sleep(0.02)
 
 
 @given(st.text(max_size=60), st.text(max_size=40), st.text(max_size=60))
