@@ -315,6 +315,7 @@ def _options() -> str:
         "statement_timeout": PATIENCE,
         "lock_timeout": _LOCKS,
         "idle_in_transaction_session_timeout": 2 * PATIENCE,
+        "idle_session_timeout": 0,  # who watches or listens is idle, and is to hear that the server is gone
     }
     words = [f"-c {key}={int(value * 1000)}" for key, value in limits.items()]
     return " ".join([*words, "-c search_path=pg_catalog", "-c TimeZone=UTC"])

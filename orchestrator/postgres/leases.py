@@ -87,7 +87,8 @@ class Leases:
         configured = self.configured
         if configured and isinstance(question, Register | Renew):
             self._database.run(lambda connection: ids.make_known(connection, configured))
-            self.configured = ()
+            if self.configured is configured:  # a reload may have come meanwhile
+                self.configured = ()
         answer = self._database.run(
             lambda connection: self._answer(connection, question), patience=QUESTION_SECONDS
         )

@@ -62,7 +62,7 @@ class RecordRows:
         """See `Record.place`."""
         return str(self._database.dsn)
 
-    def load(self) -> dict[str, status.Kept]:
+    def load(self, damaged: dict[str, StateError] | None = None) -> dict[str, status.Kept]:
         """See `Record.load`."""
         self._written_first()
         found = self._database.run(rows.status)
@@ -71,10 +71,13 @@ class RecordRows:
             try:
                 kept[name] = status.of_text(text, clock)
             except ValueError:
-                raise StateError(
-                    f"{self.place}: what is kept of {name} is damaged: delete the account's row in"
-                    " orchestrator.status to have it start if the configuration enables it"
-                ) from None
+                error = StateError(
+                    f"{self.place}: what is kept of {name} is damaged, or of a newer version: delete the"
+                    " account's row in orchestrator.status to have it start if the configuration enables it"
+                )
+                if damaged is None:
+                    raise error from None
+                damaged[name] = error
         texts = {name: status.as_text(name, one) for name, one in kept.items()}
         self._writer.put(lambda pending: pending.loaded(texts))
         return kept

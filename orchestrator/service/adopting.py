@@ -8,10 +8,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final
 
 from orchestrator.accounts.events import Order, Ordered, Removed
 from orchestrator.accounts.failure import Kind
+from orchestrator.accounts.machine import Account
 from orchestrator.accounts.pipe import Extend
 from orchestrator.accounts.proxy import environment_proxy, parse_environment
 from orchestrator.accounts.states import State
@@ -24,6 +26,7 @@ from orchestrator.service.children import Children
 from orchestrator.service.machines import Machines
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.roster import Managed, Roster
+from orchestrator.service.timers import now
 from orchestrator.store import status
 from orchestrator.store.protocols import Record
 from orchestrator.system.clock import unix
@@ -102,6 +105,8 @@ class Adopting:
         self._record = record
         self._coming: set[str] = set()
         self._disowned: set[str] = set()
+        self._dropped: dict[str, Account] = {}
+        self._going: set[str] = set()
         self._tries: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._urgent = False
@@ -129,24 +134,37 @@ class Adopting:
         return True
 
     async def _take_up(self) -> None:
-        """Take up the accounts that have come, with what is known of them, which is read once for all."""
+        """Take up the accounts that have come, with what is known of them, which is read once for many.
+
+        One of which that cannot be read keeps no other one waiting.
+        """
         await self.ready()
-        while True:
+        said: set[str] = set()
+        while self._coming:
+            # Not those that come meanwhile: their last machine may have written since this was read.
+            coming, damaged = {*self._coming}, dict[str, StateError]()
             try:
-                kept = await self._children.aside.run(self._record.load)
-                break
+                kept = await self._children.aside.run(lambda: self._record.load(damaged))  # noqa: B023
             except StateError as error:
                 log.warning("accounts that have come wait until it is known how they were: %s", error)
                 await asyncio.sleep(AGAIN_SECONDS)
-        coming, self._coming = self._coming, set()
+                continue
+            for name in sorted(coming & damaged.keys() - said):
+                log.error("%s does not start: %s", name, damaged[name])
+                said.add(name)
+            for name in sorted(coming & self._coming - damaged.keys()):
+                self._coming.discard(name)
+                self._add(name, kept.get(name, status.Kept()))
+            if coming & damaged.keys():
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    def _add(self, name: str, known: status.Kept) -> None:
         accounts = self._roster.settings.accounts
-        for name in sorted(coming):
-            if self._roster.is_ours(name) and name in accounts and name not in self._roster.accounts:
-                known = kept.get(name, status.Kept())
-                self.machines.add(accounts[name], known)
-                if was_just_replaced(known, time.time()):
-                    log.info("%s: was replaced just before it came: it is tried again at once", name)
-                    self.own(name)
+        if name in accounts and name not in self._roster.accounts and self._roster.is_ours(name):
+            self.machines.add(accounts[name], known)
+            if was_just_replaced(known, time.time()):
+                log.info("%s: was replaced just before it came: it is tried again at once", name)
+                self.own(name)
 
     def drop(self, name: str, how: How, ago: float) -> bool:
         """See `shard.Host.drop`."""
@@ -156,7 +174,10 @@ class Adopting:
         self._tries.pop(name, None)
         managed = self._roster.accounts.get(name)
         if managed is None:
-            return False
+            if name in self._going and how is not How.STOP:
+                self._record.disown(name)  # what is not written yet is another's to tell
+            return name in self._going
+        self._dropped[name] = managed.account
         if how is not How.STOP:
             if how is How.CUT and not managed.disowned:
                 self._recorder.cut(name, UNSURE, ago)
@@ -176,15 +197,26 @@ class Adopting:
         """Note that an account is not run here any more, and has no process."""
         assert self._roster.owned is not None
         self._roster.owned.discard(name)
+        former, others = self._dropped.pop(name, None), self._recorder.others
+        if former is not None and name in others:
+            # What was known when it was to go counts, and what was ordered and said by WhatsApp since then.
+            stopped, parked = former.stopped or others[name].stopped, former.parked(now())
+            others[name] = replace(others[name], stopped=stopped, parked=parked or others[name].parked)
+            self._recorder.save()
+        self._going.add(name)
         self._background(self._let_go(name))
 
     async def _let_go(self, name: str) -> None:
-        if name in self._disowned:
-            self._disowned.discard(name)
-        else:
-            self._roster.terms.leave(name)
-            await self.let_go(name)
-            await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
+        try:
+            if name in self._disowned:
+                self._disowned.discard(name)
+            else:
+                self._roster.terms.leave(name)
+                await self.let_go(name)
+                await self._children.aside.run(lambda: self._record.flush(KEPT_SECONDS))
+                self._record.disown(name)  # from now on, another one writes
+        finally:
+            self._going.discard(name)
         self._roster.terms.end(name)
         self._recorder.others.pop(name, None)
         self.gone(name)
@@ -198,8 +230,11 @@ class Adopting:
 
     def kill(self) -> None:
         """See `shard.Host.kill`."""
-        for managed in list(self._roster.accounts.values()):
-            self._children.end(managed)
+        for name, managed in list(self._roster.accounts.items()):
+            try:
+                self._children.end(managed)
+            except Exception:  # the next one is killed all the same
+                log.exception("%s: a bug in the service: its process could not be killed", name)
 
     def own(self, name: str) -> None:
         """See `shard.Host.own`."""

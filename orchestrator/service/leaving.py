@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from orchestrator.accounts import deadlines
 from orchestrator.accounts.events import Order, Ordered, Removed
 from orchestrator.accounts.states import State
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service import who
 from orchestrator.service.devices import Devices
 from orchestrator.service.machines import Machines
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Reloader
 from orchestrator.service.roster import Roster
+from orchestrator.service.timers import now
 from orchestrator.store.moving import Restored
 from orchestrator.store.protocols import Store
 
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _BETWEEN_SECONDS: Final = deadlines.STOPPING.outer + 5.0
 """How long a restore waits for a process that a repair ends, or that has not said yet what it does."""
+
+PRUNE_SECONDS: Final = 3600.0
+"""Between two looks at the quarantine for what has been kept for long enough."""
 
 _MAKES_ROOM: Final = "stopped so that its session can be put back"
 """The reason of an account that showed a code when its session was restored."""
@@ -54,6 +59,10 @@ class Leaving:
         recorder: Writes down what must outlive the service.
         reloader: Changes the accounts, one change at a time.
         devices: Tells which account uses which linked device.
+
+    Attributes:
+        returning: Accounts that have no process for a moment and are about to come back here.
+        left: Is told of each account that has gone and does not come back here.
     """
 
     def __init__(
@@ -71,6 +80,19 @@ class Leaving:
         self._recorder = recorder
         self._reloader = reloader
         self._devices = devices
+        self._born = now()
+        self._pruning: asyncio.Task[None] | None = None
+        self.returning: set[str] = set()
+        self.left: Callable[[str], None] = lambda _: None
+
+    def begin(self) -> None:
+        """Look after the quarantine from now on."""
+        self._pruning = asyncio.get_running_loop().create_task(self._prune())
+
+    def end(self) -> None:
+        """Look after nothing any more."""
+        if self._pruning is not None:
+            self._pruning.cancel()
 
     async def log_out(self, name: str) -> LoggedOut:
         """Have WhatsApp log an account out, which stays in the configuration.
@@ -102,16 +124,28 @@ class Leaving:
             # Should the service be killed before the account is back, this must not be lost.
             self._recorder.keep_as_other(name)
             why = "logged out at WhatsApp, because an operator wants it"
-            self._machines.handle(name, Removed(keep_session=True, why=why, unlink=True, by=who.current()))
-            while self._roster.accounts.get(name) is managed:
-                await self._roster.wait_for_change()
+            leave = Removed(keep_session=True, why=why, unlink=True, by=who.current())
+            self.returning.add(name)
+            try:
+                self._machines.handle(name, leave)
+                while self._roster.accounts.get(name) is managed:
+                    await self._roster.wait_for_change()
+            finally:
+                self.returning.discard(name)
             parting = former.parting
             unlinked = parting is not None and parting.unlinked
-            self._recorder.others.pop(name, None)
+            kept = replace(kept, stopped=kept.stopped or unlinked)
             settings = self._roster.settings.accounts.get(name)
-            if settings is not None and not self._machines.closing:
-                self._machines.add(settings, replace(kept, stopped=kept.stopped or unlinked), former)
+            if not self._roster.is_ours(name):  # it goes to another machine of the cluster meanwhile
+                self._recorder.others[name] = kept
+                self.left(name)
+            elif settings is not None and not self._machines.closing:
+                self._recorder.others.pop(name, None)
+                self._machines.add(settings, kept, former)
                 self._recorder.save()
+            else:
+                self._recorder.others.pop(name, None)
+                self.left(name)
         said = "logged out at WhatsApp" if unlinked else "not logged out at WhatsApp"
         log.warning("%s: %s%s", name, said, who.by())
         return LoggedOut(unlinked, None if unlinked or parting is None else parting.why)
@@ -157,6 +191,30 @@ class Leaving:
         if managed is not None and starts and managed.account.settings.enabled:
             self._machines.handle(name, Ordered(Order.START, by=who.current()))
         return about
+
+    async def _prune(self) -> None:
+        """Delete old sessions from the quarantine, now and every `PRUNE_SECONDS`; large ones take a while."""
+        while True:
+            # A clock that is set forward, as after a start without a battery, makes nothing old at once.
+            present = now()
+            steady = min(present.wall, self._born.wall + present.monotonic - self._born.monotonic)
+            days = self._roster.settings.quarantine_days
+            gone: list[str] = []
+            try:
+                async with self._reloader.one_at_a_time:
+                    gone = await self._reloader.aside(partial(self._store.sessions.prune, days, steady))
+            except NotRunning:
+                return
+            except Exception:
+                log.exception("a bug in the service: the quarantine cannot be looked through")
+            if gone:
+                log.info(
+                    "the quarantine has kept these sessions for long enough, so they are deleted: %s; a"
+                    " device that a phone still shows under Linked devices stays linked until somebody"
+                    " removes it there",
+                    ", ".join(gone),
+                )
+            await asyncio.sleep(PRUNE_SECONDS)
 
     def _only_pairs(self, name: str) -> bool:
         """Tell whether an account runs for nothing but its code, which no phone has used."""

@@ -97,7 +97,13 @@ class Orders:
         """
         answers: dict[str, Json] = {}
         for begin in range(0, len(names), MOST_AT_ONCE):
-            answers |= await self._give(names[begin : begin + MOST_AT_ONCE], command, arguments)
+            some = names[begin : begin + MOST_AT_ONCE]
+            try:
+                answers |= await self._give(some, command, arguments)
+            except OrchestratorError as error:
+                if not answers:
+                    raise
+                answers |= dict.fromkeys(some, error_answer(error))
         return answers
 
     async def _give(self, names: Sequence[str], command: str, arguments: Json) -> dict[str, Json]:

@@ -31,8 +31,6 @@ LATER_SECONDS = 600.0
 """How long a sign of a phone may wait to be written down: it matters by the day."""
 RETRY_SECONDS = 5.0
 """How long to wait before the next try to write what could not be written."""
-PRUNE_SECONDS = 3600.0
-"""How often old sessions are deleted from the quarantine."""
 KEPT_SECONDS = 2.0
 """How long somebody who has ordered something waits for that to be kept."""
 END_SECONDS = 5.0
@@ -78,7 +76,6 @@ class Recorder:
         self._timers = timers
         self._describe = describe
         self._recent: dict[str, float] = {}  # by the time of the last change, the oldest first
-        self._born = now()
         self._unsaved = False
         self._unkept: set[str] = set()
 
@@ -293,17 +290,3 @@ class Recorder:
             if place is not None:
                 what = "what is kept of the account" if messages else "the session"
                 log.warning("%s: %s was put into quarantine (%s): %s", name, what, reason, place)
-
-    def prune(self) -> None:
-        """Delete old sessions from the quarantine, now and every `PRUNE_SECONDS`."""
-        # A clock that is set forward, as after a start without a battery, must not make anything old at once.
-        present = now()
-        steady = self._born.wall + present.monotonic - self._born.monotonic
-        gone = self._sessions.prune(self._roster.settings.quarantine_days, min(present.wall, steady))
-        if gone:
-            log.info(
-                "the quarantine has kept these sessions for long enough, so they are deleted: %s; a device"
-                " that a phone still shows under Linked devices stays linked until somebody removes it there",
-                ", ".join(gone),
-            )
-        self._timers.later("prune", PRUNE_SECONDS, self.prune)

@@ -13,6 +13,7 @@ from orchestrator.accounts.same_phone import Phones
 from orchestrator.accounts.settings import Sending
 from orchestrator.accounts.states import State
 from orchestrator.config.settings import Settings
+from orchestrator.errors import OrchestratorError
 from orchestrator.service.drift import Drift
 from orchestrator.service.fetching import Fetching
 from orchestrator.service.outbox.waiting import Waiting
@@ -81,6 +82,13 @@ class Managed:
     def sending(self) -> Sending:
         """How it sends."""
         return self.account.settings.sending
+
+
+def is_leaving(name: str) -> OrchestratorError:
+    """Return what somebody is told who wants something of an account that goes to another machine."""
+    return OrchestratorError(
+        f"{name} is leaving its machine: nothing was done; try again in a moment", key="order_not_taken"
+    )
 
 
 class Roster:

@@ -37,7 +37,7 @@ from orchestrator.service.messages import InFiles, Messages
 from orchestrator.service.outbox.sends import Sends
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
-from orchestrator.service.roster import Managed, Roster
+from orchestrator.service.roster import Managed, Roster, is_leaving
 from orchestrator.service.stall import Pulse
 from orchestrator.service.timers import Timers, now
 from orchestrator.service.upkeep import Upkeep
@@ -143,6 +143,8 @@ class Supervisor:
             state_configured=state_configured,
         )
         self.leaving = Leaving(roster, store, self._machines, self._recorder, self.reloader, devices)
+        if self.adopting is not None:
+            self.leaving.left = self.adopting.forgotten
         self._pulse, self._idle, self._started = Pulse(self._machines.stalled), asyncio.Event(), False
 
     @property
@@ -200,7 +202,7 @@ class Supervisor:
         self._started = True
         self._recorder.summarize()
         self._pulse.start()
-        self._recorder.prune()
+        self.leaving.begin()
         self._look_for_oom_kills()
         if only is None:
             self._enabling.look()
@@ -214,6 +216,7 @@ class Supervisor:
         await self._idle.wait()
         await self._machines.updates.close()
         self.upkeep.end()
+        self.leaving.end()
         self._pulse.stop()
         self._pictures.stop()
         self._timers.stop()
@@ -237,8 +240,8 @@ class Supervisor:
             self._idle.set()
 
     def _forgotten(self, name: str) -> None:
-        if self.adopting is not None:
-            self.adopting.forgotten(name)
+        if name not in self.leaving.returning:
+            self.leaving.left(name)
         if self.reloader.forgotten(name):
             self._tracebacks.forget(name)
 
@@ -334,9 +337,11 @@ class Supervisor:
 
         Raises:
             NoSuchAccount: There is none of that name.
-            OrchestratorError: The account is disabled, or lacks what the order needs.
+            OrchestratorError: The account is disabled, lacks what the order needs, or goes elsewhere.
         """
         managed = self._roster.get(name)
+        if not self._roster.is_ours(name):
+            raise is_leaving(name)
         account = managed.account
         if order is Order.REPAIR:
             self.upkeep.need_store()

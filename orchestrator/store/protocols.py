@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.errors import StateError
 from orchestrator.store.configured import Configured
 from orchestrator.store.layout import StatePaths
 
@@ -266,8 +267,12 @@ class Record(Protocol):
     def place(self) -> str:
         """Where the wishes and the last known states are kept, for people."""
 
-    def load(self) -> dict[str, Kept]:
+    def load(self, damaged: dict[str, StateError] | None = None) -> dict[str, Kept]:
         """Return what was kept, by account.
+
+        Args:
+            damaged: Takes the accounts of which it cannot be understood, each with why, where accounts are
+                kept one by one; None: one such account is an error.
 
         Raises:
             StateError: What was kept is there and cannot be understood.

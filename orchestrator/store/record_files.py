@@ -43,8 +43,9 @@ class RecordFiles:
         """See `Record.place`."""
         return os.fspath(self._status)
 
-    def load(self) -> dict[str, status.Kept]:
-        """See `Record.load`."""
+    def load(self, damaged: dict[str, StateError] | None = None) -> dict[str, status.Kept]:
+        """See `Record.load`: all accounts are in one file."""
+        del damaged
         return status.load(self._status)
 
     def save(self, kept: Mapping[str, status.Kept]) -> None:

@@ -112,6 +112,8 @@ class Following:
         if was_stale:
             for line in self._lines.lines.values():
                 line.plan()
+        # First, and without the database: another machine hands over the events of these.
+        await self._end_terms(answer["terms"])
         await self._look_at_pulls(answer["terms"])
         self._adopt(_standings(answer))
         await self._follow_terms(answer["terms"])
@@ -199,12 +201,14 @@ class Following:
 
     # Accounts
 
+    async def _end_terms(self, terms: Mapping[str, int]) -> None:
+        for account in [one for one, term in (self._lines.held or {}).items() if terms.get(one) != term]:
+            if account not in self._leaving:
+                await self._drop(account, is_known=False)
+
     async def _follow_terms(self, terms: Mapping[str, int]) -> None:
         held = self._lines.held
         assert held is not None
-        for account in [one for one, term in held.items() if terms.get(one) != term]:
-            if account not in self._leaving:
-                await self._drop(account, is_known=False)
         coming = [(one, at) for one, at in terms.items() if one not in held and self._left.get(one) != at]
         for at in range(0, len(coming), AT_ONCE):
             some = [self._take_up(*one) for one in coming[at : at + AT_ONCE]]

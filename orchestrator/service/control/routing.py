@@ -20,6 +20,7 @@ from orchestrator.errors import OrchestratorError, StoreAway
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.control.commands import Commands, Events, Result
 from orchestrator.service.elsewhere import Elsewhere
+from orchestrator.service.roster import is_leaving
 
 if TYPE_CHECKING:  # only a cluster has a database
     from orchestrator.service.orders import Orders
@@ -89,10 +90,7 @@ class Routing:
         if known is None or not arguments.keys() <= {*known}:
             raise BadRequest("the account's machine has another version, which does not know this order")
         if self._elsewhere.has(name):
-            raise OrchestratorError(
-                f"{name} is leaving its machine: nothing was done; try again in a moment",
-                key="order_not_taken",
-            )
+            raise is_leaving(name)
         named: Json = {"name": name}
         if command in SEVERAL:
             named = {"names": [name], "as_all": arguments.pop("all", False)}
@@ -116,14 +114,23 @@ class Routing:
         if not others:
             return await _answer(command(request))
         here = [one for one in named if one not in others]
-        mine = _answer(command({**request, "names": here})) if here or everyone else _nothing()
         along = _taken_along(name, request)
+        if not (here or everyone):
+            return _merged(await _nothing(), await self._orders.give(others, name, along), [*named, *others])
+        mine = _answer(command({**request, "names": here}))
         if name == "stop":  # which may wait for the processes to end, here and there at the same time
-            found, answers = await asyncio.gather(mine, self._orders.give(others, name, along))
+            found, answers = await asyncio.gather(mine, self._give(others, name, along))
         else:
             found = await mine  # if nothing can be done here, nothing is done elsewhere
-            answers = await self._orders.give(others, name, along)
+            answers = await self._give(others, name, along)
         return _merged(found, answers, [*named, *others])
+
+    async def _give(self, others: Sequence[str], name: str, along: Json) -> Mapping[str, Json]:
+        """Give orders beside what is done here: that they cannot be given is said of each account."""
+        try:
+            return await self._orders.give(others, name, along)
+        except OrchestratorError as error:
+            return dict.fromkeys(others, error_answer(error))
 
     def _is_meant(self, name: str, command: str) -> bool:
         """Tell whether an account elsewhere is meant by ``all``, as on its own machine."""
