@@ -11,6 +11,7 @@ from orchestrator.accounts import characters
 from orchestrator.accounts.names import is_name
 from orchestrator.cluster.orders import Order, Owner
 from orchestrator.postgres.database import Connection
+from orchestrator.postgres.messages.box import plain
 
 CHANNEL: Final = "orchestrator_order"
 """Where a hint is given that there is an order, or an answer."""
@@ -82,7 +83,7 @@ def give(
     who = characters.one_line(by, LONGEST_WHO)
     row = connection.execute(
         "SELECT orchestrator.order_give(%s::uuid[], %s, %s, %s::json, %s)",
-        [[*orders], [*orders.values()], command, json.dumps(dict(arguments)), who],
+        [[*orders], [*orders.values()], command, _text(arguments), who],
     ).fetchone()
     return None if row is None or row[0] is None else list(row[0])
 
@@ -99,7 +100,7 @@ def take(connection: Connection, incarnation: str) -> list[Taken]:
 def answer(connection: Connection, incarnation: str, order: str, said: Mapping[str, Any]) -> bool:
     """Answer an order; return whether that was still possible."""
     row = connection.execute(
-        "SELECT orchestrator.order_answer(%s, %s::uuid, %s::json)", [incarnation, order, json.dumps(said)]
+        "SELECT orchestrator.order_answer(%s, %s::uuid, %s::json)", [incarnation, order, _text(said)]
     ).fetchone()
     return row == (True,)
 
@@ -133,6 +134,19 @@ def withdraw(connection: Connection, orders: Iterable[str]) -> list[str]:
 def forget(connection: Connection, orders: Iterable[str]) -> None:
     """Delete orders that are over."""
     _call(connection, "order_forget", [*orders])
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    """Return values as JSON that the database can read as well: one row that it cannot hides all others."""
+    return json.dumps(_plain(values))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {plain(str(key)): _plain(one) for key, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _call(connection: Connection, function: str, argument: object) -> Any:  # noqa: ANN401 - JSON

@@ -22,6 +22,7 @@ from support.postgres import FreshDatabase, signal_to
 from support.receivers import SECRET, Receiver
 from support.service import PATIENCE, Service
 
+from orchestrator.cluster import deadlines
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.process import SandboxProcess
 
@@ -488,3 +489,19 @@ def test_a_webhook_gets_everything_once_however_accounts_move(
             assert told.twice() <= set(last)
             assert receiver.wrong == []
             assert receiver.disorder() == []
+
+
+def test_an_account_that_is_logged_out_stays_where_it_is(two: Pair) -> None:
+    """The last test: it takes the session of an account."""
+    where = two.until_even()
+    service = where["anna"]
+    assert service.client.call("log_out", name="anna")["unlinked"] is True
+    until = time.monotonic() + 4 * deadlines.RENEW_SECONDS
+    while time.monotonic() < until:
+        own = {about["name"]: about for about in service.client.call("list", own=True)["accounts"]}
+        assert own["anna"]["state"] == "stopped", "another machine would have it otherwise"
+        status = json.loads(two.one.command("cluster", "status", "--json").stdout)
+        assert status["accounts"]["anna"] == service.folder.name
+        time.sleep(0.5)
+    service.command("start", "anna")
+    service.wait_for_state("anna", "pairing")

@@ -15,7 +15,7 @@ from orchestrator.consumers.followed import DeadLetter, Gone, Page, Row, Stand
 from orchestrator.consumers.outcomes import Endpoint
 from orchestrator.consumers.pulling import Batch, Known, Reach
 from orchestrator.consumers.writes import LaneRow, Moved, Place
-from orchestrator.errors import NotRunning, OrchestratorError
+from orchestrator.errors import NotRunning, OrchestratorError, StoreAway
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.following import Following
 from orchestrator.gateway.dispatch.pull_store import InService
@@ -135,6 +135,7 @@ class Machine:
     Attributes:
         terms: Which accounts it has.
         away: Whether the gateway cannot reach its service.
+        has_store: Whether the service reaches the database.
         asked: The commands that the gateway gave.
     """
 
@@ -143,6 +144,7 @@ class Machine:
         self.folder, self.feed = folder, feed
         self.terms = Terms()
         self.away: type[OrchestratorError] | None = None
+        self.has_store = True
         self.asked: list[str] = []
         self._aside = Aside("machine")
         self._answers = following.Following(self.terms, store, pulls, self._aside)
@@ -151,6 +153,8 @@ class Machine:
         if self.away is not None:
             raise self.away("the service does not answer")
         self.asked.append(command)
+        if not self.has_store and command != "consumer_terms":
+            raise StoreAway("the database does not answer")
         return await self._answers.commands[command]({"command": command, **arguments})
 
     def has(self, *accounts: str) -> None:

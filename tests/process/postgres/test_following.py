@@ -21,7 +21,7 @@ from orchestrator.consumers.followed import Row, Stand
 from orchestrator.consumers.outcomes import Attempt, Delivered, Failed
 from orchestrator.consumers.pulling import Batch
 from orchestrator.consumers.writes import Moved, Place, Standing
-from orchestrator.errors import NoSuchConsumer, OrchestratorError
+from orchestrator.errors import NoSuchConsumer, OrchestratorError, StoreAway
 from orchestrator.gateway.dispatch import following, moving
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.following import Following
@@ -119,6 +119,23 @@ async def test_what_came_while_nobody_had_the_account_is_handed_over(world: Worl
     async with world.two.running({"crm": there}):
         await until(lambda: len(there.taken) == 3)
         assert (len(here.got), there.got) == (1, between)
+
+
+@runs
+async def test_an_account_that_was_lost_with_the_database_is_handed_over_no_more(world: World) -> None:
+    here = Receiver()
+    world.one.has("a", "b")
+    async with world.one.running({"crm": here}) as (one, link):
+        await begun(one, "a", "b")
+        world.one.has_store = False
+        link._pulls_at = float("-inf")  # just then, it is time to ask the database for pulls
+        world.one.terms.end("a")
+        with pytest.raises(StoreAway):
+            await link.step()
+        assert one.accounts() == {"b"}
+        world.feed.add("a")
+        other = world.feed.add("b").id
+        await until(lambda: here.got == [other])
 
 
 @runs

@@ -90,6 +90,20 @@ def test_an_order_goes_to_the_owner_alone_and_its_answer_back(database: Database
     assert look(database, order) is None
 
 
+@pytest.mark.parametrize("strange", ["a\0b", "half \ud800", "\\u0000"])
+def test_characters_that_the_database_has_not_hide_no_other_order(database: Database, strange: str) -> None:
+    (odd,) = give(database, "anna", quarantine=strange)
+    (plain,) = give(database, "anna")
+    assert [one.id for one in take(database, "one")] == [odd, plain]
+    assert answer(database, "one", odd, {"result": {strange: [strange, 1, None, True]}})
+    assert answer(database, "one", plain)
+    found = look(database, odd)
+    assert found is not None
+    ((key, (value, *rest)),) = found[1]["result"].items()
+    assert (key, rest) == (value, [1, None, True])
+    assert value == strange.replace("\0", "\ufffd").replace("\ud800", "?")
+
+
 def test_what_was_withdrawn_is_never_taken_and_what_was_taken_is_not_withdrawn(database: Database) -> None:
     order, other = give(database, "anna", "bert")
     take(database, "two")

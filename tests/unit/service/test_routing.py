@@ -32,6 +32,7 @@ class World:
         self.given: list[tuple[tuple[str, ...], str, Json]] = []
         self.answers: dict[str, Json] = {}
         self.fails: OrchestratorError | None = None
+        self.gives_nothing: OrchestratorError | None = None
         self.route: Any = None
         self.carry_out: Any = None
         self.routing = Routing(cast("Commands", self), cast("Elsewhere", self), cast("Any", self))
@@ -57,6 +58,8 @@ class World:
 
     async def give(self, names: Sequence[str], command: str, arguments: Json) -> dict[str, Json]:
         self.given.append((tuple(names), command, arguments))
+        if self.gives_nothing is not None:
+            raise self.gives_nothing
         return {name: self.answers.get(name, {"result": there(name)}) for name in names}
 
     # As the commands of this machine
@@ -138,6 +141,18 @@ def test_if_nothing_can_be_started_here_nothing_is_done_elsewhere(world: World) 
     with pytest.raises(OrchestratorError, match="nothing was restarted"):
         world.ask("restart", names=["anna", "cora"])
     assert world.given == []
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart"])
+def test_what_was_done_here_is_told_although_the_others_cannot_be_asked(world: World, command: str) -> None:
+    world.gives_nothing = StoreAway("the database is away")
+    for request in ({"names": ["anna", "cora", "dora"]}, {"all": True}):
+        found = world.ask(command, **request)
+        assert found["done"][0] == "anna"
+        keys = {name: one["key"] for name, one in found["errors"].items()}
+        assert keys == dict.fromkeys(THERE, "store_away")
+    with pytest.raises(StoreAway):  # nothing at all was done
+        world.ask(command, names=["cora"])
 
 
 def test_each_account_has_its_own_error_wherever_it_comes_from(world: World) -> None:
