@@ -116,7 +116,7 @@ def orchestrator(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Keep many WhatsApp accounts connected on one machine."""
+    """Keep many WhatsApp accounts connected on one machine or on several."""
     repeating.remember(config, state_dir)
     context.obj = Places(config, state_dir)
 

@@ -17,7 +17,7 @@ app = typer.Typer(
     name="cluster",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Make the database of `store:` ready, and move sessions into it.",
+    help="Share accounts among machines: see and move them, and make the database of `store:` ready.",
 )
 
 

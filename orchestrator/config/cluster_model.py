@@ -66,7 +66,7 @@ class ClusterSection(Section):
     capacity: Annotated[int, types.Integer(1, 100_000)] = Field(
         default=default_of(Cluster, "capacity"),
         description="How many accounts this machine takes at the most, also when other machines are lost. An"
-        " account needs about 25 MB.",
+        " account needs 25 to 35 MB.",
     )
     failover: FailoverSection = Field(
         default=FailoverSection(),

@@ -72,8 +72,7 @@ def check(connection: Connection) -> None:
         raise StoreUnusable("the database has no tables of the orchestrator yet: `orchestrator cluster init`")
     if any(len(steps(part)) > reached.get(part, 0) for part in PARTS):
         raise StoreUnusable(
-            "the database has tables of an earlier version: stop all services, then run"
-            " `orchestrator cluster init`"
+            "the database has tables of an earlier version: run `orchestrator cluster init`"
         )
 
 
