@@ -18,6 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from orchestrator.system.os_errors import trouble
+
 PROGRAMS: Final = ("ip", "nsenter", "setpriv", "unshare")
 """What has to be on this machine."""
 INTERRUPTED: Final = 130
@@ -68,7 +70,12 @@ def run(module: str, arguments: Sequence[str], *, parent: Path | None = None, ke
     """
     if (why := why_not()) is not None:
         raise Unsuitable(why)
-    place = Path(tempfile.mkdtemp(prefix="rig-", dir=parent))
+    try:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="rig-", dir=parent))
+    except OSError as error:
+        raise Unsuitable(f"no folder can be made to work in: {trouble(error)}") from None
     place.chmod(0o755)  # the server of the database runs as another user
     code = 1
     try:

@@ -31,7 +31,7 @@ LATER_SECONDS = 600.0
 """How long a sign of a phone may wait to be written down: it matters by the day."""
 RETRY_SECONDS = 5.0
 """How long to wait before the next try to write what could not be written."""
-KEPT_SECONDS = 2.0
+KEPT_SECONDS = 6.0
 """How long somebody who has ordered something waits for that to be kept."""
 END_SECONDS = 5.0
 """How long the end waits for what was written down to be kept."""
