@@ -49,6 +49,17 @@ def read(connection: Connection, now: Callable[[], float]) -> list[Code]:
     return [Code(name, png, begun + left) for name, png, left in rows if is_sound(name, png)]
 
 
+def read_one(connection: Connection, name: str) -> tuple[bytes, float] | None:
+    """Return the picture of an account's code, and for how many seconds it holds; None if there is none."""
+    row = connection.execute(
+        "SELECT c.png, extract(epoch FROM c.expires_at - clock_timestamp())::float8"
+        " FROM orchestrator.code c JOIN orchestrator.account a ON a.id = c.account"
+        " WHERE a.name = %s AND c.expires_at > clock_timestamp()",
+        [name],
+    ).fetchone()
+    return None if row is None or not is_sound(name, row[0]) else (bytes(row[0]), float(row[1]))
+
+
 def now() -> float:
     """Return the time, by a clock that goes on while the machine sleeps, as codes do."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -71,9 +71,7 @@ def check(connection: Connection) -> None:
     if not reached:
         raise StoreUnusable("the database has no tables of the orchestrator yet: `orchestrator cluster init`")
     if any(len(steps(part)) > reached.get(part, 0) for part in PARTS):
-        raise StoreUnusable(
-            "the database has tables of an earlier version: run `orchestrator cluster init`"
-        )
+        raise StoreUnusable("the database has tables of an earlier version: run `orchestrator cluster init`")
 
 
 def versions(connection: Connection) -> dict[str, int]:

@@ -39,6 +39,7 @@ UNKNOWN: Final = (
 """The reason of an account that another machine ran when the database was there."""
 
 Look = Callable[[], Awaitable[Mapping[str, Owned]]]
+ShowCode = Callable[[str], Awaitable[tuple[bytes, float] | None]]
 
 
 class Elsewhere:
@@ -48,6 +49,7 @@ class Elsewhere:
         me: The name of this machine in the cluster.
         roster: The accounts that run here.
         look: Looks into the database.
+        code: Returns the picture of an account's code in the database, and for how long the code holds.
 
     Attributes:
         me: The name of this machine in the cluster.
@@ -55,8 +57,9 @@ class Elsewhere:
         accounts: All accounts of the cluster, as the last look has shown them.
     """
 
-    def __init__(self, me: str, roster: Roster, look: Look) -> None:
+    def __init__(self, me: str, roster: Roster, look: Look, code: ShowCode) -> None:
         self.me = me
+        self.code = code
         self.away: str | None = None
         self.accounts: Mapping[str, Owned] = {}
         self._roster = roster

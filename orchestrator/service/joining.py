@@ -35,6 +35,7 @@ class Joined:
     """
 
     def __init__(self, settings: Settings, store: Store, adopting: Adopting) -> None:
+        from orchestrator.postgres import fleet_codes
         from orchestrator.postgres.database import Database
         from orchestrator.postgres.fleet import Looks
         from orchestrator.postgres.line import Line
@@ -74,6 +75,7 @@ class Joined:
             self._name,
             adopting.roster,
             lambda: self._line.run(looks.look, patience=QUESTION_SECONDS),
+            lambda name: self._line.run(lambda c: fleet_codes.read_one(c, name), patience=QUESTION_SECONDS),
         )
         adopting.figures = self._loop.figures
 

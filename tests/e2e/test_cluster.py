@@ -26,6 +26,7 @@ from orchestrator.cluster import deadlines
 from orchestrator.errors import OrchestratorError
 from orchestrator.sandbox.process import SandboxProcess
 
+SOCKET = "http.sock"
 NAMES = ["anna", "bert", "cora", "dora"]
 QUIET_SECONDS = 8.0
 """After which what was delivered has followed into the database, on a busy machine as well: it takes 2 s."""
@@ -205,31 +206,42 @@ def gives_orders(pair: Pair) -> None:
             time.sleep(0.2)
 
 
-def by_http(pair: Pair) -> None:
-    """See that the HTTP API of a machine without any account shows and restarts those of the other."""
-    one = pair.one
-    path = one.folder / "http.sock"
-    store = {"dsn_file": str(pair.fresh.dsn_file(one.folder))}
-    one.configure(NAMES, store=store, cluster={"shard": "one"}, http={"listen": f"unix:{path}"})
-    one.client.call("reload")
-
-    def ask(method: str, what: str) -> tuple[int, Any]:
-        with contextlib.closing(http.client.HTTPConnection("localhost", timeout=PATIENCE)) as connection:
-            connection.sock = socket.socket(socket.AF_UNIX)
-            connection.sock.settimeout(PATIENCE)
-            connection.sock.connect(os.fspath(path))
+def asked(service: Service, method: str, what: str) -> tuple[int, bytes]:
+    """Return what the HTTP API of a machine answers of its accounts; 0 if nobody answers."""
+    with contextlib.closing(http.client.HTTPConnection("localhost", timeout=PATIENCE)) as connection:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(PATIENCE)
+        try:
+            connection.sock.connect(os.fspath(service.folder / SOCKET))
             connection.request(method, f"/api/accounts{what}")
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
 
+
+def open_http(pair: Pair) -> None:
+    """Have the first machine open its HTTP API, and wait until the API answers."""
+    one = pair.one
+    store, path = {"dsn_file": str(pair.fresh.dsn_file(one.folder))}, one.folder / SOCKET
+    one.configure(NAMES, store=store, cluster={"shard": "one"}, http={"listen": f"unix:{path}"})
+    one.client.call("reload")
     until = time.monotonic() + BACK_SECONDS
-    while True:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            status, found = ask("GET", "")
-            if status == 200:
-                break
+    while asked(one, "GET", "")[0] != 200:
         assert time.monotonic() < until, one.log[-40:]
         time.sleep(0.2)
+
+
+def by_http(pair: Pair) -> None:
+    """See that the HTTP API of a machine without any account shows and restarts those of the other."""
+    open_http(pair)
+
+    def ask(method: str, what: str) -> tuple[int, Any]:
+        status, body = asked(pair.one, method, what)
+        return status, json.loads(body)
+
+    until = time.monotonic() + BACK_SECONDS
+    _, found = ask("GET", "")
     assert [(about["name"], about["shard"]) for about in found["accounts"]] == [
         (name, "two") for name in NAMES
     ]
@@ -491,17 +503,26 @@ def test_a_webhook_gets_everything_once_however_accounts_move(
             assert receiver.disorder() == []
 
 
-def test_an_account_that_is_logged_out_stays_where_it_is(two: Pair) -> None:
-    """The last test: it takes the session of an account."""
-    where = two.until_even()
-    service = where["anna"]
-    assert service.client.call("log_out", name="anna")["unlinked"] is True
+def test_an_account_that_is_logged_out_stays_where_it_is_and_each_machine_shows_its_new_code(
+    two: Pair, sandbox: SandboxProcess
+) -> None:
+    where, service = two.until_even(), two.other
+    name = next(name for name in NAMES if where[name] is service)
+    assert service.client.call("log_out", name=name)["unlinked"] is True
     until = time.monotonic() + 4 * deadlines.RENEW_SECONDS
     while time.monotonic() < until:
         own = {about["name"]: about for about in service.client.call("list", own=True)["accounts"]}
-        assert own["anna"]["state"] == "stopped", "another machine would have it otherwise"
+        assert own[name]["state"] == "stopped", "another machine would have it otherwise"
         status = json.loads(two.one.command("cluster", "status", "--json").stdout)
-        assert status["accounts"]["anna"] == service.folder.name
+        assert status["accounts"][name] == service.folder.name
         time.sleep(0.5)
-    service.command("start", "anna")
-    service.wait_for_state("anna", "pairing")
+    service.command("start", name)
+    service.wait_for_state(name, "pairing")
+    open_http(two)
+    status_code, picture = 0, b""
+    while status_code != 200:  # the other machine shows the code, too, as soon as it is in the database
+        assert time.monotonic() < until + BACK_SECONDS, picture
+        status_code, picture = asked(two.one, "GET", f"/{name}/qr.png")
+        time.sleep(0.2)
+    sandbox.client.scan(two.numbers[name], png=picture)
+    service.wait_for_state(name, "connected")

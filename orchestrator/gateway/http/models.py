@@ -237,7 +237,10 @@ class Code(Answer):
     """The code to link a phone with. Whoever has it has the account: show it, and store it nowhere."""
 
     kind: Literal["qr", "link"] = Field(description="A QR code, or eight characters to type on the phone.")
-    text: str = Field(description="What the code says.")
+    text: str | None = Field(
+        description="What the code says. Null for a QR code that another machine of a cluster shows: the"
+        " picture is at `GET …/qr.png`."
+    )
     expires_at: str | None = Field(description="When the code expires, in UTC.")
 
 

@@ -1,26 +1,30 @@
 """Decides where a command is carried out: here, or on the machine of the cluster that has the account.
 
 This is the one place that decides so, for the control socket, the page and the HTTP API. A command for an
-account of another machine becomes an order. What carries texts, numbers or files, and what shows a code,
-becomes none, because an order is a row that others could read: it is refused, and the machine is named.
+account of another machine becomes an order. What carries texts, numbers or files, and what follows codes,
+becomes none, because an order is a row that others could read: it is refused, and the machine is named. The
+picture of a code is in the database, where this machine may read it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from orchestrator.accounts.states import State
 from orchestrator.control.protocol import Json, error_answer, read_error
 from orchestrator.control.view import AccountView
-from orchestrator.errors import OrchestratorError, StoreAway
+from orchestrator.errors import OrchestratorError, StateError, StoreAway
 from orchestrator.service.control.arguments import Arguments, BadRequest
 from orchestrator.service.control.commands import Commands, Events, Result
 from orchestrator.service.elsewhere import Elsewhere
 from orchestrator.service.roster import is_leaving
+from orchestrator.system.clock import iso
 
 if TYPE_CHECKING:  # only a cluster has a database
     from orchestrator.service.orders import Orders
@@ -31,7 +35,7 @@ ORDERS: Final = frozenset({"repair", "link", "log_out", "restore"})
 """Commands for one account that become an order."""
 STREAMED: Final = frozenset({"repair", "link"})
 """Those of them that go on with the account's codes, if that is wanted."""
-REFUSED: Final = frozenset({"code", "qr", "send", "take_back", "act", "look", "media", "rename"})
+REFUSED: Final = frozenset({"qr", "send", "take_back", "act", "look", "media", "rename"})
 """Commands for one account that the account's own machine alone carries out."""
 _ARGUMENTS: Final = {
     "start": ("all",),
@@ -76,6 +80,8 @@ class Routing:
             return lambda request: self._one(name, command, request)
         if name == "remove":
             return lambda request: self._remove(command, request)
+        if name == "code":
+            return lambda request: self._code(command, request)
         if name in REFUSED:
             return lambda request, *more: self._refused(command, request, *more)
         return command
@@ -178,6 +184,20 @@ class Routing:
         assert not isinstance(answer, AsyncGenerator)
         reloaded = await answer
         return {**reloaded, "runs_on": shard}
+
+    async def _code(self, command: Handler, request: Json) -> Json:
+        """Return the code that an account shows: of one elsewhere the picture, which the database has."""
+        account = self._account_elsewhere(request)
+        if account is None:
+            return await _answer(command(request))
+        found = None
+        with contextlib.suppress(StateError):
+            found = await self._elsewhere.code(account)
+        if found is None:
+            raise self._not_here(account, "that machine alone shows what code there is")
+        png, left = found
+        shown = base64.b64encode(png).decode()
+        return {"kind": "qr", "text": None, "png": shown, "expires_at": iso(time.time() + left)}
 
     def _refused(self, command: Handler, request: Json, *more: object) -> object:
         account = self._account_elsewhere(request)

@@ -39,7 +39,7 @@ class Here:
             "removed": Owned(),
         }
         self.looks = 0
-        self.elsewhere = Elsewhere("one", self.roster, self.look)
+        self.elsewhere = Elsewhere("one", self.roster, self.look, self.code)
         self.whole = Whole(self)
         self.whole.elsewhere = self.elsewhere
         self.add("anna")
@@ -48,6 +48,9 @@ class Here:
         account = Account(self.roster.settings.accounts[name], Moment(0.0, 0.0), random=lambda: 0.0)
         self.roster.add(Managed(account, Waiting(name), Fetching(name)))
         self.roster.touch(name)
+
+    async def code(self, name: str) -> None:
+        raise AssertionError(name)
 
     async def look(self) -> Mapping[str, Owned]:
         self.looks += 1

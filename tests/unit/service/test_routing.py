@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import time
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, cast
 
@@ -16,6 +18,7 @@ from orchestrator.service.control.arguments import BadRequest
 from orchestrator.service.control.commands import Caller, Commands, Result
 from orchestrator.service.control.routing import LONGEST_ANSWER, Routing
 from orchestrator.service.elsewhere import Elsewhere
+from orchestrator.system.clock import unix
 
 HERE, THERE = ("anna", "bert"), ("cora", "dora")
 
@@ -32,6 +35,7 @@ class World:
         self.given: list[tuple[tuple[str, ...], str, Json]] = []
         self.answers: dict[str, Json] = {}
         self.fails: OrchestratorError | None = None
+        self.codes: dict[str, tuple[bytes, float]] = {}
         self.gives_nothing: OrchestratorError | None = None
         self.route: Any = None
         self.carry_out: Any = None
@@ -53,6 +57,11 @@ class World:
 
     async def refresh(self) -> None:
         pass
+
+    async def code(self, name: str) -> tuple[bytes, float] | None:
+        if self.away is not None:
+            raise StoreAway(self.away)
+        return self.codes.get(name)
 
     # As the orders
 
@@ -192,6 +201,21 @@ def test_an_order_of_one_account_gets_the_answer_of_its_machine(world: World) ->
     world.answers = {"cora": error_answer(NoSuchAccount("there is no account cora"))}
     with pytest.raises(NoSuchAccount):
         world.ask("restore", name="cora", quarantine="")
+
+
+def test_the_picture_of_a_code_elsewhere_comes_from_the_database(world: World) -> None:
+    for away in (None, "no answer"):
+        world.away = away
+        with pytest.raises(OrchestratorError) as caught:
+            world.ask("code", name="cora")
+        assert caught.value.key == ("on_other_shard" if away is None else "store_away")
+    world.away, world.codes["cora"] = None, (b"picture", 15.0)
+    found = world.ask("code", name="cora")
+    assert (found["kind"], found["text"], base64.b64decode(found["png"])) == ("qr", None, b"picture")
+    assert 10 < (unix(found["expires_at"]) or 0) - time.time() < 20
+    assert (world.given, world.done) == ([], [])
+    world.ask("code", name="anna")
+    assert [one["name"] for one in world.done] == ["anna"]
 
 
 @pytest.mark.parametrize("command", sorted(routing.REFUSED))

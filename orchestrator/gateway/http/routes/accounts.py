@@ -179,6 +179,8 @@ async def get_picture(asker: Operator, name: AccountName) -> Response:
     if code["kind"] != "qr":
         raise Denied("no_code")
     picture = _given(code.get("png"))
+    if picture is None and code["text"] is None:
+        raise Denied("no_code")
     if picture is None:
         expires = _seconds(code["expires_at"]) or 0.0
         picture = await asyncio.to_thread(draw.render, str(code["text"]), expires)
@@ -187,7 +189,10 @@ async def get_picture(asker: Operator, name: AccountName) -> Response:
 
 async def _code(asker: Asker, name: str) -> Json:
     found = await asker.call("code", name=name)
-    if not isinstance(found.get("text"), str) or found.get("kind") not in ("qr", "link"):
+    text, kind = found.get("text"), found.get("kind")
+    # Of an account that another machine of a cluster runs, there is the picture.
+    is_picture = text is None and kind == "qr" and isinstance(found.get("png"), str)
+    if not (is_picture or (isinstance(text, str) and kind in ("qr", "link"))):
         raise Denied("no_code")
     return {"expires_at": None} | found
 
