@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,3 +63,20 @@ def test_what_is_being_decrypted_is_handed_over_before_the_end(
         expected = [("message.received", f"number {one}") for one in range(1 + (round_ + 1) * COUNT)]
         wait_until(lambda: len(kept(service)) >= len(expected), "messages are missing")  # noqa: B023
         assert sorted(kept(service)) == sorted(expected)
+
+
+def test_what_is_being_decrypted_when_the_database_is_cut_off_comes_again(
+    service: Service, way: LongWay, ada: Contact, number: str
+) -> None:
+    """The library confirms to WhatsApp what it could not decrypt, whatever the reason was."""
+    ada.write(number, "number 0")
+    wait_until(lambda: bool(kept(service)), "the first message is not stored")
+    for round_ in range(1, 4):
+        way.seconds = 30.0
+        ada.write(number, f"number {round_}")
+        time.sleep(1.0)  # by then, the library has asked the database
+        way.seconds = 0.0
+        way.cut()
+        service.wait_for_state("support", "connected")
+        wait_until(lambda: (len(kept(service))) > round_, "the message is lost")  # noqa: B023
+    assert sorted(kept(service)) == [("message.received", f"number {one}") for one in range(4)]

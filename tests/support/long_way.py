@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import struct
 import threading
 import time
 from types import TracebackType
@@ -23,6 +25,7 @@ class LongWay:
 
     def __init__(self, to: int) -> None:
         self.seconds = 0.0
+        self._open: set[socket.socket] = set()
         self._to = to
         self._server = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._server.getsockname()[1]
@@ -36,6 +39,14 @@ class LongWay:
     ) -> None:
         self._server.close()
 
+    def cut(self) -> None:
+        """Reset all connections, as a router does that has lost what it knew of them."""
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                one.shutdown(socket.SHUT_RD)
+                os.close(one.detach())
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):  # it is over
             while True:
@@ -44,6 +55,7 @@ class LongWay:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.create_connection(("127.0.0.1", self._to)) as server:
+            self._open |= {client, server}
             for one in (client, server):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             there = threading.Thread(target=self._lead, args=(client, server, False), daemon=True)

@@ -6,8 +6,10 @@ imports one of them must be the process that connects, and must not fork any mor
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,12 +24,13 @@ from google.protobuf.message import DecodeError
 from neonize import client
 from neonize import events as library
 from neonize._binder import ProxySettings, free_bytes, gocode
-from neonize.proto.Neonize_pb2 import MessageInfo, ReturnFunctionWithError
+from neonize.proto.Neonize_pb2 import LogEntry, MessageInfo, ReturnFunctionWithError
 from neonize.proto.waCompanionReg.WAWebProtobufsCompanionReg_pb2 import DeviceProps
 from neonize.utils import ffmpeg
 from neonize.utils.enum import ChatPresence, ChatPresenceMedia, MediaType, ReceiptType
 from neonize.utils.jid import build_jid
 
+from orchestrator.accounts import failure
 from orchestrator.accounts.acts import Fate
 from orchestrator.messages.allow import HIDDEN
 from orchestrator.messages.entry import Source, address
@@ -40,7 +43,7 @@ from orchestrator.worker.library import groups, phone_signs
 from orchestrator.worker.library.callbacks import Callbacks
 from orchestrator.worker.library.farewell import Farewell
 from orchestrator.worker.library.groups import Groups, jid
-from orchestrator.worker.library.lines import log_event, secret_is_missing
+from orchestrator.worker.library.lines import UNDECRYPTED, log_event, secret_is_missing, store_has_failed
 from orchestrator.worker.library.phone_signs import PhoneSigns
 from orchestrator.worker.library.traffic import Traffic
 from orchestrator.worker.outcomes import BANS, REASONS
@@ -67,6 +70,7 @@ _UPLOADS = {
     Kind.STICKER: MediaType.MediaImage,
 }
 # WhatsApp checks this pair against the browsers and systems it knows; neonize's own names are in capitals.
+_TAKE_RECORD: Callable[[int, int], None] = client.log_whatsmeow
 _BROWSER = SimpleNamespace(name="Chrome", value=1)
 _SYSTEM = SimpleNamespace(name="Linux")
 
@@ -131,6 +135,8 @@ class Client:
         self._room = threading.BoundedSemaphore(MAX_ACTS)
         folder = settings.database.parent if settings.dsn is None else None
         _hear_log(settings.log_level, self._heard_by_log, folder)
+        if folder is None:
+            client.log_whatsmeow = _ends_in_time
         # The library opens "file:NAME?options", where the name is one of a URL, or a DSN of Postgres.
         self._client = client.NewClient(
             settings.dsn or quote(str(settings.database)),
@@ -458,6 +464,19 @@ class _LogEvents(logging.Handler):
             return
         if event is not None:
             self._put(event)
+
+
+def _ends_in_time(binary: int, size: int) -> None:
+    """Take a record of Go's half, as neonize's own function does; Go waits meanwhile.
+
+    What cannot be decrypted because the database has failed is confirmed to WhatsApp as soon as this returns.
+    So the process ends here: WhatsApp delivers the message again.
+    """
+    if binary and size > 0 and UNDECRYPTED in (data := ctypes.string_at(binary, size)):
+        with contextlib.suppress(DecodeError):
+            if store_has_failed(LogEntry.FromString(data).Message):
+                os._exit(failure.EXIT_CODES[failure.Kind.STORE])
+    _TAKE_RECORD(binary, size)
 
 
 def _hear_log(level: int, put: Put, folder: Path | None) -> None:

@@ -38,6 +38,19 @@ _NO_WRITES = re.compile(
 )
 """A database that has no room, memory or connection left, or takes no writes: the end is the driver's."""
 
+UNDECRYPTED = b"Error decrypting message "
+"""How a record begins of a message that could not be decrypted."""
+_STORE_FAILED = re.compile(
+    UNDECRYPTED.decode()
+    + r".*: (?:(?:read|write|dial) (?:tcp|unix) [^ ]+: (?:(?:read|write|connect): )?[a-z/ ]{1,40}"
+    r"|driver: bad connection|sql: database is closed"
+    r"|failed to (?:check|load|get|store|save|put|delete|remove) [a-z ]{1,60}: (?:unexpected )?EOF"
+    r"|pq: .*\((?:08[0-9A-Z]{3}|25006|28[0-9A-Z]{3}|42501|53[0-9A-Z]{3}|57[0-9A-Z]{3})\))",
+    re.DOTALL,
+)
+"""The database of the session did not answer, or refused to. The end is the driver's: whoever sends a message
+may choose its identifier and what cannot be decrypted, and none of that comes last."""
+
 _JID = r"[0-9A-Za-z_-]{1,64}(?:\.[0-9]{1,3})?(?::[0-9]{1,5})?@[a-z.]{1,24}"
 _REPEATED = re.compile(
     rf"Ignoring message ([!-~]{{1,128}}) from ({_JID})(?: in ({_JID}))?: failed to decrypt"
@@ -105,6 +118,14 @@ def log_event(logger: str, message: str) -> events.LogEvent | events.StreamError
 def secret_is_missing(logger: str, message: str) -> bool:
     """Tell whether a record says that the library sends a message whose secret is not in the session."""
     return logger == "whatsmeow.Client" and message.startswith(_NOT_STORED)
+
+
+def store_has_failed(message: str) -> bool:
+    """Tell whether a record says that a message was not decrypted because of the session's database.
+
+    The library confirms the message to WhatsApp right after this record. It would be lost.
+    """
+    return _STORE_FAILED.fullmatch(message) is not None
 
 
 def is_noise(line: str) -> bool:

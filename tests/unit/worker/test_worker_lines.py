@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from orchestrator.worker import events
 from orchestrator.worker.library.lines import (
     HIDDEN,
+    UNDECRYPTED,
     Scrubber,
     is_noise,
     log_event,
     login_line,
     secret_is_missing,
+    store_has_failed,
 )
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -132,6 +134,56 @@ def test_the_log_tells_what_no_event_does(logger: str, message: str, event: even
 )
 def test_not_every_word_of_a_database_is_about_its_room(message: str) -> None:
     assert log_event("whatsmeow.Client", message) is None
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "failed to check if store has session for 5_1:0: read tcp 1.2.3.4:5->6.7.8.9: read: reset",
+        "failed to load session: dial tcp 10.0.0.1:5432: connect: connection refused",
+        "failed to store session: write tcp [::1]:1->[::1]:2: write: broken pipe",
+        "failed to load session: dial unix /run/postgresql/.s.PGSQL.5432: connect: no such file or directory",
+        "failed to store session: driver: bad connection",
+        "failed to check if store has session: sql: database is closed",
+        "failed to load session: unexpected EOF",
+        "failed to load session: EOF",
+        "failed to store session: pq: terminating connection due to administrator command (57P01)",
+        "failed to load session: pq: the database system is shutting down (57P03)",
+        "failed to load session: pq: permission denied for table whatsmeow_sessions (42501)",
+        "failed to store session: pq: could not extend file: No space left on device (53100)",
+        "failed to store session: pq: cannot execute INSERT in a read-only transaction (25006)",
+    ],
+)
+@pytest.mark.parametrize("id_", ["3EB0C4", "of\nseveral lines", "(57P01)"])
+def test_a_message_that_the_database_has_kept_from_being_decrypted(id_: str, why: str) -> None:
+    begin = (
+        f"Error decrypting message {id_} from 10062:5@lid in 1203@g.us: failed to decrypt normal message: "
+    )
+    assert store_has_failed(begin + why)
+    assert not store_has_failed(f"{begin}{why} (7 more)")
+    assert not store_has_failed((begin + why).replace("Error", "Warning", 1))
+    assert UNDECRYPTED in begin.encode()
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "failed to decrypt prekey message: no signed prekey with ID 7",
+        "failed to decrypt normal message: message: received message with old counter (index: 3, count: 2)",
+        "failed to decrypt normal message: mismatching MAC in signal message",
+        "failed to decrypt group message: no sender key for 10062@lid in 1203@g.us",
+        # Whoever sends a message makes the library say this, and it would come again and again.
+        "failed to decrypt normal message: unexpected EOF",
+        "failed to decrypt normal message: EOF",
+        "proto: cannot parse invalid wire-format data",
+        "failed to store session: pq: duplicate key value violates unique constraint (23505)",
+    ],
+)
+@pytest.mark.parametrize(
+    "id_", ["3EB0C4", "x: driver: bad connection", "failed to load session: EOF", "read tcp 1.2.3.4:5: reset"]
+)
+def test_a_message_that_cannot_be_decrypted_ends_nothing(id_: str, why: str) -> None:
+    assert not store_has_failed(f"Error decrypting message {id_} from 10062:5@lid: {why}")
 
 
 @pytest.mark.parametrize("logger", ["whatsmeow.Client.Recv", "Whatsmeow.Database", "root"])
