@@ -113,8 +113,9 @@ def _outcome(
         intake.taken = spec.taken
         intake.watcher = losses = Losses(intake, spec.keeps)
         sender = Sender(spec.messages, spec.sending, intake, lambda message: inbox.put(events.Told(message)))
+        tenure = Tenure(spec.until)
         tools = Tools(
-            load=lambda: _load(spec, confined, inbox, link, level, intake, losses, sender),
+            load=lambda: _load(spec, confined, inbox, link, level, intake, losses, sender, tenure),
             render=draw.render,
             hide=scrubber.add,
             save_traceback=trace.save,
@@ -129,7 +130,7 @@ def _outcome(
             pairing=spec.pairing,
             in_database=spec.dsn is not None,
         )
-        loop = Loop(course, link, inbox, _parent_sentinel(), tools, Tenure(spec.until))
+        loop = Loop(course, link, inbox, _parent_sentinel(), tools, tenure)
         last_call.arm(loop.leave)
         outcome = loop.run()
         return outcomes.by_way(outcome, _way(spec))
@@ -169,6 +170,7 @@ def _load(
     intake: Intake,
     losses: Losses,
     sender: Sender,
+    tenure: Tenure,
 ) -> tuple[Dialler | None, events.Loaded | events.LoadFailed]:
     """Make the session ours, then load the library: nothing else may touch the session before."""
     try:
@@ -203,6 +205,7 @@ def _load(
             level,
             rejects_calls=spec.keeps.calls == "reject",
             dsn=spec.dsn,
+            hold=tenure.hold,
         )
         client = Client(settings, inbox.put, intake)
         losses.listen(client)

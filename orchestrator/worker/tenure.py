@@ -10,8 +10,13 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Final
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
+
+HOLD_SECONDS: Final = 10.0
+"""For which a thread is held up at the most. The thread that decides takes milliseconds, or more on a busy
+machine."""
 
 
 class Tenure:
@@ -33,10 +38,24 @@ class Tenure:
         """Return how long to wait at most, of so many seconds."""
         return seconds if self._until is None else max(0.0, min(seconds, self._until - _now()))
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the process may run no more, as far as it has heard."""
+        return self._until is not None and _now() >= self._until
+
     def check(self) -> None:
         """End the process if the time is over."""
-        if self._until is not None and _now() >= self._until:
+        if self.is_over:
             os._exit(EXIT_CODES[Kind.DISOWNED])
+
+    def hold(self) -> None:
+        """Hold another thread up while the time is over: who calls `check` ends the process, or hears more.
+
+        A library that was frozen with the process finds its link gone, and dials again within milliseconds.
+        """
+        begun = time.monotonic()
+        while self.is_over and time.monotonic() < begun + HOLD_SECONDS:
+            time.sleep(0.005)
 
 
 def _now() -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from support.accounts import StartWorker, link, starter
+from support.linked import wait_until
 from support.postgres import FreshDatabase, PostgresServer, serving
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
@@ -18,8 +21,12 @@ from orchestrator.postgres.sessions import Sessions
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.store import device, realm
 from orchestrator.store.layout import StatePaths
+from orchestrator.worker import tenure
 
 NAME = "support"
+HOOK = Path(__file__).parents[1] / "support" / "slow_callbacks"
+UNTIL_SECONDS = 20.0
+"""After which a process may run no more: longer than it takes to connect and to the next heartbeat."""
 
 
 @pytest.fixture
@@ -68,6 +75,37 @@ def test_links_and_comes_back_and_leaves_no_file(
     again.tell('{"type": "StoreLost"}')
     end = again.ended(20)
     assert (end["kind"], end["status"]) == ("store", EXIT_CODES[Kind.STORE])
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_the_library_does_not_dial_before_it_is_known_whether_the_process_may_run(
+    worker: StartWorker, sandbox: SandboxProcess, number: str, fresh: FreshDatabase, tmp_path: Path, how: str
+) -> None:
+    """After a machine was frozen, the library notices that the link is gone before anybody else runs."""
+    store = sessions(fresh, tmp_path, "loopback")
+    first = worker(**spec(store))
+    link(first, sandbox, number)
+    first.wait_for("Connected")
+    first.tell("stop")
+    first.ended()
+    words = tmp_path / "words" / NAME
+    words.mkdir(parents=True)
+    until = time.clock_gettime(time.CLOCK_BOOTTIME) + UNTIL_SECONDS
+    slow = {
+        "PYTHONPATH": os.pathsep.join([sandbox.environment()["PYTHONPATH"], str(HOOK)]),
+        "ORCHESTRATOR_TEST_SLOW_CALLBACKS": str(tmp_path / "words"),
+    }
+    again = worker(environment=slow, **spec(store), until=until)
+    again.wait_for("Connected")
+    (words / "word").write_text("loop")  # its main thread hangs from the next heartbeat on
+    wait_until((words / "hangs").exists, "the main thread does not hang")
+    while time.clock_gettime(time.CLOCK_BOOTTIME) < until:
+        time.sleep(0.1)
+    begun = sandbox.client.last_event()
+    sandbox.client.fault(how, number)
+    sandbox.client.wait_for("closed", since=begun, phone=number)
+    time.sleep(tenure.HOLD_SECONDS / 2)
+    assert [one["event"] for one in sandbox.client.events(begun) if "login" in one["event"]] == []
 
 
 def test_a_session_that_is_logged_out_is_gone_from_the_database(

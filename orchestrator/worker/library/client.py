@@ -103,6 +103,7 @@ class ClientSettings:
         log_level: What is wanted of the library's log, a level of `logging`.
         rejects_calls: Whether calls are rejected.
         dsn: The database that has the session instead, with a password.
+        hold: Returns when the process may go on: another machine may have the account by now.
     """
 
     name: str
@@ -112,6 +113,7 @@ class ClientSettings:
     log_level: int = logging.WARNING
     rejects_calls: bool = False
     dsn: str | None = field(default=None, repr=False)
+    hold: Callable[[], None] | None = None
 
 
 class Client:
@@ -136,7 +138,7 @@ class Client:
         folder = settings.database.parent if settings.dsn is None else None
         _hear_log(settings.log_level, self._heard_by_log, folder)
         if folder is None:
-            client.log_whatsmeow = _ends_in_time
+            client.log_whatsmeow = _ending_in_time(settings.hold or _at_once)
         # The library opens "file:NAME?options", where the name is one of a URL, or a DSN of Postgres.
         self._client = client.NewClient(
             settings.dsn or quote(str(settings.database)),
@@ -466,17 +468,31 @@ class _LogEvents(logging.Handler):
             self._put(event)
 
 
-def _ends_in_time(binary: int, size: int) -> None:
-    """Take a record of Go's half, as neonize's own function does; Go waits meanwhile.
+def _at_once() -> None:
+    """Wait for nothing."""
 
-    What cannot be decrypted because the database has failed is confirmed to WhatsApp as soon as this returns.
-    So the process ends here: WhatsApp delivers the message again.
+
+def _ending_in_time(hold: Callable[[], None]) -> Callable[[int, int], None]:
+    """Return what takes a record of Go's half, as neonize's own function does; Go waits meanwhile.
+
+    - A record says that the link is gone, before Go's half dials again. It may not if another machine has the
+      account by now.
+    - What cannot be decrypted because the database has failed is confirmed to WhatsApp as soon as this
+      returns. So the process ends here: WhatsApp delivers the message again.
+
+    Args:
+        hold: Returns when the process may go on.
     """
-    if binary and size > 0 and UNDECRYPTED in (data := ctypes.string_at(binary, size)):
-        with contextlib.suppress(DecodeError):
-            if store_has_failed(LogEntry.FromString(data).Message):
-                os._exit(failure.EXIT_CODES[failure.Kind.STORE])
-    _TAKE_RECORD(binary, size)
+
+    def take(binary: int, size: int) -> None:
+        hold()
+        if binary and size > 0 and UNDECRYPTED in (data := ctypes.string_at(binary, size)):
+            with contextlib.suppress(DecodeError):
+                if store_has_failed(LogEntry.FromString(data).Message):
+                    os._exit(failure.EXIT_CODES[failure.Kind.STORE])
+        _TAKE_RECORD(binary, size)
+
+    return take
 
 
 def _hear_log(level: int, put: Put, folder: Path | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import Pipe
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from orchestrator.accounts import pipe
 from orchestrator.accounts.failure import EXIT_CODES, Kind
+from orchestrator.worker import tenure as tenure_module
 from orchestrator.worker.loop import Loop
 from orchestrator.worker.machine import Phase
 from orchestrator.worker.pipe import Link, ParentGone
@@ -42,6 +44,23 @@ def test_it_is_extended_and_never_cut_short() -> None:
     forever = Tenure(None)
     forever.extend(boottime() - 1)
     forever.check()
+
+
+def test_another_thread_is_held_up_until_it_is_known_whether_the_process_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for tenure in (Tenure(None), Tenure(boottime() + 100)):
+        tenure.hold()
+    tenure = Tenure(boottime() - 1)
+    held = threading.Thread(target=tenure.hold)
+    held.start()
+    held.join(0.1)
+    assert held.is_alive()
+    tenure.extend(boottime() + 100)
+    held.join(5)
+    assert not held.is_alive()
+    monkeypatch.setattr(tenure_module, "HOLD_SECONDS", 0.05)
+    Tenure(boottime() - 1).hold()  # whoever should decide hangs, and others watch over that
 
 
 class Ended(Exception):  # noqa: N818
