@@ -15,6 +15,7 @@ from orchestrator.accounts.events import Order, Ordered, Removed
 from orchestrator.accounts.states import State
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.service import who
+from orchestrator.service.aside import Aside
 from orchestrator.service.devices import Devices
 from orchestrator.service.machines import Machines
 from orchestrator.service.recorder import Recorder
@@ -59,6 +60,7 @@ class Leaving:
         recorder: Writes down what must outlive the service.
         reloader: Changes the accounts, one change at a time.
         devices: Tells which account uses which linked device.
+        aside: Deletes what is large, and keeps no process from being started meanwhile.
 
     Attributes:
         returning: Accounts that have no process for a moment and are about to come back here.
@@ -73,6 +75,7 @@ class Leaving:
         recorder: Recorder,
         reloader: Reloader,
         devices: Devices,
+        aside: Aside,
     ) -> None:
         self._roster = roster
         self._store = store
@@ -80,6 +83,7 @@ class Leaving:
         self._recorder = recorder
         self._reloader = reloader
         self._devices = devices
+        self._aside = aside
         self._born = now()
         self._pruning: asyncio.Task[None] | None = None
         self.returning: set[str] = set()
@@ -202,7 +206,7 @@ class Leaving:
             gone: list[str] = []
             try:
                 async with self._reloader.one_at_a_time:
-                    gone = await self._reloader.aside(partial(self._store.sessions.prune, days, steady))
+                    gone = await self._aside.run(partial(self._store.sessions.prune, days, steady))
             except NotRunning:
                 return
             except Exception:

@@ -142,7 +142,9 @@ class Supervisor:
             announce=around_reload,
             state_configured=state_configured,
         )
-        self.leaving = Leaving(roster, store, self._machines, self._recorder, self.reloader, devices)
+        self.leaving = Leaving(
+            roster, store, self._machines, self._recorder, self.reloader, devices, self._children.aside
+        )
         if self.adopting is not None:
             self.leaving.left = self.adopting.forgotten
         self._pulse, self._idle, self._started = Pulse(self._machines.stalled), asyncio.Event(), False
