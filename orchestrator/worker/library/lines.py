@@ -44,7 +44,8 @@ _STORE_FAILED = re.compile(
     UNDECRYPTED.decode()
     + r".*: (?:(?:read|write|dial) (?:tcp|unix) [^ ]+: (?:(?:read|write|connect): )?[a-z/ ]{1,40}"
     r"|driver: bad connection|sql: database is closed"
-    r"|failed to (?:check|load|get|store|save|put|delete|remove) [a-z ]{1,60}: (?:unexpected )?EOF"
+    r"|failed to (?:check|load|get|store|save|put|delete|remove) [a-z ]{1,60}"
+    r"(?:[0-9A-Za-z_.-]{1,64}:[0-9]{1,5})?: (?:unexpected )?EOF"
     r"|pq: .*\((?:08[0-9A-Z]{3}|25006|28[0-9A-Z]{3}|42501|53[0-9A-Z]{3}|57[0-9A-Z]{3})\))",
     re.DOTALL,
 )

@@ -147,6 +147,8 @@ def test_not_every_word_of_a_database_is_about_its_room(message: str) -> None:
         "failed to check if store has session: sql: database is closed",
         "failed to load session: unexpected EOF",
         "failed to load session: EOF",
+        "failed to check if store has session for 35_1:0: EOF",
+        "failed to load session for 10062.1:25: unexpected EOF",
         "failed to store session: pq: terminating connection due to administrator command (57P01)",
         "failed to load session: pq: the database system is shutting down (57P03)",
         "failed to load session: pq: permission denied for table whatsmeow_sessions (42501)",
