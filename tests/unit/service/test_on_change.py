@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -184,9 +185,12 @@ class Machine:
 class Shared(RecordFiles):
     """What several machines have been told, where all can read it: as with rows of a database."""
 
+    _turn = threading.Lock()
+
     def keep_told(self, kept: Kept, accounts: Collection[str]) -> None:
-        others = {name: words for name, words in self.told().told.items() if name not in accounts}
-        super().keep_told(replace(kept, told={**others, **kept.told}), accounts)
+        with self._turn:
+            others = {name: words for name, words in self.told().told.items() if name not in accounts}
+            super().keep_told(replace(kept, told={**others, **kept.told}), accounts)
 
 
 def test_what_was_told_of_an_account_goes_where_the_account_goes(
