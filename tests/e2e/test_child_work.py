@@ -33,10 +33,12 @@ def functions(pid: int, notes: Path) -> list[tuple[str, str]]:
     return [(file, name) for one, file, name in lines if int(one) == pid]
 
 
-def test_little_runs_in_an_account_that_connects_again(sandbox: SandboxProcess, tmp_path: Path) -> None:
+def test_little_runs_in_an_account_that_connects_again(
+    sandbox: SandboxProcess, tmp_path: Path, number: str
+) -> None:
     notes = tmp_path / "ran"
     with Service(tmp_path, sandbox, ["support"]) as service:
-        service.pair("support", "+4915112345678")
+        service.pair("support", number)
         service.stop()
         service.environment[RAN] = str(notes)
         service.environment["PYTHONPATH"] += os.pathsep + str(NOTES)

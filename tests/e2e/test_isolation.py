@@ -18,7 +18,6 @@ from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system import confinement
 
 WITHOUT = Path(__file__).parents[1] / "support" / "without_isolation.py"
-NUMBER = "+4915112345678"
 
 needs_all = pytest.mark.skipif(bool(confinement.missing()), reason="this kernel cannot do all of it")
 
@@ -34,10 +33,10 @@ def facts(process: psutil.Process) -> set[tuple[str, ...]]:
 
 @needs_all
 def test_all_threads_of_accounts_are_confined_and_so_is_what_makes_them(
-    sandbox: SandboxProcess, tmp_path: Path
+    sandbox: SandboxProcess, tmp_path: Path, number: str
 ) -> None:
     with Service(tmp_path, sandbox, ["support"]) as service:
-        service.pair("support", NUMBER)
+        service.pair("support", number)
         child = psutil.Process(service.child("support"))
         maker = child.parent()
         assert maker is not None
@@ -86,11 +85,11 @@ def test_no_account_can_speak_to_what_serves_all_accounts(sandbox: SandboxProces
     ],
 )
 def test_a_kernel_that_lacks_a_part_is_named_and_the_accounts_run(
-    sandbox: SandboxProcess, tmp_path: Path, parts: str, lacks: list[str]
+    sandbox: SandboxProcess, tmp_path: Path, number: str, parts: str, lacks: list[str]
 ) -> None:
     program = (sys.executable, str(WITHOUT), parts, *PROGRAM)
     with Service(tmp_path, sandbox, ["support"], program=program, environment=with_sources()) as service:
-        service.pair("support", NUMBER)
+        service.pair("support", number)
         account = service.about("support")
         assert account["isolation"].startswith("without ")
         assert all(lack in account["isolation"] for lack in lacks)
