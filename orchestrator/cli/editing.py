@@ -6,13 +6,18 @@ half of what the operator wanted.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from orchestrator.cli.invocation import Places
 from orchestrator.control.client import Client
 from orchestrator.errors import OrchestratorError, StoreAway
+
+NOTICE_SECONDS: Final = 6.0
+"""For the service to notice that its database is back."""
 
 
 def need_store(where: Places, client: Client | None) -> None:
@@ -34,6 +39,19 @@ def need_store(where: Places, client: Client | None) -> None:
         kept.record(where).maintenance()
     except StoreAway as error:
         raise StoreAway(f"{error}: nothing was changed, try again when it is back") from None
+    until = time.monotonic() + NOTICE_SECONDS
+    while not _has_store(client):
+        if time.monotonic() > until:
+            raise StoreAway(
+                "the service cannot reach its database: nothing was changed, try again later"
+            )
+        time.sleep(0.2)
+
+
+def _has_store(client: Client) -> bool:
+    """Tell whether the service reaches its database: the service looks every two seconds."""
+    store = client.call("companions").get("store")
+    return not isinstance(store, dict) or store.get("up") is not False
 
 
 @contextmanager
