@@ -42,9 +42,7 @@ def need_store(where: Places, client: Client | None) -> None:
     until = time.monotonic() + NOTICE_SECONDS
     while not _has_store(client):
         if time.monotonic() > until:
-            raise StoreAway(
-                "the service cannot reach its database: nothing was changed, try again later"
-            )
+            raise StoreAway("the service cannot reach its database: nothing was changed, try again later")
         time.sleep(0.2)
 
 

@@ -129,6 +129,18 @@ class Roster:
             raise no_such_account(name, known=self.accounts)
         return managed
 
+    def get_ours(self, name: str) -> Managed:
+        """Return an account that stays on this machine.
+
+        Raises:
+            NoSuchAccount: There is none of that name.
+            OrchestratorError: It is leaving this machine.
+        """
+        managed = self.get(name)
+        if not self.is_ours(name):
+            raise is_leaving(name)
+        return managed
+
     def is_ours(self, name: str) -> bool:
         """Tell whether an account that is configured runs on this machine."""
         return self.owned is None or name in self.owned

@@ -37,7 +37,7 @@ from orchestrator.service.messages import InFiles, Messages
 from orchestrator.service.outbox.sends import Sends
 from orchestrator.service.recorder import Recorder
 from orchestrator.service.reload import Announce, Reloader
-from orchestrator.service.roster import Managed, Roster, is_leaving
+from orchestrator.service.roster import Managed, Roster
 from orchestrator.service.stall import Pulse
 from orchestrator.service.timers import Timers, now
 from orchestrator.service.upkeep import Upkeep
@@ -341,9 +341,7 @@ class Supervisor:
             NoSuchAccount: There is none of that name.
             OrchestratorError: The account is disabled, lacks what the order needs, or goes elsewhere.
         """
-        managed = self._roster.get(name)
-        if not self._roster.is_ours(name):
-            raise is_leaving(name)
+        managed = self._roster.get_ours(name)
         account = managed.account
         if order is Order.REPAIR:
             self.upkeep.need_store()
