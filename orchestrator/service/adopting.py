@@ -175,6 +175,7 @@ class Adopting:
         managed = self._roster.accounts.get(name)
         if managed is None:
             if name in self._going and how is not How.STOP:
+                self._recorder.others.pop(name, None)
                 self._record.disown(name)  # what is not written yet is another's to tell
             return name in self._going
         self._dropped[name] = managed.account
@@ -183,6 +184,7 @@ class Adopting:
                 self._recorder.cut(name, UNSURE, ago)
             managed.disowned = True  # what becomes of it from now on is another's to tell
             self._disowned.add(name)
+            self._recorder.others.pop(name, None)  # it was to leave in good order before
             self._roster.terms.end(name)
             self._record.disown(name)
             self._children.end(managed)

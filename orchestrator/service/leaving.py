@@ -141,7 +141,8 @@ class Leaving:
             kept = replace(kept, stopped=kept.stopped or unlinked)
             settings = self._roster.settings.accounts.get(name)
             if not self._roster.is_ours(name):  # it goes to another machine of the cluster meanwhile
-                self._recorder.others[name] = kept
+                if not managed.disowned:  # or that machine has it already, and tells how it is
+                    self._recorder.others[name] = kept
                 self.left(name)
             elif settings is not None and not self._machines.closing:
                 self._recorder.others.pop(name, None)

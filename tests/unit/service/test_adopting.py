@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from support.dispatching import until
 
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.events import Begin, Event, Moment, Order, Ordered
@@ -131,12 +132,6 @@ class Shard:
         await self.slow.wait()
 
 
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not so():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.005)
-
-
 def test_who_was_replaced_just_before_its_machine_was_lost_is_tried_again(
     aside: Aside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +202,24 @@ def test_nobody_gets_an_account_before_all_is_written_that_is_known_of_it(aside:
         await until(lambda: "gone a" in world.calls)
         assert world.calls.count("gone a") == 1
         assert not world.shard.drop("a", how, 0.0), "there is nothing of it here"
+
+    asyncio.run(leave())
+
+
+@pytest.mark.parametrize("how", [How.CUT, How.KILL])
+def test_what_was_known_of_an_account_that_is_lost_while_it_leaves_is_written_no_more(
+    aside: Aside, how: How
+) -> None:
+    async def leave() -> None:
+        world = Shard(aside, "a")
+        await world.come("a")
+        assert world.shard.drop("a", How.STOP, 0.0)
+        assert "a" in world.others
+        assert world.shard.drop("a", how, 0.0)
+        assert world.others == {}, "its next machine tells how it is"
+        world.leave("a")
+        await until(lambda: "gone a" in world.calls)
+        assert world.others == {}
 
     asyncio.run(leave())
 

@@ -7,7 +7,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +16,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.dispatching import until
 
 from orchestrator.accounts.on_change import OnChange
 from orchestrator.config.settings import Settings
@@ -227,12 +228,6 @@ def test_what_was_told_of_an_account_goes_where_the_account_goes(
 
     said = asyncio.run(move())
     assert said == (["a needs_person", "b needs_person"], ["c needs_person", "c resolved", "a resolved"])
-
-
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not so():  # noqa: ASYNC110 - what is waited for tells nobody
-            await asyncio.sleep(0.02)
 
 
 @given(st.text(max_size=60), st.text(max_size=40), st.text(max_size=60))
