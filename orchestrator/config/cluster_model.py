@@ -43,8 +43,9 @@ class FailoverSection(Section):
 
     parallel: Annotated[int, types.Integer(1, 1000)] = Field(
         default=default_of(Cluster, "failover_parallel"),
-        description="How many accounts that ran on another machine may be starting or connecting at once."
-        " They have been online until a moment ago, so this is more than start.parallel.",
+        description="How many accounts may be starting or connecting at once that ran on another machine, or"
+        " were connected before an outage of the database. They have been online until a moment ago, so this"
+        " is more than start.parallel.",
     )
     spread: Annotated[float, types.Duration(0, 3600)] = Field(
         default=default_of(Cluster, "failover_spread"),
@@ -70,7 +71,8 @@ class ClusterSection(Section):
     )
     failover: FailoverSection = Field(
         default=FailoverSection(),
-        description="How accounts start here that ran on another machine a moment ago.",
+        description="How accounts start here that ran on another machine a moment ago, or before an outage of"
+        " the database.",
     )
 
 
