@@ -1,0 +1,95 @@
+"""Free places that are filled before a fork: what the fork allocates then lies together."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.system import holes
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = """
+import ctypes, os, sys
+from orchestrator.system import holes
+
+def own():
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Private_Dirty"))
+
+def make(size):
+    return bytes(size - 33)
+
+size, number = {size}, {number}
+things = [make(size) for _ in range(number)]
+del things[::40]  # now each page of Python's and of the C library's has a hole
+if {fills}:
+    holes.fill()
+child = os.fork()
+if child == 0:
+    more = [make(size) for _ in range(number // 40)]
+    print(own(), flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def own(*, size: int, number: int, fills: bool) -> int:
+    """Return how many KB a fork has of its own when it has allocated."""
+    program = PROGRAM.format(size=size, number=number, fills=fills)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("size", "number"),
+    [(48, 80_000), (112, 80_000), (256, 40_000), (512, 20_000), (700, 20_000), (1200, 20_000)],
+)
+def test_what_a_fork_allocates_lies_together(size: int, number: int) -> None:
+    scattered, together = (own(size=size, number=number, fills=fills) for fills in (False, True))
+    pages = min(number // 40, number * size // 4096)  # with a free place; 4 KB each
+    assert scattered - together > 2 * pages
+
+
+def test_nothing_more_is_done_on_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other:
+        """It has no function at all."""
+
+    asked: list[object] = []
+
+    def open_library(name: object) -> Other:
+        asked.append(name)
+        return Other()
+
+    monkeypatch.setattr(ctypes, "CDLL", open_library)
+    monkeypatch.setattr(holes, "_kept", [])
+    holes.fill()
+    assert asked == [None]
+
+
+@pytest.mark.parametrize("pool", [1 << 12, 1 << 16, 1 << 20])
+def test_pools_of_another_size_are_no_harm(pool: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr(holes, "_POOL", pool)
+    monkeypatch.setattr(holes, "_kept", kept)
+    monkeypatch.setattr(holes, "_MOST_OBJECTS", 1000)
+    monkeypatch.setattr(holes, "_fill_blocks", lambda _: None)
+    holes.fill()
+    assert len(kept) <= 32 * 1000
+
+
+def test_what_is_kept_has_each_size() -> None:
+    for size in range(16, 513, 16):
+        item = holes._maker(size)()
+        assert (sys.getsizeof(item) + 15) // 16 * 16 == size
