@@ -65,6 +65,50 @@ print(len(os.listdir("/proc/self/task")), "/neonize/" in open("/proc/self/maps")
     assert python(program) == ["1 False"]
 
 
+def test_a_child_shares_what_it_reads() -> None:
+    program = """
+from orchestrator.system import holes, immortal
+from orchestrator.worker.library import order
+from orchestrator.worker.main import run
+import gc
+print(immortal.is_immortal(run), bool(holes._kept), gc.get_freeze_count() > 10_000)
+"""
+    assert python(program) == [f"{sys.version_info >= (3, 12)} True True"]
+
+
+ARRANGING = ("immortal.make_all_immortal", "holes.fill", "order.read", "order.lay_together")
+
+
+@pytest.mark.parametrize("what", ARRANGING)
+def test_an_error_while_memory_is_arranged_costs_memory_and_nothing_else(what: str) -> None:
+    module, _, function = what.partition(".")
+    program = f"""
+from orchestrator.system import holes, immortal
+from orchestrator.worker.library import order
+def fail(*_):
+    raise KeyError("an error")
+{module}.{function} = fail
+import logging, orchestrator.worker.library.preload, gc
+print("orchestrator.worker.main" in sys.modules, gc.get_freeze_count() > 10_000)
+"""
+    assert python(program, preload=False) == ["True True"]
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "OSError(12, 'no memory')", "OSError(24, 'no file')"])
+def test_a_machine_that_lacks_something_then_is_told_so(error: str) -> None:
+    program = f"""
+from orchestrator.system import holes
+def fail(*_):
+    raise {error}
+holes.fill = fail
+try:
+    import orchestrator.worker.library.preload
+except (MemoryError, OSError) as error:
+    print(type(error).__name__)
+"""
+    assert python(program, preload=False) == [error.partition("(")[0]]
+
+
 def test_no_shell_is_run_and_no_pipe_is_left_open() -> None:
     """Every process that the fork server makes would have the pipe."""
     program = """

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import logging
 import os
 import sys
 from types import TracebackType
 
 from orchestrator.accounts.failure import EXIT_CODES, Kind
-from orchestrator.system import multiprocess_private
+from orchestrator.system import holes, immortal, multiprocess_private
 from orchestrator.system.os_errors import shortage
 from orchestrator.worker import confining
-from orchestrator.worker.library import loading, rehearsal
+from orchestrator.worker.library import loading, order, rehearsal
 
 MODULES = (
     # neonize 0.5.2's own imports, but for those that are left out
@@ -47,9 +48,11 @@ MODULES = (
 """One that is missing or broken is no harm here: the child that needs it says so, and the next one comes from
 another fork server."""
 
+log = logging.getLogger(__name__)
+
 
 def load() -> None:
-    """Import them, keep the garbage collector from writing to what is shared, and give up all other files."""
+    """Import them, arrange memory so that most of it stays shared, and give up all other files."""
     sys.excepthook = _uncaught
     for name in MODULES:
         with contextlib.suppress(Exception, SystemExit):
@@ -57,9 +60,25 @@ def load() -> None:
     loading.import_before_fork()
     rehearsal.rehearse()
     multiprocess_private.bear_hang_ups()
-    gc.collect()
-    gc.freeze()
+    _share()
     confining.confine_maker()
+
+
+def _share() -> None:
+    """See that children write to as few as possible of the pages that they share; decision 026."""
+    try:
+        holes.fill()
+        order.lay_together(order.read())
+        gc.collect()
+        if not immortal.make_all_immortal():
+            # The names in it are counted, and a child that looks up others lets go of them.
+            sys._clear_type_cache()  # noqa: SLF001 - Python's documentation has it
+        holes.fill()
+    except Exception as error:
+        if shortage(error) is not None:
+            raise
+        log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
+    gc.freeze()
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

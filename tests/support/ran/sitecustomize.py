@@ -1,8 +1,8 @@
 """Notes which Python functions run in processes that a fork server has made: by the environment alone.
 
 With this folder on PYTHONPATH, behind the sandbox's, each such process adds a line to the file that
-ORCHESTRATOR_TEST_RAN names, when a function runs there for the first time: process id, file, function. The
-file is opened before the process gives up its files.
+ORCHESTRATOR_TEST_RAN names, when a function runs there for the first time: process id, file, module and
+function. The file is opened before the process gives up its files.
 """
 
 import os
@@ -21,7 +21,9 @@ def watch(descriptor: int) -> None:
         code = frame.f_code
         if event == "call" and code not in seen:
             seen.add(code)
-            os.write(descriptor, f"{pid}\t{code.co_filename}\t{code.co_qualname}\n".encode())
+            module = frame.f_globals.get("__name__")
+            line = f"{pid}\t{code.co_filename}\t{module}\t{code.co_qualname}\n"
+            os.write(descriptor, line.encode())
 
     sys.setprofile(note)
     threading.setprofile(note)
