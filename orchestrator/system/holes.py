@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -18,13 +19,13 @@ _LARGEST: Final = 512
 _POOL: Final = 1 << 14
 _POOL_HEAD: Final = 48
 """Bytes of a pool of objects of one size, and of its head: `POOL_SIZE` and `POOL_OVERHEAD` in Python 3.11 to
-3.13. Other sizes would only fill more or less than there is."""
+3.13."""
 _WHOLE: Final = 0.95
 """The part of a pool that counts as all of it: numbers that are worked with may be of the same size."""
 _BYTES_HEAD: Final = 33
 """Bytes of a `bytes` without content."""
 _MOST_OBJECTS: Final = 20_000
-"""Of one size: more are no holes, but a Python that works otherwise."""
+"""Of one size: more are no holes, but a Python whose objects are not in such pools (PYTHONMALLOC)."""
 
 _M_ARENA_MAX: Final = -8
 """For mallopt(3): into how many areas the C library divides its memory."""
@@ -49,21 +50,26 @@ def fill() -> None:
 def _fill_pools() -> None:
     """Fill the pools that Python keeps for objects of each size."""
     for size in range(_ALIGNMENT, _LARGEST + 1, _ALIGNMENT):
-        _fill_pools_of(size)
+        kept = _fill_pools_of(size)
+        if kept is None:
+            return
+        _kept.extend(kept)
 
 
-def _fill_pools_of(size: int) -> None:
-    make = _maker(size)
+def _fill_pools_of(size: int) -> list[object] | None:
+    """Fill those of one size; return what they are filled with, None if there are no such pools."""
+    make, kept = _maker(size), list[object]()
     whole = (_POOL - _POOL_HEAD) // size * _WHOLE
     pool, row = 0, list[object]()
     for _ in range(_MOST_OBJECTS):
         item = make()
         if id(item) // _POOL != pool:
-            _kept.extend(row)
+            kept.extend(row)
             pool, row = id(item) // _POOL, []
         row.append(item)
         if len(row) > whole:  # a pool that was empty: no other one had room
-            return
+            return kept
+    return None
 
 
 def _maker(size: int) -> Callable[[], object]:
@@ -93,7 +99,8 @@ class _Info(ctypes.Structure):
 def _fill_blocks(libc: Any) -> None:  # noqa: ANN401 - ctypes has no type for a library
     """Fill what the C library has free below the end of its memory, and have it use that end alone.
 
-    Threads would otherwise get an area each, of which each is used a little.
+    Threads would otherwise get an area each, of which each is used a little. An operator who has set the
+    number of areas has a reason.
 
     Raises:
         AttributeError: The C library has nothing of the kind.
@@ -102,7 +109,8 @@ def _fill_blocks(libc: Any) -> None:  # noqa: ANN401 - ctypes has no type for a 
     libc.sbrk.restype = libc.malloc.restype = ctypes.c_void_p
     libc.sbrk.argtypes, libc.malloc.argtypes = (ctypes.c_ssize_t,), (ctypes.c_size_t,)
     libc.free.argtypes = (ctypes.c_void_p,)
-    libc.mallopt(_M_ARENA_MAX, 1)
+    if "MALLOC_ARENA_MAX" not in os.environ and "arena_max" not in os.environ.get("GLIBC_TUNABLES", ""):
+        libc.mallopt(_M_ARENA_MAX, 1)
     info = libc.mallinfo2()
     # What is free in all, without what is free at the end; twice, for small pieces are not all counted.
     rest = 2 * (info.fordblks - info.keepcost)

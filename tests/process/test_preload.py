@@ -76,7 +76,13 @@ print(immortal.is_immortal(run), bool(holes._kept), gc.get_freeze_count() > 10_0
     assert python(program) == [f"{sys.version_info >= (3, 12)} True True"]
 
 
-ARRANGING = ("immortal.make_all_immortal", "holes.fill", "order.read", "order.lay_together")
+ARRANGING = (
+    "immortal.make_all_immortal",
+    "holes.fill",
+    "order.read",
+    "order.lay_together",
+    "rehearsal.number_classes",
+)
 
 
 @pytest.mark.parametrize("what", ARRANGING)
@@ -84,11 +90,24 @@ def test_an_error_while_memory_is_arranged_costs_memory_and_nothing_else(what: s
     module, _, function = what.partition(".")
     program = f"""
 from orchestrator.system import holes, immortal
-from orchestrator.worker.library import order
+from orchestrator.worker.library import order, rehearsal
 def fail(*_):
     raise KeyError("an error")
 {module}.{function} = fail
 import logging, orchestrator.worker.library.preload, gc
+print("orchestrator.worker.main" in sys.modules, gc.get_freeze_count() > 10_000)
+"""
+    assert python(program, preload=False) == ["True True"]
+
+
+def test_a_class_that_raises_when_it_is_asked_costs_memory_and_nothing_else() -> None:
+    program = """
+class Meta(type):
+    def __getattribute__(self, name):
+        raise RuntimeError(name)
+class Rude(metaclass=Meta):
+    pass
+import orchestrator.worker.library.preload, gc
 print("orchestrator.worker.main" in sys.modules, gc.get_freeze_count() > 10_000)
 """
     assert python(program, preload=False) == ["True True"]

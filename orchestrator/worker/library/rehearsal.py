@@ -29,13 +29,19 @@ def rehearse() -> None:
         proxy.parse_environment(url)
     phones.same("+4915100000000", "+4915100000001")
     redact(Scrubber(["a secret"]).clean(_LINE))
-    _number_classes()
 
 
-def _number_classes() -> None:
-    """Look something up in each class: Python numbers a class when that is done for the first time."""
+def number_classes() -> None:
+    """Look something up in each class: Python numbers a class when that is done for the first time.
+
+    Raises:
+        Exception: Whatever the class of a class does where it is asked for an attribute.
+    """
+    seen: set[type] = {object}
     pending: list[type] = [object]
     while pending:
         one = pending.pop()
-        pending += type.__subclasses__(one)
         getattr(one, "__init__", None)
+        more = set[type](type.__subclasses__(one)) - seen
+        seen |= more
+        pending += more

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,45 @@ def test_pools_of_another_size_are_no_harm(pool: int, monkeypatch: pytest.Monkey
     kept: list[object] = []
     monkeypatch.setattr(holes, "_POOL", pool)
     monkeypatch.setattr(holes, "_kept", kept)
-    monkeypatch.setattr(holes, "_MOST_OBJECTS", 1000)
     monkeypatch.setattr(holes, "_fill_blocks", lambda _: None)
     holes.fill()
-    assert len(kept) <= 32 * 1000
+    assert len(kept) < 32 * holes._MOST_OBJECTS
+
+
+@pytest.mark.parametrize("setting", ["PYTHONMALLOC=malloc", "PYTHONMALLOC=malloc_debug", "PYTHONDEVMODE=1"])
+def test_a_python_without_pools_keeps_nothing(setting: str) -> None:
+    name, _, value = setting.partition("=")
+    program = "from orchestrator.system import holes; holes.fill(); print(len(holes._kept))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), name: value}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert int(done.stdout) < 1000
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked"),
+    [
+        ("", 1),
+        ("MALLOC_ARENA_MAX=4", 0),
+        ("GLIBC_TUNABLES=glibc.malloc.arena_max=4", 0),
+        ("GLIBC_TUNABLES=glibc.malloc.tcache_count=0", 1),
+    ],
+)
+def test_what_an_operator_has_set_stays(setting: str, asked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Library:
+        """The C library, without what would change this process."""
+
+        def __init__(self) -> None:
+            self.mallopt = lambda *_: calls.append(1)
+            self.malloc = self.free = self.sbrk = self.mallinfo2 = types.SimpleNamespace()
+
+    calls: list[int] = []
+    for known in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(known, raising=False)
+    if setting:
+        monkeypatch.setenv(*setting.split("=", 1))
+    with pytest.raises(TypeError):  # nothing of this can be called
+        holes._fill_blocks(Library())
+    assert len(calls) == asked
 
 
 def test_what_is_kept_has_each_size() -> None:
