@@ -3,8 +3,8 @@
 #     docker build -t whatsapp-orchestrator .
 #     docker build -t whatsapp-orchestrator-demo --target demo .
 #
-# A release names the base by its digest: --build-arg BASE=docker.io/library/python:3.11-slim-bookworm@sha256:…
-ARG BASE=docker.io/library/python:3.11-slim-bookworm
+# A release names the base by its digest: --build-arg BASE=docker.io/library/python:3.13-slim-bookworm@sha256:…
+ARG BASE=docker.io/library/python:3.13-slim-bookworm
 
 
 # ---- The packages. What is only needed to install, pip above all, stays behind in these stages.
