@@ -50,7 +50,7 @@ from benchmarks.meter import (
     merging_seconds,
 )
 from benchmarks.report import megabytes, percent, table
-from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, Arrival, Service
+from benchmarks.service import DEFAULT_PARALLEL, DEFAULT_SPREAD, Arrival, Service, trusting_the_system
 from orchestrator.sandbox.client import SandboxClient, SandboxError
 from orchestrator.sandbox.process import SandboxProcess
 from orchestrator.system import merging
@@ -338,12 +338,13 @@ def measure(count: int, rounds: int, seconds: float, variants: Sequence[Variant]
     }
     idle: dict[str, Idle] = {}
     with tempfile.TemporaryDirectory(prefix="accounts-") as folder, SandboxProcess() as sandbox:
+        environment = trusting_the_system(sandbox.environment(), Path(folder))
         services: dict[str, Service] = {}
         for number, one in enumerate(variants):
             place = Path(folder) / str(number)
             place.mkdir()
             accounts = dict.fromkeys(names, one.settings)
-            services[one.name] = Service(place, accounts, sandbox.environment(), one.program, one.top)
+            services[one.name] = Service(place, accounts, environment, one.program, one.top)
             pairings[one.name] = pair(services[one.name], sandbox, two_in_a_row, prefix(number))
         for round_ in range(rounds):
             for pace in paces:

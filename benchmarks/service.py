@@ -18,7 +18,7 @@ from benchmarks.meter import cpu_seconds
 from orchestrator.control.client import Client, Stream
 from orchestrator.errors import NotRunning
 from orchestrator.store.layout import StatePaths
-from orchestrator.system import interpreter
+from orchestrator.system import certificates, interpreter
 
 START_SECONDS = 60.0
 """Time for the service to answer; it takes a second, most of it for seeing that neonize can be loaded."""
@@ -59,6 +59,26 @@ def program_environment(base: Mapping[str, str]) -> dict[str, str]:
     """
     kept = {name: value for name, value in base.items() if name not in _LEFT_OUT}
     return interpreter.environment(kept)
+
+
+def trusting_the_system(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return an environment with which programs trust the system's certificates and the sandbox's own.
+
+    They trust the sandbox's alone otherwise, and need not read some hundred other ones first, as they must
+    where WhatsApp itself is at the other end.
+
+    Args:
+        environment: The sandbox's.
+        folder: Where a file with all of them goes.
+    """
+    both = Path(environment["SSL_CERT_FILE"]).read_text()
+    for path in map(Path, certificates.FILES):
+        if path.exists():
+            both += path.read_text()
+            break
+    together = folder / "certificates.pem"
+    together.write_text(both)
+    return {**environment, "SSL_CERT_FILE": str(together)}
 
 
 class Service:

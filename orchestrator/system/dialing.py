@@ -15,15 +15,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
 
-_CERTIFICATES: Final = (
-    # Where Go's crypto/x509 looks on Linux. Python's OpenSSL may have been built to look elsewhere.
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-)
+from orchestrator.system import certificates
+
 _SOCKS_ERRORS: Final = {
     1: "the proxy failed",
     2: "the proxy's rules forbid the connection",
@@ -165,7 +158,7 @@ def trust() -> ssl.SSLContext:
     context = ssl.create_default_context()  # which heeds SSL_CERT_FILE and SSL_CERT_DIR
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Go is not that strict
     if not os.environ.get("SSL_CERT_FILE"):
-        for path in _CERTIFICATES:
+        for path in certificates.FILES:
             with contextlib.suppress(OSError):
                 context.load_verify_locations(path)
                 break

@@ -1,4 +1,4 @@
-"""How much Python runs in an account's process until it is connected: each function costs memory.
+"""What an account's process does until it is connected, and what that costs: each function costs memory.
 
 A function that runs writes to pages that the process would otherwise share with all others: to some four on
 Python 3.11, to one or two since 3.12. What can be done once, before the processes are forked, belongs into
@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+import pytest
 from support.ran.sitecustomize import RAN
 from support.service import Service
 
 from benchmarks import mappings
 from orchestrator.sandbox.process import SandboxProcess
+from orchestrator.system import certificates
 from orchestrator.worker.library import order
 
 NOTES = Path(__file__).parents[1] / "support/ran"
@@ -93,3 +95,33 @@ def test_an_account_shares_most_of_what_was_there_before_the_fork(
         child = service.child("support")
         parts = mappings.parts(child, psutil.Process(child).ppid())
     assert parts[mappings.INHERITED].dirty < MOST_OF_ITS_OWN
+
+
+SYSTEM = next((path for path in map(Path, certificates.FILES) if path.exists()), None)
+
+
+@pytest.mark.skipif(SYSTEM is None, reason="this machine has no file with the certificates it trusts")
+def test_an_account_reads_each_certificate_once(sandbox: SandboxProcess, tmp_path: Path, number: str) -> None:
+    assert SYSTEM is not None
+    ours = Path(sandbox.environment()["SSL_CERT_FILE"]).read_text()
+    both, folder = tmp_path / "both.pem", tmp_path / "folder"
+    both.write_text(ours + SYSTEM.read_text())
+    folder.mkdir()
+    (folder / "the same.pem").write_text(SYSTEM.read_text())
+    with Service(tmp_path, sandbox, ["support"], start=False) as service:
+        service.environment |= {"SSL_CERT_FILE": str(both), "SSL_CERT_DIR": str(folder)}
+        service.start()
+        service.pair("support", number)
+        once = restarted(service)
+        # A folder with something that may be a certificate, and is not in the file, must be read.
+        (folder / "another.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        twice = restarted(service)
+    assert twice - once > SYSTEM.stat().st_size
+
+
+def restarted(service: Service) -> int:
+    """Return how many bytes the account's process has read until it was connected again."""
+    service.stop()
+    service.start()
+    service.wait_for_state("support", "connected")
+    return psutil.Process(service.child("support")).io_counters().read_chars

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.system import certificates
 from orchestrator.worker.library import elf, integrity, package
 from orchestrator.worker.seal import Seal
 
@@ -73,13 +74,16 @@ class EarlyLibrary(ctypes.CDLL):
         self.seal = copy.seal
         self._version = version
         self._started = False
-        # Read now: a child cannot open this any more.
+        # Read now: a child cannot open the first any more, and the second takes a while.
         self._auxiliary = Path("/proc/self/auxv").read_bytes()
+        self._own_variables = certificates.once(os.environ)
         self._functions = tuple(_addresses(self._handle, copy.constructors))
         self.GetVersion: Any = lambda: version.encode()
 
     def start(self) -> None:
         """Start Go, in this process, with this process's environment; a second time does nothing.
+
+        Go reads each certificate once, where it would read some of them several times.
 
         Raises:
             LibraryChangedError: It is another version's.
@@ -87,7 +91,7 @@ class EarlyLibrary(ctypes.CDLL):
         if self._started:
             return
         self._started = True
-        arguments = process_start(os.environb, self._auxiliary)
+        arguments = process_start({**os.environb, **self._own_variables}, self._auxiliary)
         _kept.append(arguments)
         call = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         for address in self._functions:

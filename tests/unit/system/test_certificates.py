@@ -1,0 +1,128 @@
+"""Which certificates Go reads: each once, if it trusts the same ones then."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator.system import certificates
+from orchestrator.system.certificates import once
+
+NOWHERE = {b"SSL_CERT_DIR": b"/nonexistent"}
+
+
+def certificate(number: int, *, wide: bool = False) -> str:
+    text = f"MIIB{number:060d}=="
+    body = "\n".join(text[at : at + 16] for at in range(0, len(text), 16)) if wide else text
+    return f"# number {number}\n-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+
+
+class System:
+    """A machine's certificates."""
+
+    def __init__(self, top: Path) -> None:
+        self.bundle, self.folder, self.other = top / "bundle.pem", top / "certs", top / "more"
+        self.folder.mkdir()
+        self.bundle.write_text("".join(map(certificate, range(5))))
+        for number in range(5):
+            (self.folder / f"{number}.pem").write_text(certificate(number))
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
+    made = System(tmp_path)
+    monkeypatch.setattr(certificates, "FILES", (str(tmp_path / "none"), str(made.bundle)))
+    monkeypatch.setattr(certificates, "_FOLDERS", (str(made.folder), str(made.other)))
+    return made
+
+
+@pytest.mark.usefixtures("system")
+def test_folders_with_the_same_certificates_are_not_read() -> None:
+    assert once({}) == NOWHERE
+    assert once({"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}) == NOWHERE, "as if there were none"
+
+
+@pytest.mark.parametrize("there", ["folder", "other"])
+def test_folders_with_another_certificate_are_read(there: str, system: System) -> None:
+    folder: Path = getattr(system, there)
+    folder.mkdir(exist_ok=True)
+    (folder / "company.crt").write_text(certificate(1) + certificate(77))
+    assert once({}) == {}
+    system.bundle.write_text(system.bundle.read_text() + certificate(77, wide=True))
+    assert once({}) == NOWHERE, "however its lines are broken"
+
+
+def test_folders_that_an_operator_names_are_read_if_they_have_more(system: System, tmp_path: Path) -> None:
+    (system.folder / "not looked at.pem").write_text(certificate(66))
+    one, two = tmp_path / "one", tmp_path / "two"
+    for number, folder in enumerate((one, two)):
+        folder.mkdir()
+        (folder / "any name").write_text(certificate(number))
+    assert once({"SSL_CERT_DIR": f"{one}:{two}:{tmp_path / 'none'}"}) == NOWHERE
+    (two / "another").write_text(certificate(77))
+    assert once({"SSL_CERT_DIR": f"{one}:{two}"}) == {}
+    assert once({"SSL_CERT_DIR": str(one)}) == NOWHERE
+
+
+@pytest.mark.usefixtures("system")
+@pytest.mark.parametrize("named", ["sandbox.pem", "missing.pem", "empty.pem", "certs"])
+def test_a_file_that_an_operator_names_must_have_them_all(named: str, tmp_path: Path) -> None:
+    (tmp_path / "sandbox.pem").write_text(certificate(1))
+    (tmp_path / "empty.pem").touch()
+    assert once({"SSL_CERT_FILE": str(tmp_path / named)}) == {}
+
+
+def test_a_file_that_an_operator_names_and_that_has_them_all_will_do(system: System, tmp_path: Path) -> None:
+    more = tmp_path / "more.pem"
+    more.write_text(certificate(9) + system.bundle.read_text())
+    assert once({"SSL_CERT_FILE": str(more)}) == NOWHERE
+
+
+def test_without_a_file_folders_are_read(system: System) -> None:
+    system.bundle.unlink()
+    assert once({}) == {}
+
+
+def test_without_folders_there_is_nothing_to_read(system: System) -> None:
+    for path in system.folder.iterdir():
+        path.unlink()
+    system.folder.rmdir()
+    assert once({}) == NOWHERE
+
+
+@pytest.mark.parametrize("what", ["link", "loop", "folder", "pipe", "text", "trusted", "secret"])
+def test_what_is_no_certificate_is_passed_over(what: str, system: System) -> None:
+    path = system.folder / "other"
+    match what:
+        case "link":
+            path.symlink_to("1.pem")
+        case "loop":
+            path.symlink_to("other")
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "text":
+            path.write_bytes(bytes(range(256)) * 10)
+        case "trusted":  # of OpenSSL, which Go does not read
+            path.write_text(certificate(88).replace(" CERT", " TRUSTED CERT"))
+        case "secret":
+            path.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    assert once({}) == NOWHERE
+
+
+def test_what_is_too_large_to_look_at_is_left_to_go(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "_MOST_BYTES", 700)
+    assert once({}) == NOWHERE
+    (system.folder / "large").write_text(certificate(1) * 10)
+    assert once({}) == {}
+    system.bundle.write_text(system.bundle.read_text() * 10)
+    assert once({}) == {}, "two that are too large are not the same"
+
+
+@pytest.mark.usefixtures("system")
+def test_a_folder_with_too_many_files_is_left_to_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "_MOST_FILES", 4)
+    assert once({}) == {}
