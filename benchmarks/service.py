@@ -74,7 +74,7 @@ def trusting_the_system(environment: Mapping[str, str], folder: Path) -> dict[st
     both = Path(environment["SSL_CERT_FILE"]).read_text()
     for path in map(Path, certificates.FILES):
         if path.exists():
-            both += path.read_text()
+            both += "\n" + path.read_text()
             break
     together = folder / "certificates.pem"
     together.write_text(both)

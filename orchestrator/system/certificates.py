@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 FILES: Final = (
@@ -28,61 +29,131 @@ _FOLDERS: Final = ("/etc/ssl/certs", "/etc/pki/tls/certs")
 """Of these Go takes each file, unless a variable names others, with colons between."""
 _FILE, _FOLDER = "SSL_CERT_FILE", "SSL_CERT_DIR"
 _NOWHERE: Final = "/nonexistent"
-"""Debian's name for a folder that nobody may make."""
+"""Debian's name for a folder that nobody may make. Go passes over folders that are not there."""
 _MOST_FILES: Final = 2000
 _MOST_BYTES: Final = 8 * 1024 * 1024
-_TOO_MUCH: Final = frozenset({b"too much"})
-"""In the place of certificates that are not looked at, and equal to no other ones."""
-_CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
+"""In all folders together, and in the file: some ten times what Debian 12 has. Go has to read it all."""
+_READ_BY_GO: Final = re.compile(
+    rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*)\n-----END CERTIFICATE-----[ \t]*\r?$",
+    re.MULTILINE,
+)
+_PERHAPS_READ: Final = re.compile(rb"-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----")
 
 
-def once(environ: Mapping[str, str]) -> dict[bytes, bytes]:
-    """Return the variables with which Go reads each certificate once, and trusts the same ones as before.
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A file with all certificates that Go would find, in the file and in folders.
 
-    There are none if a folder has a certificate that the file lacks, or has more than can be looked through.
+    Attributes:
+        path: The file.
+        identity: Device, inode, size and time of the last change.
+    """
+
+    path: str
+    identity: tuple[int, ...]
+
+    def variables(self) -> dict[bytes, bytes]:
+        """Return the variables with which Go reads this file alone.
+
+        There are none if this process cannot read the file, or if the file has changed.
+        """
+        with contextlib.suppress(OSError), _opened(self.path) as (_, identity):
+            if identity == self.identity:
+                return {_FOLDER.encode(): _NOWHERE.encode()}
+        return {}
+
+
+class _TooMuchError(Exception):
+    """There is more than is looked through."""
+
+
+class _Room:
+    """How much may still be looked through."""
+
+    def __init__(self) -> None:
+        self._files, self._bytes = _MOST_FILES, _MOST_BYTES
+
+    def read(self, descriptor: int) -> bytes:
+        """Read a file.
+
+        Raises:
+            _TooMuchError: There is no room for it.
+            OSError: It cannot be read.
+        """
+        self._files -= 1
+        pieces = []
+        while self._bytes > 0 and self._files >= 0:
+            pieces.append(os.read(descriptor, self._bytes))
+            if not pieces[-1]:
+                return b"".join(pieces)
+            self._bytes -= len(pieces[-1])
+        raise _TooMuchError
+
+
+def complete(environ: Mapping[str, str]) -> Complete | None:
+    """Return the file that Go reads first, if no folder has a certificate that the file lacks.
 
     Args:
         environ: The environment that Go would have.
+
+    Returns:
+        None if there is no such file, or more than can be looked through.
     """
     folders = environ[_FOLDER].split(":") if environ.get(_FOLDER) else _FOLDERS
-    known = _of_file(environ.get(_FILE)) - _TOO_MUCH
-    if not known or any(not found <= known for found in _of_folders(folders)):
-        return {}
-    return {_FOLDER.encode(): _NOWHERE.encode()}
+    for path in [environ[_FILE]] if environ.get(_FILE) else FILES:
+        with contextlib.suppress(OSError):  # Go takes the next one, too
+            return _judged(path, list(filter(None, folders)))
+    return None
 
 
-def _of_file(named: str | None) -> frozenset[bytes]:
-    for path in [named] if named else FILES:
-        with contextlib.suppress(OSError):
-            return _certificates(Path(path))
-    return frozenset()
-
-
-def _of_folders(folders: Iterable[str]) -> Iterator[frozenset[bytes]]:
-    """Yield the certificates of each file."""
-    for folder in map(Path, folders):
-        try:
-            paths = list(folder.iterdir())
-        except OSError:
-            continue
-        if len(paths) > _MOST_FILES:
-            yield _TOO_MUCH
-            return
-        # Most of a folder are links to its own files, by other names. Go passes them over, too.
-        for path in map(Path, {os.path.realpath(path) for path in paths}):
-            with contextlib.suppress(OSError):  # Go passes over what cannot be read
-                if path.is_file():
-                    yield _certificates(path)
-
-
-def _certificates(path: Path) -> frozenset[bytes]:
-    """Return a file's certificates, encoded as they stand there, but for blanks.
+def _judged(path: str, folders: Iterable[str]) -> Complete | None:
+    """Return a file, if no folder has a certificate that the file lacks.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
-    with path.open("rb") as file:
-        data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        return _TOO_MUCH
-    return frozenset(b"".join(found.split()) for found in _CERTIFICATE.findall(data))
+    with _opened(path) as (descriptor, identity):
+        try:
+            known = _certificates(_READ_BY_GO, _Room().read(descriptor))
+            found = (_certificates(_PERHAPS_READ, data) for data in _contents(folders))
+            return Complete(path, identity) if known and all(some <= known for some in found) else None
+        except _TooMuchError:
+            return None
+
+
+def _contents(folders: Iterable[str]) -> Iterator[bytes]:
+    """Yield what stands in each file of folders, once; most files have several names there.
+
+    Raises:
+        _TooMuchError: There is more than is looked through.
+    """
+    room, seen = _Room(), set[tuple[int, ...]]()
+    for folder in folders:
+        with contextlib.suppress(OSError):  # Go passes over these, too
+            for name in os.listdir(folder):  # noqa: PTH208 - a path object for each would take longer
+                with contextlib.suppress(OSError), _opened(f"{folder}/{name}") as (descriptor, identity):
+                    if identity not in seen:
+                        seen.add(identity)
+                        yield room.read(descriptor)
+
+
+def _certificates(pattern: re.Pattern[bytes], data: bytes) -> set[bytes]:
+    """Return the certificates in a file, encoded as they stand there, but for blanks."""
+    return {b"".join(found.split()) for found in pattern.findall(data)}
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Open a file; yield its descriptor and its identity.
+
+    Raises:
+        OSError: The file cannot be opened, or is a pipe, a folder or a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("not a file")
+        yield descriptor, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+    finally:
+        os.close(descriptor)

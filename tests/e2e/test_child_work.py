@@ -27,7 +27,7 @@ MOST = 720
 """Functions; with Python 3.11 there are some 680, and there were 930."""
 MOST_OF_ITS_OWN = (8.9 if sys.version_info < (3, 12) else 5.0) * 2**20
 """Bytes that an account's process may have for itself of the memory from before the fork, and added to it.
-Decision 026 made 7.4 of 9.7 MB on Python 3.11, and 3.1 of 9.1 MB on 3.13."""
+Without messages, decision 026 made 7.4 of 9.7 MB on Python 3.11, and 3.1 of 9.1 MB on 3.13."""
 _WATCHING = ("sitecustomize",)
 DONE_BEFORE = {
     "patterns are compiled": ("/re/_compiler.py", "/re/_parser.py", "/fnmatch.py"),
@@ -103,7 +103,7 @@ SYSTEM = next((path for path in map(Path, certificates.FILES) if path.exists()),
 @pytest.mark.skipif(SYSTEM is None, reason="this machine has no file with the certificates it trusts")
 def test_an_account_reads_each_certificate_once(sandbox: SandboxProcess, tmp_path: Path, number: str) -> None:
     assert SYSTEM is not None
-    ours = Path(sandbox.environment()["SSL_CERT_FILE"]).read_text()
+    ours = Path(sandbox.environment()["SSL_CERT_FILE"]).read_text() + "\n"
     both, folder = tmp_path / "both.pem", tmp_path / "folder"
     both.write_text(ours + SYSTEM.read_text())
     folder.mkdir()
@@ -116,7 +116,7 @@ def test_an_account_reads_each_certificate_once(sandbox: SandboxProcess, tmp_pat
         # A folder with something that may be a certificate, and is not in the file, must be read.
         (folder / "another.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         twice = restarted(service)
-    assert twice - once > SYSTEM.stat().st_size
+    assert twice - once > SYSTEM.stat().st_size // 2
 
 
 def restarted(service: Service) -> int:

@@ -74,16 +74,17 @@ class EarlyLibrary(ctypes.CDLL):
         self.seal = copy.seal
         self._version = version
         self._started = False
-        # Read now: a child cannot open the first any more, and the second takes a while.
+        # Read now: a child cannot open this any more.
         self._auxiliary = Path("/proc/self/auxv").read_bytes()
-        self._own_variables = certificates.once(os.environ)
+        # Looked for now: to compare all certificates takes some milliseconds.
+        self._certificates = certificates.complete(os.environ)
         self._functions = tuple(_addresses(self._handle, copy.constructors))
         self.GetVersion: Any = lambda: version.encode()
 
     def start(self) -> None:
         """Start Go, in this process, with this process's environment; a second time does nothing.
 
-        Go reads each certificate once, where it would read some of them several times.
+        Go is told to read each certificate once, if it would read them several times.
 
         Raises:
             LibraryChangedError: It is another version's.
@@ -91,7 +92,8 @@ class EarlyLibrary(ctypes.CDLL):
         if self._started:
             return
         self._started = True
-        arguments = process_start({**os.environb, **self._own_variables}, self._auxiliary)
+        more = {} if self._certificates is None else self._certificates.variables()
+        arguments = process_start({**os.environb, **more}, self._auxiliary)
         _kept.append(arguments)
         call = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
         for address in self._functions:

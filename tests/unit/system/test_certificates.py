@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from orchestrator.system import certificates
-from orchestrator.system.certificates import once
+from orchestrator.system.certificates import complete
 
 NOWHERE = {b"SSL_CERT_DIR": b"/nonexistent"}
+
+
+def once(environ: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return the variables with which Go reads each certificate once, if there are any."""
+    found = complete(environ)
+    return {} if found is None else found.variables()
 
 
 def certificate(number: int, *, wide: bool = False) -> str:
@@ -92,7 +99,9 @@ def test_without_folders_there_is_nothing_to_read(system: System) -> None:
     assert once({}) == NOWHERE
 
 
-@pytest.mark.parametrize("what", ["link", "loop", "folder", "pipe", "text", "trusted", "secret"])
+@pytest.mark.parametrize(
+    "what", ["link", "loop", "chain", "folder", "pipe", "text", "trusted", "secret", "bytes"]
+)
 def test_what_is_no_certificate_is_passed_over(what: str, system: System) -> None:
     path = system.folder / "other"
     match what:
@@ -100,6 +109,9 @@ def test_what_is_no_certificate_is_passed_over(what: str, system: System) -> Non
             path.symlink_to("1.pem")
         case "loop":
             path.symlink_to("other")
+        case "chain":
+            for number in range(1200):
+                (system.folder / f"link{number}").symlink_to(f"link{number + 1}")
         case "folder":
             path.mkdir()
         case "pipe":
@@ -108,9 +120,72 @@ def test_what_is_no_certificate_is_passed_over(what: str, system: System) -> Non
             path.write_bytes(bytes(range(256)) * 10)
         case "trusted":  # of OpenSSL, which Go does not read
             path.write_text(certificate(88).replace(" CERT", " TRUSTED CERT"))
+        case "bytes":
+            Path(os.fsdecode(bytes(system.folder) + b"/\xff\n")).write_text(certificate(1))
         case "secret":
             path.write_text("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
     assert once({}) == NOWHERE
+
+
+@pytest.mark.parametrize(
+    ("bundle", "is_read"),
+    [
+        (certificate(1) + certificate(2), True),
+        ((certificate(1) + certificate(2)).replace("\n", "\r\n"), True),
+        (certificate(1) + certificate(2, wide=True) + "the end", True),
+        (certificate(1).rstrip() + certificate(2).partition("\n")[2], False),
+        ((certificate(1) + certificate(2)).replace("-----\nMIIB", "-----\nA: header\n\nMIIB"), False),
+        ((certificate(1) + certificate(2)).replace("-----BEGIN", " -----BEGIN"), False),
+        ((certificate(1) + certificate(2)).replace("-----BEGIN CERT", "-----BEGIN X509 CERT"), False),
+    ],
+    ids=["plain", "windows", "with more", "one line", "header", "indented", "other name"],
+)
+def test_the_file_has_what_go_takes_for_certificates(bundle: str, is_read: bool, system: System) -> None:
+    """Two certificates on one line are none to Go, and programs that join files leave such lines."""
+    system.bundle.write_text(bundle, newline="")
+    for number in (0, 3, 4):
+        (system.folder / f"{number}.pem").unlink()
+    assert bool(once({})) == is_read
+
+
+def test_a_file_that_changes_is_not_relied_on(system: System) -> None:
+    found = complete({})
+    assert found is not None
+    assert found.variables() == NOWHERE
+    kept = system.bundle.read_bytes()
+    system.bundle.write_bytes(kept[:100])
+    assert found.variables() == {}
+    system.bundle.unlink()
+    assert found.variables() == {}
+    system.bundle.write_bytes(kept)
+    assert found.variables() == {}, "another file with the same bytes is looked through first"
+
+
+@pytest.mark.parametrize("how", ["pipe", "folder", "loop", "none"])
+def test_a_file_that_is_none_is_passed_over_as_go_does(
+    how: str, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = system.folder.parent / "strange"
+    match how:
+        case "pipe":
+            os.mkfifo(strange)
+        case "folder":
+            strange.mkdir()
+        case "loop":
+            strange.symlink_to(strange)
+    monkeypatch.setattr(certificates, "FILES", (str(strange), str(system.bundle)))
+    assert once({}) == NOWHERE
+    assert once({"SSL_CERT_FILE": str(strange)}) == {}
+
+
+def test_no_folder_of_no_name_is_looked_into(
+    system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "a.pem").write_text(certificate(77))
+    monkeypatch.chdir(here)
+    assert once({"SSL_CERT_DIR": f":{system.folder}::"}) == NOWHERE
 
 
 def test_what_is_too_large_to_look_at_is_left_to_go(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
