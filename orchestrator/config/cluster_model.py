@@ -67,7 +67,7 @@ class ClusterSection(Section):
     capacity: Annotated[int, types.Integer(1, 100_000)] = Field(
         default=default_of(Cluster, "capacity"),
         description="How many accounts this machine takes at the most, also when other machines are lost. An"
-        " account needs 25 to 35 MB.",
+        " account needs 15 to 30 MB.",
     )
     failover: FailoverSection = Field(
         default=FailoverSection(),
