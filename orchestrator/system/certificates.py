@@ -33,6 +33,8 @@ _NOWHERE: Final = "/nonexistent"
 _MOST_FILES: Final = 2000
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """In all folders together, and in the file: some ten times what Debian 12 has. Go has to read it all."""
+_PIECE: Final = 64 * 1024
+"""Bytes that are read at a time: more would change how the C library arranges memory from then on."""
 _READ_BY_GO: Final = re.compile(
     rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*)\n-----END CERTIFICATE-----[ \t]*\r?$",
     re.MULTILINE,
@@ -83,7 +85,7 @@ class _Room:
         self._files -= 1
         pieces = []
         while self._bytes > 0 and self._files >= 0:
-            pieces.append(os.read(descriptor, self._bytes))
+            pieces.append(os.read(descriptor, min(_PIECE, self._bytes)))
             if not pieces[-1]:
                 return b"".join(pieces)
             self._bytes -= len(pieces[-1])
