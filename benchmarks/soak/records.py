@@ -25,6 +25,8 @@ class Victim:
         pid: Its process before.
         clean: Whether no other fault has hit it before it was back: only then the time means something.
         waited: Seconds for which the operator let it wait.
+        renewed_again: Whether its process was to be replaced by an earlier fault, too. The process may be
+            replaced once or twice then, and the first time cannot be told from the second.
         recovered_at: When it was back, None as long as it is not.
     """
 
@@ -32,6 +34,7 @@ class Victim:
     pid: int | None
     clean: bool = True
     waited: float = 0.0
+    renewed_again: bool = False
     recovered_at: float | None = None
 
 
@@ -80,18 +83,34 @@ class Record:
 
     def excuses(self) -> list[str]:
         """Return whose connection may be interrupted now."""
-        if not self.is_open or self.kind.link == "stays":
+        if self.began_at is None or self.skipped is not None or self.kind.link == "stays":
             return []
-        return list(self.victims) if self._echoes() else self.missing()
+        if self._echoes():
+            return list(self.victims)
+        again = self.seen_at < self.began_at + self.kind.takes(self.strike.values, len(self.victims))
+        return [
+            name
+            for name, victim in self.victims.items()
+            if victim.recovered_at is None or (victim.renewed_again and again)
+        ]
 
     def begin(self, seen: Observation, at: float, names: Iterable[str], others: Iterable[Record]) -> None:
         """Note that it is about to happen to these accounts, while others may still go on."""
         self.began_at = at
+        others = list(others)
         hit = {name for other in others if other.is_open for name in other.excuses()}
+        renewed = {
+            name for other in others if other.is_open and other.kind.renews for name in other.missing()
+        }
         for name in names:
             account = (seen.accounts or {}).get(name)
             links = (seen.links or {}).get(name, frozenset())
-            self.victims[name] = Victim(links, account.pid if account else None, clean=name not in hit)
+            self.victims[name] = Victim(
+                links,
+                account.pid if account else None,
+                clean=name not in hit,
+                renewed_again=self.kind.renews and name in renewed,
+            )
         if self.kind.link == "stays":
             return
         for other in others:

@@ -61,6 +61,34 @@ def test_who_is_restarted_is_back_with_another_process() -> None:
     ) == ["a"]
 
 
+def test_two_renewals_at_once_may_be_one_or_two() -> None:
+    """The second order may come when the first one's new process has begun, and is not seen yet."""
+    first = struck("change", 10.0)
+    second = Record(Strike(2, 10.5, "restart-all", (0, 1), {}, 20.5))
+    second.begin(seen(10.5, 5, names="ab"), 10.5, "ab", [first])
+    first.cleared_at = second.cleared_at = 10.6
+    accounts = {"a": Account("connected", "t1", pid=12), "b": Account("connected", "t1", pid=13)}
+    links = {"a": frozenset({Link(1, 6)}), "b": frozenset({Link(1, 7)})}
+    for record in (first, second):
+        record.note(Observation(11, 11, accounts=accounts, links=links))
+        assert record.missing() == []
+    assert (first.excuses(), second.excuses()) == ([], ["a"])
+    assert not second.is_open
+    second.note(seen(10.5 + second.kind.takes({}, 2) + 0.1, 8, names="ab"))
+    assert second.excuses() == []
+
+
+@pytest.mark.parametrize("kind", ["reset", "close"])
+def test_what_renews_nobody_is_over_once(kind: str) -> None:
+    first = struck(kind, 10.0)
+    second = Record(Strike(2, 10.5, "restart", (0,), {}, 20.5))
+    second.begin(seen(10.5, 5), 10.5, "a", [first])
+    second.cleared_at = 10.6
+    links = {"a": frozenset({Link(1, 6)})}
+    second.note(Observation(11, 11, accounts={"a": Account("connected", "t1", pid=12)}, links=links))
+    assert second.excuses() == []
+
+
 def test_a_fault_that_lasts_is_not_over_before_its_end() -> None:
     record = struck("unreachable", seconds=7.0)
     assert record.note(seen(12, 6)) == []
