@@ -125,7 +125,9 @@ def test_a_post_in_a_channel(alice: Account, sandbox: SandboxProcess) -> None:
     assert event["text"] == "news for all"
 
 
-def test_history_and_keys_of_the_app_are_for_the_library(alice: Account, sandbox: SandboxProcess) -> None:
+def test_history_and_keys_of_the_app_are_for_the_library(
+    alice: Account, ada: Contact, sandbox: SandboxProcess
+) -> None:
     send = sandbox.client.send
     send(alice.number, alice.number, "app_state_keys")
     send(alice.number, alice.number, "history", texts=["long ago"])
@@ -135,11 +137,7 @@ def test_history_and_keys_of_the_app_are_for_the_library(alice: Account, sandbox
     assert message["message"]["message"]["conversation"] == "long ago"
     assert "long ago" not in alice.texts()
     with pytest.raises(SandboxError, match="linked devices only"):
-        send(alice.number, _other(sandbox), "history", texts=["x"])
-
-
-def _other(sandbox: SandboxProcess) -> str:
-    return str(sandbox.client.phones()[-1]["phone"])
+        send(alice.number, ada.number, "history", texts=["x"])
 
 
 # Reading, and the time
