@@ -151,16 +151,16 @@ class Lines:
                 if self.held is None:
                     await self._follow_names()
                     await self._forget_gone()
+                self._meet()  # before new lines begin: from here on, all that is told reaches them
                 if self._is_changed.is_set():
                     self._is_changed.clear()
                     async with self.turn:
                         await self._apply()
-                    self._met = self.accounts()
-                self._meet()
             except StoreError as error:
                 log.error("%s; trying again", error)
                 self._is_changed.set()
                 await asyncio.sleep(_PATIENCE)
+                continue
             await self._is_called.wait()
             self._is_called.clear()
 
@@ -228,6 +228,8 @@ class Lines:
         while True:
             try:
                 was_damaged = await self.writer.open()
+                if self.held is None:
+                    await self._begin_anew(was_damaged=was_damaged)
                 break
             except OrchestratorError as error:
                 log.error("%s; nothing is delivered until that works", error)
@@ -236,8 +238,10 @@ class Lines:
         self._is_damaged = False
         if self.held is not None:
             self.held.clear()
-            self.hooks.opened()
-            return  # the database has what a damaged store had
+            self.hooks.opened()  # the database has what a damaged store had
+
+    async def _begin_anew(self, *, was_damaged: bool) -> None:
+        """Have consumers go on where they are known to have been, if the store is new in the place of one."""
         noted = snapshot.load(self._folder)
         # The process may have been killed after a damaged store was put aside: a new one is there then.
         if was_damaged or (noted and not await self.writer.call(Store.known)):

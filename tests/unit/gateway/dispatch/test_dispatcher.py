@@ -7,7 +7,7 @@ import contextlib
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -22,7 +22,8 @@ from orchestrator.consumers.consumer import Consumer
 from orchestrator.consumers.outcomes import Attempt, Delivered, Failed, Outcome
 from orchestrator.consumers.writes import Place
 from orchestrator.errors import NoSuchAccount, NoSuchConsumer, OrchestratorError
-from orchestrator.gateway.dispatch import line, snapshot
+from orchestrator.gateway.dispatch import line, lines, snapshot
+from orchestrator.gateway.dispatch import store as kept
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.store import DATABASE, Store
 from orchestrator.gateway.dispatch.writer import StoreError
@@ -72,6 +73,68 @@ async def test_an_account_that_is_new_is_delivered_from_its_beginning(tmp_path: 
         sent.append(feed.add("new", stream="account", kind="account.paired").id)
         await until(lambda: len(receiver.taken) == 4)
         assert sorted(receiver.taken) == sorted(sent)
+
+
+@runs
+async def test_what_comes_while_the_lines_begin_is_delivered(tmp_path: Path) -> None:
+    """The lines have read all that there was, and it is still being looked up which pulls there are."""
+    feed, receiver = MemoryFeed("a"), Receiver()
+    dispatcher = Dispatcher(tmp_path, feed)  # type: ignore[arg-type]
+    pulls, go_on = dispatcher.lines.pull_store, asyncio.Event()
+    really = pulls.known
+
+    async def known() -> Mapping[str, object]:
+        await go_on.wait()
+        return await really()
+
+    with patch.object(pulls, "known", known):
+        dispatcher.configure({"crm": crm()}, {"crm": receiver})
+        task = asyncio.ensure_future(dispatcher.run())
+        await until(lambda: dispatcher.lines.lines)
+        await settled(dispatcher)
+        await until(lambda: not dispatcher.lines.lines["crm"]._tasks)
+        sent = feed.add("a")
+        go_on.set()
+        await until(lambda: receiver.taken == [sent.id])
+        await dispatcher.close(1.0)
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@runs
+async def test_an_account_that_comes_with_another_configuration_is_delivered(tmp_path: Path) -> None:
+    feed, receiver = MemoryFeed("a"), Receiver()
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        sent = feed.add("new")
+        dispatcher.configure({"crm": crm(), "other": crm("other")}, {"crm": receiver, "other": Receiver()})
+        await until(lambda: receiver.taken == [sent.id])
+
+
+@runs
+async def test_a_store_that_cannot_be_read_at_first_is_read_later(tmp_path: Path) -> None:
+    """Nothing else happens meanwhile: nobody writes to the accounts, and nobody edits the configuration.
+
+    At the second start, the note of positions is compared with the store as well.
+    """
+    feed, receiver, known = MemoryFeed("a"), Receiver(), Store.known
+    fails: list[bool] = []
+
+    def fail(store: Store) -> dict[str, kept.Known]:
+        if fails:
+            fails.pop()
+            raise sqlite3.OperationalError("disk I/O error")
+        return known(store)
+
+    for _ in range(2):
+        fails += [True, True]
+        with patch.object(lines, "_PATIENCE", 0.05), patch.object(Store, "known", fail):
+            dispatcher = Dispatcher(tmp_path, feed)  # type: ignore[arg-type]
+            dispatcher.configure({"crm": crm()}, {"crm": receiver})
+            task = asyncio.ensure_future(dispatcher.run())
+            await until(lambda: dispatcher.lines.is_ready)  # noqa: B023
+            assert not fails
+            await dispatcher.close(1.0)
+            await asyncio.gather(task, return_exceptions=True)
 
 
 @runs
