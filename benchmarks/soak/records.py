@@ -27,6 +27,8 @@ class Victim:
         waited: Seconds for which the operator let it wait.
         renewed_again: Whether its process was to be replaced by an earlier fault, too. The process may be
             replaced once or twice then, and the first time cannot be told from the second.
+        looked: How it looked when it seemed to be back for the first time: when, since when connected, and by
+            which connection. None if it does not seem so.
         recovered_at: When it was back, None as long as it is not.
     """
 
@@ -35,6 +37,7 @@ class Victim:
     clean: bool = True
     waited: float = 0.0
     renewed_again: bool = False
+    looked: tuple[float, str, frozenset[Link]] | None = None
     recovered_at: float | None = None
 
 
@@ -123,10 +126,31 @@ class Record:
         self.seen_at = seen.at
         if not self.is_open or self.cleared_at is None:
             return []
-        back = [name for name in self.missing() if self._is_back(name, seen)]
-        for name in back:
-            self.victims[name].recovered_at = seen.at
+        back = []
+        for name in self.missing():
+            victim = self.victims[name]
+            victim.recovered_at = self._back_at(name, seen)
+            if victim.recovered_at is not None:
+                back.append(name)
         return back
+
+    def _back_at(self, name: str, seen: Observation) -> float | None:
+        """Return when an account was back, None if it is not, or if only the next look can tell.
+
+        WhatsApp may have the new connection before the service shows that the old one was lost: only if the
+        account looks the same at the next look, what the service showed is of the new one.
+        """
+        victim = self.victims[name]
+        if not self._is_back(name, seen):
+            victim.looked = None
+            return None
+        if self.kind.link != "drops" or self.kind.renews:
+            return seen.at
+        now = (seen.accounts or {})[name].since, (seen.links or {})[name]
+        if victim.looked is not None and victim.looked[1:] == now:
+            return victim.looked[0]
+        victim.looked = seen.at, *now
+        return None
 
     def _is_back(self, name: str, seen: Observation) -> bool:
         account = (seen.accounts or {}).get(name)

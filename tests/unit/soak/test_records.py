@@ -35,6 +35,11 @@ def struck(kind: str, at: float = 10.0, names: Sequence[str] = "a", **values: fl
     return record
 
 
+def back(record: Record, at: float, *links: int, names: Sequence[str] = "a") -> list[str]:
+    """Have accounts be back; whom only the next look can tell to be back is seen once more."""
+    return [*record.note(seen(at, *links, names=names)), *record.note(seen(at + 0.5, *links, names=names))]
+
+
 def test_somebody_is_back_with_a_new_connection() -> None:
     record = struck("reset")
     assert record.excuses() == ["a"]
@@ -44,11 +49,27 @@ def test_somebody_is_back_with_a_new_connection() -> None:
     assert record.note(seen(11.5, 6, up=False)) == []  # the service does not know yet
     assert record.note(seen(12, 5, 6)) == []  # the old one is still there
     assert record.missing() == ["a"]
-    assert record.note(seen(13, 6)) == ["a"]
+    assert record.note(seen(13, 6)) == []  # what the service shows may be of before
+    assert record.note(seen(13.5, 6)) == ["a"]
     assert record.times() == [3]
     assert not record.is_open
     assert record.excuses() == []
     assert record.note(seen(14, 6)) == []
+
+
+def test_what_the_service_shows_may_be_of_the_connection_before() -> None:
+    """WhatsApp has the new connection already, and then the service says that the old one was lost."""
+    record = struck("reset-all")
+    record.cleared_at = 10.0
+    links = {"a": frozenset({Link(1, 6)})}
+    assert record.note(seen(10.4, 6)) == []
+    lost = {"a": Account("reconnecting", "t1", pid=11)}
+    assert record.note(Observation(10.9, 10.9, accounts=lost, links=links)) == []
+    assert record.excuses() == ["a"]
+    again = {"a": Account("connected", "t2", pid=11)}
+    assert record.note(Observation(13, 13, accounts=again, links=links)) == []
+    assert record.note(Observation(13.5, 13.5, accounts=again, links=links)) == ["a"]
+    assert record.times() == [3]
 
 
 def test_who_is_restarted_is_back_with_another_process() -> None:
@@ -93,7 +114,7 @@ def test_a_fault_that_lasts_is_not_over_before_its_end() -> None:
     record = struck("unreachable", seconds=7.0)
     assert record.note(seen(12, 6)) == []
     record.cleared_at, record.waited = 17.0, 7.0
-    assert record.note(seen(19, 6)) == ["a"]
+    assert back(record, 19, 6) == ["a"]
     assert record.times() == [2]
 
 
@@ -101,7 +122,7 @@ def test_the_operators_delay_does_not_count() -> None:
     record = struck("logout")
     record.cleared_at = 10.0
     record.victims["a"].waited = 4.0
-    record.note(seen(20, 6))
+    back(record, 20, 6)
     assert record.times() == [6]
 
 
@@ -130,13 +151,13 @@ def test_a_silent_link_may_come_back_as_it_was() -> None:
 def test_times_count_only_for_those_to_whom_nothing_else_happened() -> None:
     one = struck("kill-service", names="abc")
     one.cleared_at = 10.0
-    one.note(seen(12, 6, names="a"))
+    back(one, 12, 6, names="a")
     two = Record(Strike(2, 12.5, "reset", (1,), {}, 20))
     two.begin(seen(12.5, 6, names="b"), 12.5, "b", [one])
-    one.note(seen(13, 6, names="bc"))
+    back(one, 13, 6, names="bc")
     assert one.times() == [2, 3]
     two.cleared_at = 10.0
-    two.note(seen(14, 7, names="b"))
+    back(two, 14, 7, names="b")
     assert two.times() == []
 
 
@@ -153,7 +174,7 @@ def test_whoever_comes_back_later_than_is_promised_is_late() -> None:
     def back_at(at: float, kind: str = "stop-child") -> Record:
         record = struck(kind)
         record.cleared_at = 10.0
-        record.note(seen(at, 6))
+        back(record, at, 6)
         return record
 
     within = KINDS["stop-child"].within
@@ -177,12 +198,12 @@ def test_a_session_that_should_be_in_quarantine_is_missed() -> None:
 
 
 def test_rows_count_what_was_made_and_who_is_back() -> None:
-    back, away, skipped = struck("reset"), struck("reset"), struck("reset")
-    for record in (back, away):
+    there, away, skipped = struck("reset"), struck("reset"), struck("reset")
+    for record in (there, away):
         record.cleared_at = 10.0
-    back.note(seen(11, 6))
+    back(there, 11, 6)
     skipped.skipped = "not connected in time"
-    (row,) = rows([back, away, skipped])
+    (row,) = rows([there, away, skipped])
     assert (row.kind, row.planned, row.struck, row.hit, row.back, row.times) == ("reset", 3, 2, 2, 1, (1.0,))
 
 
@@ -252,7 +273,7 @@ def test_secrets_are_found_however_they_are_written_and_never_said() -> None:
 def a_result(*findings: Finding) -> Result:
     record = struck("reset")
     record.cleared_at = 10.0
-    record.note(seen(11.25, 6))
+    back(record, 11.25, 6)
     found = [(12.0, one, ["  10.0 s  reset account 0"]) for one in findings]
     lives = life(7, 200).lives()
     fate = Fate(sent=9, stored=7, reported=2)
