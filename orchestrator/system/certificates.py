@@ -8,6 +8,7 @@ that an account takes until it is connected. A variable tells Go to read another
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -15,6 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+GO: Final = "1.26"
+"""The version whose source says where Go looks (`root_unix.go` and `root_linux.go` of crypto/x509), and what
+Go takes for a certificate (`pem.go` of encoding/pem)."""
 FILES: Final = (
     # Where Go looks on Linux. Python's OpenSSL may have been built to look elsewhere.
     "/etc/ssl/certs/ca-certificates.crt",
@@ -34,7 +38,9 @@ _MOST_FILES: Final = 2000
 _MOST_BYTES: Final = 8 * 1024 * 1024
 """In all folders together, and in the file: some ten times what Debian 12 has. Go has to read it all."""
 _PIECE: Final = 64 * 1024
-"""Bytes that are read at a time: more would change how the C library arranges memory from then on."""
+"""Bytes that are read at a time: a buffer for the largest file would be 8 MB."""
+_NOTHING_THERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO)
+"""Errors that mean the same to each process. With another error, Go may find what was not found here."""
 _READ_BY_GO: Final = re.compile(
     rb"^-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*)\n-----END CERTIFICATE-----[ \t]*\r?$",
     re.MULTILINE,
@@ -49,18 +55,21 @@ class Complete:
     Attributes:
         path: The file.
         identity: Device, inode, size and time of the last change.
+        others: The folders, and the files that Go would take instead if they were there: see `_state`.
     """
 
     path: str
     identity: tuple[int, ...]
+    others: tuple[tuple[str, tuple[int, ...] | None], ...] = ()
 
     def variables(self) -> dict[bytes, bytes]:
         """Return the variables with which Go reads this file alone.
 
-        There are none if this process cannot read the file, or if the file has changed.
+        There are none if this process cannot read the file, or if the file has changed, or if files have come
+        to a folder or gone. A file in a folder that was only written to is not noticed.
         """
         with contextlib.suppress(OSError), _opened(self.path) as (_, identity):
-            if identity == self.identity:
+            if identity == self.identity and all(_state(path) == state for path, state in self.others):
                 return {_FOLDER.encode(): _NOWHERE.encode()}
         return {}
 
@@ -101,42 +110,71 @@ def complete(environ: Mapping[str, str]) -> Complete | None:
     Returns:
         None if there is no such file, or more than can be looked through.
     """
-    folders = environ[_FOLDER].split(":") if environ.get(_FOLDER) else _FOLDERS
-    for path in [environ[_FILE]] if environ.get(_FILE) else FILES:
-        with contextlib.suppress(OSError):  # Go takes the next one, too
-            return _judged(path, list(filter(None, folders)))
+    folders = [*filter(None, environ[_FOLDER].split(":"))] if environ.get(_FOLDER) else list(_FOLDERS)
+    files = [environ[_FILE]] if environ.get(_FILE) else FILES
+    try:
+        for count, path in enumerate(files):
+            # Before anything is read, so that what changes meanwhile has changed.
+            others = tuple((other, _state(other)) for other in [*files[:count], *folders])
+            with _passing_over_what_is_not_there():  # Go takes the next one, too
+                return _judged(path, folders, others)
+    except (OSError, _TooMuchError):
+        pass
     return None
 
 
-def _judged(path: str, folders: Iterable[str]) -> Complete | None:
+def _judged(
+    path: str, folders: Iterable[str], others: tuple[tuple[str, tuple[int, ...] | None], ...]
+) -> Complete | None:
     """Return a file, if no folder has a certificate that the file lacks.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file or a folder cannot be read.
+        _TooMuchError: There is more than is looked through.
     """
     with _opened(path) as (descriptor, identity):
-        try:
-            known = _certificates(_READ_BY_GO, _Room().read(descriptor))
-            found = (_certificates(_PERHAPS_READ, data) for data in _contents(folders))
-            return Complete(path, identity) if known and all(some <= known for some in found) else None
-        except _TooMuchError:
-            return None
+        known = _certificates(_READ_BY_GO, _Room().read(descriptor))
+    found = (_certificates(_PERHAPS_READ, data) for data in _contents(folders))
+    return Complete(path, identity, others) if known and all(some <= known for some in found) else None
 
 
 def _contents(folders: Iterable[str]) -> Iterator[bytes]:
     """Yield what stands in each file of folders, once; most files have several names there.
 
     Raises:
+        OSError: Something cannot be read that is there.
         _TooMuchError: There is more than is looked through.
     """
     room, seen = _Room(), set[tuple[int, ...]]()
     for folder in folders:
-        with contextlib.suppress(OSError):  # Go passes over these, too
+        with _passing_over_what_is_not_there():
             for name in os.listdir(folder):  # noqa: PTH208 - a path object for each would take longer
-                with contextlib.suppress(OSError), _opened(f"{folder}/{name}") as (descriptor, identity):
+                with (
+                    _passing_over_what_is_not_there(),
+                    _opened(f"{folder}/{name}") as (descriptor, identity),
+                ):
                     if identity not in seen:
                         seen.add(identity)
                         yield room.read(descriptor)
+
+
+@contextlib.contextmanager
+def _passing_over_what_is_not_there() -> Iterator[None]:
+    """Go on without a file or folder that nobody can read, as Go does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NOTHING_THERE:
+            raise
+
+
+def _state(path: str) -> tuple[int, ...] | None:
+    """Return what is different once another file is there, or in the folder; None if nothing is there."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path object for each would take longer
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _certificates(pattern: re.Pattern[bytes], data: bytes) -> set[bytes]:
@@ -155,7 +193,7 @@ def _opened(path: str) -> Iterator[tuple[int, tuple[int, ...]]]:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError("not a file")
+            raise OSError(errno.ENXIO, "not a file")
         yield descriptor, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
     finally:
         os.close(descriptor)

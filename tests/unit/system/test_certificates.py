@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import mmap
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.system import certificates
 from orchestrator.system.certificates import complete
+from orchestrator.worker.library import integrity
 
 NOWHERE = {b"SSL_CERT_DIR": b"/nonexistent"}
 
@@ -159,6 +164,78 @@ def test_a_file_that_changes_is_not_relied_on(system: System) -> None:
     assert found.variables() == {}
     system.bundle.write_bytes(kept)
     assert found.variables() == {}, "another file with the same bytes is looked through first"
+
+
+@pytest.mark.parametrize("what", ["more", "less", "link", "new folder", "no folder", "earlier file"])
+def test_a_folder_that_changes_is_read(what: str, system: System, tmp_path: Path) -> None:
+    found = complete({})
+    assert found is not None
+    assert found.variables() == NOWHERE
+    match what:
+        case "more":
+            (system.folder / "company.pem").write_text(certificate(77))
+        case "less":
+            (system.folder / "1.pem").unlink()
+        case "link":  # as Kubernetes shows another version of a Secret
+            (tmp_path / "version").mkdir()
+            system.folder.rename(tmp_path / "was")
+            system.folder.symlink_to(tmp_path / "version")
+        case "new folder":
+            system.other.mkdir()
+        case "no folder":
+            system.folder.rename(tmp_path / "away")
+        case "earlier file":  # Go takes this one in the place of the other
+            (tmp_path / "none").write_text(certificate(77))
+    assert found.variables() == {}
+
+
+@pytest.mark.parametrize("where", ["folder", "file", "bundle", "first"])
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ENOMEM])
+def test_what_cannot_be_read_for_a_moment_may_be_there(
+    where: str, error: int, system: System, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Go may be able to read that a moment later: an authority of the company must not be missing then."""
+    fails = {
+        "folder": system.folder,
+        "file": system.folder / "1.pem",
+        "bundle": system.bundle,
+        "first": tmp_path / "none",
+    }[where]
+
+    def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *rest: Any) -> Any:  # noqa: ANN401
+            if path == str(fails):
+                raise OSError(error, os.strerror(error))
+            return real(path, *rest)
+
+        return call
+
+    monkeypatch.setattr(os, "open", failing(os.open))
+    monkeypatch.setattr(os, "listdir", failing(os.listdir))
+    assert once({}) == {}
+
+
+def test_a_read_that_fails_is_no_empty_file(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, broken = os.read, (system.folder / "3.pem").stat().st_ino
+
+    def read(descriptor: int, size: int) -> bytes:
+        if os.fstat(descriptor).st_ino == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read)
+    assert once({}) == {}
+
+
+def test_the_library_is_of_the_go_whose_source_was_read() -> None:
+    """Another version may look elsewhere, or read other certificates: read its crypto/x509 first."""
+    _, library, _ = integrity.library()
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        at = data.find(b"\xff Go buildinf:")
+        about = data[at : at + 64]
+    found = re.search(rb"go(1\.\d+)", about)
+    assert found is not None
+    assert found[1].decode() == certificates.GO
 
 
 @pytest.mark.parametrize("how", ["pipe", "folder", "loop", "none"])
