@@ -21,7 +21,7 @@ _POOL_HEAD: Final = 48
 """Bytes of a pool of objects of one size, and of its head: `POOL_SIZE` and `POOL_OVERHEAD` in Python 3.11 to
 3.13."""
 _WHOLE: Final = 0.95
-"""The part of a pool that counts as all of it: numbers that are worked with may be of the same size."""
+"""The part of a pool that counts as all of it: the numbers that this program works with lie in pools, too."""
 _BYTES_HEAD: Final = 33
 """Bytes of a `bytes` without content."""
 _MOST_OBJECTS: Final = 20_000

@@ -85,6 +85,8 @@ def _mark_from(roots: list[Any]) -> None:
 
 def _led_to(item: Any) -> list[Any]:  # noqa: ANN401 - anything there is
     """Return the objects to which an object leads."""
-    if isinstance(item, CodeType):  # the collector does not look into it
+    # The collector does not look into code. `isinstance` would ask the object itself for its class, and run
+    # what stands there: a dead proxy raises, and a module that is imported when it is needed imports itself.
+    if type(item) is CodeType:
         return [item.co_consts, item.co_names, item.co_filename, item.co_name, item.co_qualname]
     return gc.get_referents(item)

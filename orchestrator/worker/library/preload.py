@@ -66,24 +66,28 @@ def load() -> None:
 
 def _share() -> None:
     """See that children write to as few as possible of the pages that they share; decision 026."""
-    try:
-        holes.fill()
-        order.lay_together(order.read())
-        rehearsal.number_classes()
-        gc.collect()
-        if not immortal.make_all_immortal():
-            if sys.version_info >= (3, 12):
-                log.warning(
-                    "this Python counts references to all objects: each account takes 5 MB more memory"
-                )
-            # The names in it are counted, and a child that looks up others lets go of them.
-            sys._clear_type_cache()  # noqa: SLF001 - Python's documentation has it
-        holes.fill()
-    except Exception as error:
-        if shortage(error) is not None:
-            raise
-        log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
+    for step in (holes.fill, _lay_together, rehearsal.number_classes, _make_immortal, holes.fill):
+        try:
+            step()
+        except Exception as error:
+            if shortage(error) is not None:
+                raise
+            log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
     gc.freeze()
+
+
+def _lay_together() -> None:
+    order.lay_together(order.read())
+
+
+def _make_immortal() -> None:
+    gc.collect()
+    if immortal.make_all_immortal():
+        return
+    if sys.version_info >= (3, 12):
+        log.warning("this Python counts references to all objects: each account takes 5 MB more memory")
+    # The names in it are counted, and a child that looks up others lets go of them.
+    sys._clear_type_cache()  # noqa: SLF001 - Python's documentation has it
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

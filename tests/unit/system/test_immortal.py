@@ -105,6 +105,7 @@ def test_a_python_with_another_number_for_ever_is_left_alone(
     assert not immortal.is_immortal(immortal.make_all_immortal)
 
 
+@needs_it
 def test_another_implementation_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.implementation, "name", "pypy")
     assert not immortal.make_all_immortal()
@@ -120,6 +121,43 @@ later = [[], {{}}, Kind(), function(1), "".join(["x", "y"]), 1 << len(THINGS), l
 print([thing for thing in later if immortal.is_immortal(thing)])
 """
     assert python(program) == ["[]", "True", "[]", "[]"]
+
+
+@needs_it
+def test_no_object_is_asked_what_it_is() -> None:
+    """It may run anything then: raise, or import what is imported only when it is needed."""
+    program = """
+import importlib.util, weakref
+class Kind:
+    pass
+class Asked:
+    @property
+    def __class__(self):
+        print("asked")
+        return Kind
+gone, asked = weakref.proxy(Kind()), [Asked()]
+spec = importlib.util.find_spec("this")
+spec.loader = importlib.util.LazyLoader(spec.loader)
+lazy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(lazy)
+print(immortal.make_all_immortal(), immortal.is_immortal(asked[0]))
+"""
+    assert python(program) == ["True True"]
+
+
+@needs_it
+def test_many_objects_of_an_extension_come_and_go() -> None:
+    """Such as protobuf's messages: their extension is built for older versions, and counts references."""
+    program = """
+from google.protobuf.struct_pb2 import Struct, Value
+immortal.make_all_immortal()
+for _ in range(20):
+    many = [Value(struct_value=Struct(fields={"a": Value(number_value=n)})) for n in range(5_000)]
+    assert many[77].struct_value.fields["a"].number_value == 77
+del many
+print(immortal.is_immortal(Struct), immortal.is_immortal(Value), Struct(fields={}).fields)
+"""
+    assert python(program) == ["True True {}"]
 
 
 WORKS = {
