@@ -224,10 +224,10 @@ class Lines:
         await self.writer.close()
 
     async def _open(self) -> None:
-        pause = 1.0
+        pause, was_damaged = 1.0, False
         while True:
             try:
-                was_damaged = await self.writer.open()
+                was_damaged |= await self.writer.open()  # the damaged one is put aside at the first try
                 if self.held is None:
                     await self._begin_anew(was_damaged=was_damaged)
                 break

@@ -427,6 +427,28 @@ async def test_a_damaged_store_begins_anew_and_loses_nothing(tmp_path: Path) -> 
 
 
 @runs
+async def test_a_damaged_store_begins_anew_although_that_fails_at_first(tmp_path: Path) -> None:
+    feed, receiver, begin = MemoryFeed("a"), Receiver(), Store.begin
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        sent = feed.add("a").id
+        await until(lambda: receiver.taken == [sent])
+    (tmp_path / DATABASE).write_bytes(b"nonsense" * 1000)
+    (tmp_path / snapshot.FILE).unlink()
+    fails = [True]
+
+    def fail(store: Store, *arguments: Any) -> None:  # noqa: ANN401 - as `Store.begin` takes them
+        if fails:
+            fails.pop()
+            raise sqlite3.OperationalError("database or disk is full")
+        begin(store, *arguments)
+
+    with patch.object(Store, "begin", fail):
+        async with running(tmp_path, feed, {"crm": receiver}):
+            await until(lambda: receiver.taken == [sent, sent])
+
+
+@runs
 async def test_a_store_that_is_damaged_while_it_is_used_is_replaced(tmp_path: Path) -> None:
     feed, receiver = MemoryFeed("a"), Receiver()
     async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
