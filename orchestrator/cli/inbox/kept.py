@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import socket
 from typing import Protocol
 
 from orchestrator.accounts.names import is_name
+from orchestrator.cli.ending import UNTIL_THE_END
 from orchestrator.cli.invocation import Places
 from orchestrator.messages.outbox import NoOutbox, OutboxReader
 from orchestrator.messages.present import AnyPresent, Present, RemotePresent, identity_of, unreadable
@@ -155,8 +155,5 @@ def kept(where: Places) -> Kept:
 def _channel(where: Places) -> Channel:
     from orchestrator.service import stores
 
-    sock: socket.socket = _UNTIL_THE_END.enter_context(stores.reading(where.settings()))
+    sock: socket.socket = UNTIL_THE_END.enter_context(stores.reading(where.settings()))
     return Channel(sock)
-
-
-_UNTIL_THE_END = contextlib.ExitStack()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.ending import UNTIL_THE_END
 from orchestrator.cli.invocation import Places
 from orchestrator.store.protocols import Record, Store
 from orchestrator.store.record_files import RecordFiles
@@ -89,8 +88,4 @@ def _opened(where: Places) -> Store:
     """Open the store that the whole configuration names, until the command ends."""
     from orchestrator.service import stores
 
-    return _UNTIL_THE_END.enter_context(stores.opened(where.settings(), where.state(), commands=True))
-
-
-_UNTIL_THE_END = contextlib.ExitStack()
-atexit.register(_UNTIL_THE_END.close)
+    return UNTIL_THE_END.enter_context(stores.opened(where.settings(), where.state(), commands=True))
