@@ -169,7 +169,11 @@ class Feed:
             self._accounts.pop(name, None)
         for view in views:
             known = self._accounts.get(view.name)
-            now = (view.state, view.since, view.reason, view.kind, view.attempt, view.phone_unlinks_at)
+            # What is told of an account's history, and not what only its row shows.
+            now = (
+                view.state, view.since, view.reason, view.kind, view.attempt, view.phone_unlinks_at,
+                view.restricted, view.restricted_until,
+            )  # fmt: skip
             self._accounts[view.name] = now
             if known is None:
                 self._tell(view.name)

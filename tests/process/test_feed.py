@@ -259,6 +259,12 @@ def test_what_happens_to_an_account_is_a_stream_of_its_own(tmp_path: Path) -> No
             assert ear.is_quiet
             feed.changed([view("a", "reconnecting", memory_bytes=5)])
             assert ear.is_quiet, "nothing has happened"
+            for more in (
+                {"restricted": "new"},
+                {"restricted": "new", "restricted_until": "2027-01-15T08:00:00Z"},
+            ):
+                feed.changed([view("a", "reconnecting", **more)])
+                await ear.hears("a", "account")
 
             batch = await feed.after("a", "account", 0, 4)
             assert [event.type for event in batch.events] == ["account.connected", "account.disconnected"]

@@ -133,7 +133,13 @@ class Lines:
         """Run until the store turns out to be damaged."""
         await self._open()
         self._is_changed.set()
-        works = (self._obey(), self.writer.run(), self._look(), self._clear(), self._keep_safe())
+        works = (
+            self._obey(),
+            self.writer.run(),
+            _look(self.lines, self.feed),
+            self._clear(),
+            self._keep_safe(),
+        )
         tasks = [asyncio.ensure_future(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -229,7 +235,7 @@ class Lines:
             try:
                 was_damaged |= await self.writer.open()  # the damaged one is put aside at the first try
                 if self.held is None:
-                    await self._begin_anew(was_damaged=was_damaged)
+                    await self._begin_anew(was_damaged)
                 break
             except OrchestratorError as error:
                 log.error("%s; nothing is delivered until that works", error)
@@ -240,8 +246,7 @@ class Lines:
             self.held.clear()
             self.hooks.opened()  # the database has what a damaged store had
 
-    async def _begin_anew(self, *, was_damaged: bool) -> None:
-        """Have consumers go on where they are known to have been, if the store is new in the place of one."""
+    async def _begin_anew(self, was_damaged: bool) -> None:
         noted = snapshot.load(self._folder)
         # The process may have been killed after a damaged store was put aside: a new one is there then.
         if was_damaged or (noted and not await self.writer.call(Store.known)):
@@ -333,20 +338,6 @@ class Lines:
         for line in self.lines.values():
             line.heard(account, stream)
 
-    async def _look(self) -> None:
-        """Know how much waits of what is not read, and whether accounts have other names."""
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            for line in tuple(self.lines.values()):
-                waits = [course for course in line.machine.courses.values() if course.has_news]
-                for course in waits[:_LOOKS]:
-                    account, stream = course.place
-                    with contextlib.suppress(OrchestratorError):
-                        newest = await self.feed.newest(
-                            account, "account" if stream == "account" else "messages"
-                        )
-                        course.newest = max(course.newest, newest)
-
     async def _clear(self) -> None:
         other = Retention.of(Messages())
         while True:
@@ -389,6 +380,19 @@ class Lines:
                 await self._is_ready.wait()
         except TimeoutError:
             raise StoreError("the gateway cannot read what is kept of consumers; its log says why") from None
+
+
+async def _look(lines: Mapping[str, Line], feed: Feed) -> None:
+    """Know how much waits of what is not read."""
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        for line in tuple(lines.values()):
+            waits = [course for course in line.machine.courses.values() if course.has_news]
+            for course in waits[:_LOOKS]:
+                account, stream = course.place
+                with contextlib.suppress(OrchestratorError):
+                    newest = await feed.newest(account, "account" if stream == "account" else "messages")
+                    course.newest = max(course.newest, newest)
 
 
 def _uptime() -> float:

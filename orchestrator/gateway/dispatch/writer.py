@@ -185,6 +185,7 @@ class Writer:
                 error,
             )
         self._strain(is_strained=True)
+        self._go.set()  # whoever wanted it written down: `run` tries again, after a pause
 
     def _strain(self, *, is_strained: bool) -> None:
         if is_strained == self._is_strained:

@@ -531,6 +531,27 @@ async def test_a_full_disk_stops_no_delivery(tmp_path: Path) -> None:
 
 
 @runs
+async def test_what_an_operator_could_not_have_written_down_is_written_later(tmp_path: Path) -> None:
+    """Nothing else happens meanwhile: it was the operator's command that tried to write."""
+    feed, receiver, apply, fails = MemoryFeed("a"), Receiver(), Store.apply, [True]
+
+    def fail(store: Store, batch: Any) -> None:  # noqa: ANN401 - as `Store.apply` takes it
+        if fails:
+            raise sqlite3.OperationalError("database or disk is full")
+        apply(store, batch)
+
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        await dispatcher.lines.writer.flush()
+        with patch.object(Store, "apply", fail):
+            with pytest.raises(StoreError):
+                await dispatcher.pause("crm")
+            assert dispatcher.lines.writer._is_strained
+            fails.clear()
+            await until(lambda: not dispatcher.lines.writer._is_strained)
+
+
+@runs
 async def test_nothing_is_needed_that_nobody_wants_and_nothing_goes_before_all_is_known(
     tmp_path: Path,
 ) -> None:
