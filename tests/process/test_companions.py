@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -333,6 +334,129 @@ async def test_a_reload_tells_the_gateway_and_does_not_start_it_anew(
         assert not unix.path.exists()
         service.change(webhooks={"crm": HOOK})
         await service.until_told("began", 2)
+
+
+class Slowly:
+    """A gateway that is told the configuration, and whose answer comes when `answers` is set.
+
+    Attributes:
+        told: Is set when it was told.
+        answers: Is to be set when its answer may come.
+        followed: Is set when the service has looked after the configuration and the sockets once more.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told, self.answers, self.followed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        configure, follow = gateway.Gateway.configure, Companions._follow
+
+        async def configure_slowly(nature: gateway.Gateway, line: Port) -> object:
+            answer = await configure(nature, line)
+            self.told.set()
+            await self.answers.wait()
+            return answer
+
+        async def follow_and_say(companions: Companions, news: bool) -> object:
+            answer = await follow(companions, news)
+            self.followed.set()
+            return answer
+
+        monkeypatch.setattr(gateway.Gateway, "configure", configure_slowly)
+        monkeypatch.setattr(Companions, "_follow", follow_and_say)
+
+    async def next(self) -> None:
+        """Return when the service has looked once more."""
+        self.followed.clear()
+        await self.followed.wait()
+
+
+@asynchronous
+async def test_a_reload_while_the_gateway_starts_is_told_before_anybody_uses_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team, "LISTEN_SECONDS", 3600.0)  # only the reload has the service look
+    tcp, bot = free(), BotSettings("echo", "m:bot", tmp_path)
+    slowly = Slowly(monkeypatch)
+    async with running(tmp_path, monkeypatch, webhooks={"crm": HOOK}) as service:
+        await slowly.told.wait()
+        await slowly.followed.wait()
+        service.change(http=http(tcp), webhooks={}, bots={"echo": bot})
+        await slowly.next()
+        assert len(service.all("configured")) == 1
+        slowly.answers.set()
+        await service.until_ready()
+        first, second = service.all("configured")
+        assert second["pid"] == first["pid"]
+        settings = wire.load(GatewaySettings, second["configured"])
+        assert (settings.http, settings.webhooks, list(settings.bots)) == (http(tcp), {}, ["echo"])
+        assert [one["address"] for one in second["listeners"]] == [str(tcp)]
+        await service.until_told("bot")
+        assert len(service.all("configured")) == 2, "no more often than needed"
+
+
+@asynchronous
+async def test_an_address_that_becomes_free_while_the_gateway_starts_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team, "LISTEN_SECONDS", 0.05)
+    tcp, slowly = free(), Slowly(monkeypatch)
+    with socket.socket() as other:
+        other.bind((tcp.host, tcp.port))
+        other.listen()
+        async with running(tmp_path, monkeypatch, http=http(tcp)) as service:
+            await slowly.told.wait()
+            other.close()
+            await until(lambda: service.companions._listeners.all(), "the socket is open")
+            await slowly.next()
+            slowly.answers.set()
+            await service.until_ready()
+            assert [len(one["listeners"]) for one in service.all("configured")] == [0, 1]
+
+
+@pytest.mark.parametrize("where", ["sockets", "handing over"])
+@asynchronous
+async def test_a_reload_that_could_not_be_told_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(team, "LISTEN_SECONDS", 0.05)
+    tcp, failed = free(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    async with running(tmp_path, monkeypatch, http=http(tcp)) as service:
+        await service.until_ready()
+        with monkeypatch.context() as patched:
+
+            def fail(*_: object) -> None:
+                loop.call_soon_threadsafe(failed.set)
+                raise OSError(errno.EMFILE, "too many open files")
+
+            if where == "sockets":
+                patched.setattr(service.companions._listeners, "open", fail)
+            else:
+                patched.setattr(socket.socket, "dup", fail)
+            service.change(webhooks={"crm": HOOK})
+            await failed.wait()
+            assert len(service.all("configured")) == 1
+        _, second = await service.until_told("configured", 2)
+        assert list(second["configured"]["webhooks"]) == ["crm"]
+
+
+@asynchronous
+async def test_a_reload_in_the_moment_in_which_the_sockets_are_looked_at_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(team, "LISTEN_SECONDS", 0.05)
+    async with running(tmp_path, monkeypatch, http=http(free())) as service:
+        await service.until_ready()
+        changed = service.companions._changed
+        wait = changed.wait
+
+        async def time_is_up() -> None:
+            monkeypatch.setattr(changed, "wait", wait)
+            service.change(webhooks={"crm": HOOK})
+            raise TimeoutError
+
+        monkeypatch.setattr(changed, "wait", time_is_up)
+        _, second = await service.until_told("configured", 2)
+        assert list(second["configured"]["webhooks"]) == ["crm"]
 
 
 @asynchronous

@@ -22,7 +22,7 @@ from orchestrator.control.protocol import Json
 from orchestrator.errors import OrchestratorError
 from orchestrator.service import isolation
 from orchestrator.service.companions.companion import Nature
-from orchestrator.service.companions.listeners import Listeners
+from orchestrator.service.companions.listeners import Listener, Listeners
 from orchestrator.service.companions.process import Launch, Line
 from orchestrator.service.isolation import Isolation
 from orchestrator.store.layout import StatePaths
@@ -122,15 +122,23 @@ class Gateway(Nature):
         return port
 
     async def begin(self, line: Line) -> None:
-        """Tell a new process the configuration."""
-        await self.configure(line)
+        """Tell a new process the configuration, and once more if that has changed meanwhile.
+
+        The process answers when its imports are done, which takes seconds, and until then nobody else tells
+        it about a reload. Bots that are new begin only when it knows them.
+        """
+        while await self.configure(line) != self._present():
+            pass
         self._configured()
 
-    async def configure(self, line: Line) -> None:
+    async def configure(self, line: Line) -> tuple[GatewaySettings, list[Listener]]:
         """Tell the process the configuration, and hand it the sockets on which it listens.
 
         The sockets come each time, all of them: the gateway closes those whose number is not there any more,
         and keeps those that it has.
+
+        Returns:
+            What it was told.
 
         Raises:
             OrchestratorError: It does not take that.
@@ -138,7 +146,7 @@ class Gateway(Nature):
         assert isinstance(line, Port)
         with contextlib.ExitStack() as stack:
             async with self._listeners.turn:
-                listeners = self._listeners.all()
+                settings, listeners = self._present()
                 try:
                     sockets = [stack.enter_context(one.socket.dup()) for one in listeners]
                 except OSError as error:
@@ -149,11 +157,16 @@ class Gateway(Nature):
                 "configure",
                 fds=[one.fileno() for one in sockets],
                 seconds=CONFIGURE_SECONDS,
-                settings=wire.dump(of(self._settings(), self._listeners.given, self.read_at)),
+                settings=wire.dump(settings),
                 listeners=[
                     {"address": one.address, "kind": one.kind, "number": one.number} for one in listeners
                 ],
             )
+        return settings, listeners
+
+    def _present(self) -> tuple[GatewaySettings, list[Listener]]:
+        """Return what a process is to know now."""
+        return of(self._settings(), self._listeners.given, self.read_at), self._listeners.all()
 
     async def drain(self, line: Line, seconds: float) -> None:
         """Have it finish the requests and deliveries that are on their way."""

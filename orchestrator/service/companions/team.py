@@ -292,17 +292,18 @@ class Companions:
         news = True
         while not self._closing:
             try:
-                await self._follow(news)
+                told = await self._follow(news)
             except Exception:
                 log.exception("unhandled exception while the gateway and the bots were looked after")
-            try:
+                told = False
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LISTEN_SECONDS):
                     await self._changed.wait()
-                news = True
-            except TimeoutError:
-                news = False
+            # What failed is tried again, and a change may come in the very moment in which the time is up.
+            news = self._changed.is_set() or not told
 
-    async def _follow(self, news: bool) -> None:
+    async def _follow(self, news: bool) -> bool:
+        """Have everybody follow the configuration; return False if the gateway has yet to be told."""
         self._changed.clear()
         settings = self._settings()
         wanted = settings.http.listen if settings.http is not None else ()
@@ -311,23 +312,26 @@ class Companions:
             async with self._listeners.turn:
                 opened = await self._aside.run(lambda: self._listeners.open(wanted))
         if self._closing:
-            return
+            return True
         runs = settings.needs_gateway or bool(self._attached)
         self._gateway.want(runs, deadlines.DRAINING.outer)
         if news:
             self._follow_bots(settings)
+        told = True
         if self._ready and (news or opened):
             try:
                 line = self._gateway.line
                 assert isinstance(line, Port)
                 await self._nature.configure(line)
             except NotRunning:
-                return  # the next one is told everything
+                return True  # the next one is told everything
             except OrchestratorError as error:
                 log.error("the gateway does not take the new configuration: %s", error)
+                told = False
             if self._listeners.problems and opened:
                 # The gateway may only now have closed what was in the way.
                 self._background(self._look_again())
+        return told
 
     async def _look_again(self) -> None:
         await asyncio.sleep(1.0)
