@@ -151,22 +151,22 @@ async def test_a_process_that_says_nothing_is_waited_for_only_so_long(
         assert raised.value.key == "no_answer"
 
 
+@pytest.mark.parametrize("count", [3, 3 * waiting.MOST_AT_ONCE])
 @asynchronous
-async def test_a_row_outlives_the_process_that_was_asked_for_it(tmp_path: Path) -> None:
+async def test_a_row_outlives_the_process_that_was_asked_for_it(tmp_path: Path, count: int) -> None:
     fleet = connected(tmp_path, "idle")
     fleet.puppets.play(
         "a", ["connecting", "connected", "texts: kept", "idle"], ["connecting", "connected", "idle"]
     )
     async with fleet:
         about = await fleet.until("a", State.CONNECTED)
-        sent = [
-            asyncio.ensure_future(fleet.call("send", name="a", message=HELLO, key=f"k{number}", wait=10))
-            for number in range(3)
-        ]
-        await until(lambda: len(fleet.puppets.texts("a")) == 3, "they are there")
+        wanted = [sends.Wanted(HELLO, os.urandom(32), wait=10) for _ in range(count)]
+        sent = [asyncio.ensure_future(fleet.supervisor.sends.send("a", one)) for one in wanted]
+        there = min(count, waiting.MOST_AT_ONCE)
+        await until(lambda: len(fleet.puppets.texts("a")) == there, "they are there")
         os.kill(about["pid"], signal.SIGKILL)
         rows = [one["row"] for one in await asyncio.wait_for(asyncio.gather(*sent), PATIENCE)]
-        assert {row["row"] for row in rows} == {1, 2, 3}
+        assert {row["row"] for row in rows} == {*range(1, count + 1)}
         assert {row["state"] for row in rows} <= {"sent", "queued"}, "queued: written while no process ran"
 
 

@@ -57,12 +57,13 @@ class Waiting:
         self._turn = asyncio.Semaphore(MOST_AT_ONCE)
         self._in_line = 0
         self._acts = 0
+        self._ended = 0
 
     async def row(self, tell: Tell, make: Callable[[int], FromParent]) -> pipe.Queued:
         """Have the process write or take back a row, and return its answer.
 
         Args:
-            tell: Hands the process a message.
+            tell: Hands the process a message. It must be of the process that is there at the call.
             make: Returns the message from its number.
 
         Raises:
@@ -76,8 +77,11 @@ class Waiting:
                 key="service_busy",
             )
         self._in_line += 1
+        ended = self._ended
         try:
             async with self._turn:
+                if ended != self._ended:  # whoever asked it now would wait in vain, and keep others waiting
+                    raise ProcessEnded
                 return await self._ask(tell, make, ROW_SECONDS, pipe.Queued)
         except TimeoutError:
             raise OrchestratorError(
@@ -129,7 +133,11 @@ class Waiting:
             asked.set_result(answer)
 
     def process_ended(self) -> None:
-        """Tell all who wait for an answer that there will be none. Rows outlive their process."""
+        """Tell all who wait for an answer, or for their turn, that there will be none.
+
+        Rows outlive their process.
+        """
+        self._ended += 1
         for asked in self._asked.values():
             if not asked.done():
                 asked.set_exception(ProcessEnded())

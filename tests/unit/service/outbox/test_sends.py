@@ -1,4 +1,4 @@
-"""Whoever goes away while a file is brought in leaves nothing behind."""
+"""What is sent survives the end of a process; whoever goes away while a file comes leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -11,22 +11,32 @@ from typing import Any
 import pytest
 from support.pictures import PNG
 
+from orchestrator.accounts import pipe
+from orchestrator.accounts.pipe import FromParent
 from orchestrator.accounts.settings import Sending
+from orchestrator.sending import telling
+from orchestrator.sending.forms import Kind
+from orchestrator.sending.row import Row, State
 from orchestrator.service.aside import Aside
 from orchestrator.service.outbox import files
 from orchestrator.service.outbox.sends import Sends, Wanted
+from orchestrator.service.outbox.waiting import MOST_AT_ONCE, Waiting
 from orchestrator.store.layout import OUTGOING
 
 SECONDS = 20.0
+CHAT = "269139479534551@lid"
+HELLO = {"to": "+4915100000042", "kind": "text", "text": "hello"}
 
 
 class Accounts:
-    """One account, of which nothing but its settings and its folder is asked for here."""
+    """One account, which never writes into its outbox itself here."""
 
     sending = Sending()
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.sends = Waiting("a")
+        self.child: Any = None
 
     def sender(self, _name: str) -> Any:  # noqa: ANN401 - a part of an account
         return self
@@ -39,6 +49,32 @@ class Accounts:
 
     def note_queued(self, name: str, count: int) -> None:
         raise AssertionError((name, count))
+
+
+class Mute:
+    """A process that answers nothing, and that nobody may ask any more once it has ended."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.told: list[FromParent] = []
+
+    def tell(self, message: FromParent) -> None:
+        assert not self.ended, "nobody would answer that"
+        self.told.append(message)
+
+
+class Quick:
+    """A process that writes each row at once."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._keys: list[str] = []
+
+    def tell(self, message: FromParent) -> None:
+        assert isinstance(message, pipe.Send)
+        self._keys.append(message.key)
+        row = Row(len(self._keys), Kind.TEXT, CHAT, State.QUEUED, 1.0, 9.0, 2.0)
+        asyncio.get_running_loop().call_soon(self._waiting.answered, telling.queued(message.id, row))
 
 
 def open_files() -> int:
@@ -83,3 +119,25 @@ def test_whoever_goes_away_leaves_no_file_and_no_descriptor(
 
     asyncio.run(go_away())
     assert not list((tmp_path / OUTGOING).iterdir())
+
+
+def test_all_that_was_to_be_sent_is_handed_to_the_next_process(tmp_path: Path) -> None:
+    async def send() -> None:
+        aside, accounts = Aside("test"), Accounts(tmp_path)
+        sends = Sends(accounts, aside)
+        accounts.child = first = Mute()
+        number = 3 * MOST_AT_ONCE
+        sent = [
+            asyncio.ensure_future(sends.send("a", Wanted(HELLO, bytes([key] * 32)))) for key in range(number)
+        ]
+        await asyncio.sleep(0)
+        assert len(first.told) == MOST_AT_ONCE, "the others wait for their turn"
+        first.ended = True
+        accounts.child = Quick(accounts.sends)
+        accounts.sends.process_ended()
+        sent.append(asyncio.ensure_future(sends.send("a", Wanted(HELLO, bytes([number] * 32)))))
+        rows = [one["row"]["row"] for one in await asyncio.gather(*sent)]
+        assert sorted(rows) == [*range(1, number + 2)]
+        aside.close()
+
+    asyncio.run(send())
