@@ -20,7 +20,7 @@ from orchestrator.accounts.states import State
 from orchestrator.cluster.actions import How
 from orchestrator.cluster.board import Condition
 from orchestrator.cluster.settings import Cluster
-from orchestrator.errors import StateError
+from orchestrator.errors import NotRunning, StateError
 from orchestrator.service.aside import Aside
 from orchestrator.service.children import Children
 from orchestrator.service.machines import Machines
@@ -104,6 +104,7 @@ class Adopting:
         self._recorder = recorder
         self._record = record
         self._coming: set[str] = set()
+        self._taking_up: asyncio.Task[None] | None = None
         self._disowned: set[str] = set()
         self._dropped: dict[str, Account] = {}
         self._going: set[str] = set()
@@ -128,39 +129,84 @@ class Adopting:
             return False
         assert self._roster.owned is not None
         self._roster.owned.add(name)
-        if not self._coming:
-            self._background(self._take_up())
         self._coming.add(name)
+        if self._taking_up is None or self._taking_up.done():
+            self._taking_up = self._background(self._take_up())
         return True
 
     async def _take_up(self) -> None:
-        """Take up the accounts that have come, with what is known of them, which is read once for many.
+        """Take up the accounts that have come.
 
-        One of which that cannot be read keeps no other one waiting.
+        Whatever fails is tried again: nobody else would take up those that come from then on.
         """
-        await self.ready()
-        said: set[str] = set()
+        said: set[tuple[str, type[Exception]]] = set()
+        is_told = False
         while self._coming:
-            # Not those that come meanwhile: their last machine may have written since this was read.
-            coming, damaged = {*self._coming}, dict[str, StateError]()
+            waits = True
             try:
-                kept = await self._children.aside.run(lambda: self._record.load(damaged))  # noqa: B023
+                waits = await self._take_up_once(said)
+                is_told = False
+            except NotRunning:
+                return
             except StateError as error:
                 log.warning("accounts that have come wait until it is known how they were: %s", error)
+            except Exception:
+                if not is_told:
+                    log.exception(
+                        "a bug in the service: accounts that have come wait until it is known how they were"
+                    )
+                is_told = True
+            if waits:
                 await asyncio.sleep(AGAIN_SECONDS)
+
+    async def _take_up_once(self, said: set[tuple[str, type[Exception]]]) -> bool:
+        """Take up the accounts that have come, with what is known of them, which is read once for many.
+
+        One that cannot be taken up keeps no other one waiting.
+
+        Args:
+            said: Of which account which error is logged already.
+
+        Returns:
+            Whether some of them are to be tried again in a moment.
+        """
+        await self.ready()
+        # Not those that come meanwhile: their last machine may have written since this was read.
+        coming, damaged, waits = {*self._coming}, dict[str, StateError](), False
+        kept = await self._children.aside.run(lambda: self._record.load(damaged))
+        said.intersection_update([one for one in said if one[0] in self._coming])
+        for name in sorted(coming & self._coming):
+            if name not in self._roster.settings.accounts:
+                self._give_back(name)
                 continue
-            for name in sorted(coming & damaged.keys() - said):
-                log.error("%s does not start: %s", name, damaged[name])
-                said.add(name)
-            for name in sorted(coming & self._coming - damaged.keys()):
-                self._coming.discard(name)
+            if name in damaged:
+                if (name, StateError) not in said:
+                    log.error("%s does not start: %s", name, damaged[name])
+                said.add((name, StateError))
+                waits = True
+                continue
+            try:
                 self._add(name, kept.get(name, status.Kept()))
-            if coming & damaged.keys():
-                await asyncio.sleep(AGAIN_SECONDS)
+            except Exception as error:
+                if (name, type(error)) not in said:
+                    log.exception("%s: a bug in the service: it does not start", name)
+                said.add((name, type(error)))
+                waits = True
+            else:
+                self._coming.discard(name)
+        return waits
+
+    def _give_back(self, name: str) -> None:
+        """Leave an account to other machines: a reload has taken it out of the configuration as it came."""
+        assert self._roster.owned is not None
+        self._coming.discard(name)
+        if name not in self._roster.accounts:  # or it is told once its process is gone
+            self._roster.owned.discard(name)
+            self.gone(name)
 
     def _add(self, name: str, known: status.Kept) -> None:
         accounts = self._roster.settings.accounts
-        if name in accounts and name not in self._roster.accounts and self._roster.is_ours(name):
+        if name not in self._roster.accounts and self._roster.is_ours(name):
             self.machines.add(accounts[name], known)
             if was_just_replaced(known, time.time()):
                 log.info("%s: was replaced just before it came: it is tried again at once", name)
@@ -287,10 +333,11 @@ class Adopting:
             return False
         return True
 
-    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _background(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def was_just_replaced(kept: status.Kept, now: float) -> bool:

@@ -172,8 +172,8 @@ class Reloader:
         why = await self._why_none_starts(after)
         for name, settings in after.accounts.items():
             managed = self._roster.accounts.get(name)
-            if managed is None and not self._roster.is_ours(name):
-                continue
+            if managed is None and self._roster.owned is not None:
+                continue  # another machine has it; or it is this one's, and comes once it is known how it was
             if managed is None:
                 self._recorder.others.pop(name, None)
                 self._machines.add(settings, status.Kept())
@@ -247,7 +247,7 @@ class Reloader:
 
         Raises:
             NoSuchAccount: There is nothing of that name.
-            OrchestratorError: The new name is taken.
+            OrchestratorError: The new name is taken, or the account is about to come to this machine.
             ConfigError: The configuration is not valid.
             StateError: The state folder cannot be written.
         """
@@ -260,6 +260,15 @@ class Reloader:
                     return old in settings.accounts
             elif task is not None:
                 moves.finish(settings)
+            if (
+                self._roster.owned is not None
+                and self._roster.is_ours(old)
+                and old not in self._roster.accounts
+            ):
+                raise OrchestratorError(  # what is kept of it would not come along
+                    f"{old} comes to this machine just now: nothing was done; try again in a moment",
+                    key="order_not_taken",
+                )
             edit = moves.check_rename(settings, old, new, self._roster.accounts)
             moves.begin(Rename(old, new))
         return edit

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from support.dispatching import until
+from support.dispatching import SECONDS, until
 
 from orchestrator.accounts.child import Parked
 from orchestrator.accounts.events import Begin, Event, Moment, Order, Ordered
@@ -19,13 +22,15 @@ from orchestrator.accounts.states import State
 from orchestrator.cluster.actions import How
 from orchestrator.cluster.settings import Cluster
 from orchestrator.config.settings import Settings
-from orchestrator.errors import StateError
+from orchestrator.errors import OrchestratorError, StateError
 from orchestrator.service import adopting
 from orchestrator.service.adopting import JUST_SECONDS, Adopting, was_just_replaced
 from orchestrator.service.aside import Aside
 from orchestrator.service.fetching import Fetching
 from orchestrator.service.outbox.waiting import Waiting
+from orchestrator.service.reload import Reloader
 from orchestrator.service.roster import Managed, Roster
+from orchestrator.store.moving import Rename
 from orchestrator.store.status import Kept
 from orchestrator.system.clock import iso
 
@@ -69,14 +74,20 @@ class Shard:
     Attributes:
         known: What the database has of the accounts.
         damaged: Those of which it has what nobody understands.
+        broken: Those of which a bug keeps this service from taking them up.
         calls: What was said to the database and to others, in its order.
         ordered: What was ordered of which account.
+        looks: How often the database was asked what is known of the accounts.
+        reading: Called, on a thread, when the database is asked what is known of the accounts.
         slow: Ends when the gateway has let an account go.
     """
 
     def __init__(self, aside: Aside, *names: str) -> None:
         self.accounts = {name: AccountSettings(name) for name in names}
         self.roster = Roster(Settings(Path("/c"), Path("/s"), Path("/q"), accounts=self.accounts))
+        self.broken: set[str] = set()
+        self.looks = 0
+        self.reading: Callable[[], object] = lambda: None
         self.known: dict[str, Kept] = {}
         self.damaged: dict[str, StateError] = {}
         self.calls: list[str] = []
@@ -84,7 +95,13 @@ class Shard:
         self.others: dict[str, Kept] = {}
         self.slow = asyncio.Event()
         self.slow.set()
-        machines: Any = SimpleNamespace(add=self._add, order=self._order, handle=self._handle)
+        fleet: Any = SimpleNamespace(
+            renewals=SimpleNamespace(reloaded=lambda: None), set_pace=lambda *_: None, wanted=lambda _: None
+        )
+        machines: Any = SimpleNamespace(
+            add=self._add, order=self._order, handle=self._handle, dispatch=lambda: None, fleet=fleet
+        )
+        self.machines = machines
         children: Any = SimpleNamespace(aside=aside, end=lambda _: None)
         record: Any = SimpleNamespace(
             load=self._load,
@@ -95,8 +112,10 @@ class Shard:
             others=self.others,
             keep_as_other=lambda name: self.others.update({name: Kept(shown={"state": "connected"})}),
             save=lambda: None,
+            summarize=lambda: None,
             cut=lambda *_: None,
         )
+        self.recorder, self.aside = recorder, aside
         self.shard = Adopting(self.roster, machines, children, recorder, record, Cluster("one"))
         self.shard.gone = lambda name: self.calls.append(f"gone {name}")
         self.shard.let_go = self._let_go
@@ -107,13 +126,36 @@ class Shard:
             assert self.shard.adopt(name)
         await until(lambda: self.roster.accounts.keys() >= {*names} - self.damaged.keys())
 
+    def reloader(self, file: Path, *names: str, **moves: Callable[..., object]) -> Reloader:
+        """Return what has the service read a configuration that has these accounts."""
+        file.write_text(f"accounts: {{{', '.join(f'{name}: ' for name in names)}}}")
+        self.roster.settings = replace(self.roster.settings, config_file=file, state_dir=file.parent)
+        store: Any = SimpleNamespace(moves=SimpleNamespace(pending=lambda: None, **moves))
+        spawner: Any = SimpleNamespace(aside=self.aside.run)
+        nothing: Any = SimpleNamespace()
+        return Reloader(
+            self.roster,
+            store,
+            self.machines,
+            nothing,
+            self.recorder,
+            nothing,
+            spawner,
+            announce=contextlib.nullcontext,
+            state_configured=False,
+        )
+
     def leave(self, name: str) -> None:
         """Have the process of an account end that was to."""
         self.roster.remove(name)
         self.shard.forgotten(name)
 
     def _add(self, settings: AccountSettings, what: Kept) -> None:
-        account = Account(settings, Moment(0.0, NOW), random=lambda: 0.0, parked=what.parked)
+        if settings.name in self.broken:
+            raise OrchestratorError("an account without name or state")
+        account = Account(
+            settings, Moment(0.0, NOW), random=lambda: 0.0, stopped=what.stopped, parked=what.parked
+        )
         account.handle(Begin(), Moment(0.0, NOW))
         self.roster.add(Managed(account, Waiting(settings.name), Fetching(settings.name)))
 
@@ -124,6 +166,8 @@ class Shard:
         self.roster.accounts[name].account.handle(event, Moment(0.0, NOW))
 
     def _load(self, damaged: dict[str, StateError]) -> dict[str, Kept]:
+        self.looks += 1
+        self.reading()
         damaged |= self.damaged
         return {name: one for name, one in self.known.items() if name not in damaged}
 
@@ -164,6 +208,205 @@ def test_an_account_of_which_nothing_can_be_read_keeps_no_other_waiting(
         await world.come("d")
         world.damaged.clear()  # somebody has mended the row
         await world.come("b")
+
+    asyncio.run(come())
+
+
+class Answer:
+    """The database's next answer, which waits to be let through."""
+
+    def __init__(self, world: Shard) -> None:
+        self.asked, self.goes = threading.Event(), threading.Event()
+        world.reading = self._read
+
+    def _read(self) -> None:
+        self.asked.set()
+        assert self.goes.wait(SECONDS)
+
+    async def is_asked_for(self) -> None:
+        """Wait until somebody waits for it."""
+        assert await asyncio.to_thread(self.asked.wait, SECONDS)
+
+
+def test_a_reload_takes_nothing_up_of_which_it_is_not_known_yet_how_it_was(
+    aside: Aside, tmp_path: Path
+) -> None:
+    async def reload() -> None:
+        world = Shard(aside, "stopped", "banned")
+        world.known |= {"stopped": Kept(stopped=True), "banned": kept(State.BANNED)}
+        answer = Answer(world)
+        for name in world.accounts:
+            assert world.shard.adopt(name)
+        await answer.is_asked_for()
+        changes = await world.reloader(tmp_path / "accounts.yaml", *world.accounts).reload(set())
+        assert (changes["added"], changes["changed"]) == ([], [])
+        assert not world.roster.accounts, "they come once it is known how they were"
+        answer.goes.set()
+        await until(lambda: world.roster.accounts.keys() == world.accounts.keys())
+        assert world.roster.accounts["stopped"].account.stopped
+        assert world.roster.accounts["banned"].state is State.BANNED
+
+    asyncio.run(reload())
+
+
+def test_a_reload_starts_no_account_of_which_nobody_understands_how_it_was(
+    aside: Aside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adopting, "AGAIN_SECONDS", 0.01)
+
+    async def reload() -> None:
+        world = Shard(aside, "a", "b")
+        world.damaged["b"] = StateError("of another version")
+        await world.come("a", "b")
+        await world.reloader(tmp_path / "accounts.yaml", "a", "b").reload(set())
+        assert [*world.roster.accounts] == ["a"]
+        world.known["b"] = Kept(stopped=True)
+        world.damaged.clear()
+        await world.come("b")
+        assert world.roster.accounts["b"].account.stopped
+
+    asyncio.run(reload())
+
+
+def test_an_account_gets_no_new_name_before_it_is_known_how_it_was(aside: Aside, tmp_path: Path) -> None:
+    async def rename() -> None:
+        world = Shard(aside, "a")
+        answer, begun = Answer(world), list[Rename]()
+        file = tmp_path / "accounts.yaml"
+        reloader = world.reloader(file, "a", check_rename=lambda *_: True, begin=begun.append)
+        assert world.shard.adopt("a")
+        await answer.is_asked_for()
+        with pytest.raises(OrchestratorError, match="a comes to this machine just now: nothing was done"):
+            await reloader.begin_rename("a", "b", anew=True)
+        assert not begun
+        answer.goes.set()
+        await until(lambda: "a" in world.roster.accounts)
+        assert await reloader.begin_rename("a", "b", anew=True)
+        assert begun == [Rename("a", "b")]
+
+    asyncio.run(rename())
+
+
+def test_an_account_that_a_reload_brings_comes_once_it_is_this_shards(aside: Aside, tmp_path: Path) -> None:
+    async def reload() -> None:
+        world = Shard(aside, "a")
+        await world.come("a")
+        assert not world.shard.adopt("b")
+        assert (await world.reloader(tmp_path / "accounts.yaml", "a", "b").reload(set()))["added"] == []
+        assert [*world.roster.accounts] == ["a"]
+        await world.come("b")
+
+    asyncio.run(reload())
+
+
+def test_an_account_is_given_back_that_a_reload_takes_away_while_it_comes(
+    aside: Aside, tmp_path: Path
+) -> None:
+    async def reload() -> None:
+        world = Shard(aside, "a", "b")
+        file = tmp_path / "accounts.yaml"
+        world.damaged["b"] = StateError("of another version")
+        answer = Answer(world)
+        for name in world.accounts:
+            assert world.shard.adopt(name)
+        await answer.is_asked_for()
+        await world.reloader(file, "c").reload(set())
+        answer.goes.set()
+        await until(lambda: len(world.calls) == 2)
+        assert world.calls == ["gone a", "gone b"], "or nobody would run them ever again"
+        assert not world.roster.accounts
+        await world.reloader(file, "a", "c").reload(set())
+        assert not world.roster.accounts, "it is another's by now"
+        await world.come("a", "c")
+
+    asyncio.run(reload())
+
+
+def test_an_account_that_cannot_be_taken_up_keeps_no_other_waiting(
+    aside: Aside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(adopting, "AGAIN_SECONDS", 0.01)
+
+    async def come() -> None:
+        world = Shard(aside, "a", "b", "c", "d")
+        world.broken.add("b")
+        for name in ("a", "b", "c"):
+            assert world.shard.adopt(name)
+        await until(lambda: world.roster.accounts.keys() == {"a", "c"})
+        await world.come("d")
+        world.looks = 0
+        await until(lambda: world.looks > 2)
+        assert [one.message for one in caplog.records] == ["b: a bug in the service: it does not start"]
+        world.broken.clear()
+        await world.come("b")
+
+    asyncio.run(come())
+
+
+@pytest.mark.parametrize("error", [KeyError("accounts"), StateError("the database is away")])
+def test_accounts_come_after_any_failure_to_read_how_they_were(
+    aside: Aside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    monkeypatch.setattr(adopting, "AGAIN_SECONDS", 0.01)
+
+    async def come() -> None:
+        world = Shard(aside, "a", "b")
+
+        def fail() -> None:
+            raise error
+
+        world.reading = fail
+        assert world.shard.adopt("a")
+        await until(lambda: world.looks > 2)
+        world.reading = lambda: None
+        await world.come("a")
+        if isinstance(error, KeyError):
+            said = "a bug in the service: accounts that have come wait until it is known how they were"
+            assert [one.message for one in caplog.records] == [said], "once"
+        await world.come("b")
+
+    asyncio.run(come())
+
+
+def test_accounts_come_after_a_failure_to_get_ready(aside: Aside, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adopting, "AGAIN_SECONDS", 0.01)
+
+    async def come() -> None:
+        world = Shard(aside, "a")
+        failures = [KeyError("ready")]
+
+        async def ready() -> None:
+            if failures:
+                raise failures.pop()
+
+        world.shard.ready = ready
+        await world.come("a")
+
+    asyncio.run(come())
+
+
+def test_nobody_waits_for_accounts_once_the_service_has_stopped(aside: Aside) -> None:
+    async def come() -> None:
+        world = Shard(aside, "a")
+        aside.close()
+        assert world.shard.adopt("a")
+        await until(lambda: not world.shard._tasks)
+        assert not world.roster.accounts
+
+    asyncio.run(come())
+
+
+def test_who_waits_for_accounts_can_be_stopped(aside: Aside) -> None:
+    async def come() -> None:
+        world = Shard(aside, "a")
+        answer = Answer(world)
+        assert world.shard.adopt("a")
+        await answer.is_asked_for()
+        (task,) = world.shard._tasks
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        answer.goes.set()
 
     asyncio.run(come())
 
