@@ -177,13 +177,13 @@ class RecordRows:
         return [*found, *map(json.loads, waiting)][-count:] if count > 0 else []
 
     def after(self, name: str, number: int, limit: int) -> list[dict[str, Any]]:
-        """See `Record.after`."""
-        self._written_first()
+        """See `Record.after`: nobody can tell while an entry of the account waits to be written."""
+        self._all_written_of(name)
         return self._database.run(lambda connection: rows.after(connection, name, number, limit))
 
     def newest(self, name: str) -> int:
-        """See `Record.newest`."""
-        self._written_first()
+        """See `Record.newest`: nobody can tell while an entry of the account waits to be written."""
+        self._all_written_of(name)
         return self._database.run(lambda connection: rows.newest(connection, name))
 
     def backwards(self, name: str) -> Iterator[dict[str, Any]]:
@@ -215,6 +215,19 @@ class RecordRows:
         """Wait for what was to be written before; not while that does not work anyway."""
         if self._writer.trouble is None:
             self._writer.flush(_FIRST_SECONDS)
+
+    def _all_written_of(self, name: str) -> None:
+        """Wait for what was to be written before, and see that no entry of an account still waits.
+
+        Whoever goes by the numbers would take an answer without that entry for all there is, and would not
+        ask again until the account changes once more.
+
+        Raises:
+            StateError: One still waits.
+        """
+        self._written_first()
+        if self._writer.look(lambda pending: [one.text for one in pending.entries_of(name)]):
+            raise self._why()
 
     def _settle(self) -> None:
         if self._waits:

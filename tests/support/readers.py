@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.control.companions import GatewaySpec
-from orchestrator.gateway.reader.client import ReaderClient
+from orchestrator.gateway.reader.client import HandOn, ReaderClient
 from orchestrator.gateway.reader.maker import ReaderHandle, start_reader
 from orchestrator.gateway.reader.wire import Answer, Ask, body
 
@@ -21,13 +24,24 @@ def spec(state: Path) -> GatewaySpec:
 
 @asynccontextmanager
 async def reading(
-    state: Path, again: Callable[[str], object] = lambda _: None
+    state: Path,
+    again: Callable[[str], object] = lambda _: None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    hand_on: HandOn | None = None,
 ) -> AsyncIterator[ReaderClient]:
-    """Have a reader read the messages of a state folder."""
+    """Have a reader read the messages of a state folder.
+
+    Args:
+        state: The folder.
+        again: Told which account can be read again.
+        clock: Returns monotonic seconds.
+        hand_on: Gets the socket by which a reader asks for messages; None: they are in the folder.
+    """
     # As the service does before it starts a gateway: a reader may read what is there when it confines itself.
     (state / "messages").mkdir(mode=0o700, exist_ok=True)
-    handle = start_reader(spec(state))
-    client = ReaderClient(handle, again)
+    handle = start_reader(replace(spec(state), stored=hand_on is not None))
+    client = ReaderClient(handle, again, clock, hand_on or socket.socket.close)
     running = asyncio.create_task(client.run())
     try:
         yield client

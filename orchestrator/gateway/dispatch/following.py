@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from orchestrator.consumers import followed
 from orchestrator.consumers.followed import MOST_ROWS, Row, Stand
+from orchestrator.consumers.writes import Kept
 from orchestrator.errors import NotRunning, OrchestratorError
 from orchestrator.gateway.dispatch.changes import Changed, Changes
 from orchestrator.gateway.dispatch.line import Hooks, Line
@@ -241,12 +242,19 @@ class Following:
             has_any = await store.call(lambda one: account in one.accounts())
             newer = has_any and (not answer["known"] or answer["yours"])
             await store.flush()
-            await store.call(lambda one: _changes(one).take_up(account, rows, newer=newer))
+            lines = [*self._lines.lines.values()]
+
+            def load(one: Store) -> list[Kept]:
+                _changes(one).take_up(account, rows, newer=newer)
+                return [one.load(line.name, account) for line in lines]
+
+            # What is held is not taken up again: as long as anything cannot be loaded, no line begins.
+            kept = await store.call(load)
             held[account] = term
             if answer["known"]:
                 self._known.add(account)
-            for name, line in self._lines.lines.items():
-                line.take_up(account, await store.call(Store.load, name, account))
+            for line, one in zip(lines, kept, strict=True):
+                line.take_up(account, one)
         await self._service.ask(GATEWAY, "consumer_taken_up", account=account, term=term)
 
     async def _drop(self, account: str, *, is_known: bool) -> None:

@@ -1,7 +1,8 @@
 """The gateway's end of the readers: one request after the other, and another reader when one died or hangs.
 
 All accounts share one reader. An account that made it fail is read by a second one for a while, so that the
-others wait for such an account once at most.
+others wait for such an account once at most. A reader that is cut off from where messages are kept is no
+fault of an account: all wait a moment then, until there is another one.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ COMMON, APART = 0, 1
 """The places of the two readers."""
 MAKER_SECONDS: Final = 10.0
 """Seconds until a new reader is there: the first one waits for the definitions of WhatsApp's messages."""
+CUT_OFF_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds until there is another reader after one that was cut off, after two in a row and so on."""
 _LATER: Final = 0.01  # so that whoever asks at once is not too early
 WAITING: Final = 10_000
 """Requests that wait at once. There are some for each consumer."""
@@ -48,6 +51,20 @@ class FeedError(OrchestratorError):
 
 class ReaderGone(Exception):  # noqa: N818 - named for what it says
     """The process that makes readers is gone: the gateway has to begin anew."""
+
+
+class _CutOff(Exception):  # noqa: N818
+    """The reader is cut off from where messages are kept, and there is no other one yet.
+
+    Args:
+        seconds: When there may be.
+        is_new: Whether that has only now turned out.
+    """
+
+    def __init__(self, seconds: float, *, is_new: bool) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+        self.is_new = is_new
 
 
 class ReaderClient:
@@ -77,7 +94,8 @@ class ReaderClient:
         self._clock = clock
         self._blame = Blame()
         self._maker = _Maker(handle, hand_on)
-        self._lanes = (_Lane(COMMON, self._maker), _Lane(APART, self._maker))
+        self._lanes = (_Lane(COMMON, self._maker, clock), _Lane(APART, self._maker, clock))
+        self._postponed: set[str] = set()
 
     async def ask(self, ask: Ask) -> Answer:
         """Ask a reader, after those who asked before.
@@ -139,6 +157,8 @@ class ReaderClient:
             raise _unreadable(ask.account)
         try:
             answer = await lane.exchange(ask)
+        except _CutOff as error:
+            raise self._postpone(ask.account, error) from None
         except Refused as refused:
             raise self._blamed(ask.account, f"({refused.key})", refused.key) from None
         except TimeoutError:
@@ -154,6 +174,26 @@ class ReaderClient:
         self.deaths += 1
         raise self._blamed(ask.account, why)
 
+    def _postpone(self, account: str, error: _CutOff) -> FeedError:
+        """Have an account asked for again when there may be another reader; return the error that says so."""
+        if error.is_new:
+            self.deaths += 1
+            log.error(
+                "the process that reads messages is cut off from where they are kept; there is another one"
+                " in %.1f s",
+                error.seconds,
+            )
+        if not self._postponed:
+            asyncio.get_running_loop().call_later(error.seconds + _LATER, self._resume)
+        self._postponed.add(account)
+        why = f"the messages of {account} cannot be read for the moment: try again"
+        return FeedError(why, key="service_busy")
+
+    def _resume(self) -> None:
+        postponed, self._postponed = self._postponed, set()
+        for account in sorted(postponed):
+            self._again(account)
+
     def _blamed(self, account: str, why: str, key: str | None = None) -> FeedError:
         """Leave an account alone for a while, and return the error that says so."""
         seconds = self._blame.failed(account, self._clock())
@@ -168,11 +208,15 @@ class _Lane:
     Args:
         place: The reader's place.
         maker: Makes it.
+        clock: Returns monotonic seconds.
     """
 
-    def __init__(self, place: int, maker: _Maker) -> None:
+    def __init__(self, place: int, maker: _Maker, clock: Callable[[], float]) -> None:
         self._place = place
         self._maker = maker
+        self._clock = clock
+        self._cuts = 0  # readers in a row that were cut off
+        self._not_before = float("-inf")  # when there may be a reader after those
         self._sock: socket.socket | None = None
         self._waiting: asyncio.Queue[tuple[Ask, asyncio.Future[Answer]]] = asyncio.Queue(WAITING)
 
@@ -207,18 +251,33 @@ class _Lane:
             FeedError: There can be no reader now.
             ReaderGone: There are no readers any more.
             Refused: The reader could not read.
+            _CutOff: It can read nothing any more.
             EOFError, OSError, TimeoutError, WireError: There is no answer, or a wrong one.
         """
         if self._sock is None:
+            if (left := self._not_before - self._clock()) > 0:
+                raise _CutOff(left, is_new=False)
             self._sock = await self._maker.make(self._place)
         try:
             async with asyncio.timeout(SECONDS):
-                return wire.read_answer(await _exchange(self._sock, wire.write_request(ask)), ask)
-        except Refused:
+                answer = wire.read_answer(await _exchange(self._sock, wire.write_request(ask)), ask)
+        except Refused as refused:
+            if refused.key == wire.CUT_OFF:
+                raise self._cut_off() from None
             raise
         except BaseException:
             self.drop()  # an answer may be half read
             raise
+        self._cuts = 0
+        return answer
+
+    def _cut_off(self) -> _CutOff:
+        """Give the reader up; return the error that says when there may be another one."""
+        self.drop()
+        seconds = CUT_OFF_SECONDS[min(self._cuts, len(CUT_OFF_SECONDS) - 1)]
+        self._cuts += 1
+        self._not_before = self._clock() + seconds
+        return _CutOff(seconds, is_new=True)
 
     def drop(self) -> None:
         """Give the reader up. The maker ends it when it makes the next one."""

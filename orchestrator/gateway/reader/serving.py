@@ -44,7 +44,19 @@ def serve(sock: socket.socket, messages: Path, kept: socket.socket | None = None
         request = _request(sock)
         if request is None:
             return
-        sock.sendall(_answer(shelf, request))
+        answer = _answer(shelf, request)
+        if kept is not None and _has_ended(kept):
+            # Whatever was found out is no word of the store, and no later question would fare better.
+            sock.sendall(wire.write_refusal(wire.CUT_OFF))
+            return
+        sock.sendall(answer)
+
+
+def _has_ended(kept: socket.socket) -> bool:
+    """Tell whether nobody is at the other end. Nothing else comes between questions."""
+    ended = select.poll()
+    ended.register(kept, select.POLLIN)
+    return bool(ended.poll(0))
 
 
 def _answer(shelf: Shelf, request: bytes) -> bytes:

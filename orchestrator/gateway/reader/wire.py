@@ -42,6 +42,8 @@ MAX_DESK: Final = 64 << 10
 """Characters of what the pacing remembers: it has at most a few hundred times."""
 _LANE: Final = re.compile(r"[0-9A-Za-z._-]{0,64}@[a-z.]{1,24}")
 _WORD: Final = re.compile("[a-z_]{1,40}")
+CUT_OFF: Final = "cut_off"
+"""What a reader says in place of any answer, before it ends, when nobody answers its own questions."""
 MOST: Final = 2**53
 """The highest number of an entry: all who read JSON can read it. An honest account has none that is near."""
 _LATEST: Final = 2**36

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+import sqlite3
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from orchestrator.consumers import followed, schedule
 from orchestrator.consumers.followed import Row, Stand
 from orchestrator.consumers.outcomes import Attempt, Delivered, Failed
 from orchestrator.consumers.pulling import Batch
-from orchestrator.consumers.writes import Moved, Place, Standing
+from orchestrator.consumers.writes import Kept, Moved, Place, Standing
 from orchestrator.errors import NoSuchConsumer, OrchestratorError, StoreAway
 from orchestrator.gateway.dispatch import following, moving
 from orchestrator.gateway.dispatch.dispatcher import Dispatcher
@@ -157,6 +158,30 @@ async def test_a_lost_machine_costs_the_last_seconds_once_more_and_nothing_is_sk
         await until(lambda: len(there.taken) >= 10)
         assert there.got == late + after
         assert here.got == early + late
+
+
+@runs
+async def test_an_account_is_taken_up_for_all_consumers_although_one_cannot_be_loaded_at_first(
+    world: World,
+) -> None:
+    load, failed = Store.load, list[str]()
+
+    def fails_once(store: Store, name: str, account: str | None = None) -> Kept:
+        if account is not None and name == "erp" and not failed:
+            failed.append(name)
+            raise sqlite3.OperationalError("disk I/O error")
+        return load(store, name, account)
+
+    receivers = {name: Receiver() for name in ("crm", "erp", "log")}
+    world.one.has("a")
+    with patch.object(Store, "load", fails_once):
+        async with world.one.running(receivers) as (one, _):
+            lines = one.lines.lines
+            await until(lambda: failed)
+            for name in receivers:
+                await until(lambda: [c for c in lines[name].machine.courses.values() if c.cursor is not None])  # noqa: B023
+            sent = world.feed.add("a").id
+            await until(lambda: all(receiver.got == [sent] for receiver in receivers.values()))
 
 
 @runs

@@ -157,6 +157,44 @@ def test_who_asks_while_the_database_is_away_learns_what_waits(tmp_path: Path) -
             assert kept.load()["a"].stopped
 
 
+@pytest.mark.parametrize("how", ["fails", "takes long"])
+def test_who_reads_on_in_a_history_is_told_that_its_newest_entry_is_not_written_yet(
+    tmp_path: Path, fresh: FreshDatabase, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An answer without it would pass for all that there is, until something else happens to the account."""
+    begun, may_write = threading.Event(), threading.Event()
+
+    def check(connection: Connection) -> None:  # noqa: ARG001
+        begun.set()
+        if how == "takes long":
+            may_write.wait(30)
+        elif not may_write.is_set():
+            raise StoreAway("the database does not answer")
+
+    monkeypatch.setattr(record, "_FIRST_SECONDS", 0.05)
+    database = fresh.prepared()
+    writer = Writer(database, check)
+    kept = RecordRows(database, writer, RecordFiles(folder(tmp_path)))
+    try:
+        kept.append("a", entry(1))
+        assert begun.wait(30)
+        with pytest.raises(StoreAway):
+            kept.after("a", 0, 10)
+        with pytest.raises(StoreAway):
+            kept.newest("a")
+        # Nothing is missing of others, and who asks for what there is gets what there is.
+        assert (kept.after("b", 0, 10), kept.newest("b")) == ([], 0)
+        assert [one["attempt"] for one in kept.tail("a", 5)] == [1]
+        assert list(kept.backwards("a")) == []
+        may_write.set()
+        assert kept.flush(30)
+        (found,) = kept.after("a", 0, 10)
+        assert (found["attempt"], found["n"]) == (1, kept.newest("a"))
+    finally:
+        may_write.set()
+        writer.close()
+
+
 def test_a_command_waits_for_what_it_writes(tmp_path: Path) -> None:
     with serving() as server:
         database = server.make_database().prepared()
