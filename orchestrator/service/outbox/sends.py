@@ -31,7 +31,7 @@ from orchestrator.sending.forms import File, Kind, Media, Outgoing, Text
 from orchestrator.sending.row import Row
 from orchestrator.service.aside import Aside
 from orchestrator.service.outbox import direct, files, pictures
-from orchestrator.service.outbox.waiting import ProcessEnded, Waiting, too_busy
+from orchestrator.service.outbox.waiting import ProcessEnded, Waiting, nobody_knows, too_busy
 
 Json: TypeAlias = dict[str, Any]
 
@@ -210,7 +210,12 @@ class Sends:
 
         Returns:
             The row, and whether its key was there before.
+
+        Raises:
+            OrchestratorError: See `send`. A process that was asked and ended may have written the row:
+                whatever then keeps anybody from finding out ends with `no_answer`.
         """
+        may_be_there = False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WRITE_SECONDS
         doubtful_until = loop.time() + DOUBT_SECONDS
@@ -228,12 +233,22 @@ class Sends:
                 return written.row, written.again
             except direct.Refused as error:
                 raise _refusal(name, error.fault) from None
-            except (ProcessEnded, OutboxBusy):
-                pass  # the key is known, if the process has written the row
+            except ProcessEnded as ended:  # the key is known, if the process has written the row
+                may_be_there |= ended.was_asked
+            except OutboxBusy:
+                pass
             except OutboxError:
                 if loop.time() > doubtful_until:  # until then, a process that makes it may be at it
+                    if may_be_there:
+                        raise nobody_knows(name) from None
                     raise
+            except OrchestratorError as error:
+                if may_be_there and error.key == "service_busy":
+                    raise nobody_knows(name) from error
+                raise
             if loop.time() > deadline:
+                if may_be_there:
+                    raise nobody_knows(name)
                 raise OrchestratorError(
                     f"{name}: the outbox is in use: try again in a moment", key="service_busy"
                 )

@@ -34,7 +34,15 @@ A = TypeVar("A", pipe.Queued, pipe.Acted)
 
 
 class ProcessEnded(Exception):  # noqa: N818 - no error of this process
-    """The account's process ended before it answered."""
+    """The account's process ended before it answered.
+
+    Args:
+        was_asked: Whether it may have done what was wanted.
+    """
+
+    def __init__(self, *, was_asked: bool = True) -> None:
+        super().__init__()
+        self.was_asked = was_asked
 
 
 class Waiting:
@@ -67,7 +75,7 @@ class Waiting:
             make: Returns the message from its number.
 
         Raises:
-            ProcessEnded: The process ended before it answered. It may have written the row.
+            ProcessEnded: The process ended before it answered. If it was asked, it may have written the row.
             OrchestratorError: Too many wait for the process (`service_busy`); or the process does not answer,
                 and may have written the row (`no_answer`).
         """
@@ -81,14 +89,10 @@ class Waiting:
         try:
             async with self._turn:
                 if ended != self._ended:  # whoever asked it now would wait in vain, and keep others waiting
-                    raise ProcessEnded
+                    raise ProcessEnded(was_asked=False)
                 return await self._ask(tell, make, ROW_SECONDS, pipe.Queued)
         except TimeoutError:
-            raise OrchestratorError(
-                f"{self._name}: the account's process does not answer, and may have taken the message; ask"
-                " again with the same key",
-                key="no_answer",
-            ) from None
+            raise nobody_knows(self._name) from None
         finally:
             self._in_line -= 1
 
@@ -194,4 +198,13 @@ def too_busy(name: str) -> OrchestratorError:
     """Return what is said where an account does too much at once already."""
     return OrchestratorError(
         f"{name}: the account does too much at once already; try again in a moment", key="service_busy"
+    )
+
+
+def nobody_knows(name: str) -> OrchestratorError:
+    """Return the error that says that a process may have taken a message."""
+    return OrchestratorError(
+        f"{name}: the account's process does not answer, and may have taken the message; ask again with the"
+        " same key",
+        key="no_answer",
     )

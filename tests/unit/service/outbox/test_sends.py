@@ -14,11 +14,13 @@ from support.pictures import PNG
 from orchestrator.accounts import pipe
 from orchestrator.accounts.pipe import FromParent
 from orchestrator.accounts.settings import Sending
+from orchestrator.errors import OrchestratorError
 from orchestrator.sending import telling
 from orchestrator.sending.forms import Kind
 from orchestrator.sending.row import Row, State
 from orchestrator.service.aside import Aside
-from orchestrator.service.outbox import files
+from orchestrator.service.outbox import files, waiting
+from orchestrator.service.outbox import sends as sends_module
 from orchestrator.service.outbox.sends import Sends, Wanted
 from orchestrator.service.outbox.waiting import MOST_AT_ONCE, Waiting
 from orchestrator.store.layout import OUTGOING
@@ -141,3 +143,55 @@ def test_all_that_was_to_be_sent_is_handed_to_the_next_process(tmp_path: Path) -
         aside.close()
 
     asyncio.run(send())
+
+
+@pytest.mark.parametrize("then", ["ends again", "full line"])
+def test_a_file_stays_whose_row_a_process_may_have_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """The process was asked, and ended; nobody can find out before the patience is over."""
+    monkeypatch.setattr(sends_module, "WRITE_SECONDS", 0.0 if then == "ends again" else SECONDS)
+
+    async def send() -> None:
+        aside, accounts = Aside("test"), Accounts(tmp_path)
+        accounts.child = first = Mute()
+        source = os.memfd_create("source")
+        os.write(source, PNG)
+        message = {"to": "+4915100000042", "kind": "document", "file_name": "a.png"}
+        sent = asyncio.ensure_future(Sends(accounts, aside).send("a", Wanted(message, bytes(32)), source))
+        async with asyncio.timeout(SECONDS):
+            while not first.told:  # noqa: ASYNC110 - a thread brings the file first
+                await asyncio.sleep(0.005)
+        if then == "full line":
+            monkeypatch.setattr(waiting, "MOST_WAITING", 0)
+        accounts.child = Mute()
+        accounts.sends.process_ended()
+        with pytest.raises(OrchestratorError) as caught:
+            await sent
+        assert caught.value.key == "no_answer"
+        os.close(source)
+        aside.close()
+
+    asyncio.run(send())
+    assert len(list((tmp_path / OUTGOING).iterdir())) == 1
+
+
+def test_a_file_goes_whose_row_nobody_was_asked_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "MOST_WAITING", 0)
+
+    async def send() -> None:
+        aside, accounts = Aside("test"), Accounts(tmp_path)
+        accounts.child = Mute()
+        source = os.memfd_create("source")
+        os.write(source, PNG)
+        message = {"to": "+4915100000042", "kind": "document", "file_name": "a.png"}
+        with pytest.raises(OrchestratorError) as caught:
+            await Sends(accounts, aside).send("a", Wanted(message, bytes(32)), source)
+        assert caught.value.key == "service_busy"
+        os.close(source)
+        aside.close()
+
+    asyncio.run(send())
+    assert not list((tmp_path / OUTGOING).iterdir())
