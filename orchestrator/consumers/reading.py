@@ -164,23 +164,23 @@ class Reading:
         return self._running < AT_ONCE
 
     def _next_lane(self) -> Read | None:
-        if not self._lanes or self._tally.events >= ROOM:
-            return None
-        lane = self._lanes.popleft()
-        lane.is_reading = False
-        course = lane.course
-        if course.lanes.get(lane.name) is not lane or course.is_off or lane.has_next or lane.is_through:
-            return None
-        lane.is_reading = True
-        return Read(course, lane.looked, AHEAD // 2, lane, lane.counted)
+        while self._lanes and self._tally.events < ROOM:
+            lane = self._lanes.popleft()
+            lane.is_reading = False
+            course = lane.course
+            is_there = course.lanes.get(lane.name) is lane and not course.is_off
+            if is_there and not (lane.has_next or lane.is_through):
+                lane.is_reading = True
+                return Read(course, lane.looked, AHEAD // 2, lane, lane.counted)
+        return None
 
     def _next_course(self, rows: int) -> Read | Find | None:
+        # Those that want nothing any more are passed over: nobody asks again because of them.
+        while self._courses and (self._courses[0].is_off or not self._courses[0].has_news):
+            self._courses.popleft().is_queued = False
         if not self._courses or self._tally.rows >= rows:
             return None
         course = self._courses.popleft()
-        if course.is_off or not course.has_news:
-            course.is_queued = False
-            return None
         has_room = self._tally.events < ROOM
         limit = min(BATCH, WINDOW - course.buffered) if has_room else SHARE
         if course.target is not None or course.buffered >= (WINDOW // 2 if has_room else SHARE):

@@ -349,3 +349,15 @@ def test_patterns_choose_types(patterns: tuple[str, ...], wanted: set[str]) -> N
     assert {one for one in ("message.received", "account.paired", "test") if selection.wants(one)} == wanted
     assert selection.sees("a")
     assert not Selection(webhook(accounts=frozenset("b"))).sees("a")
+
+
+def test_what_a_consumer_does_not_get_any_more_keeps_nothing_waiting() -> None:
+    """It was queued before, behind a pause: nobody would ask again before something else happens."""
+    found = reading.Reading(Tally())
+    courses = [Course(Place(f"{count}", "messages"), lambda _: True, Tally(), 0) for count in range(100)]
+    for course in courses:
+        found.want(course)
+    for course in courses[:-1]:
+        course.is_off = True
+    (read,) = found.next(START, sparing=False)
+    assert read.course is courses[-1]
