@@ -24,6 +24,7 @@ from orchestrator.sending import asks
 from orchestrator.sending.asks import Ask
 from orchestrator.worker import actions, events, session_secrets
 from orchestrator.worker.actions import Rest, Step
+from orchestrator.worker.catching_up import CatchingUp
 from orchestrator.worker.deadlines import CLOSE_SECONDS, FINISH_SECONDS
 from orchestrator.worker.intake import Intake
 from orchestrator.worker.losses import Losses
@@ -157,7 +158,8 @@ class Loop:
         self._last_seen: float | None = None
         self._memory = 0
         self._memory_at = (float("-inf"), course.phase)
-        self._is_online = False
+        self._catching_up = CatchingUp()
+        self._may_send = False
         self._next_beat = self._next_clearing = time.monotonic()
 
     def run(self) -> Outcome:
@@ -231,7 +233,7 @@ class Loop:
 
     def _patience(self) -> float:
         due = self._course.due
-        at = self._next_beat if due is None else min(due, self._next_beat)
+        at = min(one for one in (due, self._catching_up.due, self._next_beat) if one is not None)
         return self._tenure.limit(max(0.0, at - time.monotonic()))
 
     def _turn(self, said: list[pipe.FromParent]) -> None:
@@ -259,6 +261,7 @@ class Loop:
         now = time.monotonic()
         if self._course.due is not None and now >= self._course.due:
             self._do(self._course.tick(now))
+        self._watch_link()
         if now >= self._next_beat and self._outcome is None:
             self._next_beat = now + HEARTBEAT_SECONDS
             self._beat(now)
@@ -283,6 +286,7 @@ class Loop:
                 return
             case events.CaughtUp():
                 losses.caught_up()
+                self._catching_up.caught_up()
             case events.Loaded():
                 self._next_beat = time.monotonic()  # only now is it known what is in the inbox
         if isinstance(event, _FROM_WHATSAPP):
@@ -376,12 +380,13 @@ class Loop:
                 self._hang_up(self._client)
 
     def _watch_link(self) -> None:
-        """Tell the sender whether the account is connected, if that has changed."""
+        """Tell the sender whether the account may send, if that has changed."""
         is_online = self._course.phase is Phase.ONLINE
-        if is_online == self._is_online:
+        may_send = self._catching_up.may_send(time.monotonic(), online=is_online)
+        if may_send == self._may_send:
             return
-        self._is_online = is_online
-        if is_online and self._client is not None:
+        self._may_send = may_send
+        if may_send and self._client is not None:
             own = self._client.own_addresses()
             if own:
                 device, number = loss.device_of(own[0]), session_secrets.number_of(own[0])
