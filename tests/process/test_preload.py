@@ -134,6 +134,23 @@ print({SHARED})
     assert shared == f"{immortal} {what != 'holes.fill'} True"
 
 
+@pytest.mark.parametrize(
+    "error", ["FileNotFoundError(2, 'No such file', 'order.txt')", "UnicodeError('no text')"]
+)
+def test_a_package_that_is_not_in_order_is_said_to_be(error: str) -> None:
+    program = f"""{NOTE}
+def warn(self, text, *arguments, exc_info=False):
+    print(text % arguments, exc_info)
+def fail():
+    raise {error}
+logging.Logger.warning, order.read = warn, fail
+import orchestrator.worker.library.preload
+"""
+    (said,) = python(program, preload=False)
+    assert "install it again" in said
+    assert said.endswith(" False")
+
+
 def test_a_class_that_raises_when_it_is_asked_costs_nothing() -> None:
     program = f"""{NOTE}
 class Meta(type):

@@ -72,7 +72,14 @@ def _share() -> None:
         except Exception as error:
             if shortage(error) is not None:
                 raise
-            log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
+            if isinstance(error, OSError | UnicodeError):
+                log.warning(
+                    "memory cannot be arranged, and each account takes more of it: the installed package is"
+                    " not in order (%s): install it again",
+                    error,
+                )
+            else:
+                log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
     gc.freeze()
 
 
