@@ -266,7 +266,8 @@ class Reloader:
                 and old not in self._roster.accounts
             ):
                 raise OrchestratorError(  # what is kept of it would not come along
-                    f"{old} comes to this machine just now: nothing was done; try again in a moment",
+                    f"{old} is just coming to this machine: nothing was done; try again in a moment. If that"
+                    " lasts, the service's log says why the account does not start",
                     key="order_not_taken",
                 )
             edit = moves.check_rename(settings, old, new, self._roster.accounts)

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from orchestrator.accounts.states import State
 from orchestrator.accounts.strips import MOST_CHANGES, MOST_HOURS, SLOTS, Runs, Strip, slots_until
 from orchestrator.control.protocol import Json
+from orchestrator.errors import StateError
 from orchestrator.service.aside import Aside
 from orchestrator.service.roster import Roster
 from orchestrator.store.protocols import Record
@@ -84,7 +85,13 @@ class Strips:
             # A number is never lower than the time of its entry.
             known = self._known[wanted.name] = _Known(Strip(begin), max(0, begin - 1))
         if known.version != wanted.version:
-            for entry in self._record.after(wanted.name, known.number, MOST_CHANGES):
+            try:
+                entries = self._record.after(wanted.name, known.number, MOST_CHANGES)
+            except (
+                StateError
+            ):  # its newest entry is yet to be written: what is known is shown, and asked again
+                return known.strip.runs(begin, slot, SLOTS, now)
+            for entry in entries:
                 known.number = max(known.number, int(entry["n"]))
                 at = _seconds(entry["at"])
                 if at is not None:

@@ -29,7 +29,10 @@ class CatchingUp:
         self._has_caught_up = False
 
     def caught_up(self) -> None:
-        """Take note that WhatsApp has delivered all, which may come before the word that there is a link."""
+        """Take note that WhatsApp has delivered all, which may come before the word that there is a link.
+
+        A word that comes after the end of its link counts for the next one: that cannot be told apart.
+        """
         self._has_caught_up = True
 
     def may_send(self, now: float, *, online: bool) -> bool:

@@ -287,6 +287,8 @@ class Loop:
             case events.CaughtUp():
                 losses.caught_up()
                 self._catching_up.caught_up()
+            case events.KeepAliveRestored():
+                self._catching_up.caught_up()  # the link is the one of before
             case events.Loaded():
                 self._next_beat = time.monotonic()  # only now is it known what is in the inbox
         if isinstance(event, _FROM_WHATSAPP):

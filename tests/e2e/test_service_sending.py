@@ -329,20 +329,3 @@ def test_who_asks_again_after_the_gateway_was_killed_sends_once(api: Api, ada: C
         ada.gets(row["id"])
     assert len([one for one in ada.sandbox.inbox(ada.number) if one.get("text") == "after a kill"]) == 1
     assert len([one for one in ada.sandbox.inbox(ada.number) if one.get("file_name") == "killed.pdf"]) == 1
-
-
-def test_nothing_is_sent_before_what_had_waited_is_decrypted(api: Api, ada: Contact) -> None:
-    """To encrypt and to decrypt at once can cost a message: see `worker.catching_up`."""
-    sandbox = ada.sandbox
-    api.service.command("stop", "open")
-    since = sandbox.last_event()
-    waiting = sandbox.send_burst(ada.number, api.number, 1000, text="while it was away")
-    _, kept = api.ask("POST", f"{BASE}/messages", {"to": ada.number, "text": "an answer"})
-    api.service.command("start", "open")
-    wait_until(lambda: api.get(f"{BASE}/outbox/{kept['row']}")["state"] == "sent", "it is not sent")
-    sent = api.get(f"{BASE}/outbox/{kept['row']}")["id"]
-    events = sandbox.events(since)
-    taken = [at for at, one in enumerate(events) if one["event"] == "receipt" and one["id"] in waiting]
-    (left,) = [at for at, one in enumerate(events) if one["event"] == "message" and one["id"] == sent]
-    assert len(taken) >= len(waiting)
-    assert left > taken[len(waiting) - 1]

@@ -120,9 +120,8 @@ class Writer:
             if await self.flush():
                 pause = _FIRST_PAUSE
             else:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause)  # `_failed` has asked for another try
                 pause = min(_LONGEST_PAUSE, pause * 2)
-                self._go.set()
 
     async def flush(self) -> bool:
         """Write everything now; return whether that worked."""

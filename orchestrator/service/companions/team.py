@@ -84,6 +84,7 @@ class Companions:
         self._version = 0
         self._news = asyncio.Event()
         self._changed = asyncio.Event()
+        self._refused = ""  # why the gateway does not take the configuration, as it is logged
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulse = Pulse(self._stalled)
@@ -326,8 +327,11 @@ class Companions:
             except NotRunning:
                 return True  # the next one is told everything
             except OrchestratorError as error:
-                log.error("the gateway does not take the new configuration: %s", error)
-                told = False
+                if str(error) != self._refused:
+                    log.error("the gateway does not take the new configuration: %s", error)
+                self._refused, told = str(error), False
+            else:
+                self._refused = ""
             if self._listeners.problems and opened:
                 # The gateway may only now have closed what was in the way.
                 self._background(self._look_again())

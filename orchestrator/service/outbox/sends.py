@@ -220,9 +220,9 @@ class Sends:
         deadline = loop.time() + WRITE_SECONDS
         doubtful_until = loop.time() + DOUBT_SECONDS
         while True:
-            account = self._accounts.sender(name)  # it may be gone by now
-            child = account.child
             try:
+                account = self._accounts.sender(name)  # it may be gone by now
+                child = account.child
                 if child is not None:
                     return _row(await account.sends.row(child.tell, ask))
                 async with account.sends.writing:  # no process begins meanwhile: it would not see the row
@@ -232,20 +232,19 @@ class Sends:
                 self._accounts.note_queued(name, written.queued)
                 return written.row, written.again
             except direct.Refused as error:
+                if may_be_there and error.fault is Fault.UNUSABLE:
+                    raise nobody_knows(name) from None
                 raise _refusal(name, error.fault) from None
             except ProcessEnded as ended:  # the key is known, if the process has written the row
                 may_be_there |= ended.was_asked
             except OutboxBusy:
                 pass
-            except OutboxError:
-                if loop.time() > doubtful_until:  # until then, a process that makes it may be at it
-                    if may_be_there:
-                        raise nobody_knows(name) from None
-                    raise
             except OrchestratorError as error:
-                if may_be_there and error.key == "service_busy":
-                    raise nobody_knows(name) from error
-                raise
+                # Until then, a process that makes the outbox may be at it.
+                if not isinstance(error, OutboxError) or loop.time() > doubtful_until:
+                    if may_be_there:
+                        raise nobody_knows(name) from error
+                    raise
             if loop.time() > deadline:
                 if may_be_there:
                     raise nobody_knows(name)

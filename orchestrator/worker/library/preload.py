@@ -72,19 +72,22 @@ def _share() -> None:
         except Exception as error:
             if shortage(error) is not None:
                 raise
-            if isinstance(error, OSError | UnicodeError):
-                log.warning(
-                    "memory cannot be arranged, and each account takes more of it: the installed package is"
-                    " not in order (%s): install it again",
-                    error,
-                )
-            else:
-                log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
+            log.warning("memory cannot be arranged: each account takes more of it", exc_info=True)
     gc.freeze()
 
 
 def _lay_together() -> None:
-    order.lay_together(order.read())
+    try:
+        names = order.read()
+    except (OSError, UnicodeError) as error:
+        if shortage(error) is not None:
+            raise
+        log.warning(
+            "each account takes more memory, as the installed package is not in order (%s): install it again",
+            error,
+        )
+    else:
+        order.lay_together(names)
 
 
 def _make_immortal() -> None:

@@ -151,7 +151,7 @@ class Sender:
                 self._tasks.put(lambda clerk: clerk.answered(order))
 
     def online(self, device: str, number: str = "") -> None:
-        """Take note that the account is connected.
+        """Take note that the account is connected and may send: see `worker.catching_up`.
 
         Args:
             device: Stands for the linked device.
@@ -160,7 +160,7 @@ class Sender:
         self._tasks.put(lambda clerk: clerk.connected(device, number))
 
     def offline(self) -> None:
-        """Take note that the account is not connected."""
+        """Take note that the account may not send: the account is not connected any more."""
         self._tasks.put(lambda clerk: clerk.disconnected())
 
     def heard(self, names: Iterable[str], at: float, *, from_me: bool = False) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.worker.catching_up import SECONDS, CatchingUp
+from orchestrator.worker.loop import Loop
+from orchestrator.worker.machine import Phase
 
 
 def test_it_waits_for_what_had_waited() -> None:
@@ -58,3 +65,38 @@ def test_who_is_connected_sends_within_the_time_and_nobody_else_does(steps: list
         if online and now - since >= SECONDS:
             assert may
         assert (one.due is not None) is (online and not may)
+
+
+class Client:
+    """A library that is connected, and whose WhatsApp never says that all has been delivered."""
+
+    logged_in = True
+    oldest_callback = None
+
+    def own_addresses(self) -> None:
+        return None
+
+
+def test_the_loop_waits_as_long_and_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sleeps meanwhile, and is not late."""
+    told: list[str] = []
+    sender = SimpleNamespace(online=told.append, offline=lambda: told.append("offline"))
+    course: Any = SimpleNamespace(phase=Phase.ONLINE, due=None)
+    inbox: Any = SimpleNamespace(take=list)
+    link: Any = SimpleNamespace(pump=lambda: None)
+    tools: Any = SimpleNamespace(sender=sender)
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    loop = Loop(course, link, inbox, None, tools)
+    loop._client = Client()  # type: ignore[assignment]
+    loop._next_beat = now[0] + 1e6
+    loop._turn([])
+    assert told == []
+    assert loop._patience() == SECONDS
+    now[0] += loop._patience()
+    loop._turn([])
+    assert told == [""]
+    assert loop._patience() > SECONDS
+    course.phase = Phase.LOST
+    loop._turn([])
+    assert told == ["", "offline"]

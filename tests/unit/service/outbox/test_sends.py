@@ -12,9 +12,10 @@ import pytest
 from support.pictures import PNG
 
 from orchestrator.accounts import pipe
+from orchestrator.accounts.outgoing import Fault
 from orchestrator.accounts.pipe import FromParent
 from orchestrator.accounts.settings import Sending
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import NoSuchAccount, OrchestratorError, StoreAway
 from orchestrator.sending import telling
 from orchestrator.sending.forms import Kind
 from orchestrator.sending.row import Row, State
@@ -39,6 +40,7 @@ class Accounts:
         self._folder = folder
         self.sends = Waiting("a")
         self.child: Any = None
+        self.error: Exception = AssertionError()
 
     def sender(self, _name: str) -> Any:  # noqa: ANN401 - a part of an account
         return self
@@ -47,7 +49,7 @@ class Accounts:
         return self._folder
 
     def outbox(self, _name: str, *, makes: bool = True) -> Any:  # noqa: ANN401, ARG002 - nobody gets so far
-        raise AssertionError
+        raise self.error
 
     def note_queued(self, name: str, count: int) -> None:
         raise AssertionError((name, count))
@@ -77,6 +79,22 @@ class Quick:
         self._keys.append(message.key)
         row = Row(len(self._keys), Kind.TEXT, CHAT, State.QUEUED, 1.0, 9.0, 2.0)
         asyncio.get_running_loop().call_soon(self._waiting.answered, telling.queued(message.id, row))
+
+
+class Refusing:
+    """A process that cannot use its outbox."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+
+    def tell(self, message: FromParent) -> None:
+        assert isinstance(message, pipe.Send)
+        answer = telling.refused(message.id, Fault.UNUSABLE)
+        asyncio.get_running_loop().call_soon(self._waiting.answered, answer)
+
+
+def gone(_name: str) -> None:
+    raise NoSuchAccount("there is no such account")
 
 
 def open_files() -> int:
@@ -145,7 +163,7 @@ def test_all_that_was_to_be_sent_is_handed_to_the_next_process(tmp_path: Path) -
     asyncio.run(send())
 
 
-@pytest.mark.parametrize("then", ["ends again", "full line"])
+@pytest.mark.parametrize("then", ["ends again", "full line", "unusable", "store away", "account gone"])
 def test_a_file_stays_whose_row_a_process_may_have_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
 ) -> None:
@@ -162,9 +180,16 @@ def test_a_file_stays_whose_row_a_process_may_have_written(
         async with asyncio.timeout(SECONDS):
             while not first.told:  # noqa: ASYNC110 - a thread brings the file first
                 await asyncio.sleep(0.005)
-        if then == "full line":
-            monkeypatch.setattr(waiting, "MOST_WAITING", 0)
         accounts.child = Mute()
+        match then:
+            case "full line":
+                monkeypatch.setattr(waiting, "MOST_WAITING", 0)
+            case "unusable":
+                accounts.child = Refusing(accounts.sends)
+            case "store away":
+                accounts.child, accounts.error = None, StoreAway("the database is away")
+            case "account gone":
+                monkeypatch.setattr(accounts, "sender", gone)
         accounts.sends.process_ended()
         with pytest.raises(OrchestratorError) as caught:
             await sent
