@@ -276,7 +276,7 @@ def test_an_account_gets_no_new_name_before_it_is_known_how_it_was(aside: Aside,
         reloader = world.reloader(file, "a", check_rename=lambda *_: True, begin=begun.append)
         assert world.shard.adopt("a")
         await answer.is_asked_for()
-        with pytest.raises(OrchestratorError, match="a comes to this machine just now: nothing was done"):
+        with pytest.raises(OrchestratorError, match="a is just coming to this machine: nothing was done"):
             await reloader.begin_rename("a", "b", anew=True)
         assert not begun
         answer.goes.set()
