@@ -324,9 +324,9 @@ class Losses:
         if lost:
             count = len(lost)
             log.warning(
-                "%s lost: WhatsApp had delivered %s, and the process ended before it could be stored",
+                "%s lost that WhatsApp had delivered: the process ended before anything was stored, or the"
+                " sender had used a key of encryption twice",
                 "a message was" if count == 1 else f"{count} messages were",
-                "it" if count == 1 else "them",
             )
         with self._lock:
             for one in ready:
