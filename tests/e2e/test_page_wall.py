@@ -239,6 +239,9 @@ def test_all_is_done_by_keyboard(make_world: Make, screens: Screens) -> None:
     assert box["width"] >= 400
     page.keyboard.press("ArrowRight")
     expect(alone.locator("h2")).to_contain_text(names[1])
+    # A code that is used while the page asks for it is refused, and the browser writes that in its console.
+    expect(alone.get_by_role("img", name=f"QR code of {names[1]}")).to_be_visible()
+    expect(card(page, names[1]).locator("img")).to_be_visible()
     world.do(world.accounts.scan, names[1])
     expect(alone).to_contain_text("Connected")
     page.keyboard.press("Escape")
