@@ -165,8 +165,7 @@ class Feed:
             views: Accounts that are new or have changed.
             gone: Names of accounts that are gone.
         """
-        for name in gone:
-            self._accounts.pop(name, None)
+        left = [name for name in gone if self._accounts.pop(name, None) is not None]
         for view in views:
             known = self._accounts.get(view.name)
             # What is told of an account's history, and not what only its row shows.
@@ -180,6 +179,9 @@ class Feed:
             if known != now:
                 self._tell(view.name, "account")
         self.reader.keep(self.accounts())
+        for name in left:
+            if name not in self._accounts:
+                self._tell(name)
 
     def accounts(self) -> frozenset[str]:
         """Return the names of the accounts, as the service last told them."""
@@ -193,9 +195,14 @@ class Feed:
         """
         return inboxes.renamed(self._messages / account) if is_name(account) else None
 
+    def is_put_away(self, account: str) -> bool:
+        """Tell whether an account's messages are in quarantine or deleted; they are not in a rename."""
+        return is_name(account) and inboxes.is_put_away(self._messages / account)
+
     def watch(self, heard: Heard) -> Callable[[], None]:
         """Have something called whenever a stream may have something new; return what ends that.
 
+        It is called once more when an account is gone.
         It is called too often rather than too seldom, also where nothing is new, and from the event loop.
         """
         key = object()

@@ -73,6 +73,14 @@ def holds(folder: Path) -> bool:
     return _has_more(folder) and not _is_unused(folder)
 
 
+def is_put_away(folder: Path) -> bool:
+    """Tell whether the messages that were in a folder are in quarantine, or deleted.
+
+    They are not while somebody moves them, nor where there never were any, nor after a rename.
+    """
+    return _names(folder) == [BEGIN]
+
+
 def _has_more(folder: Path) -> bool:
     return any(name not in _MARKS and not _is_mark(name) for name in _names(folder))
 
@@ -261,13 +269,13 @@ def leave(folder: Path, number: int, new_name: str | None = None) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     for name in filter(_is_mark, _names(folder)):  # of somebody who was killed
         remove(folder / name)
-    counted.write(folder, number)
     if new_name is None or (folder / RENAMED).is_dir():
         remove(folder / RENAMED)
     if new_name is not None:
         with replacing(folder / RENAMED) as file:
             file.write(f"{new_name}\n".encode())
             sync(file)
+    counted.write(folder, number)  # last: for others, the messages were put away by now, or have a new name
     sync_folder(folder)
 
 

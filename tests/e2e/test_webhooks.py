@@ -411,3 +411,37 @@ def test_kills_at_random_lose_nothing(webhooks: Webhooks, people: list[Contact])
             assert receiver.wrong == []
             assert receiver.disorder() == []
     assert len(wanted) > 50
+
+
+def test_texts_go_with_the_messages_of_an_account(
+    shared_sandbox: SandboxProcess,
+    people: list[Contact],
+    make_number: Callable[[], str],
+    make_folder: Callable[[], Path],
+) -> None:
+    numbers = {name: make_number() for name in ACCOUNTS}
+    with (
+        Service(make_folder(), shared_sandbox, _ACCOUNTS) as service,
+        Receiver(always(Reply(500))) as receiver,
+    ):
+        webhooks = Webhooks(service, numbers)
+
+        def has(text: str) -> bool:
+            folder = service.state / "gateway"
+            return any(text.encode() in one.read_bytes() for one in folder.glob("consumers.sqlite3*"))
+
+        for name, number in numbers.items():
+            service.pair(name, number)
+        webhooks.use({"crm": receiver})
+        people[0].write(numbers["one"], "marimba")
+        stays = people[0].write(numbers["two"], "celesta")
+        wait_until(lambda: has("marimba") and has("celesta"), "what failed is not kept to be tried again")
+
+        service.command("rename", "two", "three")
+        service.command("remove", "one", "--yes")
+        wait_until(lambda: not has("marimba"), "the text of a removed account stays")
+        assert has("celesta"), "its account has another name now, and its messages"
+        receiver.behave = always(Reply(200))
+        webhooks.wait(lambda: _is_through(webhooks, "crm"))
+        (taken,) = receiver.taken
+        assert taken.event["data"]["id"] == stays

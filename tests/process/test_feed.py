@@ -295,11 +295,18 @@ def test_accounts_come_and_go(tmp_path: Path) -> None:
             feed.changed([view("c")], ["b"])
             await ear.hears("c")
             await ear.hears("c", "account")
+            await ear.hears("b")
             assert feed.accounts() == {"a", "c"}
+            feed.changed([], ["b"])  # which is no news
+            assert ear.is_quiet
             with writing(tmp_path, "old") as old:
                 append(old, "text")
             inboxes.take_out(tmp_path / "messages/old", tmp_path / "messages/new")
             inboxes.leave(tmp_path / "messages/old", 1, "new")
+            assert not feed.is_put_away("old")
+            inboxes.leave(tmp_path / "messages/removed", 1)
+            assert feed.is_put_away("removed")
+            assert not feed.is_put_away("a")
             assert feed.renamed("old") == "new"
             assert feed.renamed("a") is None
 

@@ -15,6 +15,7 @@ class MemoryFeed:
 
     Attributes:
         broken: Accounts whose events cannot be read.
+        kept: Accounts whose messages stay although the account is gone.
         reads: How often events were read.
     """
 
@@ -25,6 +26,7 @@ class MemoryFeed:
         self._names: dict[str, str] = {}
         self._watchers: list[Heard] = []
         self.broken: set[str] = set()
+        self.kept: set[str] = set()
         self.reads = 0
 
     def add(
@@ -62,13 +64,13 @@ class MemoryFeed:
         self._gone[key] = self._gone.get(key, 0) + len(self._events.get(key, []))
         self._events[key] = []
 
-    def remove(self, account: str, *others: str) -> None:
-        """Remove an account with its events; nobody hears of that before something else happens."""
+    def remove(self, account: str) -> None:
+        """Remove an account; its events go with it, unless they are kept."""
         self._accounts.discard(account)
-        for stream in ("messages", "account"):
-            self._events.pop((account, stream), None)
-        for other in others:
-            self.tell(other)
+        if account not in self.kept:
+            for stream in ("messages", "account"):
+                self._events.pop((account, stream), None)
+        self.tell(account)
 
     def rename(self, account: str, new: str) -> None:
         """Give an account another name, under which its numbers go on."""
@@ -88,6 +90,10 @@ class MemoryFeed:
     def renamed(self, account: str) -> str | None:
         """See `Feed`."""
         return self._names.get(account)
+
+    def is_put_away(self, account: str) -> bool:
+        """See `Feed`."""
+        return not (account in self.kept or account in self._accounts or account in self._names)
 
     def watch(self, heard: Heard) -> Callable[[], None]:
         """See `Feed`."""

@@ -76,6 +76,7 @@ class Lines:
         self._keep: Mapping[str, Retention] = {}
         self._since: float | None = None
         self._met: frozenset[str] = frozenset()
+        self._is_told = False  # which accounts there are
         self._is_called = asyncio.Event()
         self._is_changed = asyncio.Event()
         self._is_ready = asyncio.Event()
@@ -154,10 +155,12 @@ class Lines:
         """Follow the configuration, and get to know accounts."""
         while not self._is_damaged:
             try:
+                there = (
+                    self.accounts()
+                )  # whoever comes later is met later: who has an old name has it by then
                 if self.held is None:
-                    await self._follow_names()
-                    await self._forget_gone()
-                self._meet()  # before new lines begin: from here on, all that is told reaches them
+                    await self._follow_accounts(there)
+                self._meet(there)  # before new lines begin: from here on, all that is told reaches them
                 if self._is_changed.is_set():
                     self._is_changed.clear()
                     async with self.turn:
@@ -170,38 +173,40 @@ class Lines:
             await self._is_called.wait()
             self._is_called.clear()
 
-    async def _follow_names(self) -> None:
-        """Have what is kept of accounts follow them to their new names."""
-        there = self.feed.accounts()
+    async def _follow_accounts(self, there: frozenset[str]) -> None:
+        """Have what is kept of accounts follow them to their new names, and texts go where messages go.
+
+        An account that is gone while its messages are there is being renamed, or may be, or was removed with
+        its session kept.
+        """
+        self._is_told |= bool(there)
         for account in sorted(await self.writer.call(Store.accounts) - there):
             new = self.feed.renamed(account)
-            if new is None or new not in there:
-                continue
-            log.info("%s has the name %s now: the consumers go on with it where they were", account, new)
-            await self._end_lines(_PATIENCE)
-            await self.writer.flush()
-            for name in self.lines:
-                self.writer.leave(name)
-            self.lines.clear()
-            self.pulls.clear()
-            await self.writer.call(Store.rename, account, new)
-            self._is_changed.set()
-
-    async def _forget_gone(self) -> None:
-        """Delete the texts of accounts that were removed: their messages are put away as well."""
-        for account in sorted(self._met - self.feed.accounts()):
-            if self.feed.renamed(account) is None:
+            if new is not None:
+                if new in there:
+                    await self._follow_name(account, new)
+            elif self._is_told and self.feed.is_put_away(account):
                 await self.writer.flush()
                 self._count_deleted(await self.writer.call(Store.forget_account, account))
+
+    async def _follow_name(self, account: str, new: str) -> None:
+        log.info("%s has the name %s now: the consumers go on with it where they were", account, new)
+        await self._end_lines(_PATIENCE)
+        await self.writer.flush()
+        for name in self.lines:
+            self.writer.leave(name)
+        self.lines.clear()
+        self.pulls.clear()
+        await self.writer.call(Store.rename, account, new)
+        self._is_changed.set()
 
     def _count_deleted(self, deleted: Mapping[str, int]) -> None:
         for name, number in deleted.items():
             if name in self.lines:
                 self.lines[name].machine.dead -= number
 
-    def _meet(self) -> None:
+    def _meet(self, there: frozenset[str]) -> None:
         """Have all hear of accounts that are new: only now it is known that they have no old name."""
-        there = self.accounts()
         for account in there - self._met:
             for line in self.lines.values():
                 line.heard(account, "messages")
@@ -331,12 +336,12 @@ class Lines:
         self._is_called.set()
 
     def _heard(self, account: str, stream: Stream) -> None:
-        if account not in self._met:
-            if account in self.accounts():
-                self._is_called.set()
-            return
-        for line in self.lines.values():
-            line.heard(account, stream)
+        is_met, is_there = account in self._met, account in self.accounts()
+        if is_met != is_there:
+            self._is_called.set()
+        elif is_met:
+            for line in self.lines.values():
+                line.heard(account, stream)
 
     async def _clear(self) -> None:
         other = Retention.of(Messages())
@@ -351,6 +356,7 @@ class Lines:
                 log.error("texts that were kept long enough cannot be deleted: %s", error)
                 continue
             self._count_deleted(deleted)
+            self._is_called.set()  # messages of accounts that are gone may have been put away meanwhile
             for name in self.pulls.keys() - known.keys() if self.held is None else ():
                 del self.pulls[name]
 

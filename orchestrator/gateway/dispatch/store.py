@@ -16,6 +16,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -402,15 +403,16 @@ class Store:
         Returns:
             How many dead letters were deleted, by consumer.
         """
-        deleted: dict[str, int] = {}
         with transaction(self._connection) as connection:
-            connection.execute("UPDATE lanes SET body = NULL WHERE account = ?", (account,))
-            for (name,) in connection.execute(
+            emptied = connection.execute(
+                "UPDATE lanes SET body = NULL WHERE account = ? AND body IS NOT NULL", (account,)
+            ).rowcount
+            deleted = connection.execute(
                 "DELETE FROM letters WHERE account = ? RETURNING consumer", (account,)
-            ).fetchall():
-                deleted[name] = deleted.get(name, 0) + 1
-        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return deleted
+            ).fetchall()
+        if emptied or deleted:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return Counter(str(name) for (name,) in deleted)
 
     def rename(self, account: str, new: str) -> None:
         """Move everything to the new name of an account, whose numbers go on."""

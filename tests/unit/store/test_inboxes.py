@@ -587,14 +587,16 @@ def test_a_killed_remove_leaves_session_and_messages_together(
     assert one.has_session
     assert numbers(one.path / "messages") == [1, 2, 3, 4, 5]
     assert everything(paths.messages) == {"a/begin": b"5\n"}
+    assert inboxes.is_put_away(paths.messages / "a")
 
 
-@pytest.mark.parametrize(("call", "count"), CALLS)
+@pytest.mark.parametrize(("call", "count"), [*CALLS, *(("fsync", count) for count in range(16))])
 def test_a_killed_rename_is_finished(paths: StatePaths, call: str, count: int) -> None:
     link(paths, "old")
     store(paths, "old", 5, clean=True)
     moving.begin(paths, Rename("old", "new"))
     killed(call, count, RENAME, paths.root, "new")
+    assert not inboxes.is_put_away(paths.messages / "old"), "or texts of them would be deleted elsewhere"
     leftovers.clear(paths, configured("new"))
     assert paths.session("new").exists()
     assert numbers(paths.messages / "new") == [1, 2, 3, 4, 5]

@@ -28,6 +28,7 @@ from orchestrator.gateway.dispatch.dispatcher import Dispatcher
 from orchestrator.gateway.dispatch.store import DATABASE, Store
 from orchestrator.gateway.dispatch.writer import StoreError
 from orchestrator.gateway.feed import FeedError
+from orchestrator.messages.retention import Retention
 
 
 @pytest.fixture(autouse=True)
@@ -608,10 +609,75 @@ async def test_texts_of_an_account_that_is_removed_are_deleted(tmp_path: Path) -
         await until(lambda: dispatcher.status()[0]["dead"] == 1)
         receiver.answer = lambda _: Delivered()
         feed.remove("a")
-        feed.add("b")
         await until(lambda: dispatcher.status()[0]["dead"] == 0)
         await until(lambda: not_found(tmp_path, b"needle"))
+        feed.add("b")
         await until(lambda: dispatcher.taken() == {"b": 1})
+
+
+@runs
+async def test_texts_of_an_account_that_was_removed_while_nobody_looked_are_deleted(tmp_path: Path) -> None:
+    feed, receiver = MemoryFeed("a", "b"), Receiver(lambda _: Failed("HTTP 404"))
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        feed.add("a", text="a needle")
+        await until(lambda: dispatcher.status()[0]["dead"] == 1)
+    # A gateway that starts is not told at once which accounts there are: none of them is gone for that.
+    feed = MemoryFeed()
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        dispatcher.configure({"crm": crm()}, {"crm": receiver})
+        await settled(dispatcher)
+        assert dispatcher.status()[0]["dead"] == 1
+        feed.add("b")
+        await until(lambda: dispatcher.status()[0]["dead"] == 1 and not_found(tmp_path, b"needle"))
+
+
+@runs
+async def test_texts_stay_as_long_as_the_messages_of_an_account_that_is_gone(tmp_path: Path) -> None:
+    feed, receiver = MemoryFeed("a"), Receiver(lambda _: Failed("HTTP 404"))
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        dead = feed.add("a", text="a needle")
+        await until(lambda: dispatcher.status()[0]["dead"] == 1)
+        # As while it is renamed, or after it was renamed in the configuration by hand.
+        feed.kept = {"a"}
+        feed.remove("a")
+        dispatcher.configure({"crm": crm()}, {"crm": receiver})
+        await settled(dispatcher)
+        feed.add("b")
+        await until(lambda: dispatcher.status()[0]["dead"] == 2)
+        assert dead.id in [one["event"] for one in await dispatcher.dead("crm")]
+        feed.kept = set()
+        feed.rename("a", "desk")
+        receiver.answer = lambda _: Delivered()
+        await until(lambda: "crm" in dispatcher.lines.lines and "desk" in met(dispatcher))
+        letters = {one["event"]: one["account"] for one in await dispatcher.dead("crm")}
+        assert letters[dead.id] == "desk"
+        await dispatcher.replay("crm", dead.id)
+        await until(lambda: dead.id in receiver.taken)
+        assert receiver.bodies[dead.id] == {dead.body}
+
+
+@runs
+async def test_texts_of_an_account_whose_messages_go_later_are_deleted_then(tmp_path: Path) -> None:
+    feed, receiver = MemoryFeed("a", "b"), Receiver(lambda _: Failed("HTTP 404"))
+    feed.kept = {"a"}
+    with patch.object(Retention, "interval", 0.05):
+        async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+            await settled(dispatcher)
+            feed.add("a", text="a needle")
+            await until(lambda: dispatcher.status()[0]["dead"] == 1)
+            feed.remove("a")
+            await asyncio.sleep(0.2)
+            assert dispatcher.status()[0]["dead"] == 1
+            feed.kept = set()  # its session is put into quarantine by hand
+            await until(lambda: dispatcher.status()[0]["dead"] == 0)
+            await until(lambda: not_found(tmp_path, b"needle"))
+
+
+def met(dispatcher: Dispatcher) -> set[str]:
+    return {str(one["account"]) for one in dispatcher.positions("crm")}
 
 
 def not_found(folder: Path, needle: bytes) -> bool:
