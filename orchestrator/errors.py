@@ -241,10 +241,20 @@ class Disowned(StoreUnusable):
 class StoreAway(StateError):  # noqa: N818
     """The database cannot be reached, or not in time; the same may work later.
 
-    Of what was being committed, nobody knows whether the database has kept it.
+    Args:
+        message: What is wrong.
+        in_doubt: Whether the database was lost during a commit, so that nobody knows whether it has kept what
+            it was given. Where whoever raises cannot tell, it is False.
+
+    Attributes:
+        in_doubt: As given.
     """
 
     key = "store_away"
+
+    def __init__(self, message: str, *, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.in_doubt = in_doubt
 
 
 class AlreadyRunning(OrchestratorError):  # noqa: N818 - named for what it says

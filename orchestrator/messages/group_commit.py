@@ -35,6 +35,7 @@ class _Waiting(Generic[Q]):
     question: Q
     size: int
     alone: bool = False
+    in_doubt: bool = False
 
 
 class Groups(Generic[W, Q]):
@@ -105,6 +106,11 @@ class Groups(Generic[W, Q]):
         for who in group:
             self._waiting.pop(who, None)
 
+    def is_in_doubt(self, who: W) -> bool:
+        """Tell whether the store may have taken the question that somebody waits for, at an earlier try."""
+        one = self._waiting.get(who)
+        return one is not None and one.in_doubt
+
     def refused(self, group: Iterable[W]) -> bool:
         """Take note that the store took none of a group; return whether it was one question.
 
@@ -118,19 +124,25 @@ class Groups(Generic[W, Q]):
             self._waiting[who].alone = True
         return False
 
-    def away(self, now: float) -> list[W]:
+    def away(self, now: float, in_doubt: Iterable[W] = ()) -> dict[W, bool]:
         """Take note that the store cannot be reached, or that nobody knows whether it took a group.
 
         Args:
             now: Monotonic seconds.
+            in_doubt: Whose questions it may have taken.
 
         Returns:
-            Who is to be told so, because the store is away for too long: nobody waits any more.
+            Who is to be told so, because the store is away for too long, and of each whether the store may
+            have taken the question. Nobody waits any more then.
         """
+        for who in in_doubt:
+            if who in self._waiting:
+                self._waiting[who].in_doubt = True
         self._retry_at = now + RETRY_SECONDS
         if self._away_since is None:
             self._away_since = now
         if now - self._away_since < self._patience:
-            return []
-        told, self._waiting = list(self._waiting), {}
+            return {}
+        told = {who: one.in_doubt for who, one in self._waiting.items()}
+        self._waiting = {}
         return told

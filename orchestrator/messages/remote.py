@@ -68,7 +68,7 @@ class Channel:
                 self._sock.sendall(question)
                 answer = self._answer()
             except (OSError, StoringError):
-                raise StoreAway(GONE) from None
+                raise StoreAway(GONE, in_doubt=word not in storing.READS) from None
         return storing.value_of(answer)
 
     def tell(self, word: str, *arguments: Any) -> Any:  # noqa: ANN401

@@ -26,7 +26,7 @@ from orchestrator.errors import OrchestratorError, StoreAway, StoreUnusable
 from orchestrator.messages import storing
 from orchestrator.messages.entry import UnfitError
 from orchestrator.messages.group_commit import Groups
-from orchestrator.messages.storing import AWAY, OK, Question, StoringError
+from orchestrator.messages.storing import AWAY, IN_DOUBT, OK, Question, StoringError
 
 log = logging.getLogger(__name__)
 
@@ -216,14 +216,17 @@ class Serving:
             )
         except StoreAway as error:
             self._lost()
-            for asker in self._groups.away(time.monotonic()):
-                self._answer(asker, [AWAY, str(error)])
+            writers = [asker for asker, question in group if question.word not in storing.READS]
+            doubted = writers if error.in_doubt else ()
+            for asker, in_doubt in self._groups.away(time.monotonic(), doubted).items():
+                self._answer(asker, [IN_DOUBT if in_doubt else AWAY, str(error)])
             return
         except (OrchestratorError, UnfitError) as error:
             if self._groups.refused(askers):
+                away = IN_DOUBT if any(map(self._groups.is_in_doubt, askers)) else AWAY
                 self._groups.done(askers)
                 is_ours = isinstance(error, StoreUnusable)  # and not about what was asked
-                self._answer(askers[0], [AWAY, str(error)] if is_ours else storing.refusal(error))
+                self._answer(askers[0], [away, str(error)] if is_ours else storing.refusal(error))
             return
         self._groups.done(askers)
         for asker, answer in zip(askers, answers, strict=True):

@@ -249,6 +249,8 @@ _ERRORS: Final[Mapping[str, type[Exception]]] = {
 OK: Final = "ok"
 AWAY: Final = "away"
 """The store cannot be reached; its answer has a sentence."""
+IN_DOUBT: Final = "in_doubt"
+"""The same, and the store may have done what was asked."""
 
 
 def write(head: list[Any]) -> bytes:
@@ -364,7 +366,7 @@ def value_of(answer: list[Any]) -> Any:  # noqa: ANN401 - whatever was asked for
     """Return what an answer says.
 
     Raises:
-        StoreAway: The store cannot be reached.
+        StoreAway: The store cannot be reached. It has not done what was asked, unless that is in doubt.
         Exception: What was asked for is refused, by an error of `refusal`.
         StoringError: It is no answer.
     """
@@ -373,8 +375,8 @@ def value_of(answer: list[Any]) -> Any:  # noqa: ANN401 - whatever was asked for
     status, value = answer
     if status == OK:
         return value
-    if status == AWAY:
-        raise StoreAway(str(value))
+    if status in (AWAY, IN_DOUBT):
+        raise StoreAway(str(value), in_doubt=status == IN_DOUBT)
     raise _ERRORS.get(status, OutboxError)(str(value))
 
 

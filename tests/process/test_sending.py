@@ -146,7 +146,9 @@ async def test_a_process_that_says_nothing_is_waited_for_only_so_long(
     monkeypatch.setattr(waiting, "ROW_SECONDS", 0.2)
     async with connected(tmp_path, "texts: kept", "idle") as fleet:
         await fleet.until("a", State.CONNECTED)
-        with pytest.raises(OrchestratorError, match="does not answer, and may have taken") as raised:
+        with pytest.raises(
+            OrchestratorError, match="there is no answer, and what was asked for may have been done"
+        ) as raised:
             await fleet.call("send", name="a", message=HELLO)
         assert raised.value.key == "no_answer"
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 
-from orchestrator.errors import Disowned, StoreUnusable
+from orchestrator.errors import Disowned, StoreAway, StoreUnusable
 from orchestrator.messages import storing
 from orchestrator.messages.storing import Question
 from orchestrator.postgres import ids
@@ -55,6 +55,7 @@ class Writer:
         self._wall = wall
         self._connection: Connection | None = None
         self._boxes: dict[str, Box] = {}
+        self._is_committing = False
 
     def store(self, group: Sequence[tuple[str, Question]]) -> list[Any]:
         """Do what a group wants, all or nothing; return the answers.
@@ -63,7 +64,8 @@ class Writer:
             group: Questions, with the names of the accounts that ask; one of each account.
 
         Raises:
-            StoreAway: The database cannot be reached. It may have done it: asked again, it does it once.
+            StoreAway: The database cannot be reached. It may have done it, if that is in doubt:
+                asked again, it does it once.
             OrchestratorError, UnfitError: One of the group is refused, and nothing was done.
         """
         try:
@@ -73,6 +75,8 @@ class Writer:
             if error.sqlstate == box.STALE:
                 raise Disowned(box.DISOWNED) from None
             ours = explain(error, self._database.dsn)
+            if isinstance(ours, StoreAway):
+                ours.in_doubt = self._is_committing
             if isinstance(ours, StoreUnusable):
                 log.error("messages cannot be stored: %s", ours)
             raise ours from None
@@ -93,6 +97,7 @@ class Writer:
                 connection.close()
 
     def _store(self, group: Sequence[tuple[str, Question]]) -> list[Any]:
+        self._is_committing = False
         connection = self._connected()
         now = self._wall()
         boxes = [self._box(connection, account) for account, _ in group]
@@ -112,6 +117,7 @@ class Writer:
         for place, (_, question) in enumerate(group):
             if question.word != "append":
                 answers[place] = self._other(connection, boxes[place], question, now)
+        self._is_committing = True
         connection.commit()
         # Not before: a box that was not committed is not there.
         self._boxes |= {account: one for (account, _), one in zip(group, boxes, strict=True)}

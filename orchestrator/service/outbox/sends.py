@@ -23,7 +23,7 @@ from orchestrator.accounts.outgoing import Fault
 from orchestrator.accounts.pipe import FromParent
 from orchestrator.accounts.settings import Sending
 from orchestrator.accounts.states import State
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, StoreAway
 from orchestrator.messages.outbox_form import Added, New, OutboxBusy, OutboxError
 from orchestrator.messages.protocols import OutboxStore
 from orchestrator.sending import asks, lengths, media_types, results, telling, wire
@@ -212,8 +212,9 @@ class Sends:
             The row, and whether its key was there before.
 
         Raises:
-            OrchestratorError: See `send`. A process that was asked and ended may have written the row:
-                whatever then keeps anybody from finding out ends with `no_answer`.
+            OrchestratorError: See `send`. A process that was asked and ended, and a database that was lost
+                meanwhile, may have written the row: whatever then keeps anybody from finding out ends with
+                `no_answer`.
         """
         may_be_there = False
         loop = asyncio.get_running_loop()
@@ -240,6 +241,7 @@ class Sends:
             except OutboxBusy:
                 pass
             except OrchestratorError as error:
+                may_be_there |= isinstance(error, StoreAway) and error.in_doubt
                 # Until then, a process that makes the outbox may be at it.
                 if not isinstance(error, OutboxError) or loop.time() > doubtful_until:
                     if may_be_there:

@@ -202,9 +202,9 @@ def too_busy(name: str) -> OrchestratorError:
 
 
 def nobody_knows(name: str) -> OrchestratorError:
-    """Return the error that says that a process may have taken a message."""
+    """Return the error that says that the outbox may have been changed."""
     return OrchestratorError(
-        f"{name}: the account's process does not answer, and may have taken the message; ask again with the"
-        " same key",
+        f"{name}: there is no answer, and what was asked for may have been done; a message that is sent again"
+        " with the same key is sent once",
         key="no_answer",
     )

@@ -132,6 +132,50 @@ def test_a_commit_of_which_nobody_knows_is_done_once(fresh: FreshDatabase) -> No
         at.close()
 
 
+def test_who_is_told_that_the_database_is_away_hears_whether_it_may_have_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The database ends after a commit and before its answer, and is away for longer than anybody waits."""
+    with serving() as server:
+        at = Serving(Writer(server.make_database().prepared(), uuid4()))
+        monkeypatch.setattr(at._groups, "_patience", 1.0)
+        at.start()
+        first, second = Channel(at.open("first")), Channel(at.open("second"))
+        outbox, other = RemoteOutbox(first), RemoteOutbox(second)
+        commit, lost = psycopg.Connection[Any].commit, threading.Event()
+
+        def commit_and_be_lost(connection: psycopg.Connection[Any]) -> None:
+            commit(connection)
+            if not lost.is_set():
+                server.stop()
+                lost.set()
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        with ThreadPoolExecutor() as pool, monkeypatch.context() as patch:
+            patch.setattr(psycopg.Connection, "commit", commit_and_be_lost)
+            adding = pool.submit(outbox.add, new("one"))
+            assert lost.wait(30)
+            with pytest.raises(StoreAway) as away:
+                other.add(new("two"))
+            assert not away.value.in_doubt, "nobody has ever had it"
+            with pytest.raises(StoreAway) as lost_answer:
+                adding.result(30)
+            assert lost_answer.value.in_doubt
+        server.start()
+        assert [row.number for row in outbox.waiting()] == [1]
+        assert outbox.add(new("one")).again
+        assert other.waiting() == []
+        at.close()
+        with pytest.raises(StoreAway) as gone:
+            outbox.add(new("three"))
+        assert gone.value.in_doubt
+        with pytest.raises(StoreAway) as unread:
+            outbox.waiting()
+        assert not unread.value.in_doubt, "who only reads has nothing to fear"
+        first.close()
+        second.close()
+
+
 def rows_of(database: Database) -> list[tuple[Any, ...]]:
     return database.run(
         lambda connection: connection.execute(

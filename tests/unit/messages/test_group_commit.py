@@ -80,19 +80,31 @@ def test_a_refused_group_is_asked_one_by_one_and_others_go_on_together() -> None
 def test_while_the_store_is_away_all_wait_and_then_all_are_told() -> None:
     groups = Accounts(patience=10.0)
     groups.put("a", 1, 1)
-    assert groups.away(100.0) == []
+    assert groups.away(100.0) == {}
     assert groups.take(100.0) == []
     assert groups.due() == 100.0 + RETRY_SECONDS
     assert groups.take(100.0 + RETRY_SECONDS) == [("a", 1)], "it is the same question"
     groups.put("b", 2, 1)
-    assert groups.away(109.0) == []
-    assert groups.away(110.0) == ["a", "b"]
+    assert groups.away(109.0) == {}
+    assert groups.away(110.0) == {"a": False, "b": False}
     groups.put("c", 3, 1)
-    assert groups.away(111.0) == ["c"], "the store is away for too long already"
+    assert groups.away(111.0) == {"c": False}, "the store is away for too long already"
     groups.put("c", 3, 1)
     groups.done("c")
     groups.put("d", 4, 1)
-    assert groups.away(200.0) == [], "it was back meanwhile"
+    assert groups.away(200.0) == {}, "it was back meanwhile"
+
+
+def test_who_is_told_hears_whether_the_store_may_have_it() -> None:
+    groups = Accounts(patience=10.0)
+    groups.put("a", 1, 1)
+    groups.put("b", 2, 1)
+    assert groups.away(100.0, ["a", "nobody"]) == {}
+    assert groups.away(101.0) == {}, "and the first try may have done it all the same"
+    groups.put("c", 3, 1)
+    assert groups.away(110.0, ["c"]) == {"a": True, "b": False, "c": True}
+    groups.put("a", 4, 1)
+    assert groups.away(111.0) == {"a": False}, "this is another question"
 
 
 @given(st.integers(0, 2**32), st.integers(1, 8), st.integers(1, 60))
@@ -120,7 +132,7 @@ def test_every_question_is_stored_once_and_answered_once_in_order(seed: int, man
         who = [one for one, _ in group]
         word = chance.random()
         if word < 0.2:
-            assert groups.away(now) == []
+            assert groups.away(now) == {}
             continue
         if bad & set(group):
             if groups.refused(who):
@@ -131,7 +143,7 @@ def test_every_question_is_stored_once_and_answered_once_in_order(seed: int, man
             if question not in stored[one][-1:]:  # it knows its last question again
                 stored[one].append(question)
         if word < 0.4:
-            assert groups.away(now) == [], "nobody knows that it was stored"
+            assert groups.away(now, who) == {}, "nobody knows that it was stored"
             continue
         groups.done(who)
         for one, question in group:
@@ -139,3 +151,13 @@ def test_every_question_is_stored_once_and_answered_once_in_order(seed: int, man
     for one in accounts:
         assert answered[one] == list(range(each))
         assert stored[one] == [number for number in range(each) if (one, number) not in bad]
+
+
+def test_a_doubt_is_known_until_the_answer() -> None:
+    groups = Accounts(patience=10.0)
+    groups.put("a", 1, 1)
+    groups.put("b", 2, 1)
+    groups.away(100.0, ["a"])
+    assert [groups.is_in_doubt(who) for who in ("a", "b", "nobody")] == [True, False, False]
+    groups.done("a")
+    assert not groups.is_in_doubt("a")

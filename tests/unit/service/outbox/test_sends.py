@@ -201,6 +201,26 @@ def test_a_file_stays_whose_row_a_process_may_have_written(
     assert len(list((tmp_path / OUTGOING).iterdir())) == 1
 
 
+@pytest.mark.parametrize("in_doubt", [True, False])
+def test_a_file_stays_whose_row_the_database_may_have(tmp_path: Path, *, in_doubt: bool) -> None:
+    """The account has no process, so the service itself has the row written."""
+
+    async def send() -> None:
+        aside, accounts = Aside("test"), Accounts(tmp_path)
+        accounts.error = StoreAway("the database is away", in_doubt=in_doubt)
+        source = os.memfd_create("source")
+        os.write(source, PNG)
+        message = {"to": "+4915100000042", "kind": "document", "file_name": "a.png"}
+        with pytest.raises(OrchestratorError) as caught:
+            await Sends(accounts, aside).send("a", Wanted(message, bytes(32)), source)
+        assert caught.value.key == ("no_answer" if in_doubt else "store_away")
+        os.close(source)
+        aside.close()
+
+    asyncio.run(send())
+    assert len(list((tmp_path / OUTGOING).iterdir())) == in_doubt
+
+
 def test_a_file_goes_whose_row_nobody_was_asked_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
