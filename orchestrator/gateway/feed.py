@@ -193,7 +193,7 @@ class Feed:
         Cursors move with it: the numbers go on under the new name. It is known of accounts that have had an
         inbox.
         """
-        return inboxes.renamed(self._messages / account) if is_name(account) else None
+        return inboxes.renamed_away(self._messages / account) if is_name(account) else None
 
     def is_put_away(self, account: str) -> bool:
         """Tell whether an account's messages are in quarantine or deleted; they are not in a rename."""

@@ -187,6 +187,20 @@ def put_aside(folder: Path) -> list[Path]:
     return [folder / name for name in _names(folder) if _DAMAGED.fullmatch(name)]
 
 
+def forget_name(folder: Path) -> None:
+    """Forget which name an account has now whose inbox was here: another account has had the folder since.
+
+    It never raises.
+    """
+    with contextlib.suppress(OSError):
+        remove(folder / RENAMED)
+
+
+def renamed_away(folder: Path) -> str | None:
+    """Return what `renamed` does, None if somebody uses the folder since."""
+    return None if _has_more(folder) else renamed(folder)
+
+
 def renamed(folder: Path) -> str | None:
     """Return the name that an account has now whose inbox was in a folder; None if that is not known."""
     try:

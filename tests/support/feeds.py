@@ -72,6 +72,12 @@ class MemoryFeed:
                 self._events.pop((account, stream), None)
         self.tell(account)
 
+    def come_back(self, old: str, account: str) -> None:
+        """Have an account be there again that was kept, and that had another name once."""
+        self._names[old] = account
+        self._accounts.add(account)
+        self.tell(account)
+
     def rename(self, account: str, new: str) -> None:
         """Give an account another name, under which its numbers go on."""
         for (name, stream), events in tuple(self._events.items()):

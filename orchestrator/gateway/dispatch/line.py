@@ -79,8 +79,8 @@ class Around(Protocol):
     def hooks(self) -> Hooks:
         """What is done where consumers follow accounts into a database."""
 
-    def accounts(self) -> frozenset[str]:
-        """Return the accounts whose events are handed over here."""
+    def met(self) -> frozenset[str]:
+        """Return the accounts whose events are handed over here, and which have no old name."""
 
 
 class _All:
@@ -90,7 +90,7 @@ class _All:
     hooks = Hooks()
 
     def __init__(self, feed: Feed) -> None:
-        self.accounts = feed.accounts
+        self.met = feed.accounts
 
 
 class Line:
@@ -161,7 +161,7 @@ class Line:
         self.plan()
 
     def _hear_all(self) -> None:
-        for account in self._around.accounts():
+        for account in self._around.met():
             self.heard(account, "messages")
             self.heard(account, "account")
         self.plan()

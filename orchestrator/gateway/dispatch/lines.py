@@ -97,6 +97,10 @@ class Lines:
         """Return the accounts whose events are handed over here."""
         return self.feed.accounts() if self.held is None else frozenset(self.held)
 
+    def met(self) -> frozenset[str]:
+        """See `Around`."""
+        return self._met if self.held is None else self.accounts()
+
     def configure(
         self,
         consumers: Mapping[str, Consumer],
@@ -155,9 +159,7 @@ class Lines:
         """Follow the configuration, and get to know accounts."""
         while not self._is_damaged:
             try:
-                there = (
-                    self.accounts()
-                )  # whoever comes later is met later: who has an old name has it by then
+                there = self.accounts()  # whoever comes later is met later, and followed before
                 if self.held is None:
                     await self._follow_accounts(there)
                 self._meet(there)  # before new lines begin: from here on, all that is told reaches them
@@ -186,8 +188,7 @@ class Lines:
                 if new in there:
                     await self._follow_name(account, new)
             elif self._is_told and self.feed.is_put_away(account):
-                await self.writer.flush()
-                self._count_deleted(await self.writer.call(Store.forget_account, account))
+                self._count_deleted(await _forget_texts(self.writer, account))
 
     async def _follow_name(self, account: str, new: str) -> None:
         log.info("%s has the name %s now: the consumers go on with it where they were", account, new)
@@ -212,6 +213,8 @@ class Lines:
                 line.heard(account, "messages")
                 line.heard(account, "account")
         self._met = there
+        if there != self.accounts():
+            self._is_called.set()
 
     async def close(self, seconds: float) -> None:
         """Begin nothing more, wait for what is on its way, and write everything down.
@@ -240,7 +243,7 @@ class Lines:
             try:
                 was_damaged |= await self.writer.open()  # the damaged one is put aside at the first try
                 if self.held is None:
-                    await self._begin_anew(was_damaged)
+                    await _begin_anew(self, self._folder, was_damaged=was_damaged)
                 break
             except OrchestratorError as error:
                 log.error("%s; nothing is delivered until that works", error)
@@ -250,12 +253,6 @@ class Lines:
         if self.held is not None:
             self.held.clear()
             self.hooks.opened()  # the database has what a damaged store had
-
-    async def _begin_anew(self, was_damaged: bool) -> None:
-        noted = snapshot.load(self._folder)
-        # The process may have been killed after a damaged store was put aside: a new one is there then.
-        if was_damaged or (noted and not await self.writer.call(Store.known)):
-            await self.writer.call(Store.begin, *anew.begin(self.consumers, noted), self.clock())
 
     async def _apply(self) -> None:
         """Do as the configuration says."""
@@ -386,6 +383,23 @@ class Lines:
                 await self._is_ready.wait()
         except TimeoutError:
             raise StoreError("the gateway cannot read what is kept of consumers; its log says why") from None
+
+
+async def _begin_anew(lines: Lines, folder: Path, *, was_damaged: bool) -> None:
+    noted = snapshot.load(folder)
+    # The process may have been killed after a damaged store was put aside: a new one is there then.
+    if was_damaged or (noted and not await lines.writer.call(Store.known)):
+        await lines.writer.call(Store.begin, *anew.begin(lines.consumers, noted), lines.clock())
+
+
+async def _forget_texts(writer: Writer, account: str) -> Mapping[str, int]:
+    """Delete the texts of an account that was removed; return how many dead letters, by consumer."""
+    try:
+        if await writer.flush():  # or what was not written yet would come after
+            return await writer.call(Store.forget_account, account)
+    except StoreError as error:  # nobody else has to wait until that works
+        log.error("texts of %s, which was removed, cannot be deleted yet: %s", account, error)
+    return {}
 
 
 async def _look(lines: Mapping[str, Line], feed: Feed) -> None:

@@ -711,6 +711,21 @@ def rename(paths: StatePaths, old: str, new: str) -> None:
     moves.finish(configured(new))
 
 
+def test_who_has_a_name_anew_is_not_the_one_that_had_it_before(paths: StatePaths) -> None:
+    """An account is renamed, another one gets its name, receives nothing, and is removed."""
+    link(paths, "old")
+    store(paths, "old", 5, clean=True)
+    rename(paths, "old", "new")
+    folder = paths.messages / "old"
+    assert inboxes.renamed_away(folder) == "new"
+    store(paths, "old", 0)
+    assert inboxes.renamed_away(folder) is None
+    put_away(paths, "old")
+    assert inboxes.renamed_away(folder) is None
+    assert inboxes.renamed(folder) is None
+    assert inboxes.is_put_away(folder)
+
+
 def test_a_rename_and_back_again(paths: StatePaths) -> None:
     link(paths, "old")
     store(paths, "old", 5, clean=True)

@@ -676,6 +676,57 @@ async def test_texts_of_an_account_whose_messages_go_later_are_deleted_then(tmp_
             await until(lambda: not_found(tmp_path, b"needle"))
 
 
+@runs
+async def test_who_has_another_name_by_now_gets_nothing_twice_however_late_that_is_told(
+    tmp_path: Path,
+) -> None:
+    """The gateway starts, and is told which accounts there are while it still reads what is kept."""
+    feed, receiver = MemoryFeed("old"), Receiver()
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        for _ in range(5):
+            feed.add("old")
+        await until(lambda: dispatcher.taken() == {"old": 5})
+    feed, receiver, real = MemoryFeed("new"), Receiver(), Store.load
+    for _ in range(5):
+        feed.add("new")
+    feed.kept = {"new"}
+    feed.remove("new")
+
+    def tell_late(store: Store, name: str, account: str | None = None) -> object:
+        loop.call_soon_threadsafe(feed.come_back, "old", "new")
+        time.sleep(0.1)
+        return real(store, name, account)
+
+    loop = asyncio.get_running_loop()
+    with patch.object(Store, "load", tell_late):
+        async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+            await settled(dispatcher)
+            last = feed.add("new")
+            await until(lambda: dispatcher.taken() == {"new": 6})
+    assert receiver.got == [last.id]
+
+
+@runs
+async def test_a_full_disk_keeps_no_new_account_waiting(tmp_path: Path) -> None:
+    feed, receiver = MemoryFeed("a"), Receiver(lambda _: Failed("HTTP 404"))
+
+    def fail(_store: Store, _account: str) -> dict[str, int]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        feed.add("a")
+        await until(lambda: dispatcher.status()[0]["dead"] == 1)
+        receiver.answer = lambda _: Delivered()
+        with patch.object(Store, "forget_account", fail):
+            feed.remove("a")
+            new = feed.add("new")
+            await until(lambda: receiver.taken == [new.id])
+        feed.add("newer")
+        await until(lambda: dispatcher.status()[0]["dead"] == 0)
+
+
 def met(dispatcher: Dispatcher) -> set[str]:
     return {str(one["account"]) for one in dispatcher.positions("crm")}
 
