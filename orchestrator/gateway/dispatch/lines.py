@@ -141,7 +141,7 @@ class Lines:
         works = (
             self._obey(),
             self.writer.run(),
-            _look(self.lines, self.feed),
+            _look(self.lines, self.feed, self._is_called),
             self._clear(),
             self._keep_safe(),
         )
@@ -402,10 +402,14 @@ async def _forget_texts(writer: Writer, account: str) -> Mapping[str, int]:
     return {}
 
 
-async def _look(lines: Mapping[str, Line], feed: Feed) -> None:
-    """Know how much waits of what is not read."""
+async def _look(lines: Mapping[str, Line], feed: Feed, is_called: asyncio.Event) -> None:
+    """Know how much waits of what is not read, and which accounts are gone of which something is tried."""
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
+        there = feed.accounts()
+        courses = [course for line in lines.values() for course in line.machine.courses.values()]
+        if any(course.lanes and course.place.account not in there for course in courses):
+            is_called.set()  # what fails of them is written down again, with its text
         for line in tuple(lines.values()):
             waits = [course for course in line.machine.courses.values() if course.has_news]
             for course in waits[:_LOOKS]:

@@ -677,6 +677,29 @@ async def test_texts_of_an_account_whose_messages_go_later_are_deleted_then(tmp_
 
 
 @runs
+async def test_a_text_that_is_on_its_way_when_its_account_is_removed_is_deleted_too(tmp_path: Path) -> None:
+    feed, go_on = MemoryFeed("a", "b"), asyncio.Event()
+
+    async def fail_late(_: Attempt) -> Outcome:
+        await go_on.wait()
+        return Failed("HTTP 404")
+
+    receiver = Receiver(fail_late)
+    delays = (0.0, *[60.0] * 11)
+    with patch.object(lines, "_LOOK_SECONDS", 0.05), patch.object(schedule, "DELAYS", delays):
+        async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+            await settled(dispatcher)
+            feed.add("a", text="a needle")
+            await until(lambda: receiver.got)
+            feed.remove("a")
+            await settled(dispatcher)
+            go_on.set()
+            await until(lambda: dispatcher.status()[0]["retrying"] == 1)
+            assert await dispatcher.lines.writer.flush(), "and the text is in the file again"
+            await until(lambda: not_found(tmp_path, b"needle"))
+
+
+@runs
 async def test_who_has_another_name_by_now_gets_nothing_twice_however_late_that_is_told(
     tmp_path: Path,
 ) -> None:
