@@ -193,7 +193,13 @@ class Feed:
         Cursors move with it: the numbers go on under the new name. It is known of accounts that have had an
         inbox.
         """
-        return inboxes.renamed_away(self._messages / account) if is_name(account) else None
+        names = [account]  # it may have been renamed more than once since anybody looked
+        while is_name(names[-1]):
+            new = inboxes.renamed_away(self._messages / names[-1])
+            if new is None or new in names:
+                break
+            names.append(new)
+        return names[-1] if len(names) > 1 else None
 
     def is_put_away(self, account: str) -> bool:
         """Tell whether an account's messages are in quarantine or deleted; they are not in a rename."""
@@ -202,8 +208,8 @@ class Feed:
     def watch(self, heard: Heard) -> Callable[[], None]:
         """Have something called whenever a stream may have something new; return what ends that.
 
-        It is called once more when an account is gone.
-        It is called too often rather than too seldom, also where nothing is new, and from the event loop.
+        It is called from the event loop, too often rather than too seldom: also where nothing is new, and
+        when an account is gone.
         """
         key = object()
         self._listeners[key] = heard

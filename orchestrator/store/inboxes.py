@@ -197,8 +197,8 @@ def forget_name(folder: Path) -> None:
 
 
 def renamed_away(folder: Path) -> str | None:
-    """Return what `renamed` does, None if somebody uses the folder since."""
-    return None if _has_more(folder) else renamed(folder)
+    """Return what `renamed` does, None if another account has an inbox or an outbox there since."""
+    return None if not _COUNTED.keys().isdisjoint(_names(folder)) else renamed(folder)
 
 
 def renamed(folder: Path) -> str | None:

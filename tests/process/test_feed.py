@@ -309,6 +309,15 @@ def test_accounts_come_and_go(tmp_path: Path) -> None:
             assert not feed.is_put_away("a")
             assert feed.renamed("old") == "new"
             assert feed.renamed("a") is None
+            for name, later in (
+                ("first", "second"),
+                ("second", "third"),
+                ("here", "there"),
+                ("there", "here"),
+            ):
+                inboxes.leave(tmp_path / "messages" / name, 1, later)
+            assert feed.renamed("first") == "third", "nobody looked in between"
+            assert feed.renamed("here") == "there", "and back again"
 
     asyncio.run(go())
 

@@ -64,8 +64,8 @@ class Writer:
             group: Questions, with the names of the accounts that ask; one of each account.
 
         Raises:
-            StoreAway: The database cannot be reached. It may have done it, if that is in doubt:
-                asked again, it does it once.
+            StoreAway: The database cannot be reached. What is in doubt, it may have done: asked again, it
+                does that once.
             OrchestratorError, UnfitError: One of the group is refused, and nothing was done.
         """
         try:

@@ -718,6 +718,9 @@ def test_who_has_a_name_anew_is_not_the_one_that_had_it_before(paths: StatePaths
     rename(paths, "old", "new")
     folder = paths.messages / "old"
     assert inboxes.renamed_away(folder) == "new"
+    (folder / "outgoing").mkdir()  # a file came for the old name at that moment
+    assert inboxes.renamed_away(folder) == "new"
+    (folder / "outgoing").rmdir()
     store(paths, "old", 0)
     assert inboxes.renamed_away(folder) is None
     put_away(paths, "old")
