@@ -109,6 +109,7 @@ class Feed:
         self, messages: Path, reader: ReaderHandle, service: Service, *, stored: bool = False
     ) -> None:
         self._messages = messages
+        self._stored = stored
         self._service = service
         self.reader = ReaderClient(reader, self._tell, hand_on=self._hand_on)
         self._handing: set[asyncio.Task[None]] = set()
@@ -195,7 +196,7 @@ class Feed:
         """
         names = [account]  # it may have been renamed more than once since anybody looked
         while is_name(names[-1]):
-            new = inboxes.renamed_away(self._messages / names[-1])
+            new = inboxes.renamed(self._messages / names[-1])
             if new is None or new in names:
                 break
             names.append(new)
@@ -204,6 +205,10 @@ class Feed:
     def is_put_away(self, account: str) -> bool:
         """Tell whether an account's messages are in quarantine or deleted; they are not in a rename."""
         return is_name(account) and inboxes.is_put_away(self._messages / account)
+
+    def are_elsewhere(self, account: str) -> bool:
+        """Tell whether an account's messages are under another name by now, or on their way there."""
+        return not self._stored and is_name(account) and inboxes.are_elsewhere(self._messages / account)
 
     def watch(self, heard: Heard) -> Callable[[], None]:
         """Have something called whenever a stream may have something new; return what ends that.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.accounts.failure import Kind, Outcome
-from orchestrator.store import device, realm, sessions, takeover, trial
+from orchestrator.store import device, inboxes, realm, sessions, takeover, trial
 from orchestrator.store.layout import DATABASE, REALM, StatePaths
 from orchestrator.system.os_errors import shortage, trouble
 
@@ -53,6 +53,7 @@ def make_folders(paths: StatePaths, name: str) -> Outcome | None:
         refusal = _make(folder)
         if refusal is not None:
             return refusal
+    inboxes.take_up(paths.message_folder(name))
     with contextlib.suppress(OSError):  # the process looks at the modes, too, and says what is wrong
         sessions.repair_modes_of(paths.home(name), [])
     return None

@@ -52,7 +52,9 @@ _USED: Final = {INBOX: ("entries", "seen"), OUTBOX: ("rows",)}
 """The tables of each that are empty as long as it was not used."""
 _FOLDERS: Final = (MEDIA, OUTGOING)
 _UNUSED: Final = (*(name + side for name in _COUNTED for side in ("", *SIDES)), *_FOLDERS, RESERVE)
-_NAME: Final = re.compile(rf"({NAME_PATTERN})\n?")
+_TAKEN: Final = "taken"
+"""The second line of `RENAMED`, if another account has got the folder since."""
+_NOTE: Final = re.compile(rf"({NAME_PATTERN})\n?({_TAKEN}\n)?")
 _DAMAGED: Final = re.compile(r"damaged-(?:outbox-)?[0-9]+(?:-[0-9]+)?\.sqlite3")
 _LARGEST_UNUSED: Final = 1 << 20
 """Bytes of an inbox that may have been made and not used; an empty one has 64 kB."""
@@ -79,6 +81,15 @@ def is_put_away(folder: Path) -> bool:
     They are not while somebody moves them, nor where there never were any, nor after a rename.
     """
     return _names(folder) == [BEGIN]
+
+
+def are_elsewhere(folder: Path) -> bool:
+    """Tell whether the messages that were in a folder are neither there nor put away.
+
+    Somebody moves them, or they have another name. So it is where there never were any.
+    """
+    names = _names(folder)
+    return INBOX not in names and names != [BEGIN]
 
 
 def _has_more(folder: Path) -> bool:
@@ -187,27 +198,38 @@ def put_aside(folder: Path) -> list[Path]:
     return [folder / name for name in _names(folder) if _DAMAGED.fullmatch(name)]
 
 
-def forget_name(folder: Path) -> None:
-    """Forget which name an account has now whose inbox was here: another account has had the folder since.
-
-    It never raises.
-    """
-    with contextlib.suppress(OSError):
-        remove(folder / RENAMED)
-
-
-def renamed_away(folder: Path) -> str | None:
-    """Return what `renamed` does, None if another account has an inbox or an outbox there since."""
-    return None if not _COUNTED.keys().isdisjoint(_names(folder)) else renamed(folder)
-
-
 def renamed(folder: Path) -> str | None:
-    """Return the name that an account has now whose inbox was in a folder; None if that is not known."""
+    """Return the name that an account has now whose inbox was in a folder.
+
+    It is None if that is not known, or if another account has got the folder since: see `take_up`.
+    """
+    match = _note(folder)
+    return match[1] if match and not match[2] else None
+
+
+def was_renamed(folder: Path) -> str | None:
+    """Return the name that an account got whose inbox was in a folder, whoever has the folder now."""
+    match = _note(folder)
+    return match and match[1]
+
+
+def take_up(folder: Path) -> None:
+    """Note that an account of its own has a folder which another one has left behind; it never raises.
+
+    Without that, whatever follows names would take the one for the other once the new account is gone, too.
+    """
+    new_name = renamed(folder)
+    if new_name is not None:
+        with contextlib.suppress(OSError), replacing(folder / RENAMED) as file:
+            file.write(f"{new_name}\n{_TAKEN}\n".encode())
+            sync(file)
+
+
+def _note(folder: Path) -> re.Match[str] | None:
     try:
-        match = _NAME.fullmatch(_read(folder, RENAMED).decode("ascii", "replace"))
+        return _NOTE.fullmatch(_read(folder, RENAMED).decode("ascii", "replace"))
     except OSError:
         return None
-    return match and match[1]
 
 
 def settle(folder: Path) -> int:

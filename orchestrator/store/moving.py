@@ -289,7 +289,7 @@ def _was_called(paths: StatePaths, former: str, name: str) -> bool:
     at: str | None = former
     while at is not None and at != name and at not in met:
         met.add(at)
-        at = inboxes.renamed(paths.message_folder(at))
+        at = inboxes.was_renamed(paths.message_folder(at))
     return at == name and former != name
 
 

@@ -61,7 +61,6 @@ def put(home: Path, folder: Path, reason: str, now: float, *, messages: Path | N
         if not inboxes.holds(messages):
             place = put_folder(home, folder, reason, now) if has_files(home) else None
             inboxes.drop_unused(messages)
-            inboxes.forget_name(messages)
             return place
     if messages is None:
         return put_folder(home, folder, reason, now) if has_files(home) else None

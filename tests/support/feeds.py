@@ -16,6 +16,7 @@ class MemoryFeed:
     Attributes:
         broken: Accounts whose events cannot be read.
         kept: Accounts whose messages stay although the account is gone.
+        elsewhere: Accounts whose messages are under another name by now.
         reads: How often events were read.
     """
 
@@ -27,6 +28,7 @@ class MemoryFeed:
         self._watchers: list[Heard] = []
         self.broken: set[str] = set()
         self.kept: set[str] = set()
+        self.elsewhere: set[str] = set()
         self.reads = 0
 
     def add(
@@ -78,7 +80,7 @@ class MemoryFeed:
         self._accounts.add(account)
         self.tell(account)
 
-    def rename(self, account: str, new: str) -> None:
+    def rename(self, account: str, new: str, *, is_told: bool = True) -> None:
         """Give an account another name, under which its numbers go on."""
         for (name, stream), events in tuple(self._events.items()):
             if name == account:
@@ -87,7 +89,8 @@ class MemoryFeed:
         self._accounts.discard(account)
         self._accounts.add(new)
         self._names[account] = new
-        self.tell(new)
+        if is_told:
+            self.tell(new)
 
     def accounts(self) -> frozenset[str]:
         """See `Feed`."""
@@ -100,6 +103,10 @@ class MemoryFeed:
     def is_put_away(self, account: str) -> bool:
         """See `Feed`."""
         return not (account in self.kept or account in self._accounts or account in self._names)
+
+    def are_elsewhere(self, account: str) -> bool:
+        """See `Feed`."""
+        return account in self.elsewhere
 
     def watch(self, heard: Heard) -> Callable[[], None]:
         """See `Feed`."""

@@ -96,7 +96,7 @@ class InFolders:
 
     def renamed(self, name: str, present: AnyPresent) -> str | None:
         """See `Kept.renamed`."""
-        new = inboxes.renamed(self._paths.message_folder(name))
+        new = inboxes.was_renamed(self._paths.message_folder(name))
         # Another inbox under that name is none of those that were followed.
         if new is None or identity_of(self._paths.message_folder(new)) != present.followed:
             return None

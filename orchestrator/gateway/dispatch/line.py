@@ -19,7 +19,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.gateway.dispatch import beginning
 from orchestrator.gateway.dispatch.store import Store
 from orchestrator.gateway.dispatch.writer import StoreError, Writer
-from orchestrator.gateway.feed import Feed, Stream
+from orchestrator.gateway.feed import Feed, FeedError, Stream
 
 log = logging.getLogger(__name__)
 
@@ -299,7 +299,18 @@ class Line:
 
     async def _stored(self, flight: Flight) -> bytes | None:
         event = await self._feed.one(flight.place.account, _stream(flight.place), flight.head.seq)
+        if event is None:
+            self._check_place(flight.place)
         return None if event is None else event.body
+
+    def _check_place(self, place: Place) -> None:
+        """See that what was not found is not there because it is kept no more, and not for a rename.
+
+        Raises:
+            FeedError: The account is being renamed.
+        """
+        if _stream(place) == "messages" and self._feed.are_elsewhere(place.account):
+            raise FeedError(f"the messages of {place.account} are under another name by now")
 
     async def _read(self, read: Read | Find) -> None:
         try:
@@ -309,6 +320,8 @@ class Line:
                 batch = await self._feed.after(
                     read.place.account, _stream(read.place), read.after, read.limit, read.chat
                 )
+                if read.chat is not None and not batch.events:
+                    self._check_place(read.place)
                 self.machine.got(read, batch.events, batch.last, more=batch.more, now=self._clock())
         except OrchestratorError:  # the feed says why, in the log
             self.machine.unreadable(read, self._clock())

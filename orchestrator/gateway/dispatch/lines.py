@@ -184,19 +184,14 @@ class Lines:
         self._is_told |= bool(there)
         for account in sorted(await self.writer.call(Store.accounts) - there):
             new = self.feed.renamed(account)
-            if new is not None:
-                if new in there:
-                    await self._follow_name(account, new)
-            elif self._is_told and self.feed.is_put_away(account):
+            if new is not None and new in there:
+                await self._follow_name(account, new)
+            elif self._is_told and self.feed.is_put_away(new or account):
                 self._count_deleted(await _forget_texts(self.writer, account))
 
     async def _follow_name(self, account: str, new: str) -> None:
         log.info("%s has the name %s now: the consumers go on with it where they were", account, new)
         await self._end_lines(_PATIENCE)
-        await self.writer.flush()
-        for name in self.lines:
-            self.writer.leave(name)
-        self.lines.clear()
         self.pulls.clear()
         await self.writer.call(Store.rename, account, new)
         self._is_changed.set()
@@ -304,6 +299,8 @@ class Lines:
         await asyncio.gather(*self._announcing)
         self._is_ready.clear()
         if not self._is_closing:
+            if not self._is_damaged:
+                await self.writer.flush()
             for name in self.lines:
                 self.writer.leave(name)
             self.lines.clear()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from orchestrator.accounts import pipe
 from orchestrator.accounts.acts import BadAct
 from orchestrator.accounts.outgoing import Fault
+from orchestrator.errors import StoreAway
 from orchestrator.messages.outbox_form import KeyConflict, New, NoRow, NotWaiting, OutboxError, OutboxFull
 from orchestrator.messages.protocols import UNUSABLE, OutboxStore
 from orchestrator.sending import telling, wire
@@ -37,7 +38,11 @@ class Orders:
         self._say = say
 
     def add(self, order: pipe.Send) -> Row | None:
-        """Write a message into the outbox; return its row, None if there is no new one."""
+        """Write a message into the outbox; return its row, None if there is no new one.
+
+        Raises:
+            StoreAway: Nobody knows whether it is written: no answer says that, and its file stays.
+        """
         message = None
         try:
             message = wire.from_text(order.body)
@@ -45,6 +50,8 @@ class Orders:
             new = New(message, order.body, key, order.key_until, order.expires_at, self._most)
             added = self._outbox.add(new)
         except (BadAct, OutboxError, *UNUSABLE) as error:
+            if isinstance(error, StoreAway) and error.in_doubt:
+                raise
             self._say(telling.refused(order.id, _fault(error)))
             self.delete_file(message)
             return None

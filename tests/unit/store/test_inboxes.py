@@ -25,6 +25,7 @@ from orchestrator.messages.outbox import OutboxReader
 from orchestrator.messages.retention import Retention
 from orchestrator.sending.contacts import Contact
 from orchestrator.store import counted, inboxes, leftovers, moving, quarantine
+from orchestrator.store.admission import make_folders
 from orchestrator.store.files import in_files
 from orchestrator.store.layout import OUTBOX, StatePaths
 from orchestrator.store.moving import Rename
@@ -717,16 +718,26 @@ def test_who_has_a_name_anew_is_not_the_one_that_had_it_before(paths: StatePaths
     store(paths, "old", 5, clean=True)
     rename(paths, "old", "new")
     folder = paths.messages / "old"
-    assert inboxes.renamed_away(folder) == "new"
-    (folder / "outgoing").mkdir()  # a file came for the old name at that moment
-    assert inboxes.renamed_away(folder) == "new"
-    (folder / "outgoing").rmdir()
-    store(paths, "old", 0)
-    assert inboxes.renamed_away(folder) is None
-    put_away(paths, "old")
-    assert inboxes.renamed_away(folder) is None
+    assert inboxes.renamed(folder) == "new"
+    assert make_folders(paths, "old") is None  # before each start
+    for _ in range(2):
+        assert make_folders(paths, "old") is None
+        assert inboxes.renamed(folder) is None
+        assert inboxes.was_renamed(folder) == "new"
+        link(paths, "old")
+        store(paths, "old", 0, clean=True, media=False)
+        put_away(paths, "old")
     assert inboxes.renamed(folder) is None
-    assert inboxes.is_put_away(folder)
+    rename(paths, "new", "old")  # as if nothing had happened
+    assert numbers(folder) == [1, 2, 3, 4, 5]
+    rename(paths, "old", "new")
+    assert inboxes.renamed(folder) == "new"
+    # One that is renamed itself before it has a message has left nothing that anybody could follow.
+    make_folders(paths, "old")
+    link(paths, "old")
+    store(paths, "old", 0, clean=True, media=False)
+    rename(paths, "old", "third")
+    assert inboxes.renamed(folder) is None
 
 
 def test_a_rename_and_back_again(paths: StatePaths) -> None:

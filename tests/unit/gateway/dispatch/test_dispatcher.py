@@ -677,6 +677,21 @@ async def test_texts_of_an_account_whose_messages_go_later_are_deleted_then(tmp_
 
 
 @runs
+async def test_texts_of_an_account_that_had_another_name_when_it_was_removed_are_deleted(
+    tmp_path: Path,
+) -> None:
+    feed, receiver = MemoryFeed("a"), Receiver(lambda _: Failed("HTTP 404"))
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await settled(dispatcher)
+        feed.add("a", text="a needle")
+        await until(lambda: dispatcher.status()[0]["dead"] == 1)
+        feed.rename("a", "desk", is_told=False)
+        feed.remove("desk")
+        feed.add("b")
+        await until(lambda: not_found(tmp_path, b"needle"))
+
+
+@runs
 async def test_a_text_that_is_on_its_way_when_its_account_is_removed_is_deleted_too(tmp_path: Path) -> None:
     feed, go_on = MemoryFeed("a", "b"), asyncio.Event()
 
@@ -728,6 +743,29 @@ async def test_who_has_another_name_by_now_gets_nothing_twice_however_late_that_
             last = feed.add("new")
             await until(lambda: dispatcher.taken() == {"new": 6})
     assert receiver.got == [last.id]
+
+
+@runs
+async def test_what_waits_behind_a_failed_event_is_not_lost_in_a_rename(tmp_path: Path) -> None:
+    """The messages have moved, and the gateway is not told yet: it starts, and its lines begin."""
+    feed, receiver = MemoryFeed("a"), Receiver(lambda _: Failed("HTTP 500"))
+    with patch.object(schedule, "DELAYS", (0.0, *[60.0] * 11)):
+        async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+            await settled(dispatcher)
+            for chat in ("x@lid", "x@lid", "x@lid", "y@lid"):
+                feed.add("a", chat)
+            await until(lambda: dispatcher.status()[0]["retrying"] == 2)
+    feed, receiver = MemoryFeed("b"), Receiver()
+    for chat in ("x@lid", "x@lid", "x@lid", "y@lid"):
+        feed.add("b", chat)
+    feed.kept, feed.elsewhere = {"b"}, {"a"}
+    feed.remove("b")
+    async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
+        await until(lambda: set(receiver.taken) == {"evt_a_1", "evt_a_4"})  # what was sent is kept
+        await until(lambda: feed.reads)
+        await settled(dispatcher)
+        feed.come_back("a", "b")
+        await until(lambda: receiver.taken[2:] == ["evt_b_2", "evt_b_3"])
 
 
 @runs
