@@ -91,7 +91,7 @@ KEYS = {
     "messages_exist": "The account has messages of its own, which messages from quarantine would replace.",
     "method_not_allowed": "The path does not take this method. `Allow` names those that it takes.",
     "needs_root": "Only root can do this.",
-    "no_answer": "The service did not answer in time.",
+    "no_answer": "There was no answer in time. What was asked for may have been done.",
     "no_code": "The account is in a state in which it shows no code.",
     "no_configuration": "There is no configuration in any of the usual places.",
     "no_dead_letter": "The consumer has no dead letter of that event.",

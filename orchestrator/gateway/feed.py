@@ -188,6 +188,10 @@ class Feed:
         """Return the names of the accounts, as the service last told them."""
         return frozenset(self._accounts)
 
+    def knows(self, account: str) -> bool:
+        """Tell whether there is an account, as the service last told."""
+        return account in self._accounts
+
     def renamed(self, account: str) -> str | None:
         """Return the name that an account has now which had this name before, None if that is not known.
 

@@ -7,8 +7,9 @@
     OutboxView    what others read of an outbox
 
 An entry, or a change of a row, is safe when the call returns: it outlasts the process, and with Postgres the
-machine. Where the store cannot be used, a call raises one of `UNUSABLE`, and nothing has changed, as far as
-anybody can tell. ``tests/process/test_message_stores.py`` says what every implementation has to do.
+machine. Where the store cannot be used, a call raises one of `UNUSABLE`, and nothing has changed, unless
+that is in doubt (`StoreAway.in_doubt`). ``tests/process/postgres/test_message_stores.py`` says what every
+implementation has to do.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ An account's process keeps an inbox in its folder ``messages/NAME``, with attach
 with the files that wait to be sent. Events are known by the account's name and their number in the inbox, and
 so are rows of the outbox: no number may come again under the same name. Where an inbox and an outbox go, the
 folder stays with a file ``begin``, which says how far both have counted. The next ones go on from there. If
-the account was renamed, a file ``renamed`` says which name it has now.
+the account was renamed, a file ``renamed`` says which name it has now. Once another account has got the
+folder, that file has a second line, which says so.
 
 What lies in the folder was written by a process that parses what strangers send: nothing here follows a link.
 """

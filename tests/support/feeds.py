@@ -18,6 +18,7 @@ class MemoryFeed:
         kept: Accounts whose messages stay although the account is gone.
         elsewhere: Accounts whose messages are under another name by now.
         reads: How often events were read.
+        asked: How often it was asked whether messages of an account that is gone are put away.
     """
 
     def __init__(self, *accounts: str) -> None:
@@ -29,7 +30,7 @@ class MemoryFeed:
         self.broken: set[str] = set()
         self.kept: set[str] = set()
         self.elsewhere: set[str] = set()
-        self.reads = 0
+        self.reads = self.asked = 0
 
     def add(
         self,
@@ -96,12 +97,17 @@ class MemoryFeed:
         """See `Feed`."""
         return frozenset(self._accounts)
 
+    def knows(self, account: str) -> bool:
+        """See `Feed`."""
+        return account in self._accounts
+
     def renamed(self, account: str) -> str | None:
         """See `Feed`."""
         return self._names.get(account)
 
     def is_put_away(self, account: str) -> bool:
         """See `Feed`."""
+        self.asked += 1
         return not (account in self.kept or account in self._accounts or account in self._names)
 
     def are_elsewhere(self, account: str) -> bool:

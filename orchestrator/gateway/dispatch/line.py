@@ -304,10 +304,10 @@ class Line:
         return None if event is None else event.body
 
     def _check_place(self, place: Place) -> None:
-        """See that what was not found is not there because it is kept no more, and not for a rename.
+        """See that what was not found is really not kept any more.
 
         Raises:
-            FeedError: The account is being renamed.
+            FeedError: It was not found because the account is being renamed.
         """
         if _stream(place) == "messages" and self._feed.are_elsewhere(place.account):
             raise FeedError(f"the messages of {place.account} are under another name by now")

@@ -330,7 +330,8 @@ class Lines:
         self._is_called.set()
 
     def _heard(self, account: str, stream: Stream) -> None:
-        is_met, is_there = account in self._met, account in self.accounts()
+        is_met = account in self._met
+        is_there = self.feed.knows(account) if self.held is None else account in self.held
         if is_met != is_there:
             self._is_called.set()
         elif is_met:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -669,7 +670,8 @@ async def test_texts_of_an_account_whose_messages_go_later_are_deleted_then(tmp_
             feed.add("a", text="a needle")
             await until(lambda: dispatcher.status()[0]["dead"] == 1)
             feed.remove("a")
-            await asyncio.sleep(0.2)
+            asked = feed.asked
+            await until(lambda: feed.asked > asked + 2)
             assert dispatcher.status()[0]["dead"] == 1
             feed.kept = set()  # its session is put into quarantine by hand
             await until(lambda: dispatcher.status()[0]["dead"] == 0)
@@ -732,11 +734,15 @@ async def test_who_has_another_name_by_now_gets_nothing_twice_however_late_that_
     feed.remove("new")
 
     def tell_late(store: Store, name: str, account: str | None = None) -> object:
-        loop.call_soon_threadsafe(feed.come_back, "old", "new")
-        time.sleep(0.1)
+        loop.call_soon_threadsafe(tell)
+        assert is_told.wait(30)
         return real(store, name, account)
 
-    loop = asyncio.get_running_loop()
+    def tell() -> None:
+        feed.come_back("old", "new")
+        is_told.set()
+
+    loop, is_told = asyncio.get_running_loop(), threading.Event()
     with patch.object(Store, "load", tell_late):
         async with running(tmp_path, feed, {"crm": receiver}) as dispatcher:
             await settled(dispatcher)
